@@ -1,0 +1,3 @@
+"""Anytime neural prediction: train one network, answer within any budget."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,60 @@
+"""Errors that a person can act on: each message names the cause and the cure."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import ModuleType
+
+
+class AnytimeNetError(Exception):
+    """Base of the errors that this project raises for bad input; the command line prints them as one line."""
+
+
+class BundleError(AnytimeNetError, ValueError):
+    """A bundle is missing, truncated, tampered with, or of another format."""
+
+
+class DataError(AnytimeNetError, ValueError):
+    """Images, labels or a taxonomy cannot be used as they are."""
+
+
+class CostTableError(AnytimeNetError, ValueError):
+    """A cost table is malformed or belongs to another machine."""
+
+
+class TrainingError(AnytimeNetError, RuntimeError):
+    """Training cannot go on: a non-finite loss, a checkpoint of another run, no space."""
+
+
+class MissingExtraError(AnytimeNetError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Imports `module`, or says which extra installs it.
+
+    >>> require("json", "train").__name__
+    'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtraError(
+            f"{package} is needed here and is not installed: pip install 'anytimenet[{extra}]'"
+        ) from error
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The end of an 'unknown name' message: the nearest known names, or all of them.
+
+    >>> suggest("isresnet_47", ["isresnext_47", "resnet_20"])
+    "did you mean 'isresnext_47'?"
+    """
+    known = sorted(known)
+    close = get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "known are: " + ", ".join(known)

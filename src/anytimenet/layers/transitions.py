@@ -1,0 +1,26 @@
+"""Parameter-free transitions between scales: halve the image, double the channels with zeros.
+
+Source: the sliced-networks paper, appendix B (average pooling and zero channels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def append_zeros(x: Tensor) -> Tensor:
+    """`(N, C, H, W)` to `(N, 2C, H/2, W/2)`, the zero channels after the last one."""
+    return F.pad(F.avg_pool2d(x, 2), (0, 0, 0, 0, 0, x.shape[1]))
+
+
+def append_zeros_in_slices(x: Tensor, slices: Sequence[int]) -> Tensor:
+    """The same with the zeros inside every slice, [x_1, 0, x_2, 0, ..], so that borders keep nesting.
+
+    `slices` are the channels of each slice before the transition.
+    """
+    pieces = F.avg_pool2d(x, 2).split(list(slices), dim=1)
+    return torch.cat([part for piece in pieces for part in (piece, torch.zeros_like(piece))], dim=1)

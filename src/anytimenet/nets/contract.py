@@ -1,0 +1,251 @@
+"""The one contract: what every anytime architecture, thin, shallow or chained, shows to the rest.
+
+A net is one set of weights with K predictions of rising cost. Stages are counted 1..K. No layer
+remembers a stage: it is always an argument. `anytimenet.testing.check_anytime_net` proves that a net
+keeps this contract, your own nets included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Output = tuple[Tensor, ...]
+"""The logits of one stage: one tensor per label level, fine level first, classes on dim 1."""
+
+State = tuple[Tensor, ...]
+"""The tensors that later segments need; it depends on the stage reached, never on the path taken."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a state_dict tensor with the stages whose sub-networks use it.
+
+    `box` holds (start, stop) for each dimension, `()` for a scalar.
+
+    >>> Part("stem.weight", ((0, 16), (0, 3), (0, 3), (0, 3)), (1, 2)).numel
+    432
+    """
+
+    name: str
+    box: tuple[tuple[int, int], ...]
+    stages: tuple[int, ...]
+
+    @property
+    def numel(self) -> int:
+        """How many scalars the rectangle holds."""
+        total = 1
+        for start, stop in self.box:
+            total *= stop - start
+        return total
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The view of `tensor` that this part names."""
+        return tensor[tuple(slice(start, stop) for start, stop in self.box)]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a state: its name and its shape per example, without the batch dimension.
+
+    `extends`: the tensor of the same name one stage earlier is its leading channels, unchanged.
+    """
+
+    name: str
+    extends: bool
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How to build a net again: its registered name, the arguments, and the stages that were kept."""
+
+    name: str
+    arguments: dict[str, Any]
+    keep: tuple[int, ...] | None = None
+
+
+class Segment(nn.Module):
+    """The work from stage `start` to stage `stop`, an eval-mode snapshot with its own weights.
+
+    Called with the state at `start` it returns `(state, output)` at `stop`; with `last=True` the output
+    alone. After the net's last stage the state is empty. A family writes `work` only, and may skip
+    building the new state when `self.carries` is false.
+    """
+
+    def __init__(self, net: AnytimeNet, start: int, stop: int, *, last: bool) -> None:
+        super().__init__()
+        self.start = start
+        self.stop = stop
+        self.last = last
+        self.carries = not last and stop < net.num_stages
+
+    def work(self, state: State) -> tuple[State, Output]:
+        """The new state (ignored unless `self.carries`) and the output of stage `stop`."""
+        raise NotImplementedError
+
+    def forward(self, state: State) -> Any:
+        new_state, output = self.work(state)
+        if self.last:
+            return output
+        return (new_state if self.carries else ()), output
+
+    def train(self, mode: bool = True) -> Segment:
+        if mode:
+            raise RuntimeError("a segment is a snapshot for deployment; train the net and take a new segment")
+        return super().train(False)
+
+    def extra_repr(self) -> str:
+        return f"({self.start}, {self.stop}), last={self.last}"
+
+
+class AnytimeNet(nn.Module):
+    """Base class of every net. Shapes: `x` is `(N, C, H, W)`, an output `(N, classes, ...)` per level.
+
+    Attributes:
+        num_stages: K.
+        num_classes: classes of each label level, fine level first.
+        in_channels: channels of the input images.
+        origin: how `create_net` built it; None for a net built by hand (such a net cannot be saved).
+    """
+
+    num_stages: int
+    num_classes: tuple[int, ...]
+    in_channels: int
+    origin: Origin | None = None
+
+    # --- training -----------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        """The outputs of `stages` (all by default), in the order asked for, in one graph."""
+        raise NotImplementedError
+
+    def passes(self, x: Tensor, stages: Sequence[int] | None = None) -> Iterator[list[tuple[int, Output]]]:
+        """The same outputs in groups, so that one group's graph can be freed before the next.
+
+        The caller calls backward on each group before it asks for the next, and exhausts the iterator;
+        gradients are complete only then.
+        """
+        stages = self.check_stages(stages)
+        yield list(zip(stages, self(x, stages), strict=True))
+
+    def parts(self) -> list[Part]:
+        """Who uses what: disjoint rectangles that cover every entry of the state_dict."""
+        raise NotImplementedError
+
+    # --- deployment ---------------------------------------------------------------------------------
+
+    def segment(self, start: int, stop: int, *, last: bool = False) -> Segment:
+        """The work from stage `start` (0: the input) to stage `stop`; see `Segment`.
+
+        Raises:
+            ValueError: unless 0 <= start < stop <= K.
+        """
+        if not 0 <= start < stop <= self.num_stages:
+            raise ValueError(
+                f"segment ({start}, {stop}) does not exist: 0 <= start < stop <= {self.num_stages} is needed"
+            )
+        with torch.no_grad():
+            return self._segment(start, stop, last=last).eval().requires_grad_(False)
+
+    def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        """What later stages read of the work so far, for one example of `input_shape` (C, H, W)."""
+        raise NotImplementedError
+
+    def keep(self, stages: Iterable[int]) -> AnytimeNet:
+        """A net of its own with only these stages (an increasing subset), renumbered from 1.
+
+        Raises:
+            ValueError: if the stages are not an increasing, non-empty subset of 1..K.
+        """
+        stages = tuple(stages)
+        if not stages or list(stages) != sorted(set(stages)):
+            raise ValueError(f"keep needs an increasing list of stages, for example (1, 2), not {stages}")
+        self.check_stages(stages)
+        with torch.no_grad():
+            kept = self._keep(stages)
+        kept.train(self.training)
+        if self.origin is not None:
+            before = self.origin.keep or tuple(range(1, self.num_stages + 1))
+            kept.origin = replace(self.origin, keep=tuple(before[stage - 1] for stage in stages))
+        return kept
+
+    # --- what a family writes -----------------------------------------------------------------------
+
+    def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
+        raise NotImplementedError
+
+    def _keep(self, stages: tuple[int, ...]) -> AnytimeNet:
+        raise NotImplementedError
+
+    # --- checks that families share -----------------------------------------------------------------
+
+    def check_stages(self, stages: Sequence[int] | None) -> tuple[int, ...]:
+        """`stages` as a tuple, all of them for None.
+
+        Raises:
+            ValueError: if one is outside 1..K, twice there, or none is given.
+        """
+        if stages is None:
+            return tuple(range(1, self.num_stages + 1))
+        stages = tuple(stages)
+        wrong = [s for s in stages if not 1 <= s <= self.num_stages]
+        if wrong or not stages or len(set(stages)) != len(stages):
+            raise ValueError(f"stages {stages}: distinct numbers from 1 to {self.num_stages} are needed")
+        return stages
+
+    def check_images(self, shape: Sequence[int], smallest: int) -> None:
+        """Checks the shape `(..., C, H, W)` of images before a deep layer stumbles over it.
+
+        Raises:
+            ValueError: for another number of channels, or images under `smallest` pixels a side.
+        """
+        if len(shape) < 3:
+            raise ValueError(f"images have shape (N, C, H, W), not {tuple(shape)}")
+        channels, height, width = shape[-3:]
+        if channels != self.in_channels:
+            raise ValueError(
+                f"this net reads {self.in_channels}-channel images, got {channels} channels; "
+                f"build it with in_channels={channels} or convert the images"
+            )
+        if min(height, width) < smallest:
+            raise ValueError(
+                f"images of {height}x{width} are too small for this net's scales: "
+                f"at least {smallest}x{smallest} is needed"
+            )
+
+
+def claim(net: nn.Module, prefix: str, stages: Iterable[int]) -> list[Part]:
+    """One part, used by `stages`, for every state_dict entry whose name starts with `prefix`."""
+    return [
+        Part(name, tuple((0, size) for size in tensor.shape), tuple(stages))
+        for name, tensor in net.state_dict().items()
+        if name.startswith(prefix)
+    ]
+
+
+def claim_slices(
+    net: nn.Module, prefix: str, borders: Sequence[int], users: Sequence[Iterable[int]], *, dim: int = 0
+) -> list[Part]:
+    """Parts of the entries under `prefix`, cut along `dim` at `borders` (which end with its size).
+
+    Piece i is used by `users[i]`. An entry without that dimension, such as a BatchNorm's counter, goes
+    with the first piece.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False))
+    >>> [(p.box[0], p.stages) for p in claim_slices(net, "0.", (1, 4), ((1, 2), (2,)))]
+    [((0, 1), (1, 2)), ((1, 4), (2,))]
+    """
+    found = []
+    for whole in claim(net, prefix, users[0]):
+        if len(whole.box) <= dim:
+            found.append(whole)
+            continue
+        for start, stop, user in zip((0, *borders), borders, users, strict=False):
+            box = (*whole.box[:dim], (start, stop), *whole.box[dim + 1 :])
+            found.append(Part(whole.name, box, tuple(user)))
+    return found

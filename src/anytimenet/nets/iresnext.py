@@ -1,0 +1,337 @@
+"""I-ResNeXt: thin nested sub-networks that share convolutions and keep their own BatchNorms."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anytimenet.layers.heads import Head
+from anytimenet.layers.init import init_weights
+from anytimenet.layers.norms import PrefixBatchNorm2d
+from anytimenet.layers.snapshots import conv_snapshot, copy_leading, like, norm_snapshot
+from anytimenet.layers.transitions import append_zeros
+from anytimenet.nets.contract import (
+    AnytimeNet,
+    Output,
+    Part,
+    Segment,
+    State,
+    TensorSpec,
+    claim,
+    claim_slices,
+)
+from anytimenet.nets.isresnext import check_blocks
+from anytimenet.nets.registry import Builder, register_net
+
+PAPER = "Anytime Neural Prediction via Slicing Networks Vertically, section 2"
+Normalisation = Literal["own", "shared"]
+
+
+class IResNeXt(AnytimeNet):
+    """A ResNeXt whose stage k runs the first `branches[k-1]` branches of every block.
+
+    Method card:
+        Paper: "Anytime Neural Prediction via Slicing Networks Vertically", section 2 and appendix B.
+        Shared: the stem and all convolutions (the first filters, the first input columns).
+        Per stage: every BatchNorm (`normalisation="own"`) and the head. With `"shared"`, the paper's
+            ablation, one set of BatchNorms whose running statistics every pass updates.
+        State: the stem's output. The trunk differs from its first block on, so nothing else can be reused
+            and the budget should be known before the run.
+        Training: one graph per stage (`passes`), the stem's backward once at the end.
+        Deviations: the third convolution reads the kept columns only; the authors' code pads with zeros.
+
+    Args:
+        num_classes: classes of each label level, fine level first.
+        branches: branches C_k that stage k uses, increasing.
+        width: trunk channels W at the first scale.
+        branch_width: bottleneck channels B of one branch at the first scale.
+        blocks: residual blocks of each scale.
+        normalisation: "own" or "shared".
+        in_channels: channels of the images.
+        init: "msra", "msra_ungrouped" or "pytorch"; see `layers.init`.
+
+    Raises:
+        ValueError: if `branches` does not increase, or a number is not positive.
+
+    >>> net = IResNeXt(num_classes=(10,), branches=(1, 2), width=8, branch_width=2, blocks=(1, 1))
+    >>> [logits.shape for (logits,) in net(torch.zeros(4, 3, 8, 8))]
+    [torch.Size([4, 10]), torch.Size([4, 10])]
+    """
+
+    def __init__(
+        self,
+        num_classes: Sequence[int] = (10,),
+        *,
+        branches: Sequence[int] = (1, 2, 3, 4, 5, 6, 7, 8),
+        width: int = 64,
+        branch_width: int = 4,
+        blocks: Sequence[int] = (7, 7, 7),
+        normalisation: Normalisation = "own",
+        in_channels: int = 3,
+        init: str = "msra",
+    ) -> None:
+        super().__init__()
+        self.num_classes = tuple(num_classes)
+        self.branches = check_branches(branches)
+        if width < 1 or branch_width < 1:
+            raise ValueError(f"width {width} and branch_width {branch_width} must be at least 1")
+        if normalisation not in ("own", "shared"):
+            raise ValueError(f"normalisation {normalisation!r} does not exist: 'own' or 'shared' is needed")
+        self.num_stages = len(self.branches)
+        self.width = width
+        self.branch_width = branch_width
+        self.blocks_per_scale = check_blocks(blocks)
+        self.normalisation: Normalisation = normalisation
+        self.in_channels = in_channels
+        own = self.branches if normalisation == "own" else self.branches[-1:]
+        self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.blocks = nn.ModuleList(
+            BranchBlock(width * 2**scale, branch_width * 2**scale, self.branches[-1], own)
+            for scale, count in enumerate(self.blocks_per_scale)
+            for _ in range(count)
+        )
+        features = width * 2 ** (len(self.blocks_per_scale) - 1)
+        self.heads = nn.ModuleList(Head(features, self.num_classes) for _ in self.branches)
+        init_weights(self, init)
+
+    def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        stages = self.check_stages(stages)
+        self.check_images(x.shape, self._smallest_image())
+        stem = self.stem(x)
+        return [self._from_stem(stem, stage) for stage in stages]
+
+    def passes(self, x: Tensor, stages: Sequence[int] | None = None) -> Iterator[list[tuple[int, Output]]]:
+        """One group per stage, in the order asked for; the stem's own backward runs at the end.
+
+        Raises:
+            RuntimeError: in training, if the caller did not call backward on a group before the next.
+        """
+        stages = self.check_stages(stages)
+        self.check_images(x.shape, self._smallest_image())
+        stem = self.stem(x)
+        if not stem.requires_grad:
+            for stage in stages:
+                yield [(stage, self._from_stem(stem, stage))]
+            return
+        total = None
+        for stage in stages:
+            leaf = stem.detach().requires_grad_()
+            yield [(stage, self._from_stem(leaf, stage))]
+            if leaf.grad is None:
+                raise RuntimeError(
+                    f"stage {stage} had no backward: call backward on each group of `passes` before the "
+                    "next one, or use `forward` for rules that need every stage's own gradient"
+                )
+            total = leaf.grad if total is None else total.add_(leaf.grad)
+        stem.backward(total)
+
+    def parts(self) -> list[Part]:
+        every = range(1, self.num_stages + 1)
+        users = [tuple(k for k in every if k >= j) for j in every]
+        found = claim(self, "stem.", every)
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, BranchBlock)
+            borders = [count * block.branch_width for count in self.branches]
+            name = f"blocks.{i}."
+            found += claim_slices(self, f"{name}conv1.", borders, users)
+            found += claim_slices(self, f"{name}conv2.", borders, users)
+            found += claim_slices(self, f"{name}conv3.", borders, users, dim=1)
+            if self.normalisation == "own":
+                for k in every:
+                    found += claim(self, f"{name}norms.{k - 1}.", (k,))
+            else:
+                found += claim(self, f"{name}norms.0.norm1.", every)
+                found += claim_slices(self, f"{name}norms.0.norm2.", borders, users)
+                found += claim_slices(self, f"{name}norms.0.norm3.", borders, users)
+        for k in every:
+            found += claim(self, f"heads.{k - 1}.", (k,))
+        return found
+
+    def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        channels, height, width = input_shape
+        if stage == 0:
+            return [TensorSpec("x", False, (channels, height, width))]
+        if stage == self.num_stages:
+            return []
+        return [TensorSpec("stem", False, (self.width, height, width))]
+
+    def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
+        return _ThinSegment(self, start, stop, last=last)
+
+    def _keep(self, stages: tuple[int, ...]) -> IResNeXt:
+        kept = like(
+            self,
+            lambda: IResNeXt(
+                self.num_classes,
+                branches=[self.branches[stage - 1] for stage in stages],
+                width=self.width,
+                branch_width=self.branch_width,
+                blocks=self.blocks_per_scale,
+                normalisation=self.normalisation,
+                in_channels=self.in_channels,
+            ),
+        )
+
+        def rename(name: str) -> str:
+            words = name.split(".")
+            for word in ("heads", "norms") if self.normalisation == "own" else ("heads",):
+                if word in words:
+                    place = words.index(word) + 1
+                    words[place] = str(stages[int(words[place])] - 1)
+            return ".".join(words)
+
+        copy_leading(self, kept, rename)
+        return kept
+
+    def _from_stem(self, x: Tensor, stage: int) -> Output:
+        starts = _scale_starts(self.blocks_per_scale)
+        for i, block in enumerate(self.blocks):
+            x = block(append_zeros(x) if i in starts else x, stage, self.branches[stage - 1])
+        return self.heads[stage - 1](x)
+
+    def _smallest_image(self) -> int:
+        return 2 ** (len(self.blocks_per_scale) - 1)
+
+
+class BranchBlock(nn.Module):
+    """Pre-activation bottleneck block whose first branches can run without the rest."""
+
+    def __init__(self, width: int, branch_width: int, branches: int, norm_branches: Sequence[int]) -> None:
+        super().__init__()
+        self.branch_width = branch_width
+        middle = branches * branch_width
+        self.conv1 = nn.Conv2d(width, middle, 1, bias=False)
+        self.conv2 = nn.Conv2d(middle, middle, 3, padding=1, groups=branches, bias=False)
+        self.conv3 = nn.Conv2d(middle, width, 1, bias=False)
+        self.norms = nn.ModuleList(BlockNorms(width, count * branch_width) for count in norm_branches)
+
+    def norms_of(self, stage: int) -> BlockNorms:
+        """The BatchNorms that `stage` uses: its own, or the one shared set."""
+        norms = self.norms[stage - 1 if len(self.norms) > 1 else 0]
+        assert isinstance(norms, BlockNorms)
+        return norms
+
+    def forward(self, x: Tensor, stage: int, branches: int) -> Tensor:
+        norms = self.norms_of(stage)
+        middle = branches * self.branch_width
+        h = F.conv2d(F.relu(norms.norm1(x)), self.conv1.weight[:middle])
+        h = F.conv2d(F.relu(norms.norm2(h)), self.conv2.weight[:middle], padding=1, groups=branches)
+        return x + F.conv2d(F.relu(norms.norm3(h)), self.conv3.weight[:, :middle])
+
+
+class BlockNorms(nn.Module):
+    """The three BatchNorms of one block."""
+
+    def __init__(self, width: int, middle: int) -> None:
+        super().__init__()
+        self.norm1 = PrefixBatchNorm2d(width)
+        self.norm2 = PrefixBatchNorm2d(middle)
+        self.norm3 = PrefixBatchNorm2d(middle)
+
+
+class _ThinSegment(Segment):
+    """Stage `stop` as a plain thin ResNeXt, from the image or from the stem's output."""
+
+    def __init__(self, net: IResNeXt, start: int, stop: int, *, last: bool) -> None:
+        super().__init__(net, start, stop, last=last)
+        branches = net.branches[stop - 1]
+        self.stem = conv_snapshot(net.stem.weight, padding=1) if start == 0 else None
+        self.blocks = nn.ModuleList(
+            _PlainBlock(block, stop, branches) for block in net.blocks if isinstance(block, BranchBlock)
+        )
+        self.starts = _scale_starts(net.blocks_per_scale)
+        self.head = copy.deepcopy(net.heads[stop - 1])
+
+    def work(self, state: State) -> tuple[State, Output]:
+        stem = state[0] if self.stem is None else self.stem(state[0])
+        x = stem
+        for i, block in enumerate(self.blocks):
+            x = block(append_zeros(x) if i in self.starts else x)
+        return (stem,), self.head(x)
+
+
+class _PlainBlock(nn.Module):
+    """One block cut to the branches of one stage: real filters and real columns, nothing padded."""
+
+    def __init__(self, block: BranchBlock, stage: int, branches: int) -> None:
+        super().__init__()
+        norms = block.norms_of(stage)
+        middle = branches * block.branch_width
+        self.norm1 = norm_snapshot(norms.norm1)
+        self.conv1 = conv_snapshot(block.conv1.weight[:middle])
+        self.norm2 = norm_snapshot(norms.norm2, 0, middle)
+        self.conv2 = conv_snapshot(block.conv2.weight[:middle], padding=1, groups=branches)
+        self.norm3 = norm_snapshot(norms.norm3, 0, middle)
+        self.conv3 = conv_snapshot(block.conv3.weight[:, :middle])
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x)))
+        h = self.conv2(F.relu(self.norm2(h)))
+        return x + self.conv3(F.relu(self.norm3(h)))
+
+
+def check_branches(branches: Sequence[int]) -> tuple[int, ...]:
+    """`branches` as a tuple. Raises ValueError unless they are positive and increase."""
+    if not branches or list(branches) != sorted(set(branches)) or branches[0] < 1:
+        raise ValueError(
+            f"branches {tuple(branches)}: the number of branches of each stage is needed, increasing, "
+            "for example (1, 2, 4)"
+        )
+    return tuple(branches)
+
+
+def _scale_starts(blocks_per_scale: Sequence[int]) -> frozenset[int]:
+    return frozenset(list(accumulate(blocks_per_scale))[:-1])
+
+
+def _builder(branches: Sequence[int], width: int, blocks: Sequence[int], branch_width: int = 4) -> Builder:
+    def build(
+        num_classes: Sequence[int],
+        branches: Sequence[int] = branches,
+        width: int = width,
+        branch_width: int = branch_width,
+        blocks: Sequence[int] = blocks,
+        normalisation: Normalisation = "own",
+        in_channels: int = 3,
+        init: str = "msra",
+    ) -> AnytimeNet:
+        return IResNeXt(
+            num_classes,
+            branches=branches,
+            width=width,
+            branch_width=branch_width,
+            blocks=blocks,
+            normalisation=normalisation,
+            in_channels=in_channels,
+            init=init,
+        )
+
+    return build
+
+
+_EIGHT = (1, 2, 3, 4, 5, 6, 7, 8)
+_RESNEXT = "Aggregated Residual Transformations for Deep Neural Networks"
+for _name, _input_shape, _summary, _build, _paper in (
+    ("iresnext_29", (3, 32, 32), "ablation model: L=9 W=64 K=8", _builder(_EIGHT, 64, (3, 3, 3)), PAPER),
+    ("iresnext_65", (3, 32, 32), "CIFAR model: L=21 W=64 K=8", _builder(_EIGHT, 64, (7, 7, 7)), PAPER),
+    (
+        "iresnext_small",
+        (3, 16, 16),
+        "minutes on two cores: L=3 W=32 K=4",
+        _builder((1, 2, 3, 4), 32, (1, 1, 1)),
+        PAPER,
+    ),
+    (
+        "iresnext_tiny",
+        (3, 8, 8),
+        "for tests: L=3 W=8 K=3",
+        _builder((1, 2, 3), 8, (1, 1, 1), branch_width=2),
+        PAPER,
+    ),
+):
+    register_net(_name, input_shape=_input_shape, summary=_summary, paper=_paper)(_build)
