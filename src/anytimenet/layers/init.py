@@ -26,8 +26,9 @@ def init_weights(net: nn.Module, scheme: str = "msra") -> None:
     if scheme not in SCHEMES:
         raise ValueError(f"no initialisation is named {scheme!r}: {suggest(scheme, SCHEMES)}")
     for module in net.modules():
-        if hasattr(module, "init_weights"):  # layers that hold their weight in pieces know their shape
-            module.init_weights(scheme)
+        own = getattr(module, "init_weights", None)
+        if callable(own):  # layers that hold their weight in pieces know their shape
+            own(scheme)
         elif scheme == "pytorch":
             continue
         elif isinstance(module, nn.Conv2d):

@@ -315,23 +315,15 @@ def _builder(branches: Sequence[int], width: int, blocks: Sequence[int], branch_
 
 
 _EIGHT = (1, 2, 3, 4, 5, 6, 7, 8)
-_RESNEXT = "Aggregated Residual Transformations for Deep Neural Networks"
-for _name, _input_shape, _summary, _build, _paper in (
-    ("iresnext_29", (3, 32, 32), "ablation model: L=9 W=64 K=8", _builder(_EIGHT, 64, (3, 3, 3)), PAPER),
-    ("iresnext_65", (3, 32, 32), "CIFAR model: L=21 W=64 K=8", _builder(_EIGHT, 64, (7, 7, 7)), PAPER),
+for _name, _input_shape, _summary, _build in (
+    ("iresnext_29", (3, 32, 32), "ablation model: L=9 W=64 K=8", _builder(_EIGHT, 64, (3, 3, 3))),
+    ("iresnext_65", (3, 32, 32), "CIFAR model: L=21 W=64 K=8", _builder(_EIGHT, 64, (7, 7, 7))),
     (
         "iresnext_small",
         (3, 16, 16),
         "minutes on two cores: L=3 W=32 K=4",
         _builder((1, 2, 3, 4), 32, (1, 1, 1)),
-        PAPER,
     ),
-    (
-        "iresnext_tiny",
-        (3, 8, 8),
-        "for tests: L=3 W=8 K=3",
-        _builder((1, 2, 3), 8, (1, 1, 1), branch_width=2),
-        PAPER,
-    ),
+    ("iresnext_tiny", (3, 8, 8), "for tests: L=3 W=8 K=3", _builder((1, 2, 3), 8, (1, 1, 1), branch_width=2)),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=_paper)(_build)
+    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

@@ -271,6 +271,7 @@ class _SlicedSegment(Segment):
             if starts_scale:
                 x = append_zeros_in_slices(x, [width * factor for width in self.new_widths])
                 factor *= 2
+            assert isinstance(block, _NewSlices)
             u = block.enter(x)
             if self.first:
                 u = torch.cat([old[i], u], dim=1)
@@ -409,23 +410,19 @@ def _builder(
     return build
 
 
+_CIFAR, _IMAGENET = (3, 32, 32), (3, 224, 224)
 for _name, _input_shape, _summary, _build in (
-    (
-        "isresnext_47",
-        (3, 32, 32),
-        "CIFAR form of the paper: L=15 W=96 K=6 C=18",
-        _builder((3,) * 6, 96, (5, 5, 5)),
-    ),
+    ("isresnext_47", _CIFAR, "CIFAR form: L=15 W=96 K=6 C=18", _builder((3,) * 6, 96, (5, 5, 5))),
     (
         "isresnext_62_imagenet",
-        (3, 224, 224),
-        "ImageNet form of the paper: L=20 W=160 K=5 C=30",
+        _IMAGENET,
+        "ImageNet form: L=20 W=160 K=5 C=30",
         _builder((6,) * 5, 160, (5, 5, 5, 5), stem="imagenet"),
     ),
     (
         "isresnext_50_cub",
-        (3, 224, 224),
-        "CUB form of the paper: L=16 W=192 K=6 C=36",
+        _IMAGENET,
+        "CUB form: L=16 W=192 K=6 C=36",
         _builder((6,) * 6, 192, (4, 4, 4, 4), stem="imagenet"),
     ),
     (
@@ -437,7 +434,7 @@ for _name, _input_shape, _summary, _build in (
     (
         "isresnext_tiny",
         (3, 8, 8),
-        "for tests: L=3 W=12 K=3, uneven slices possible",
+        "for tests: L=3 W=12 K=3 C=3",
         _builder((1, 1, 1), 12, (1, 1, 1), branch_width=2),
     ),
 ):

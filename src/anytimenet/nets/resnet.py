@@ -1,0 +1,147 @@
+"""Plain pre-activation ResNet for small images, a fixed-budget baseline with one stage."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anytimenet.layers.heads import Head
+from anytimenet.layers.init import init_weights
+from anytimenet.layers.snapshots import copy_leading, like
+from anytimenet.layers.transitions import append_zeros
+from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.isresnext import check_blocks
+from anytimenet.nets.registry import Builder, register_net
+
+PAPER = "Identity Mappings in Deep Residual Networks"
+
+
+class ResNet(AnytimeNet):
+    """Basic blocks BN-ReLU-conv3x3-BN-ReLU-conv3x3, 6n+2 layers for n blocks a scale; one stage.
+
+    Method card:
+        Paper: "Identity Mappings in Deep Residual Networks" (CIFAR form).
+        Shared, per stage: nothing to share, there is one stage.
+        State: none.
+        Deviations: the parameter-free shortcut between scales averages instead of dropping pixels, as in
+            this project's ResNeXts, so that the baselines share transitions and heads.
+
+    Args:
+        num_classes: classes of each label level, fine level first.
+        width: channels at the first scale.
+        blocks: residual blocks of each scale.
+        in_channels: channels of the images.
+        init: "msra", "msra_ungrouped" or "pytorch"; see `layers.init`.
+
+    >>> net = ResNet((10,), width=8, blocks=(1, 1))
+    >>> [logits.shape for (logits,) in net(torch.zeros(4, 3, 8, 8))]
+    [torch.Size([4, 10])]
+    """
+
+    def __init__(
+        self,
+        num_classes: Sequence[int] = (10,),
+        *,
+        width: int = 16,
+        blocks: Sequence[int] = (3, 3, 3),
+        in_channels: int = 3,
+        init: str = "msra",
+    ) -> None:
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"width {width} must be at least 1")
+        self.num_stages = 1
+        self.num_classes = tuple(num_classes)
+        self.in_channels = in_channels
+        self.width = width
+        self.blocks_per_scale = check_blocks(blocks)
+        self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(
+            *(
+                BasicBlock(width * 2**scale, shrinks=scale > 0 and first == 0)
+                for scale, count in enumerate(self.blocks_per_scale)
+                for first in range(count)
+            )
+        )
+        self.head = Head(width * 2 ** (len(self.blocks_per_scale) - 1), self.num_classes)
+        init_weights(self, init)
+
+    def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        self.check_stages(stages)
+        self.check_images(x.shape, 2 ** (len(self.blocks_per_scale) - 1))
+        return [self.head(self.blocks(self.stem(x)))]
+
+    def parts(self) -> list[Part]:
+        return claim(self, "", (1,))
+
+    def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        channels, height, width = input_shape
+        return [TensorSpec("x", False, (channels, height, width))] if stage == 0 else []
+
+    def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
+        return _WholeNet(self, start, stop, last=last)
+
+    def _keep(self, stages: tuple[int, ...]) -> ResNet:
+        kept = like(
+            self,
+            lambda: ResNet(
+                self.num_classes, width=self.width, blocks=self.blocks_per_scale, in_channels=self.in_channels
+            ),
+        )
+        copy_leading(self, kept)
+        return kept
+
+
+class BasicBlock(nn.Module):
+    """Pre-activation basic block; one that `shrinks` halves the image and doubles the channels."""
+
+    def __init__(self, width: int, *, shrinks: bool) -> None:
+        super().__init__()
+        narrow = width // 2 if shrinks else width
+        self.norm1 = nn.BatchNorm2d(narrow)
+        self.conv1 = nn.Conv2d(narrow, width, 3, 2 if shrinks else 1, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.shrinks = shrinks
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x)))
+        h = self.conv2(F.relu(self.norm2(h)))
+        return (append_zeros(x) if self.shrinks else x) + h
+
+
+class _WholeNet(Segment):
+    """The whole net; its one and last stage leaves no state behind."""
+
+    def __init__(self, net: ResNet, start: int, stop: int, *, last: bool) -> None:
+        super().__init__(net, start, stop, last=last)
+        self.net = copy.deepcopy(nn.Sequential(net.stem, net.blocks, net.head))
+
+    def work(self, state: State) -> tuple[State, Output]:
+        return (), self.net(state[0])
+
+
+def _builder(blocks: Sequence[int], width: int = 16) -> Builder:
+    def build(
+        num_classes: Sequence[int],
+        width: int = width,
+        blocks: Sequence[int] = blocks,
+        in_channels: int = 3,
+        init: str = "msra",
+    ) -> AnytimeNet:
+        return ResNet(num_classes, width=width, blocks=blocks, in_channels=in_channels, init=init)
+
+    return build
+
+
+for _name, _input_shape, _summary, _build in (
+    ("resnet_20", (3, 32, 32), "n=3", _builder((3, 3, 3))),
+    ("resnet_56", (3, 32, 32), "n=9", _builder((9, 9, 9))),
+    ("resnet_110", (3, 32, 32), "n=18", _builder((18, 18, 18))),
+    ("resnet_small", (3, 16, 16), "minutes on two cores: n=1 W=16", _builder((1, 1, 1))),
+    ("resnet_tiny", (3, 8, 8), "for tests: n=1 W=4", _builder((1, 1, 1), 4)),
+):
+    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
