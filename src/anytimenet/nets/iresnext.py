@@ -15,6 +15,7 @@ from anytimenet.layers.init import init_weights
 from anytimenet.layers.norms import PrefixBatchNorm2d
 from anytimenet.layers.snapshots import conv_snapshot, copy_leading, like, norm_snapshot
 from anytimenet.layers.transitions import append_zeros
+from anytimenet.nets.arguments import check_blocks, check_branches
 from anytimenet.nets.contract import (
     AnytimeNet,
     Output,
@@ -25,7 +26,6 @@ from anytimenet.nets.contract import (
     claim,
     claim_slices,
 )
-from anytimenet.nets.isresnext import check_blocks
 from anytimenet.nets.registry import Builder, register_net
 
 PAPER = "Anytime Neural Prediction via Slicing Networks Vertically, section 2"
@@ -275,16 +275,6 @@ class _PlainBlock(nn.Module):
         return x + self.conv3(F.relu(self.norm3(h)))
 
 
-def check_branches(branches: Sequence[int]) -> tuple[int, ...]:
-    """`branches` as a tuple. Raises ValueError unless they are positive and increase."""
-    if not branches or list(branches) != sorted(set(branches)) or branches[0] < 1:
-        raise ValueError(
-            f"branches {tuple(branches)}: the number of branches of each stage is needed, increasing, "
-            "for example (1, 2, 4)"
-        )
-    return tuple(branches)
-
-
 def _scale_starts(blocks_per_scale: Sequence[int]) -> frozenset[int]:
     return frozenset(list(accumulate(blocks_per_scale))[:-1])
 
@@ -321,9 +311,9 @@ for _name, _input_shape, _summary, _build in (
     (
         "iresnext_small",
         (3, 16, 16),
-        "minutes on two cores: L=3 W=32 K=4",
+        "minutes on 2 cores: L=3 W=32 K=4",
         _builder((1, 2, 3, 4), 32, (1, 1, 1)),
     ),
-    ("iresnext_tiny", (3, 8, 8), "for tests: L=3 W=8 K=3", _builder((1, 2, 3), 8, (1, 1, 1), branch_width=2)),
+    ("iresnext_tiny", (3, 8, 8), "for tests: L=3 W=8 K=3", _builder((1, 2, 3), 8, (1, 1, 1), 2)),
 ):
     register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

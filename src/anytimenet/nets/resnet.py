@@ -12,8 +12,8 @@ from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.snapshots import copy_leading, like
 from anytimenet.layers.transitions import append_zeros
+from anytimenet.nets.arguments import check_blocks
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
-from anytimenet.nets.isresnext import check_blocks
 from anytimenet.nets.registry import Builder, register_net
 
 PAPER = "Identity Mappings in Deep Residual Networks"
@@ -141,7 +141,7 @@ for _name, _input_shape, _summary, _build in (
     ("resnet_20", (3, 32, 32), "n=3", _builder((3, 3, 3))),
     ("resnet_56", (3, 32, 32), "n=9", _builder((9, 9, 9))),
     ("resnet_110", (3, 32, 32), "n=18", _builder((18, 18, 18))),
-    ("resnet_small", (3, 16, 16), "minutes on two cores: n=1 W=16", _builder((1, 1, 1))),
+    ("resnet_small", (3, 16, 16), "minutes on 2 cores: n=1 W=16", _builder((1, 1, 1))),
     ("resnet_tiny", (3, 8, 8), "for tests: n=1 W=4", _builder((1, 1, 1), 4)),
 ):
     register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

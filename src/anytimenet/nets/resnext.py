@@ -37,7 +37,7 @@ def _builder(branches: int, width: int, blocks: Sequence[int], branch_width: int
 for _name, _input_shape, _summary, _build in (
     ("resnext_29", (3, 32, 32), "L=9 W=64 C=8", _builder(8, 64, (3, 3, 3))),
     ("resnext_65", (3, 32, 32), "L=21 W=64 C=8", _builder(8, 64, (7, 7, 7))),
-    ("resnext_small", (3, 16, 16), "minutes on two cores: L=3 W=32 C=4", _builder(4, 32, (1, 1, 1))),
+    ("resnext_small", (3, 16, 16), "minutes on 2 cores: L=3 W=32 C=4", _builder(4, 32, (1, 1, 1))),
     ("resnext_tiny", (3, 8, 8), "for tests: L=3 W=8 C=2", _builder(2, 8, (1, 1, 1), branch_width=2)),
 ):
     register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
