@@ -17,7 +17,7 @@ from anytimenet.layers.norms import PrefixBatchNorm2d
 from anytimenet.layers.sliced_convs import SlicewiseConv2d, TriangularConv2d
 from anytimenet.layers.snapshots import conv_snapshot, copy_leading, like, norm_snapshot
 from anytimenet.layers.transitions import append_zeros_in_slices
-from anytimenet.nets.arguments import check_blocks, check_exits, split_like
+from anytimenet.nets.arguments import check_blocks, check_exits, even_slices, split_like
 from anytimenet.nets.contract import (
     AnytimeNet,
     Output,
@@ -354,24 +354,24 @@ def _builder(
 
 _CIFAR, _IMAGENET = (3, 32, 32), (3, 224, 224)
 for _name, _input_shape, _summary, _build in (
-    ("isresnext_47", _CIFAR, "CIFAR form: L=15 W=96 K=6 C=18", _builder((3,) * 6, 96, (5, 5, 5))),
+    ("isresnext_47", _CIFAR, "CIFAR form: L=15 W=96 K=6 C=18", _builder(even_slices(18, 6), 96, (5, 5, 5))),
     (
         "isresnext_62_imagenet",
         _IMAGENET,
         "ImageNet form: L=20 W=160 K=5 C=30",
-        _builder((6,) * 5, 160, (5, 5, 5, 5), stem="imagenet"),
+        _builder(even_slices(30, 5), 160, (5, 5, 5, 5), stem="imagenet"),
     ),
     (
         "isresnext_50_cub",
         _IMAGENET,
         "CUB form: L=16 W=192 K=6 C=36",
-        _builder((6,) * 6, 192, (4, 4, 4, 4), stem="imagenet"),
+        _builder(even_slices(36, 6), 192, (4, 4, 4, 4), stem="imagenet"),
     ),
     (
         "isresnext_small",
         (3, 16, 16),
         "minutes on two cores: L=3 W=32 K=4 C=8",
-        _builder((2,) * 4, 32, (1, 1, 1)),
+        _builder(even_slices(8, 4), 32, (1, 1, 1)),
     ),
     (
         "isresnext_tiny",

@@ -1,0 +1,92 @@
+"""Image classification: cross-entropy, accuracy, one label for each level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anytimenet.core.errors import require
+from anytimenet.tasks.task import Labels
+
+BatchAugment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """One class per image and label level.
+
+    The loss is the sum over the levels of the mean cross-entropy (sliced-networks paper, equation 2; with
+    one level equation 1); the metric is top-1 accuracy of the fine level.
+
+    Args:
+        num_classes: classes of each level, fine level first.
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+        augmentation: changes a uint8 training batch, for example `data.Augmentation(flip=True, pad=4)`.
+
+    >>> task = Classification((4,))
+    >>> round(task.loss((torch.zeros(2, 4),), (torch.tensor([0, 3]),)).item(), 4)
+    1.3863
+    """
+
+    num_classes: tuple[int, ...]
+    label_smoothing: float = 0.0
+    augmentation: BatchAugment | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing {self.label_smoothing} must be in [0, 1)")
+
+    def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
+        """Sum over the levels of the mean cross-entropy; logits `(N, classes, ...)`."""
+        if len(output) != len(labels):
+            raise ValueError(
+                f"the net predicts {len(output)} label level(s) and the data has {len(labels)}; "
+                "build the net with one entry of num_classes per level"
+            )
+        terms = [
+            F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
+            for logits, target in zip(output, labels, strict=True)
+        ]
+        return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+
+    def meter(self) -> AccuracyMeter:
+        """A fresh accuracy meter."""
+        return AccuracyMeter(self.num_classes[0])
+
+    def augment(
+        self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The batch, augmented if an augmentation was given."""
+        return (images, labels) if self.augmentation is None else self.augmentation(images, labels, rng)
+
+    def decode(self, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Probabilities `(N, classes)` of each level."""
+        return tuple(logits.double().softmax(dim=1) for logits in output)
+
+
+class AccuracyMeter:
+    """Top-1 accuracy of the fine level for each stage."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._metrics: dict[int, object] = {}
+
+    def update(self, stage: int, output: tuple[Tensor, ...], labels: Labels) -> None:
+        """Adds one batch of `(N, classes)` logits and `(N,)` labels."""
+        metric = self._metrics.get(stage)
+        if metric is None:
+            classification = require("torchmetrics.classification", "train")
+            metric = classification.MulticlassAccuracy(
+                self._num_classes, average="micro", validate_args=False
+            ).to(output[0].device)
+            self._metrics[stage] = metric
+        metric.update(output[0].argmax(1), labels[0])  # type: ignore[attr-defined]
+
+    def scores(self) -> Mapping[int, float]:
+        """Accuracy in [0, 1] of each stage seen."""
+        return {stage: float(metric.compute()) for stage, metric in self._metrics.items()}  # type: ignore[attr-defined]

@@ -1,0 +1,42 @@
+"""What a task owns, so that nothing else assumes one label per image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+Labels = tuple[Tensor, ...]
+"""The ground truth of a batch, one tensor per label level, fine level first."""
+
+
+class Meter(Protocol):
+    """Collects one validation score per stage, higher is better."""
+
+    def update(self, stage: int, output: tuple[Tensor, ...], labels: Labels) -> None:
+        """Adds one batch."""
+
+    def scores(self) -> Mapping[int, float]:
+        """The score of each stage seen."""
+
+
+class Task(Protocol):
+    """Loss, metric, augmentation and decoding of what is predicted."""
+
+    num_classes: tuple[int, ...]
+
+    def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
+        """The loss of one stage, a scalar, mean over the batch."""
+
+    def meter(self) -> Meter:
+        """A fresh meter."""
+
+    def augment(
+        self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A training batch of uint8 images `(N, H, W, C)` and its labels, changed together."""
+
+    def decode(self, output: tuple[Tensor, ...]) -> Any:
+        """What a person wants to read from one stage's logits."""
