@@ -1,0 +1,21 @@
+"""What a net costs: operations counted on the meta device, latency measured on a real one."""
+
+from anytimenet.costs.conventions import OperationCount, Rule
+from anytimenet.costs.counting import UnknownOperatorError, count
+from anytimenet.costs.latency import Prepare, profile_segments, torch_threads
+from anytimenet.costs.stage_costs import StageCost, meta_copy, stage_costs
+from anytimenet.costs.torch_segments import torch_segments
+
+__all__ = [
+    "OperationCount",
+    "Prepare",
+    "Rule",
+    "StageCost",
+    "UnknownOperatorError",
+    "count",
+    "meta_copy",
+    "profile_segments",
+    "stage_costs",
+    "torch_segments",
+    "torch_threads",
+]

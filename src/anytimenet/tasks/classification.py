@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anytimenet.core.augmentation import BatchAugmentation
 from anytimenet.core.errors import require
 from anytimenet.tasks.task import Labels
-
-BatchAugment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Classification:
 
     num_classes: tuple[int, ...]
     label_smoothing: float = 0.0
-    augmentation: BatchAugment | None = None
+    augmentation: BatchAugmentation | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
@@ -57,12 +55,6 @@ class Classification:
     def meter(self) -> AccuracyMeter:
         """A fresh accuracy meter."""
         return AccuracyMeter(self.num_classes[0])
-
-    def augment(
-        self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The batch, augmented if an augmentation was given."""
-        return (images, labels) if self.augmentation is None else self.augmentation(images, labels, rng)
 
     def decode(self, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Probabilities `(N, classes)` of each level."""

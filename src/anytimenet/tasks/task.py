@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from torch import Tensor
+
+from anytimenet.core.augmentation import BatchAugmentation
 
 Labels = tuple[Tensor, ...]
 """The ground truth of a batch, one tensor per label level, fine level first."""
@@ -25,18 +26,19 @@ class Meter(Protocol):
 class Task(Protocol):
     """Loss, metric, augmentation and decoding of what is predicted."""
 
-    num_classes: tuple[int, ...]
+    @property
+    def num_classes(self) -> tuple[int, ...]:
+        """Classes of each label level, fine level first."""
+
+    @property
+    def augmentation(self) -> BatchAugmentation | None:
+        """Changes training batches; None leaves them as they are."""
 
     def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
         """The loss of one stage, a scalar, mean over the batch."""
 
     def meter(self) -> Meter:
         """A fresh meter."""
-
-    def augment(
-        self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A training batch of uint8 images `(N, H, W, C)` and its labels, changed together."""
 
     def decode(self, output: tuple[Tensor, ...]) -> Any:
         """What a person wants to read from one stage's logits."""

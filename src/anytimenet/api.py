@@ -1,0 +1,282 @@
+"""The front door from Python: `fit`, `evaluate`, `profile`, `load`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+import anytimenet
+from anytimenet.bundle import Bundle
+from anytimenet.core.cost_table import CostTable, Latency
+from anytimenet.core.errors import DataError
+from anytimenet.core.machine import machine_stamp
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.costs import profile_segments, stage_costs, torch_segments
+from anytimenet.data import (
+    Augmentation,
+    DataOptions,
+    DataSplits,
+    ImageSet,
+    Loader,
+    load_data,
+    splits_from_datasets,
+)
+from anytimenet.evaluation import Report, make_report
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.tasks import Classification, Task
+from anytimenet.training import Reporter, TrainConfig, TrainResult, collect_logits, train
+from anytimenet.training.loop import fabric_device
+
+Split = Literal["train", "val", "test"]
+_EVALUATION_BATCH = 256
+
+
+def fit(
+    net: AnytimeNet,
+    train_data: Any,
+    val: Any = None,
+    config: TrainConfig | None = None,
+    *,
+    augmentation: Augmentation | None = None,
+    task: Task | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Trains `net` and returns it as a bundle, with the best validated weights.
+
+    Args:
+        net: a net from `create_net`; it is trained in place.
+        train_data: a data set by name ("digits", "folder:PATH"), `DataSplits`, or any map-style dataset of
+            (image, label).
+        val: a map-style dataset for validation; without it a part of the training data is set aside.
+        config: how to train; the published CIFAR settings by default.
+        augmentation: of training batches; none by default.
+        task: loss, metric and decoding; classification by default.
+        out: folder for checkpoints and logs; nothing is written without it.
+        resume: go on from the last checkpoint in `out`.
+        reporter: progress for people.
+        provenance: what else the bundle should remember.
+
+    Raises:
+        ValueError: if the net's classes or channels are not those of the data.
+        TrainingError: if training cannot go on; see `training.train`.
+
+    >>> from anytimenet.nets import create_net
+    >>> net = create_net("isresnext_tiny", num_classes=10, in_channels=1)
+    >>> bundle = fit(net, "digits", config=TrainConfig(epochs=1, schedule="cosine"))
+    >>> bundle.num_stages
+    3
+    """
+    config = config or TrainConfig()
+    splits = _as_splits(train_data, val)
+    _check_net(net, splits)
+    if task is None:
+        task = Classification(net.num_classes, config.label_smoothing, augmentation)
+    device, _ = fabric_device(config)
+    batches = Loader(
+        splits.train,
+        splits.preprocessing,
+        batch_size=min(config.batch_size, len(splits.train)),
+        augment=task.augmentation,
+        shuffle=True,
+        seed=config.seed,
+        device=device,
+        drop_last=True,
+    )
+    val_batches = _plain_loader(splits.val, splits.preprocessing, device)
+    identity = {"data": splits.fingerprint, "net": str(net.origin)}
+    result = train(
+        net,
+        batches,
+        val_batches,
+        task,
+        config,
+        folder=Path(out) if out is not None else None,
+        resume=resume,
+        identity=identity,
+        reporter=reporter,
+    )
+    return Bundle.create(
+        net.cpu(),
+        class_names=splits.class_names,
+        preprocessing=splits.preprocessing,
+        taxonomy=splits.taxonomy if len(splits.class_names) > 1 else None,
+        val_accuracies=result.val_scores or None,
+        provenance={**_provenance(splits, config, result), **(provenance or {})},
+    )
+
+
+def evaluate(
+    bundle: Bundle,
+    data: Any = None,
+    *,
+    split: Split = "test",
+    per_class: bool = False,
+    device: str = "cpu",
+) -> Report:
+    """Judges every stage of a bundle on a split of some data.
+
+    Args:
+        bundle: from `fit` or `load`.
+        data: as for `fit`; by default the data that the bundle was trained on, split in the same way.
+        split: "train", "val" or "test".
+        per_class: adds precision and recall of each class.
+        device: where the net runs.
+
+    Raises:
+        DataError: if the data has other classes than the bundle, or the split is empty.
+
+    >>> from anytimenet.nets import create_net
+    >>> bundle = fit(create_net("resnet_tiny", in_channels=1), "digits", config=TrainConfig(epochs=1))
+    >>> report = evaluate(bundle, "digits")
+    >>> report.count
+    540
+    """
+    splits = _evaluation_splits(bundle, data)
+    images: ImageSet = getattr(splits, split)
+    if len(images) == 0:
+        raise DataError(f"the {split} split of {splits.name} holds no images; choose another --split")
+    net = bundle.net.to(device)
+    logits, labels = collect_logits(
+        net, _plain_loader(images, bundle.manifest.preprocessing, torch.device(device))
+    )
+    bundle.net.cpu()
+    return make_report(
+        logits,
+        labels,
+        stage_costs(bundle.net, bundle.manifest.input_shape),
+        data=splits.name,
+        split=split,
+        class_names=bundle.manifest.class_names[0],
+        latencies=_latencies(bundle),
+        per_class=per_class,
+    )
+
+
+def profile(
+    bundle: Bundle,
+    *,
+    minutes: float = 1.0,
+    batch_sizes: Sequence[int] = (1,),
+    threads: int = 1,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> CostTable:
+    """Measures the latency of a bundle's segments on this machine and adds the table to the bundle.
+
+    Steps and the jumps from the input come first; what does not fit within `minutes` is estimated and
+    marked so.
+    """
+    table = profile_segments(
+        torch_segments(bundle.net, bundle.manifest.input_shape, dtype=dtype, device=device),
+        bundle.num_stages,
+        input_shape=bundle.manifest.input_shape,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        batch_sizes=batch_sizes,
+        minutes=minutes,
+    )
+    bundle.add_cost_table(table)
+    return table
+
+
+def load(path: Path | str, stages: int | None = None) -> Bundle:
+    """A saved bundle; with `stages=k` its first k stages only, and no more of its files is read.
+
+    Raises:
+        BundleError: if it is missing, damaged, tampered with, or of another format.
+    """
+    return Bundle.load(path, stages=stages)
+
+
+def options_to_dict(options: DataOptions) -> dict[str, Any]:
+    """The fields of `options` that change the data, as JSON values."""
+    return {key: value for key, value in asdict(options).items() if key != "cache_dir"}
+
+
+def _as_splits(data: Any, val: Any) -> DataSplits:
+    if isinstance(data, DataSplits | str) and val is not None:
+        raise DataError("data by name brings its own validation part; give `val` with a dataset only")
+    if isinstance(data, DataSplits):
+        return data
+    if isinstance(data, str):
+        return load_data(data)
+    return splits_from_datasets(data, val)
+
+
+def _evaluation_splits(bundle: Bundle, data: Any) -> DataSplits:
+    """`data` with the bundle's preprocessing, after a look at its classes."""
+    trained_on = bundle.manifest.provenance.get("data", {})
+    p = bundle.manifest.preprocessing
+    if data is None or isinstance(data, str):
+        name = data or trained_on.get("name")
+        if not name or not isinstance(name, str):
+            raise DataError("this bundle does not say which data it was trained on; give the data")
+        options = (
+            DataOptions(**trained_on.get("options", {})) if name == trained_on.get("name") else DataOptions()
+        )
+        size = p.height if p.height == p.width else None
+        options = replace(options, image_size=size, channels=p.channels, resample=p.resample, limit=None)
+        splits = load_data(name, replace(options, all_levels=len(bundle.manifest.class_names) > 1))
+    else:
+        splits = _as_splits(data, None)
+    if splits.class_names != bundle.manifest.class_names:
+        raise DataError(
+            f"the classes of {splits.name} are not those that the bundle knows: "
+            f"{_shown(splits.class_names[0])} instead of {_shown(bundle.manifest.class_names[0])}"
+        )
+    return splits
+
+
+def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
+    if net.num_classes != splits.num_classes:
+        raise ValueError(
+            f"the net predicts {net.num_classes} classes and the data has {splits.num_classes}: "
+            f"build it with num_classes={splits.num_classes}"
+        )
+    net.check_images(
+        (splits.preprocessing.channels, splits.preprocessing.height, splits.preprocessing.width), 1
+    )
+
+
+def _plain_loader(images: ImageSet, preprocessing: Preprocessing, device: torch.device) -> Loader:
+    return Loader(images, preprocessing, batch_size=_EVALUATION_BATCH, device=device)
+
+
+def _provenance(splits: DataSplits, config: TrainConfig, result: TrainResult) -> dict[str, Any]:
+    return {
+        "data": {"name": splits.name, "fingerprint": splits.fingerprint},
+        "config": config.to_dict(),
+        "best_epoch": result.best_epoch,
+        "seed": config.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "anytimenet": anytimenet.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _latencies(bundle: Bundle) -> list[Latency] | None:
+    """Batch-1 latency of each sub-network on this machine, if it was profiled here."""
+    here = machine_stamp()["id"]
+    for table in bundle.cost_tables.values():
+        if table.machine["id"] == here:
+            return [table.latency(0, stage) for stage in range(1, bundle.num_stages + 1)]
+    return None
+
+
+def _shown(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,95 @@
+"""The README.md of a bundle: what it is, how good it is at which cost, and how to use it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+
+from anytimenet.core.cost_table import CostTable
+from anytimenet.core.manifest import Manifest
+
+CURVE = "curve.png"
+
+
+def model_card(manifest: Manifest, cost_tables: Mapping[str, CostTable], files: Collection[str] = ()) -> str:
+    """Markdown for people; a picture of the curve is shown if `curve.png` is among `files`."""
+    assert manifest.net is not None
+    blocks = [
+        f"# {manifest.net.name}, an anytime net",
+        _summary(manifest),
+        *([f"![accuracy against multiply-adds]({CURVE})"] if CURVE in files else []),
+        "## Stages\n" + _stage_table(manifest, cost_tables),
+        "## Data\n" + _data(manifest),
+        "## Use\n" + _usage(manifest),
+        "## Provenance\n" + _fenced(json.dumps(manifest.provenance, indent=2, ensure_ascii=False), "json"),
+        "## Files\n" + _files(manifest),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _summary(manifest: Manifest) -> str:
+    if manifest.num_stages == 1:
+        return "A net with one prediction of fixed cost, for comparison. Saved by anytimenet."
+    return (
+        f"One set of weights with {manifest.num_stages} predictions of rising cost: it answers within any "
+        "budget that stage 1 fits, the better the more may be spent. Saved by anytimenet."
+    )
+
+
+def _stage_table(manifest: Manifest, cost_tables: Mapping[str, CostTable]) -> str:
+    devices = sorted(cost_tables)
+    head = ["stage", "multiply-adds", "parameters", "validation accuracy"]
+    head += [f"median on {_plain(device)}" for device in devices]
+    rows = [head, ["--:"] * len(head)]
+    for record in manifest.stages:
+        accuracy = "" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} %"
+        row = [str(record.stage), f"{record.macs:,}", f"{record.params:,}", accuracy]
+        rows.append(row + [_latency(cost_tables[device], record.stage) for device in devices])
+    note = "\nCosts are those of the stage's sub-network alone, for one image; one multiply-add counts 1."
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n" + note
+
+
+def _latency(table: CostTable, stage: int) -> str:
+    entry = table.entries.get((0, stage, 1))
+    return "" if entry is None else f"{entry.median_ms:.2f} ms{' (estimated)' * entry.estimated}"
+
+
+def _data(manifest: Manifest) -> str:
+    channels, height, width = manifest.input_shape
+    lines = [f"- Input: {channels} x {height} x {width} (channels, height, width)."]
+    for depth, names in enumerate(manifest.class_names):
+        level = "" if len(manifest.class_names) == 1 else f" of level {depth + 1}"
+        shown = ", ".join(_plain(name) for name in names[:20]) + (", ..." if len(names) > 20 else "")
+        lines.append(f"- {len(names)} classes{level}: {shown}.")
+    return "\n".join(lines)
+
+
+def _usage(manifest: Manifest) -> str:
+    less = "  # stages=1 reads less and loads the first stage only" if manifest.num_stages > 1 else ""
+    code = (
+        "from anytimenet import Bundle\n"
+        f'bundle = Bundle.load("PATH OF THIS FOLDER"){less}\n'
+        f'print(bundle.predict("IMAGE.png", budget_macs={manifest.stages[-1].macs}).label)'
+    )
+    return _fenced(code, "python")
+
+
+def _files(manifest: Manifest) -> str:
+    return (
+        "`bundle.json` holds the labels, preprocessing, costs and the hash of every other file. "
+        f"`model-0000k-of-{manifest.num_stages:05d}.safetensors` holds the weights that stage k is the first "
+        "to use: the first k files are a complete smaller net. A whole tensor is stored under its name, a "
+        "rectangle of one under its name and box, `name[start:stop,...]`."
+    )
+
+
+def _plain(text: str) -> str:
+    """`text` without what markdown would take for markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
+
+
+def _fenced(text: str, language: str) -> str:
+    """A code block whose fence is longer than any in `text`."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -1,0 +1,201 @@
+"""A bundle's folder: written whole or not at all, and read no further than needed."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from anytimenet.bundle.card import model_card
+from anytimenet.bundle.shards import Layout, fill, is_shard, layout_of, pack_shards, shard_name
+from anytimenet.bundle.tables import COSTS, kept_tables, pack_table, parse_table
+from anytimenet.core.bundle_folder import (
+    AGAIN,
+    CARD_NAME,
+    MANIFEST_NAME,
+    check_file_name,
+    check_replaceable,
+    read_listed,
+    record_of,
+)
+from anytimenet.core.cost_table import CostTable
+from anytimenet.core.errors import BundleError
+from anytimenet.core.files import new_folder, write_bytes, write_text
+from anytimenet.core.manifest import FORMAT_VERSION, Manifest, NetOrigin
+from anytimenet.nets.contract import AnytimeNet, Origin
+from anytimenet.nets.registry import net_entry, rebuild_net
+
+if TYPE_CHECKING:
+    from anytimenet.bundle.bundle import Bundle
+
+ExtraFile = bytes | Path | str
+"""A file to add: its content, or a path to copy it from."""
+
+
+def write_bundle(
+    bundle: Bundle, path: Path, extra_files: Mapping[str, ExtraFile], carry_from: Path | None
+) -> Manifest:
+    """Writes the folder and returns the manifest that lies in it; `Bundle.save` says what is raised."""
+    manifest = replace(bundle.manifest, format_version=FORMAT_VERSION, files={})
+    manifest.to_dict()  # refuses a net built by hand before anything is written
+    layout = layout_of(bundle.net, bundle.net)
+    path = path.resolve()
+    check_replaceable(path)
+    extra = {**_carried(bundle.manifest, carry_from), **_contents(extra_files)}
+    try:
+        with new_folder(path) as folder:
+            records = {}
+            for name, data in _files(bundle, layout, extra):
+                write_bytes(folder / name, data)
+                records[name] = record_of(data)
+            manifest = replace(manifest, files=records)
+            manifest.write(folder)
+            # Not listed: the card is for people, who may edit it.
+            write_text(folder / CARD_NAME, model_card(manifest, bundle.cost_tables, extra))
+    except OSError as error:
+        raise BundleError(
+            f"the bundle cannot be written to {path} ({error.strerror or error}); what was there is "
+            "unchanged: make room, or choose another folder"
+        ) from error
+    return manifest
+
+
+def read_bundle(
+    folder: Path, *, stages: int | None, device: torch.device | str
+) -> tuple[AnytimeNet, Manifest, dict[str, CostTable]]:
+    """Net, manifest and cost tables of the first `stages` stages; `Bundle.load` says what is raised."""
+    _check_device(device)
+    manifest = Manifest.read(folder)
+    total = manifest.num_stages
+    stages = total if stages is None else stages
+    if isinstance(stages, bool) or not isinstance(stages, int) or not 1 <= stages <= total:
+        raise ValueError(f"stages={stages!r}: {folder} holds {total} stages, so 1 to {total} can be loaded")
+    whole = _rebuild(manifest, folder)
+    names = [name for name in manifest.files if name.startswith(COSTS)]
+    first = range(1, stages + 1)
+    net = whole if stages == total else whole.keep(first)
+    found = [parse_table(str(folder / name), _read(manifest, folder, name)) for name in names]
+    tables = kept_tables({table.device: table for table in found}, first)
+    try:
+        layout = layout_of(whole, net)
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    fill(net, layout, _read_shards(manifest, folder, stages), device)
+    return net, manifest if stages == total else manifest.keep(first), tables
+
+
+def check_belongs(net: AnytimeNet, manifest: Manifest) -> None:
+    """Raises BundleError unless the manifest is one of this net."""
+    classes = tuple(len(names) for names in manifest.class_names)
+    told = (manifest.num_stages, classes, manifest.input_shape[0])
+    real = (net.num_stages, tuple(net.num_classes), net.in_channels)
+    for what, is_told, is_real in zip(("stages", "classes", "input channels"), told, real, strict=True):
+        if is_told != is_real:
+            raise BundleError(
+                f"the net has {is_real} {what} and its manifest says {is_told}: they must agree"
+            )
+
+
+def origin_of(net: AnytimeNet) -> NetOrigin | None:
+    """How to build the net again, its builder's defaults spelt out: a later version may change them."""
+    if net.origin is None:
+        return None
+    parameters = list(inspect.signature(net_entry(net.origin.name).build).parameters.values())[1:]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty and _is_json(p.default)}
+    return NetOrigin(net.origin.name, {**defaults, **net.origin.arguments}, net.origin.keep)
+
+
+def _rebuild(manifest: Manifest, folder: Path) -> AnytimeNet:
+    """The net on the meta device, without weights."""
+    assert manifest.net is not None
+    origin = Origin(manifest.net.name, manifest.net.arguments, manifest.net.keep)
+    try:
+        with torch.device("meta"):
+            net = rebuild_net(origin)
+    except Exception as error:  # a builder is anybody's code, and its arguments come from a file
+        raise BundleError(
+            f"{folder}: its net cannot be built ({error}); if the net is your own, import the module that "
+            "registers it first, else upgrade anytimenet"
+        ) from error
+    try:
+        check_belongs(net, manifest)
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    return net
+
+
+def _read_shards(manifest: Manifest, folder: Path, stages: int) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the first shards, one at a time."""
+    for stage in range(1, stages + 1):
+        name = shard_name(stage, manifest.num_stages)
+        file = str(folder / name)
+        if stage > 1 and not (folder / name).exists():
+            raise BundleError(
+                f"{file} is missing: download it, or load the stages that are there with stages={stage - 1}"
+            )
+        yield file, _read(manifest, folder, name)
+
+
+def _read(manifest: Manifest, folder: Path, name: str) -> bytes:
+    if name not in manifest.files:
+        raise BundleError(f"{folder / MANIFEST_NAME} does not list {name}: {AGAIN}")
+    return read_listed(folder, name, manifest.files[name])
+
+
+def _files(
+    bundle: Bundle, layout: Sequence[Layout], extra: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """Every file that the manifest lists, one at a time."""
+    for stage, shard in enumerate(pack_shards(bundle.net, layout), 1):
+        yield shard_name(stage, bundle.num_stages), shard
+    for table in bundle.cost_tables.values():
+        yield pack_table(table)
+    yield from extra.items()
+
+
+def _contents(extra_files: Mapping[str, ExtraFile]) -> dict[str, bytes]:
+    """The content of added files, read before anything is written."""
+    contents = {}
+    for name, source in extra_files.items():
+        if _is_own(check_file_name(name)):
+            raise BundleError(f"{name} is a name that the bundle itself uses: choose another")
+        try:
+            contents[name] = source if isinstance(source, bytes) else Path(source).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{name} cannot be added to the bundle: {error}") from error
+    return contents
+
+
+def _carried(manifest: Manifest, folder: Path | None) -> dict[str, bytes]:
+    """Files that were added to the bundle that was loaded, as far as they are still there."""
+    if folder is None:
+        return {}
+    names = [name for name in manifest.files if not _is_own(name) and (folder / name).exists()]
+    return {name: _read(manifest, folder, name) for name in names}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_own(name: str) -> bool:
+    return name in (MANIFEST_NAME, CARD_NAME) or name.startswith(COSTS) or is_shard(name)
+
+
+def _check_device(device: torch.device | str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {device!r} cannot be used here ({reason}): load with device='cpu'"
+        ) from error

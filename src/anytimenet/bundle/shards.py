@@ -1,0 +1,170 @@
+"""The weights of a bundle: one safetensors file a stage, so that the first k files are a smaller net.
+
+Shard k holds the parts whose earliest stage is k. A part that is a whole tensor is stored under the
+tensor's name, a rectangle of one under its name and box, such as `stem.conv.weight[0:4,0:1,0:3,0:3]`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from anytimenet.core.bundle_folder import AGAIN
+from anytimenet.core.errors import BundleError
+from anytimenet.nets.contract import AnytimeNet, Part
+
+Layout = dict[str, Part]
+"""What one shard holds: parts by their names in it."""
+
+_CURE = "anytimenet.testing.check_anytime_net(net, input_shape) says what to mend"
+
+
+def shard_name(stage: int, num_stages: int) -> str:
+    """The file of one stage's weights.
+
+    >>> shard_name(2, 6)
+    'model-00002-of-00006.safetensors'
+    """
+    return f"model-{stage:05d}-of-{num_stages:05d}.safetensors"
+
+
+def is_shard(name: str) -> bool:
+    """Whether `name` is that of a stage's weights.
+
+    >>> is_shard("model-00002-of-00006.safetensors")
+    True
+    """
+    return re.fullmatch(r"model-\d{5,}-of-\d{5,}\.safetensors", name) is not None
+
+
+def part_key(part: Part, shape: Sequence[int]) -> str:
+    """The name of `part`, a rectangle of a tensor of `shape`, in its shard.
+
+    >>> part_key(Part("fc.weight", ((0, 2), (0, 3)), (1, 2)), (4, 3))
+    'fc.weight[0:2,0:3]'
+    >>> part_key(Part("fc.bias", ((0, 4),), (1, 2)), (4,))
+    'fc.bias'
+    """
+    if part.box == _whole(shape):
+        return part.name
+    return f"{part.name}[{','.join(f'{start}:{stop}' for start, stop in part.box)}]"
+
+
+def layout_of(whole: AnytimeNet, first: AnytimeNet) -> list[Layout]:
+    """What each shard of `whole` holds, once it is sure that the shards of `first` make it complete.
+
+    Args:
+        whole: the net that is saved or was saved; on any device.
+        first: the net of its first stages, or `whole` itself.
+
+    Raises:
+        BundleError: if a tensor of `first` would be lost.
+    """
+    shards: list[Layout] = [{} for _ in range(whole.num_stages)]
+    saved = whole.state_dict()
+    for part in whole.parts():
+        shards[min(part.stages) - 1][part_key(part, saved[part.name].shape)] = part
+    needed = [part for shard in shards[: first.num_stages] for part in shard.values()]
+    _check_coverage(first, needed)
+    return shards
+
+
+def pack_shards(net: AnytimeNet, layout: Sequence[Layout]) -> Iterator[bytes]:
+    """The safetensors files of stages 1..K, one at a time."""
+    tensors = net.state_dict()
+    for parts in layout:
+        pieces = {key: _own_copy(part.of(tensors[part.name])) for key, part in parts.items()}
+        # One entry only: the library writes several in an order that changes from run to run.
+        yield to_safetensors(pieces, metadata={"format": "pt"})
+
+
+def fill(
+    net: AnytimeNet,
+    layout: Sequence[Layout],
+    shards: Iterable[tuple[str, bytes]],
+    device: torch.device | str,
+) -> None:
+    """Gives `net`, on the meta device, the weights in the shards of its stages.
+
+    Args:
+        net: the net of the first stages.
+        layout: what the shards hold, from `layout_of(whole, net)`.
+        shards: name and content of the shards of stages 1..K of `net`, in this order.
+        device: where the weights go, with the dtypes that they were saved with.
+
+    Raises:
+        BundleError: if a shard does not hold exactly the parts of its stage.
+    """
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    for parts, (file, data) in zip(layout, shards, strict=False):
+        pieces = _parse(data, file, parts)
+        for key, part in parts.items():
+            _place(pieces[key], part, shapes[part.name], tensors, device)
+    # Assigning, and not copying into float32 tensors, brings back whatever dtype was saved.
+    net.load_state_dict(tensors, assign=True)
+
+
+def _check_coverage(net: AnytimeNet, parts: Sequence[Part]) -> None:
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    for tensor_name, _ in (*net.named_parameters(), *net.named_buffers()):
+        if tensor_name not in shapes:
+            raise BundleError(f"{tensor_name} is not in the net's state_dict: make that buffer persistent")
+    uncovered = {name: shape.numel() for name, shape in shapes.items()}
+    for part in parts:
+        shape = shapes.get(part.name)
+        if shape is None or any(stop > size for (_, stop), size in zip(part.box, shape, strict=True)):
+            raise BundleError(f"keep and parts of the net disagree about {part.name}: {_CURE}")
+        uncovered[part.name] -= part.numel
+    wrong = [name for name, count in uncovered.items() if count]
+    if wrong:
+        raise BundleError(f"the parts of the net do not cover {wrong[0]} exactly: {_CURE}")
+
+
+def _place(
+    piece: Tensor, part: Part, shape: torch.Size, tensors: dict[str, Tensor], device: torch.device | str
+) -> None:
+    """Puts `piece` at its place in the tensor of that name."""
+    if part.box == _whole(shape):
+        tensors[part.name] = piece.to(device)
+        return
+    if part.name not in tensors:
+        tensors[part.name] = torch.empty(shape, dtype=piece.dtype, device=device)
+    goal = tensors[part.name]
+    if goal.dtype != piece.dtype:
+        raise BundleError(
+            f"pieces of {part.name} have different dtypes, {goal.dtype} and {piece.dtype}: {AGAIN}"
+        )
+    part.of(goal).copy_(piece)
+
+
+def _parse(data: bytes, file: str, parts: Layout) -> dict[str, Tensor]:
+    """The pieces in a shard, once their names and shapes are right."""
+    try:
+        pieces = parse_safetensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BundleError(f"{file} is no safetensors file ({error}): {AGAIN}") from error
+    missing, foreign = sorted(set(parts) - set(pieces)), sorted(set(pieces) - set(parts))
+    if missing or foreign:
+        raise BundleError(
+            f"{file} does not belong to this net (missing: {missing[:3]}, unknown: {foreign[:3]}): {AGAIN}"
+        )
+    for key, part in parts.items():
+        shape, expected = tuple(pieces[key].shape), tuple(stop - start for start, stop in part.box)
+        if shape != expected:
+            raise BundleError(f"{key} in {file} has shape {shape} and should have {expected}: {AGAIN}")
+    return pieces
+
+
+def _own_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _whole(shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((0, size) for size in shape)

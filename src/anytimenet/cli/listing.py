@@ -1,0 +1,73 @@
+"""`anytimenet list nets|recipes|schemes`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from anytimenet.cli.output import emit_json
+
+
+@dataclass(frozen=True)
+class List:
+    """Show registered nets, recipes or schemes.
+
+    JSON: a line each; nets {name, summary, paper, input_shape}, recipes {name, summary, command, hardware,
+    minutes, expected}, schemes {name, summary, paper}.
+    """
+
+    what: Annotated[
+        Literal["nets", "recipes", "schemes"],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="nets|recipes|schemes"),
+    ]
+    """Which list."""
+    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
+    """A shell pattern for the names, for example "is*"."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.jsonl]")] = None
+    """Print JSON lines, or write them to a file."""
+
+    def run(self) -> None:
+        """Prints the list."""
+        from anytimenet.core.errors import require
+
+        require("torch", "train")
+        records = [r for r in _RECORDS[self.what]() if fnmatch(r["name"], self.pattern)]
+        if self.json is not None:
+            emit_json(records, self.json)
+        if self.json != "-":
+            width = max((len(record["name"]) for record in records), default=0)
+            for record in records:
+                print(f"{record['name']:{width}}  {record['summary']}")
+            if not records:
+                print(f"no {self.what} match {self.pattern!r}")
+
+
+def _nets() -> list[dict[str, Any]]:
+    from anytimenet.nets import list_nets, net_entry
+
+    entries = [net_entry(name) for name in list_nets()]
+    return [
+        {"name": e.name, "summary": e.summary, "paper": e.paper, "input_shape": list(e.input_shape)}
+        for e in entries
+    ]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from anytimenet.recipes import list_recipes, recipe
+
+    names = ("name", "summary", "command", "hardware", "minutes", "expected")
+    return [{name: getattr(recipe(key), name) for name in names} for key in list_recipes()]
+
+
+def _schemes() -> list[dict[str, Any]]:
+    from anytimenet.schemes import list_schemes, scheme_preset
+
+    presets = [scheme_preset(name) for name in list_schemes()]
+    return [{"name": p.name, "summary": p.summary, "paper": p.paper} for p in presets]
+
+
+_RECORDS = {"nets": _nets, "recipes": _recipes, "schemes": _schemes}

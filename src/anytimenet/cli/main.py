@@ -1,0 +1,89 @@
+"""The command `anytimenet`: one verb a file, errors in one line, exit codes that scripts can use."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+
+from anytimenet import __version__
+from anytimenet.cli.output import print_error, split_json_flag
+from anytimenet.core.errors import AnytimeNetError, suggest
+
+# Verb, its class in the module of the same name, and its line in the list of verbs.
+VERBS = {
+    "quickstart": ("quickstart.Quickstart", "train, judge and try a first anytime net on handwritten digits"),
+    "train": ("train.Train", "train a net by a recipe"),
+    "evaluate": ("evaluate.Evaluate", "judge every stage of a bundle on held-out images"),
+    "profile": ("profile.Profile", "measure a bundle's latency on this machine"),
+    "predict": ("predict.Predict", "predict images within a budget"),
+    "compare": ("compare.Compare", "draw the curves of several runs in one figure"),
+    "list": ("listing.List", "show nets, recipes or schemes"),
+    "info": ("info.Info", "counted costs of a net or a bundle"),
+}
+
+_USAGE = f"""anytimenet {__version__}: train one network, answer within any budget.
+
+usage: anytimenet VERB ...
+{{verbs}}
+
+`anytimenet VERB --help` explains a verb; `anytimenet --version` prints the version.
+Exit codes: 0 done, 1 it failed (the reason is on standard error), 2 the command was not understood,
+130 interrupted. ANYTIMENET_DEBUG=1 shows the traceback of an error, NO_COLOR=1 plain text."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone (`anytimenet ... | head`); Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code."""
+    verb, *rest = arguments or ["--help"]
+    if verb in ("--version", "-V"):
+        print(__version__)
+        return 0
+    if verb in ("--help", "-h"):
+        print(_USAGE.format(verbs="\n".join(f"  {name:11}{line}" for name, (_, line) in VERBS.items())))
+        return 0
+    if verb not in VERBS:
+        print_error(f"no verb is named {verb!r}: {suggest(verb, VERBS)}")
+        return 2
+    try:
+        return _run_verb(verb, rest)
+    except (AnytimeNetError, ValueError, OSError) as error:
+        if os.environ.get("ANYTIMENET_DEBUG") or isinstance(error, BrokenPipeError):
+            raise
+        print_error(error)
+        return 1
+    except KeyboardInterrupt:
+        print_error("interrupted; `anytimenet train` goes on from its last checkpoint with --resume")
+        return 130
+
+
+def _run_verb(verb: str, arguments: Sequence[str]) -> int:
+    import tyro
+
+    module, _, name = VERBS[verb][0].partition(".")
+    command = getattr(importlib.import_module(f"anytimenet.cli.{module}"), name)
+    try:
+        parsed = tyro.cli(
+            command,
+            prog=f"anytimenet {verb}",
+            description=inspect.getdoc(command),
+            args=split_json_flag(arguments),
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+        )
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    parsed.run()
+    return 0

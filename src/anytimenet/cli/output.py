@@ -1,0 +1,45 @@
+"""What the verbs print: JSON for programs, text for people, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anytimenet.core.files import write_text
+
+
+def emit_json(value: Any, target: str) -> None:
+    """Writes JSON to standard output ("-") or atomically to a file. A list becomes one line an entry."""
+    if isinstance(value, list):
+        text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in value)
+    else:
+        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(target), text)
+
+
+def print_error(error: object) -> None:
+    """One paragraph on standard error."""
+    print(f"anytimenet: {error}", file=sys.stderr)
+
+
+def split_json_flag(arguments: Sequence[str]) -> list[str]:
+    """Lets `--json` stand alone (standard output) or before a file that ends in .json or .jsonl.
+
+    >>> split_json_flag(["info", "--json", "resnet_20"])
+    ['info', '--json', '-', 'resnet_20']
+    >>> split_json_flag(["info", "resnet_20", "--json", "out.json"])
+    ['info', 'resnet_20', '--json', 'out.json']
+    """
+    result: list[str] = []
+    for i, argument in enumerate(arguments):
+        result.append(argument)
+        following = arguments[i + 1] if i + 1 < len(arguments) else ""
+        if argument == "--json" and not (following == "-" or following.endswith((".json", ".jsonl"))):
+            result.append("-")
+    return result

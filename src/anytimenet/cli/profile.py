@@ -1,0 +1,71 @@
+"""`anytimenet profile BUNDLE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from anytimenet.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from anytimenet.core.cost_table import CostTable
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Measure the latency of a bundle's segments on this machine and keep the cost table in the bundle.
+
+    Steps and the jumps from the input come first; what does not fit within --minutes is estimated and marked
+    so. JSON: the cost table as it stands in the bundle under costs/.
+    """
+
+    bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
+    """Folder of a bundle, or of the run that made it."""
+    minutes: float = 1.0
+    """Time to spend."""
+    batch_sizes: tuple[int, ...] = (1,)
+    """Images in a batch."""
+    threads: int = 1
+    """CPU threads."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of weights and images."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to measure."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
+    """Print the cost table as JSON, or write it to a file."""
+
+    def run(self) -> None:
+        """Measures, prints, saves."""
+        from anytimenet.core.errors import require
+
+        require("torch", "train")
+        from anytimenet.api import load, profile
+        from anytimenet.core.bundle_folder import find_bundle
+
+        bundle = load(self.bundle)
+        table = profile(
+            bundle,
+            minutes=self.minutes,
+            batch_sizes=self.batch_sizes,
+            threads=self.threads,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        bundle.save(find_bundle(self.bundle))
+        if self.json is not None:
+            emit_json(table.to_json(), self.json)
+        if self.json != "-":
+            print_table(table)
+
+
+def print_table(table: CostTable) -> None:
+    """A line a segment, for people."""
+    print(f"{table.device}, {table.dtype}, {table.threads} thread(s)")
+    print("segment  batch  median ms  p95 ms  p99 ms")
+    for (start, stop, batch), latency in sorted(table.entries.items()):
+        times = f"{latency.median_ms:9.3f}  {latency.p95_ms:6.3f}  {latency.p99_ms:6.3f}"
+        note = "  estimated" if latency.estimated else ""
+        print(f"({start}, {stop})  {batch:6}  {times}{note}")

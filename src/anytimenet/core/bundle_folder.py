@@ -1,0 +1,130 @@
+"""The files of a bundle's folder: where it is, which names are allowed, and that each is what was saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from anytimenet.core.errors import BundleError
+from anytimenet.core.files import sha256
+
+FORMAT = "anytimenet-bundle"
+MANIFEST_NAME = "bundle.json"
+CARD_NAME = "README.md"
+AGAIN = "download or save the bundle again"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size and hexadecimal SHA-256 of one file."""
+
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.sha256, str) and re.fullmatch("[0-9a-f]{64}", self.sha256)):
+            raise BundleError(f"files: sha256 must be 64 hexadecimal digits, not {self.sha256!r}")
+        if type(self.bytes) is not int or self.bytes < 0:
+            raise BundleError(f"files: bytes must be a size, not {self.bytes!r}")
+
+
+def record_of(data: bytes) -> FileRecord:
+    """The record of a file with this content.
+
+    >>> record_of(b"12345").bytes
+    5
+    """
+    return FileRecord(sha256(data), len(data))
+
+
+def find_bundle(path: Path | str) -> Path:
+    """The folder with `bundle.json`: `path`, or `path/bundle` where `path` is a run's folder.
+
+    Raises:
+        BundleError: if there is none.
+    """
+    path = Path(path)
+    for folder in (path, path / "bundle"):
+        if os.path.isfile(folder / MANIFEST_NAME):
+            return folder
+    if not os.path.isdir(path):
+        what = "is a file; give the bundle's folder" if os.path.isfile(path) else "does not exist"
+        raise BundleError(f"{path} {what}")
+    raise BundleError(
+        f"{path} is not a bundle: it holds no {MANIFEST_NAME}, nor a folder bundle/ with one; "
+        "give the folder that Bundle.save wrote"
+    )
+
+
+def check_replaceable(path: Path) -> None:
+    """Checks that a bundle saved at `path` would replace a bundle or nothing.
+
+    Raises:
+        BundleError: if something else is there, or files that are not the bundle's lie in its folder.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    listed = _listed_files(path)
+    if listed is None:
+        raise BundleError(f"{path} exists and is not a bundle: choose another folder, or move it away first")
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    foreign = sorted(found - listed)
+    if foreign:
+        raise BundleError(f"{path / foreign[0]} is not the bundle's and would be lost: move it away first")
+
+
+def check_file_name(name: str) -> str:
+    """`name`, if it names a file inside the folder with forward slashes, such as `costs/cpu.json`.
+
+    Raises:
+        BundleError: for anything that could leave the folder or that some system cannot store.
+
+    >>> check_file_name("../secret")
+    Traceback (most recent call last):
+    anytimenet.core.errors.BundleError: '../secret' is no name of a file inside a bundle
+    """
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if any(
+        part in ("", ".", "..") or re.search(r'[\\:*?"<>|\x00-\x1f\ud800-\udfff]', part) for part in parts
+    ):
+        raise BundleError(f"{name!r} is no name of a file inside a bundle")
+    return name
+
+
+def read_listed(folder: Path, name: str, record: FileRecord) -> bytes:
+    """The content of the file `name`, checked against its record; nothing is read if the size is wrong.
+
+    Links are followed, as download caches need it; the hash decides.
+
+    Raises:
+        BundleError: if it is missing, truncated, or not the file that was saved.
+    """
+    file = folder / check_file_name(name)
+    try:
+        size = file.stat().st_size
+        data = file.read_bytes() if size == record.bytes else b""
+    except FileNotFoundError:
+        raise BundleError(f"{file} is missing: {AGAIN}") from None
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error
+    if size != record.bytes:
+        what = "truncated" if size < record.bytes else "another file"
+        raise BundleError(f"{file} is {what} ({size} bytes instead of {record.bytes}): {AGAIN}")
+    if sha256(data) != record.sha256:
+        raise BundleError(
+            f"{file} is not the file that {MANIFEST_NAME} lists (its SHA-256 differs): it was changed, "
+            f"damaged or taken from another bundle; {AGAIN}"
+        )
+    return data
+
+
+def _listed_files(path: Path) -> set[str] | None:
+    """The files that the bundle at `path` may consist of, whatever its format version; None for no bundle."""
+    try:
+        value = json.loads((path / MANIFEST_NAME).read_bytes())
+        return {*value["files"], MANIFEST_NAME, CARD_NAME} if value["format"] == FORMAT else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

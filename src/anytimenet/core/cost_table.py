@@ -1,0 +1,238 @@
+"""Measured latency of segments on one device: saved beside a bundle, read by planners and reports."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anytimenet.core.errors import CostTableError
+from anytimenet.core.files import write_json
+from anytimenet.core.machine import machine_stamp, same_machine
+
+FORMAT = 1
+_FIELDS = ("device", "machine", "dtype", "threads", "input_shape")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Wall-clock time of one segment for one batch.
+
+    Attributes:
+        median_ms: half of the runs took no longer.
+        p95_ms: 95 % took no longer.
+        p99_ms: 99 % took no longer.
+        repeats: runs it was measured over; 0 if it was not measured.
+        estimated: true if it was derived from other measurements.
+    """
+
+    median_ms: float
+    p95_ms: float
+    p99_ms: float
+    repeats: int
+    estimated: bool = False
+
+    def __post_init__(self) -> None:
+        times = (self.median_ms, self.p95_ms, self.p99_ms)
+        if not all(math.isfinite(time) and time >= 0 for time in times) or list(times) != sorted(times):
+            raise CostTableError(
+                f"latencies {times} ms: three finite times, none negative, median <= p95 <= p99, are needed"
+            )
+        if self.repeats < 0 or (self.repeats == 0 and not self.estimated):
+            raise CostTableError(f"a latency over {self.repeats} runs was not measured: mark it estimated")
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Latencies of the segments of one net on one device.
+
+    Attributes:
+        device: name of the device, fit for a file name, such as "cpu".
+        machine: stamp of the machine; see `machine_stamp`.
+        dtype: number format that the segments ran in, such as "float32".
+        threads: threads that one run used.
+        input_shape: (C, H, W) of the images.
+        entries: latency by (start, stop, batch size).
+
+    Raises:
+        CostTableError: for values that no measurement gives.
+
+    >>> table = CostTable("cpu", machine_stamp(), "float32", 1, (3, 8, 8), {
+    ...     (0, 1, 1): Latency(2.0, 3.0, 4.0, repeats=50),
+    ...     (0, 1, 5): Latency(6.0, 7.0, 8.0, repeats=50)})
+    >>> table.latency(0, 1, batch=3)
+    Latency(median_ms=4.0, p95_ms=5.0, p99_ms=6.0, repeats=50, estimated=True)
+    """
+
+    device: str
+    machine: Mapping[str, Any]
+    dtype: str
+    threads: int
+    input_shape: tuple[int, ...]
+    entries: Mapping[tuple[int, int, int], Latency] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.device):
+            raise CostTableError(
+                f"device {self.device!r}: a name of letters, digits, dots and dashes is needed, such as 'cpu'"
+            )
+        if self.threads < 1 or not self.input_shape or min(self.input_shape) < 1:
+            raise CostTableError(
+                f"threads {self.threads} and input shape {self.input_shape} must be positive numbers"
+            )
+        if "id" not in self.machine:
+            raise CostTableError("the machine stamp has no 'id'; make it with machine_stamp()")
+        if not self.entries:
+            raise CostTableError("a cost table needs at least one entry")
+        for start, stop, batch in self.entries:
+            if not 0 <= start < stop or batch < 1:
+                raise CostTableError(
+                    f"entry ({start}, {stop}, {batch}): 0 <= start < stop and a batch of 1 or more are needed"
+                )
+
+    @property
+    def num_stages(self) -> int:
+        """K: the last stage that a segment reaches."""
+        return max(stop for _, stop, _ in self.entries)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The batch sizes with entries, increasing."""
+        return tuple(sorted({batch for _, _, batch in self.entries}))
+
+    def latency(self, start: int, stop: int, batch: int = 1) -> Latency:
+        """Latency of segment (start, stop) for `batch` images, between two known batch sizes by a line.
+
+        Raises:
+            CostTableError: for a segment without entries, or a batch size outside those known for it.
+        """
+        known = sorted(b for a, z, b in self.entries if (a, z) == (start, stop))
+        if not known:
+            raise CostTableError(f"the table for {self.device!r} has no segment ({start}, {stop})")
+        if not known[0] <= batch <= known[-1]:
+            raise CostTableError(
+                f"segment ({start}, {stop}) is known for batches of {known[0]} to {known[-1]}, not {batch}: "
+                "profile that batch size too"
+            )
+        below = max(b for b in known if b <= batch)
+        above = min(b for b in known if b >= batch)
+        low, high = self.entries[start, stop, below], self.entries[start, stop, above]
+        return low if below == above else _between(low, high, (batch - below) / (above - below))
+
+    def to_json(self) -> dict[str, Any]:
+        """The table as JSON values; `from_json` reads them."""
+        return {
+            "format": FORMAT,
+            **{name: getattr(self, name) for name in _FIELDS},
+            "machine": dict(self.machine),
+            "input_shape": list(self.input_shape),
+            "entries": [
+                {"start": start, "stop": stop, "batch": batch, **asdict(latency)}
+                for (start, stop, batch), latency in sorted(self.entries.items())
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> CostTable:
+        """The table that `to_json` wrote.
+
+        Raises:
+            CostTableError: if something is missing, of the wrong type, or of another format.
+        """
+        if not isinstance(value, dict) or _get(value, "format", int) != FORMAT:
+            raise CostTableError(
+                f"a cost table is a JSON object of format {FORMAT}; profile again to get one"
+            )
+        entries: dict[tuple[int, int, int], Latency] = {}
+        for entry in _get(value, "entries", list):
+            if not isinstance(entry, dict):
+                raise CostTableError(f"an entry of a cost table must be an object, not {entry!r}")
+            start, stop, batch = (_get(entry, name, int) for name in ("start", "stop", "batch"))
+            if (start, stop, batch) in entries:
+                raise CostTableError(f"entry ({start}, {stop}, {batch}) is there twice")
+            times = {name: float(_get(entry, name, float, int)) for name in ("median_ms", "p95_ms", "p99_ms")}
+            entries[start, stop, batch] = Latency(
+                **times, repeats=_get(entry, "repeats", int), estimated=_get(entry, "estimated", bool)
+            )
+        shape = _get(value, "input_shape", list)
+        if not all(type(size) is int for size in shape):
+            raise CostTableError(f"input_shape of a cost table must be whole numbers, not {shape!r}")
+        return cls(
+            device=_get(value, "device", str),
+            machine=_get(value, "machine", dict),
+            dtype=_get(value, "dtype", str),
+            threads=_get(value, "threads", int),
+            input_shape=tuple(shape),
+            entries=entries,
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Writes the table as a JSON file, atomically."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(
+        cls, path: Path | str, *, any_machine: bool = False, machine: Mapping[str, Any] | None = None
+    ) -> CostTable:
+        """Reads a table that was measured on this machine.
+
+        Args:
+            path: the file.
+            any_machine: take it even if another machine measured it.
+            machine: the stamp of this machine, if the caller knows more than `machine_stamp()` does, such
+                as the accelerator.
+
+        Raises:
+            CostTableError: if the file is missing, malformed, or measured elsewhere.
+        """
+        try:
+            value = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CostTableError(f"no cost table can be read at {path}: {error.strerror}") from error
+        except ValueError as error:  # neither UTF-8 nor JSON
+            raise CostTableError(f"{path} is not JSON ({error}): profile again") from error
+        try:
+            table = cls.from_json(value)
+        except CostTableError as error:
+            raise CostTableError(f"{path}: {error}") from error
+        here = machine if machine is not None else machine_stamp()
+        if not any_machine and not same_machine(table.machine, here):
+            raise CostTableError(
+                f"{path} was measured on another machine ({_describe(table.machine)}; this is "
+                f"{_describe(here)}): profile here, or pass any_machine=True to use it all the same"
+            )
+        return table
+
+
+def _between(low: Latency, high: Latency, share: float) -> Latency:
+    """The point at `share` of the way from `low` to `high`."""
+
+    def line(one: float, other: float) -> float:
+        return (1 - share) * one + share * other
+
+    return Latency(
+        line(low.median_ms, high.median_ms),
+        line(low.p95_ms, high.p95_ms),
+        line(low.p99_ms, high.p99_ms),
+        repeats=min(low.repeats, high.repeats),
+        estimated=True,
+    )
+
+
+def _get(record: Mapping[str, Any], name: str, *types: type) -> Any:
+    """`record[name]`, which must have exactly one of `types` (a bool is no number here)."""
+    if name not in record:
+        raise CostTableError(f"{name!r} is missing from the cost table")
+    if type(record[name]) not in types:
+        raise CostTableError(f"{name!r} of a cost table must be {types[0].__name__}, not {record[name]!r}")
+    return record[name]
+
+
+def _describe(machine: Mapping[str, Any]) -> str:
+    cores = f"{machine['cores']} cores" if "cores" in machine else None
+    known = [str(part) for part in (machine.get("cpu"), cores, machine.get("accelerator")) if part]
+    return ", ".join(known) or str(machine.get("id"))

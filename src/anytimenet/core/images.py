@@ -1,0 +1,154 @@
+"""Images as a person has them: opened upright with 8 bits a channel, resized, cropped."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from anytimenet.core.errors import DataError, suggest
+
+RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+"""Names of the filters that resize an image, as Pillow calls them."""
+
+ImageLike = Image.Image | np.ndarray | str | PathLike[str]
+"""What can be opened: a PIL image, a uint8 array `(H, W)` or `(H, W, C)`, or a path."""
+
+
+def open_image(source: ImageLike) -> Image.Image:
+    """An upright 8-bit image in mode `L` (grey) or `RGB`, at its own size, fully decoded.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    if isinstance(source, Image.Image):
+        return _to_grey_or_rgb(source)
+    if isinstance(source, np.ndarray):
+        return _to_grey_or_rgb(_from_array(source))
+    if not isinstance(source, str | PathLike):
+        raise DataError(f"an image is a PIL image, a uint8 array or a path, not {type(source).__name__}")
+    try:
+        with Image.open(source) as image:
+            return _to_grey_or_rgb(image)
+    except FileNotFoundError as error:
+        raise DataError(f"{fspath(source)} does not exist") from error
+    except DataError as error:
+        raise DataError(f"{fspath(source)}: {error}") from error
+    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
+        raise DataError(f"{fspath(source)} cannot be read as an image ({error})") from error
+
+
+def with_channels(image: Image.Image, channels: int) -> Image.Image:
+    """A grey or RGB image as grey (1 channel) or RGB (3)."""
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def fit(image: Image.Image, height: int, width: int, resample: str = "bilinear") -> Image.Image:
+    """Resizes the side that is shorter (relative to the target) and crops the centre.
+
+    `box` at an integer factor is the exact mean of each square of pixels, rounded once.
+    """
+    if image.size == (width, height):
+        return image
+    factor = _integer_factor(image, height, width)
+    if resample == "box" and factor:
+        return _mean_of_squares(_crop_centre(image, factor * height, factor * width), factor)
+    scale = max(height / image.height, width / image.width)
+    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    return _crop_centre(image.resize(size, Image.Resampling[resample.upper()]), height, width)
+
+
+def as_array(image: Image.Image) -> np.ndarray:
+    """The pixels of a grey or RGB image: uint8 `(H, W, C)`."""
+    pixels = np.asarray(image)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises DataError unless both are at least 1."""
+    if height < 1 or width < 1:
+        raise DataError(f"an image needs at least 1x1 pixels, not {height}x{width}")
+
+
+def check_channels(channels: int) -> None:
+    """Raises DataError unless channels are 1 or 3."""
+    if channels not in (1, 3):
+        raise DataError(f"channels must be 1 (grey) or 3 (RGB), not {channels}")
+
+
+def check_resample(resample: str) -> None:
+    """Raises DataError unless it names a filter."""
+    if resample not in RESAMPLE:
+        raise DataError(f"unknown resample filter {resample!r}: {suggest(str(resample), RESAMPLE)}")
+
+
+def _integer_factor(image: Image.Image, height: int, width: int) -> int:
+    """How many times the shorter side (relative to the target) holds its target; 0 if not exactly."""
+    if image.width * height >= image.height * width:
+        long, short = image.height, height
+    else:
+        long, short = image.width, width
+    return 0 if long % short else long // short
+
+
+def _mean_of_squares(image: Image.Image, factor: int) -> Image.Image:
+    if factor & (factor - 1) == 0:
+        return image.reduce(factor)  # quick, and rounded right for powers of two only
+    pixels = as_array(image)
+    height, width, channels = pixels.shape
+    tiles = pixels.reshape(height // factor, factor, width // factor, factor, channels)
+    means = (2 * tiles.sum(axis=(1, 3), dtype=np.int64) + factor**2) // (2 * factor**2)
+    return Image.fromarray(means.astype(np.uint8)[:, :, 0] if channels == 1 else means.astype(np.uint8))
+
+
+def _crop_centre(image: Image.Image, height: int, width: int) -> Image.Image:
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise DataError("float images have no fixed range; save it with 8 or 16 bits a channel")
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return _over_white(image)
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    grey = image.mode in ("1", "L", "LA", "La")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("L" if grey else "RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError(
+            f"values from {values.min()} to {values.max()} fit neither 8 nor 16 bits; "
+            "save it with 8 or 16 bits a channel"
+        )
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8:
+        raise DataError(
+            f"an image array must be uint8 with values 0..255, got {array.dtype}; "
+            "scale it and use .astype('uint8')"
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4))):
+        raise DataError(
+            f"an image array has shape (H, W) or (H, W, C) with 1 to 4 channels, got {array.shape}; "
+            "transpose channels-first arrays with array.transpose(1, 2, 0)"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))

@@ -1,0 +1,293 @@
+"""What `bundle.json` says of a saved net; readable without torch and without the training code."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anytimenet.core.bundle_folder import (
+    AGAIN,
+    FORMAT,
+    MANIFEST_NAME,
+    FileRecord,
+    check_file_name,
+    find_bundle,
+)
+from anytimenet.core.errors import BundleError
+from anytimenet.core.files import sha256, write_json
+from anytimenet.core.manifest_fields import is_number, json_list, json_object, keys, text, whole
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.taxonomy import Taxonomy
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NetOrigin:
+    """How to build the net again: registered name, JSON arguments, and the stages that were kept of it."""
+
+    name: str
+    arguments: dict[str, Any]
+    keep: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        text(self.name, "net.name")
+        object.__setattr__(self, "arguments", json_object(self.arguments, "net.arguments"))
+        if self.keep is not None:
+            for stage in self.keep:
+                whole(stage, "net.keep", 1)
+            if not self.keep or list(self.keep) != sorted(set(self.keep)):
+                raise BundleError(f"net.keep must be increasing stages, not {list(self.keep)}")
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What sub-network `stage` alone costs, and how good it was on validation data.
+
+    Attributes:
+        stage: counted from 1.
+        macs: multiply-adds of its convolutions and linear layers.
+        full: the same with the arithmetic of all other layers.
+        params: parameters.
+        val_accuracy: fraction of validation images whose fine label it got right; None if not measured.
+    """
+
+    stage: int
+    macs: int
+    full: int
+    params: int
+    val_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("stage", 1), ("macs", 1), ("full", 1), ("params", 0)):
+            whole(getattr(self, name), f"stages: {name}", least)
+        accuracy = self.val_accuracy
+        if accuracy is not None and not (is_number(accuracy) and 0 <= accuracy <= 1):
+            raise BundleError(f"stages: val_accuracy must be a fraction from 0 to 1, not {accuracy!r}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `bundle.json`.
+
+    Attributes:
+        net: how the net is built again; None for a net built by hand, which cannot be saved.
+        class_names: names of each label level, fine level first.
+        preprocessing: from an image to the net's input.
+        input_shape: (C, H, W).
+        stages: one record a stage, 1..K.
+        taxonomy: how the label levels hang together; None if there is one level.
+        provenance: a free JSON object: recipe, data name and fingerprint, versions, seed, ...
+        files: the other files of the folder, by their path in it.
+
+    Raises:
+        BundleError: if a field is malformed, or two of them contradict each other.
+    """
+
+    net: NetOrigin | None
+    class_names: tuple[tuple[str, ...], ...]
+    preprocessing: Preprocessing
+    input_shape: tuple[int, int, int]
+    stages: tuple[StageRecord, ...]
+    taxonomy: Taxonomy | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, FileRecord] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        names = tuple(
+            tuple(json_list(level, "class_names")) for level in json_list(self.class_names, "class_names")
+        )
+        object.__setattr__(self, "class_names", names)
+        object.__setattr__(self, "input_shape", tuple(json_list(self.input_shape, "input_shape")))
+        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "provenance", json_object(self.provenance, "provenance"))
+        _check_version(self.format_version)
+        _check_classes(self)
+        _check_input(self)
+        _check_stages(self)
+        for name in self.files:
+            check_file_name(name)
+
+    @property
+    def num_stages(self) -> int:
+        """K."""
+        return len(self.stages)
+
+    def best_stage(self, budget_macs: float | None = None) -> tuple[int, bool]:
+        """The stage to answer with, and whether even stage 1 exceeds the budget.
+
+        Among the stages whose sub-network fits, the one with the best validation accuracy (of equal ones
+        the cheapest); the last of them if none was validated; stage 1 if none fits.
+
+        Raises:
+            ValueError: if the budget is not a number.
+        """
+        if budget_macs is None:
+            budget_macs = math.inf
+        if not is_number(budget_macs) or math.isnan(budget_macs):
+            raise ValueError(f"budget_macs must be a number of multiply-adds, not {budget_macs!r}")
+        fitting = [record for record in self.stages if record.macs <= budget_macs]
+        if not fitting:
+            return 1, True
+        ranked = [(-r.val_accuracy, r.macs, r.stage) for r in fitting if r.val_accuracy is not None]
+        return (min(ranked)[2] if ranked else fitting[-1].stage), False
+
+    def keep(self, stages: Sequence[int]) -> Manifest:
+        """The manifest of the net with only these stages, renumbered from 1; it lists no files."""
+        before = (self.net.keep if self.net else None) or tuple(range(1, self.num_stages + 1))
+        kept = self.net and replace(self.net, keep=tuple(before[stage - 1] for stage in stages))
+        records = tuple(replace(self.stages[stage - 1], stage=i) for i, stage in enumerate(stages, 1))
+        return replace(self, net=kept, stages=records, files={})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `bundle.json`, its digest included.
+
+        Raises:
+            BundleError: for a net built by hand.
+        """
+        if self.net is None:
+            raise BundleError(
+                "a net built by hand cannot be saved, for nothing says how to build it again: register its "
+                "builder with register_net and build it with create_net"
+            )
+        value = {
+            "format": FORMAT,
+            "format_version": self.format_version,
+            "net": asdict(self.net),
+            "class_names": self.class_names,
+            "taxonomy": self.taxonomy and self.taxonomy.to_dict(),
+            "preprocessing": self.preprocessing.to_dict(),
+            "input_shape": self.input_shape,
+            "stages": [asdict(record) for record in self.stages],
+            "provenance": self.provenance,
+            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
+        }
+        value = json.loads(json.dumps(value, allow_nan=False))
+        return {**value, "digest": _digest(value)}
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Manifest:
+        """The manifest that `to_dict` gave.
+
+        Raises:
+            BundleError: if it is of another format or version, changed since, or malformed.
+        """
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise BundleError(f'not written by anytimenet ("format" is not "{FORMAT}"); give another folder')
+        _check_version(value.get("format_version"))
+        if value.get("digest") != _digest(value):
+            raise BundleError(f"its digest does not match: it was changed or damaged; {AGAIN}")
+        keys(value, "the object", _FIELDS)
+        taxonomy = value["taxonomy"]
+        return cls(
+            net=_net(value["net"]),
+            class_names=value["class_names"],
+            preprocessing=_convert(Preprocessing.from_dict, value["preprocessing"], "preprocessing"),
+            input_shape=value["input_shape"],
+            stages=tuple(
+                StageRecord(**keys(record, "stages", ("stage", "macs", "full", "params", "val_accuracy")))
+                for record in json_list(value["stages"], "stages")
+            ),
+            taxonomy=None if taxonomy is None else _convert(Taxonomy.from_dict, taxonomy, "taxonomy"),
+            provenance=value["provenance"],
+            files={
+                name: FileRecord(**keys(record, f"files: {name}", ("sha256", "bytes")))
+                for name, record in json_object(value["files"], "files").items()
+            },
+            format_version=value["format_version"],
+        )
+
+    @classmethod
+    def read(cls, path: Path | str) -> Manifest:
+        """The manifest of the bundle at `path`: a bundle's folder, or a run's folder that holds `bundle/`.
+
+        Raises:
+            BundleError: if there is none, or it cannot be used.
+        """
+        file = find_bundle(path) / MANIFEST_NAME
+        try:
+            return cls.from_dict(json.loads(file.read_bytes()))
+        except BundleError as error:
+            raise BundleError(f"{file}: {error}") from error
+        except OSError as error:
+            raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{file} is not JSON ({error}): {AGAIN}") from error
+
+    def write(self, folder: Path) -> None:
+        """Writes `bundle.json` into `folder`."""
+        write_json(folder / MANIFEST_NAME, self.to_dict())
+
+
+_FIELDS = (
+    *("format", "format_version", "digest", "net", "class_names", "taxonomy", "preprocessing"),
+    *("input_shape", "stages", "provenance", "files"),
+)
+_Made = TypeVar("_Made")
+
+
+def _digest(value: dict[str, Any]) -> str:
+    """SHA-256 of the object without its digest: keys sorted, no spaces, ASCII."""
+    rest = {key: item for key, item in value.items() if key != "digest"}
+    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _check_version(version: Any) -> None:
+    whole(version, "format_version", 1)
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"format version {version} was made by a newer anytimenet, this one reads up to "
+            f"{FORMAT_VERSION}: upgrade anytimenet"
+        )
+
+
+def _check_classes(manifest: Manifest) -> None:
+    levels = manifest.class_names
+    if not levels or any(not names for names in levels):
+        raise BundleError("class_names must hold at least one name for each label level")
+    for names in levels:
+        for name in names:
+            text(name, "class_names")
+    if manifest.taxonomy is not None and manifest.taxonomy.levels != levels:
+        raise BundleError("taxonomy and class_names disagree: its levels must be class_names")
+    built = manifest.net.arguments.get("num_classes") if manifest.net else None
+    counts = [len(names) for names in levels]
+    if built is not None and built != counts:
+        raise BundleError(f"class_names name {counts} classes and the net predicts {built}: they must agree")
+
+
+def _check_input(manifest: Manifest) -> None:
+    shape, preprocessing = manifest.input_shape, manifest.preprocessing
+    for size in shape:
+        whole(size, "input_shape", 1)
+    made = (preprocessing.channels, preprocessing.height, preprocessing.width)
+    if shape != made:
+        raise BundleError(
+            f"input_shape is {shape} and preprocessing gives (C, H, W) = {made}: they must agree"
+        )
+
+
+def _check_stages(manifest: Manifest) -> None:
+    numbers = [record.stage for record in manifest.stages]
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        raise BundleError(f"stages must be numbered 1, 2, ..., not {numbers}")
+    if manifest.net and manifest.net.keep and len(manifest.net.keep) != len(numbers):
+        raise BundleError(f"stages holds {len(numbers)} records and net.keep {len(manifest.net.keep)} stages")
+
+
+def _net(value: Any) -> NetOrigin:
+    net = keys(value, "net", ("name", "arguments", "keep"))
+    keep = net["keep"] if net["keep"] is None else tuple(json_list(net["keep"], "net.keep"))
+    return NetOrigin(net["name"], net["arguments"], keep)
+
+
+def _convert(make: Callable[[Any], _Made], value: Any, where: str) -> _Made:
+    try:
+        return make(value)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BundleError(f"{where} cannot be used: {error!r}; {AGAIN}") from error

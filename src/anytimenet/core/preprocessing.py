@@ -1,0 +1,125 @@
+"""From an image file to the numbers that a net reads: decode, fit, standardise. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from anytimenet.core.errors import DataError
+from anytimenet.core.images import (
+    ImageLike,
+    as_array,
+    check_channels,
+    check_resample,
+    check_size,
+    fit,
+    open_image,
+    with_channels,
+)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes a net's input, the same in training, evaluation and deployment.
+
+    Attributes:
+        height, width: size of the input in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        mean, std: one number per channel, of values scaled to 0..1.
+        resample: name of the filter that resizes, one of `images.RESAMPLE`.
+
+    Raises:
+        DataError: for a size below 1, other channels, a mean or std that does not fit them, or an
+            unknown filter.
+
+    >>> preprocessing = Preprocessing(2, 2, 1, mean=(0.5,), std=(0.5,), resample="box")
+    >>> pixels = preprocessing.decode(np.array([[0, 0, 255, 255]] * 4, dtype=np.uint8))
+    >>> pixels.shape, pixels[0, :, 0].tolist()
+    ((2, 2, 1), [0, 255])
+    >>> preprocessing.standardise(pixels[None])[0, 0, 0].tolist()
+    [-1.0, 1.0]
+    """
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resample: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        check_size(self.height, self.width)
+        check_channels(self.channels)
+        check_resample(self.resample)
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise DataError(
+                f"mean and std need one number for each of {self.channels} channels, "
+                f"got {len(self.mean)} and {len(self.std)}"
+            )
+        if not np.isfinite(self.mean).all() or not np.isfinite(self.std).all() or min(self.std) <= 0:
+            raise DataError(f"mean must be finite and std above 0, got mean={self.mean}, std={self.std}")
+
+    def decode(self, image: ImageLike) -> np.ndarray:
+        """The image upright, its shorter side resized and its centre cropped: uint8 `(H, W, C)`.
+
+        Grey, RGB, palette, 16-bit and EXIF-rotated images come out right; transparency is laid over
+        white. An image that already has the size keeps its pixels.
+
+        Raises:
+            DataError: if the file cannot be read or the array is not a uint8 image.
+        """
+        pixels = fit(with_channels(open_image(image), self.channels), self.height, self.width, self.resample)
+        return as_array(pixels)
+
+    def standardise(self, images: np.ndarray) -> np.ndarray:
+        """`(value / 255 - mean) / std` of uint8 `(N, H, W, C)`, as float32 `(N, C, H, W)`.
+
+        The result is a view of channels-last memory, which `torch.from_numpy` takes without a copy.
+
+        Raises:
+            DataError: for another dtype or shape.
+        """
+        expected = (self.height, self.width, self.channels)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+            raise DataError(
+                f"standardise reads uint8 images of shape (N, {self.height}, {self.width}, {self.channels}), "
+                f"got {images.dtype} of shape {images.shape}; decode the images first"
+            )
+        scale, shift = self.scale_and_shift_rows
+        values = images.reshape(len(images), -1).astype(np.float32)
+        values *= scale
+        values -= shift
+        return values.reshape(images.shape).transpose(0, 3, 1, 2)
+
+    @cached_property
+    def scale_and_shift_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """float32 `(H * W * C,)` each: an image flattened from `(H, W, C)` becomes `image * scale - shift`.
+
+        Whole images as rows: broadcasting over a last axis of 3 channels would be several times slower.
+        """
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        scale, shift = (1 / (255 * std)).astype(np.float32), (mean / std).astype(np.float32)
+        pixels = self.height * self.width
+        return np.tile(scale, pixels), np.tile(shift, pixels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; floats survive the round trip exactly."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of `to_dict`.
+
+        Raises:
+            DataError: if a field is missing, unknown or of the wrong kind.
+        """
+        try:
+            return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        except (KeyError, TypeError) as error:
+            raise DataError(f"not a description of preprocessing: {error}; got {dict(values)}") from error

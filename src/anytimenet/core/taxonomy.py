@@ -1,0 +1,159 @@
+"""Classes on several levels: each fine class with one coarser class on every level above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anytimenet.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """A tree of classes cut at several levels, fine level first.
+
+    Attributes:
+        levels: names of the classes of each level.
+        parents: for each fine class, its id on each coarser level, finer to coarser.
+
+    Raises:
+        DataError: unless every class has exactly one parent on the next level and every coarser class
+            has a child.
+
+    >>> kinds = {"cat": "animal", "dog": "animal", "oak": "plant"}
+    >>> taxonomy = Taxonomy.from_mapping(("cat", "dog", "oak"), kinds)
+    >>> taxonomy.levels
+    (('cat', 'dog', 'oak'), ('animal', 'plant'))
+    >>> taxonomy.lift([2, 0]).tolist()
+    [[2, 1], [0, 0]]
+    """
+
+    levels: tuple[tuple[str, ...], ...]
+    parents: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(tuple(names) for names in self.levels))
+        object.__setattr__(self, "parents", tuple(tuple(int(i) for i in row) for row in self.parents))
+        self._check_names()
+        self._check_parents()
+
+    @property
+    def num_levels(self) -> int:
+        """How many levels there are, the fine one included."""
+        return len(self.levels)
+
+    @classmethod
+    def from_mapping(cls, fine_names: Sequence[str], mapping: Mapping[str, str | Sequence[str]]) -> Taxonomy:
+        """From `{fine name: coarser name}` or `{fine name: [finer, ..., coarser names]}`.
+
+        Classes of the coarser levels are numbered in alphabetical order. Names in `mapping` that are
+        not in `fine_names` are left out.
+
+        Raises:
+            DataError: if a class is missing, the lists differ in length, or a class has two parents.
+        """
+        missing = [name for name in fine_names if name not in mapping]
+        if missing:
+            raise DataError(
+                f"the taxonomy says nothing about {_some(missing)}; add a coarser name for each class"
+            )
+        chains = [_chain(name, mapping[name]) for name in fine_names]
+        lengths = {len(chain) for chain in chains}
+        if len(lengths) > 1:
+            raise DataError(
+                f"the taxonomy gives some classes {min(lengths)} coarser names and others {max(lengths)}; "
+                "each needs the same number (repeat a name where a branch is short)"
+            )
+        coarser = [sorted(set(column)) for column in zip(*chains, strict=True)]
+        parents = [
+            tuple(names.index(name) for names, name in zip(coarser, chain, strict=True)) for chain in chains
+        ]
+        return cls((tuple(fine_names), *(tuple(names) for names in coarser)), tuple(parents))
+
+    def lift(self, fine_labels: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The labels on every level: `(N,)` fine ids to int64 `(N, levels)`, fine level first.
+
+        Raises:
+            DataError: if a label is not the id of a fine class.
+        """
+        labels = np.asarray(fine_labels, dtype=np.int64).reshape(-1)
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.levels[0]):
+            raise DataError(
+                f"labels must be from 0 to {len(self.levels[0]) - 1}, got {labels.min()} to {labels.max()}"
+            )
+        parents = np.asarray(self.parents, dtype=np.int64).reshape(len(self.parents), -1)
+        return np.concatenate([labels[:, None], parents[labels]], axis=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"levels": [list(names) for names in self.levels], "parents": [list(p) for p in self.parents]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Taxonomy:
+        """The inverse of `to_dict`.
+
+        Raises:
+            DataError: if it does not describe a taxonomy.
+        """
+        try:
+            return cls(values["levels"], values["parents"])
+        except (KeyError, TypeError) as error:
+            raise DataError(f"not a description of a taxonomy: {error!r}") from error
+
+    def _check_names(self) -> None:
+        if not self.levels or not all(self.levels):
+            raise DataError("a taxonomy needs at least one level and one class on each")
+        for depth, names in enumerate(self.levels):
+            if len(set(names)) != len(names):
+                raise DataError(
+                    f"a name occurs twice on level {depth} of the taxonomy: {_some(_twice(names))}"
+                )
+
+    def _check_parents(self) -> None:
+        fine = self.levels[0]
+        if len(self.parents) != len(fine):
+            raise DataError(
+                f"a taxonomy of {len(fine)} classes needs as many parents, got {len(self.parents)}"
+            )
+        for name, row in zip(fine, self.parents, strict=True):
+            if len(row) != self.num_levels - 1 or any(
+                not 0 <= i < len(names) for i, names in zip(row, self.levels[1:], strict=True)
+            ):
+                raise DataError(f"class {name!r} needs one id on each coarser level, got {row}")
+        columns = list(zip(range(len(fine)), *zip(*self.parents, strict=True), strict=True))
+        for depth in range(self.num_levels - 1):
+            self._check_tree(depth, {(row[depth], row[depth + 1]) for row in columns})
+
+    def _check_tree(self, depth: int, edges: set[tuple[int, int]]) -> None:
+        children = [child for child, _ in edges]
+        if len(set(children)) != len(children):
+            name = self.levels[depth][_twice(children)[0]]
+            raise DataError(
+                f"{name!r} on level {depth} of the taxonomy has two parents; it needs exactly one"
+            )
+        childless = set(range(len(self.levels[depth + 1]))) - {parent for _, parent in edges}
+        if childless:
+            names = [self.levels[depth + 1][i] for i in sorted(childless)]
+            raise DataError(
+                f"no class belongs to {_some(names)} on level {depth + 1} of the taxonomy; leave it out"
+            )
+
+
+def _chain(name: str, coarser: str | Sequence[str]) -> tuple[str, ...]:
+    chain = (coarser,) if isinstance(coarser, str) else coarser
+    if not isinstance(chain, list | tuple) or not chain or not all(isinstance(n, str) and n for n in chain):
+        raise DataError(f"the taxonomy needs a coarser name or a list of names for {name!r}, got {coarser!r}")
+    return tuple(chain)
+
+
+def _twice(values: Sequence[Any]) -> list[Any]:
+    seen: set[Any] = set()
+    return [value for value in values if value in seen or seen.add(value)]  # type: ignore[func-returns-value]
+
+
+def _some(names: Sequence[Any], most: int = 5) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

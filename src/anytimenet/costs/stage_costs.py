@@ -1,0 +1,121 @@
+"""What each stage of a net costs: counted operations and parameters, from the segments that would run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from anytimenet.costs.conventions import OperationCount, Rule
+from anytimenet.costs.counting import count
+from anytimenet.nets.contract import AnytimeNet, State
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Counted cost of one stage, for one image; `OperationCount` explains the conventions.
+
+    Attributes:
+        stage: k, from 1.
+        macs: multiply-adds of sub-network k alone.
+        full: the same in the `full` convention.
+        params: trainable scalars of sub-network k alone.
+        macs_step: multiply-adds from finished stage k-1 to stage k's prediction.
+        macs_cumulative: multiply-adds of the steps 1..k, all earlier predictions included.
+        msd: the same steps in the `msd` convention.
+        params_cumulative: trainable scalars that stages 1..k use together; of the last stage, the
+            stored parameters of the net.
+    """
+
+    stage: int
+    macs: int
+    full: int
+    params: int
+    macs_step: int
+    macs_cumulative: int
+    msd: int
+    params_cumulative: int
+
+
+def stage_costs(
+    net: AnytimeNet, input_shape: Sequence[int], *, rules: Mapping[str, Rule] | None = None
+) -> list[StageCost]:
+    """The costs of stages 1..K for one image of `input_shape` (C, H, W).
+
+    Works on a copy of the net on the meta device: nothing is computed, no weight is moved or copied, and
+    the net stays as it is, in training or evaluation mode, on whatever device.
+
+    Args:
+        net: any anytime net.
+        input_shape: (C, H, W), without the batch.
+        rules: rules for operators that the counter does not know; see `count`.
+
+    Raises:
+        ValueError: if the net cannot read images of that shape.
+        UnknownOperatorError: for an operator without a rule.
+
+    >>> from anytimenet.nets import create_net
+    >>> costs = stage_costs(create_net("isresnext_47"), (3, 32, 32))
+    >>> [cost.macs for cost in costs][:2], costs[-1].params_cumulative
+    ([12976768, 28902656], 852060)
+    """
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape is (C, H, W) without the batch, not {tuple(input_shape)}")
+    net = meta_copy(net).eval()
+    image = torch.empty(1, *input_shape, device="meta", dtype=next(net.parameters()).dtype)
+    with torch.inference_mode():
+        net(image)  # says what is wrong with the shape, where a segment would only stumble over it
+    trainable = {name for name, _ in net.named_parameters()}
+    parts = [part for part in net.parts() if part.name in trainable]
+    costs: list[StageCost] = []
+    run = OperationCount()
+    state: State = (image,)
+    for stage in range(1, net.num_stages + 1):
+        alone = count(net.segment(0, stage, last=True), (image,), rules=rules)
+        step, state = _count_step(net, stage, state, rules)
+        run += step
+        costs.append(
+            StageCost(
+                stage=stage,
+                macs=alone.macs,
+                full=alone.full,
+                params=sum(part.numel for part in parts if stage in part.stages),
+                macs_step=step.macs,
+                macs_cumulative=run.macs,
+                msd=run.msd,
+                params_cumulative=sum(part.numel for part in parts if min(part.stages) <= stage),
+            )
+        )
+    return costs
+
+
+def meta_copy(module: _Module) -> _Module:
+    """A copy of `module` whose parameters and buffers are on the meta device; theirs are never read.
+
+    >>> meta_copy(nn.Linear(2, 3)).weight.device
+    device(type='meta')
+    """
+    # deepcopy asks its memo before it copies anything: filled in advance, no weight is touched.
+    memo: dict[int, object] = {}
+    for parameter in module.parameters():
+        empty = torch.empty_like(parameter, device="meta")
+        memo[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+    for buffer in module.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(module, memo)
+
+
+def _count_step(
+    net: AnytimeNet, stage: int, state: State, rules: Mapping[str, Rule] | None
+) -> tuple[OperationCount, State]:
+    """The cost of segment (stage - 1, stage) and the state that it leaves."""
+    segment = net.segment(stage - 1, stage)
+    reached: list[State] = []
+    counted = count(lambda: reached.append(segment(state)[0]), rules=rules)
+    return counted, reached[0]

@@ -1,0 +1,66 @@
+"""What the latency profiler times for a net that PyTorch runs, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from anytimenet.costs.latency import Prepare
+from anytimenet.nets.contract import AnytimeNet, State
+
+
+def torch_segments(
+    net: AnytimeNet,
+    input_shape: Sequence[int],
+    *,
+    dtype: str | torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> Prepare:
+    """A `prepare` for `profile_segments`: segments of `net`, snapshots of its weights, run eagerly.
+
+    The state at `start` comes from running the steps 1..start on one random batch. A run carries the state
+    on, as a run that may be continued does; it waits for the device.
+
+    Args:
+        net: any anytime net with weights; it is left as it is.
+        input_shape: (C, H, W) of one image.
+        dtype: floating number format of weights and images, or its name.
+        device: where the segments run.
+
+    Raises:
+        ValueError: for another dtype, a net without weights (meta device), or images that do not fit.
+    """
+    dtype, device = _floating(dtype), torch.device(device)
+    if any(parameter.is_meta for parameter in net.parameters()):
+        raise ValueError("a net on the meta device has no weights to run; load or initialise it first")
+    net.check_images(input_shape, 1)
+
+    def segment_on_device(start: int, stop: int) -> torch.nn.Module:
+        return net.segment(start, stop).to(device=device, dtype=dtype)
+
+    def prepare(start: int, stop: int, batch: int) -> Callable[[], object]:
+        images = torch.randn(batch, *input_shape, generator=torch.Generator().manual_seed(0))
+        state: State = (images.to(device=device, dtype=dtype),)
+        segment = segment_on_device(start, stop)
+        with torch.inference_mode():
+            for stage in range(1, start + 1):
+                state, _ = segment_on_device(stage - 1, stage)(state)
+
+        def run() -> object:
+            with torch.inference_mode():
+                result = segment(state)
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
+            return result
+
+        return run
+
+    return prepare
+
+
+def _floating(dtype: str | torch.dtype) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype {dtype!r}: a floating format such as 'float32' or 'bfloat16' is needed")
+    return found

@@ -1,0 +1,70 @@
+"""Decoded images kept in one file, so that the next run need not decode them again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from anytimenet.core.files import write_bytes
+from anytimenet.data.decoding import Decoded
+
+_FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+def cache_folder(chosen: Path | None = None) -> Path:
+    """`chosen`, else `$ANYTIMENET_CACHE`, else `anytimenet` in the user's cache folder."""
+    if chosen is not None:
+        return Path(chosen).expanduser()
+    if own := os.environ.get("ANYTIMENET_CACHE"):
+        return Path(own).expanduser()
+    user = os.environ.get("XDG_CACHE_HOME")
+    return (Path(user) if user else Path("~/.cache").expanduser()) / "anytimenet"
+
+
+def read_cache(path: Path, key: str) -> Decoded | None:
+    """The images stored under `key`, mapped from the file; None if absent, stale or damaged."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("truncated")
+            header = json.loads(file.read(length))
+        about = header["__metadata__"]
+        if about["format"] != str(_FORMAT) or about["key"] != key:
+            return None
+        end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+        if path.stat().st_size != 8 + length + end:
+            raise ValueError("truncated")
+        images = _mapped(path, header["images"], 8 + length, np.uint8)
+        good = _mapped(path, header["good"], 8 + length, np.int64)
+        bad = tuple((name, reason) for name, reason in json.loads(about["bad"]))
+        return Decoded(images, np.array(good), bad)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("the image cache %s cannot be used (%s) and is built again", path, error)
+        return None
+
+
+def write_cache(path: Path, key: str, decoded: Decoded) -> None:
+    """Stores the images under `key` in place of what the file held; a full or read-only disk only warns."""
+    about = {"format": str(_FORMAT), "key": key, "bad": json.dumps(decoded.bad)}
+    tensors = {"images": decoded.images, "good": decoded.good}
+    try:
+        write_bytes(path, safetensors.numpy.save(tensors, metadata=about))
+    except OSError as error:
+        _log.warning(
+            "the image cache %s cannot be written (%s); images are decoded again next time", path, error
+        )
+
+
+def _mapped(path: Path, entry: dict, start: int, dtype: type) -> np.ndarray:
+    return np.memmap(
+        path, dtype=dtype, mode="c", offset=start + entry["data_offsets"][0], shape=tuple(entry["shape"])
+    )

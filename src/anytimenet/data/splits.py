@@ -1,0 +1,148 @@
+"""Training, validation and test images of one experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anytimenet.core.errors import DataError
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.data.image_set import ImageSet
+from anytimenet.data.options import DataOptions
+from anytimenet.data.stratify import draw_limit, draw_part
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """The three disjoint parts of a data set, and what a net must know about them.
+
+    Attributes:
+        name: how the data was asked for.
+        train, val, test: validation selects, test is only ever measured.
+        class_names: names of the classes of each label level, fine level first.
+        taxonomy: the tree of classes if the data has one; kept whether or not labels use its levels.
+        preprocessing: how these images were decoded, with mean and std of the training images.
+        fingerprint: SHA-256 of classes, preprocessing and every image and label of the three parts.
+        skipped: images left out because they could not be read.
+    """
+
+    name: str
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    class_names: tuple[tuple[str, ...], ...]
+    taxonomy: Taxonomy | None
+    preprocessing: Preprocessing
+    fingerprint: str
+    skipped: int
+
+    @property
+    def num_classes(self) -> tuple[int, ...]:
+        """How many classes each label level has, fine level first."""
+        return tuple(len(names) for names in self.class_names)
+
+
+def make_splits(
+    name: str,
+    parts: dict[str, ImageSet],
+    names: Sequence[Sequence[str]],
+    options: DataOptions,
+    *,
+    taxonomy: Taxonomy | None = None,
+    skipped: int = 0,
+) -> DataSplits:
+    """Splits of `parts`, which holds `train` and perhaps `val` and `test`; the rest comes out of `train`.
+
+    A missing test part is drawn first, with `options.split_seed` alone; a missing validation part then
+    with `options.seed`, and last the images that `options.limit` keeps.
+
+    Raises:
+        DataError: if there are too few images or classes, or levels are asked for without a taxonomy.
+    """
+    train, val, test = parts["train"], parts.get("val"), parts.get("test")
+    class_names = tuple(tuple(level) for level in names)
+    _check_taxonomy(class_names, taxonomy)
+    if test is None:
+        train, test = _cut(train, options.test_fraction, options.split_seed, "test")
+    if val is None:
+        train, val = _cut(train, options.val_fraction, options.seed, "val")
+    _check_classes(class_names[0], train, {"val": val, "test": test})
+    if options.limit is not None and options.limit < len(train):
+        train = train.subset(
+            np.flatnonzero(draw_limit(train.labels[:, 0], train.names, options.limit, options.seed))
+        )
+    if options.all_levels and train.labels.shape[1] == 1:
+        train, val, test = (_lift(part, taxonomy) for part in (train, val, test))
+        class_names = taxonomy.levels if taxonomy else class_names
+    preprocessing = _preprocessing(train.images, options.resample)
+    fingerprint = _fingerprint(class_names, preprocessing, (train, val, test))
+    return DataSplits(name, train, val, test, class_names, taxonomy, preprocessing, fingerprint, skipped)
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 `(N, H, W, C)`, values scaled to 0..1.
+
+    Sums are exact integers, so the result is the same on every machine. A constant channel has std 1.
+
+    >>> channel_statistics(np.array([[[[0], [255]]]], dtype=np.uint8))
+    ((0.5,), (0.5,))
+    """
+    channels = images.shape[3]
+    total, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
+    for start in range(0, len(images), 256):
+        rows = images[start : start + 256].reshape(-1, images[0].size).astype(np.uint32)
+        total += rows.sum(axis=0, dtype=np.int64).reshape(-1, channels).sum(axis=0)
+        squares += np.square(rows).sum(axis=0, dtype=np.int64).reshape(-1, channels).sum(axis=0)
+    count = images.size // channels
+    # Integers until the last step: count * squares - total^2 has no cancellation error.
+    variances = [max(0, count * int(s) - int(t) ** 2) / count**2 for s, t in zip(squares, total, strict=True)]
+    mean = tuple(int(t) / count / 255 for t in total)
+    return mean, tuple(variance**0.5 / 255 if variance else 1.0 for variance in variances)
+
+
+def _cut(images: ImageSet, fraction: float, seed: int, purpose: str) -> tuple[ImageSet, ImageSet]:
+    drawn = draw_part(images.labels[:, 0], images.names, fraction, seed, purpose)
+    return images.subset(np.flatnonzero(~drawn)), images.subset(np.flatnonzero(drawn))
+
+
+def _check_classes(names: tuple[str, ...], train: ImageSet, others: dict[str, ImageSet]) -> None:
+    if len(names) < 2:
+        raise DataError(f"there is one class only ({names[0]!r}); add images of a second one")
+    present = set(train.labels[:, 0].tolist())
+    for part, images in others.items():
+        lacking = sorted(set(images.labels[:, 0].tolist()) - present)
+        if lacking:
+            shown = ", ".join(repr(names[i]) for i in lacking[:5])
+            raise DataError(
+                f"the {part} part has classes that train lacks: {shown}; add training images of them"
+            )
+
+
+def _check_taxonomy(class_names: tuple[tuple[str, ...], ...], taxonomy: Taxonomy | None) -> None:
+    if taxonomy is not None and taxonomy.levels[: len(class_names)] != class_names:
+        raise DataError(
+            "the taxonomy names other classes than the data; give both the same names in one order"
+        )
+
+
+def _lift(images: ImageSet, taxonomy: Taxonomy | None) -> ImageSet:
+    if taxonomy is None:
+        raise DataError("labels on all levels need a taxonomy: put a taxonomy.json beside train/ or pass one")
+    return ImageSet(images.images, taxonomy.lift(images.labels[:, 0]), images.names)
+
+
+def _preprocessing(images: np.ndarray, resample: str) -> Preprocessing:
+    _, height, width, channels = images.shape
+    return Preprocessing(height, width, channels, *channel_statistics(images), resample)
+
+
+def _fingerprint(
+    class_names: tuple[tuple[str, ...], ...], preprocessing: Preprocessing, parts: tuple[ImageSet, ...]
+) -> str:
+    described = [class_names, preprocessing.to_dict(), [part.fingerprint for part in parts]]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

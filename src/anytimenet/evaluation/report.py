@@ -1,0 +1,233 @@
+"""What an evaluation says: per stage, over budgets, per label level, per class; as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
+from anytimenet.evaluation.metrics import ClassScore
+from anytimenet.evaluation.tables import plain_table, report_columns, rich_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Cost = Literal["macs", "full", "ms"]
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """One stage on one data split. Shares are fractions; `_low` and `_high` bound 95 % Wilson intervals.
+
+    Attributes:
+        stage: number of the stage, from 1.
+        macs: multiply-adds of its sub-network alone.
+        full: the same in the `full` convention (BN, ReLU, pooling, adds too).
+        params: parameters of its sub-network alone.
+        top1: share of examples answered right.
+        top5: share of examples whose label is among the five most probable classes.
+        ece: expected calibration error, 15 bins.
+        nll: mean negative log likelihood in nats.
+        latency_median_ms: measured latency of one image; None if not profiled.
+        latency_p99_ms: its 99th percentile; None if not profiled.
+        latency_estimated: true if it was derived from other segments' times, not measured.
+    """
+
+    stage: int
+    macs: int
+    full: int
+    params: int
+    top1: float
+    top1_low: float
+    top1_high: float
+    top5: float
+    top5_low: float
+    top5_high: float
+    ece: float
+    nll: float
+    latency_median_ms: float | None = None
+    latency_p99_ms: float | None = None
+    latency_estimated: bool = False
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """The stages on one coarser label level; `level` counts from 1, which is the fine level."""
+
+    level: int
+    num_classes: int
+    stages: tuple[StageReport, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `make_report` found; the fine label level unless something else is said.
+
+    Attributes:
+        data: name of the data.
+        split: name of the split.
+        count: examples.
+        num_classes: classes of the fine level.
+        stages: one entry a stage, stage 1 first.
+        budget_range: multiply-adds from and to which the areas are taken.
+        example_violations: share of examples right at some stage and wrong at a later one.
+        levels: the coarser label levels.
+        per_class: the classes of the fine level for each stage; empty unless asked for.
+    """
+
+    data: str
+    split: str
+    count: int
+    num_classes: int
+    stages: tuple[StageReport, ...]
+    budget_range: tuple[float, float]
+    example_violations: float
+    levels: tuple[LevelReport, ...] = ()
+    per_class: tuple[tuple[ClassScore, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("a report needs at least one stage")
+        check_range(*self.budget_range, log=True)
+
+    # --- over budgets -------------------------------------------------------------------------------
+
+    def curve(self, cost: Cost = "macs", label: str = "") -> Curve:
+        """Top-1 accuracy against `cost`: "macs", "full", or "ms" for the median latency.
+
+        Raises:
+            ValueError: for another cost, or for latencies that were not measured.
+        """
+        return Curve.from_points(
+            stage_costs_in(self.stages, cost), [stage.top1 for stage in self.stages], label, cost
+        )
+
+    @property
+    def area(self) -> float:
+        """Mean accuracy over `budget_range` in multiply-adds; see `Curve.area`."""
+        return self.curve().area(*self.budget_range)
+
+    @property
+    def area_log(self) -> float:
+        """The same over the logarithm of the budget."""
+        return self.curve().area(*self.budget_range, log=True)
+
+    @property
+    def expected_accuracy(self) -> float:
+        """Expected accuracy at a budget drawn uniformly from `budget_range`; equals `area`."""
+        return self.curve().expected_accuracy(*self.budget_range)
+
+    @property
+    def violations(self) -> tuple[int, ...]:
+        """The stages whose accuracy is below that of an earlier stage."""
+        return worse_than_before([stage.top1 for stage in self.stages])
+
+    # --- for people ---------------------------------------------------------------------------------
+
+    def table(self) -> str:
+        """Plain aligned text: a line a stage; latencies only if profiled."""
+        return plain_table(report_columns(self))
+
+    def rich_table(self, title: str = "") -> Table:
+        """The same for a `rich` console."""
+        return rich_table(report_columns(self), title)
+
+    # --- for programs -------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values under stable keys; every key is always there, null or an empty list for nothing.
+
+        Keys: `data`, `split`, `count`, `num_classes`; `stages`, a list of objects with the attributes of
+        `StageReport`; `budget_unit` ("macs"), `budget_range` ([low, high]), `area`, `area_log`,
+        `expected_accuracy`; `violations` (list of stages), `example_violations` (share); `levels`, a list of
+        `{level, num_classes, stages}` for levels 2 and on; `per_class`, a list of `{stage, classes}` with
+        the attributes of `ClassScore`. Accuracies, areas and shares are fractions.
+        """
+        return {
+            "data": self.data,
+            "split": self.split,
+            "count": self.count,
+            "num_classes": self.num_classes,
+            "stages": [asdict(stage) for stage in self.stages],
+            "budget_unit": "macs",
+            "budget_range": list(self.budget_range),
+            "area": self.area,
+            "area_log": self.area_log,
+            "expected_accuracy": self.expected_accuracy,
+            "violations": list(self.violations),
+            "example_violations": self.example_violations,
+            "levels": [
+                {
+                    "level": level.level,
+                    "num_classes": level.num_classes,
+                    "stages": [asdict(stage) for stage in level.stages],
+                }
+                for level in self.levels
+            ],
+            "per_class": [
+                {"stage": stage, "classes": [asdict(score) for score in scores]}
+                for stage, scores in enumerate(self.per_class, start=1)
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Report:
+        """The report that `to_dict` wrote; areas and violations are derived again, other keys ignored.
+
+        Raises:
+            ValueError: if a key is missing or holds something else.
+        """
+        try:
+            low, high = values["budget_range"]
+            return cls(
+                data=values["data"],
+                split=values["split"],
+                count=values["count"],
+                num_classes=values["num_classes"],
+                stages=_stages(values["stages"]),
+                budget_range=(low, high),
+                example_violations=values["example_violations"],
+                levels=tuple(
+                    LevelReport(level["level"], level["num_classes"], _stages(level["stages"]))
+                    for level in values["levels"]
+                ),
+                per_class=tuple(
+                    tuple(ClassScore(**score) for score in stage["classes"]) for stage in values["per_class"]
+                ),
+            )
+        except KeyError as error:
+            raise ValueError(f"this is not a report: the key {error} is missing") from error
+        except TypeError as error:
+            raise ValueError(f"this is not a report: {error}") from error
+
+    def to_csv(self) -> str:
+        """A line a stage, the columns those of `StageReport`; an empty cell where nothing was measured."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(StageReport)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(stage) for stage in self.stages)
+        return text.getvalue()
+
+
+def stage_costs_in(stages: tuple[StageReport, ...], cost: Cost) -> list[float]:
+    """What each stage costs in "macs", "full" or "ms" (median latency).
+
+    Raises:
+        ValueError: for another cost, or for latencies that were not measured.
+    """
+    if cost not in ("macs", "full", "ms"):
+        raise ValueError(f"no cost is named {cost!r}: 'macs', 'full' and 'ms' are")
+    found: list[float] = []
+    for stage in stages:
+        value = stage.latency_median_ms if cost == "ms" else getattr(stage, cost)
+        if value is None:
+            raise ValueError(f"the report has no latency for stage {stage.stage}: profile the bundle first")
+        found.append(value)
+    return found
+
+
+def _stages(values: list[dict[str, Any]]) -> tuple[StageReport, ...]:
+    return tuple(StageReport(**{f.name: stage[f.name] for f in fields(StageReport)}) for stage in values)

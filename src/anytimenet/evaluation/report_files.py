@@ -1,0 +1,50 @@
+"""A report as files: report.json, report.csv and curve.png in one folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from anytimenet.core.files import write_bytes, write_json, write_text
+from anytimenet.evaluation.plots import PlotOptions, render_curves
+from anytimenet.evaluation.report import Report
+
+
+def write_report(report: Report, folder: Path | str, *, options: PlotOptions | None = None) -> Path:
+    """Writes report.json, report.csv and curve.png into `folder`, which may hold other files.
+
+    The figure is drawn before anything is written, and each file is whole or absent.
+
+    Returns:
+        The folder.
+
+    Raises:
+        MissingExtraError: without matplotlib.
+        ValueError: if `options` ask for latencies that the report does not have.
+        OSError: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    figure = render_curves([report], ".png", options=options)
+    write_json(folder / "report.json", report.to_dict())
+    write_text(folder / "report.csv", report.to_csv())
+    write_bytes(folder / "curve.png", figure)
+    return folder
+
+
+def read_report(path: Path | str) -> Report:
+    """The report in a report.json, or in a folder that holds one.
+
+    Raises:
+        ValueError: if the file is no report.
+        OSError: if there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "report.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a report: it holds no object")
+    return Report.from_dict(values)

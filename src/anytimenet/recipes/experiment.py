@@ -1,0 +1,108 @@
+"""One complete, runnable experiment: data, net, training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from anytimenet.api import options_to_dict
+from anytimenet.core.errors import suggest
+from anytimenet.data import Augmentation, DataOptions
+from anytimenet.training import TrainConfig
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `anytimenet.run` needs to train a net and judge it.
+
+    Args:
+        data: a data set by name, "digits" or "folder:PATH".
+        net: a registered net.
+        net_arguments: overrides of the net's builder; channels and classes follow from the data.
+        options: how the data is read and split.
+        config: how the net is trained.
+        augmentation: of training batches; do not flip digits, letters or signs.
+    """
+
+    data: str
+    net: str
+    net_arguments: Mapping[str, Any] = field(default_factory=dict)
+    options: DataOptions = field(default_factory=DataOptions)
+    config: TrainConfig = field(default_factory=TrainConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {
+            "data": self.data,
+            "net": self.net,
+            "net_arguments": dict(self.net_arguments),
+            "options": options_to_dict(self.options),
+            "config": self.config.to_dict(),
+            "augmentation": asdict(self.augmentation),
+        }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A function that returns an experiment, with what to expect of it.
+
+    Attributes:
+        name: as in `anytimenet train NAME`.
+        build: returns the experiment.
+        summary: one line.
+        command: how to run it.
+        hardware: what it needs.
+        minutes: roughly how long it takes there.
+        expected: what comes out, with its source.
+    """
+
+    name: str
+    build: Callable[[], Experiment]
+    summary: str
+    command: str
+    hardware: str
+    minutes: float
+    expected: str
+
+
+_RECIPES: dict[str, Recipe] = {}
+
+
+def register_recipe(
+    *, summary: str, command: str, hardware: str, minutes: float, expected: str
+) -> Callable[[Callable[[], Experiment]], Callable[[], Experiment]]:
+    """Decorator that makes a function available as a recipe under its own name.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+
+    def register(build: Callable[[], Experiment]) -> Callable[[], Experiment]:
+        name = build.__name__
+        if name in _RECIPES:
+            raise ValueError(f"a recipe named {name!r} is registered already; choose another name")
+        _RECIPES[name] = Recipe(name, build, summary, command, hardware, minutes, expected)
+        return build
+
+    return register
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+
+    >>> recipe("digits").build().data
+    'digits'
+    """
+    if name not in _RECIPES:
+        raise ValueError(f"no recipe is named {name!r}: {suggest(name, _RECIPES)}")
+    return _RECIPES[name]
+
+
+def list_recipes() -> list[str]:
+    """Names of all recipes, sorted."""
+    return sorted(_RECIPES)

@@ -1,0 +1,167 @@
+"""Runs an experiment from its data to a saved bundle, a report and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anytimenet.api import evaluate, fit, options_to_dict
+from anytimenet.bundle import Bundle
+from anytimenet.core.errors import DataError
+from anytimenet.core.files import write_json, write_text
+from anytimenet.data import DataSplits, load_data
+from anytimenet.evaluation import Report, write_report
+from anytimenet.nets import AnytimeNet, create_net
+from anytimenet.recipes.experiment import Experiment
+from anytimenet.training import Reporter
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an experiment leaves behind.
+
+    Attributes:
+        folder: holds `bundle/`, `report.json`, `report.csv`, `curve.png`, `summary.txt`, `log.jsonl`.
+        bundle: the trained net.
+        report: its stages on the test images.
+    """
+
+    folder: Path
+    bundle: Bundle
+    report: Report
+
+
+def run(
+    experiment: Experiment,
+    out: Path | str,
+    *,
+    init: Path | str | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    recipe_name: str = "",
+) -> Run:
+    """Trains and judges one experiment; everything lands in `out`.
+
+    Args:
+        experiment: what to run.
+        out: a folder; it is made if it is missing.
+        init: a bundle whose weights are the start, also for other classes.
+        resume: go on with what an earlier attempt left in `out`.
+        quiet: no progress.
+        recipe_name: remembered in the bundle.
+
+    Raises:
+        DataError: if the data cannot be used.
+        ValueError: if net and data do not fit.
+        TrainingError: if training cannot go on.
+    """
+    folder = Path(out)
+    splits = load_experiment_data(experiment)
+    net = build_net(experiment, splits)
+    if init is not None:
+        start_from(net, Bundle.load(init).net)
+    write_json(folder / "experiment.json", experiment.to_dict())
+    bundle = fit(
+        net,
+        splits,
+        config=experiment.config,
+        augmentation=experiment.augmentation,
+        out=folder,
+        resume=resume,
+        reporter=Reporter(quiet=quiet, title=f"{experiment.net} on {splits.name}"),
+        provenance={
+            "recipe": recipe_name,
+            "experiment": experiment.to_dict(),
+            "data": {
+                "name": splits.name,
+                "fingerprint": splits.fingerprint,
+                "options": options_to_dict(experiment.options),
+            },
+            "init": str(init or ""),
+        },
+    )
+    report = evaluate(bundle, splits)
+    write_report(report, folder)
+    bundle.save(folder / "bundle", extra_files={name: folder / name for name in ("report.json", "curve.png")})
+    write_text(folder / "summary.txt", summary(experiment, splits, bundle, report))
+    return Run(folder, bundle, report)
+
+
+def run_seeds(experiment: Experiment, out: Path | str, seeds: Sequence[int], **options: Any) -> list[Run]:
+    """The experiment once per seed, in `out/seed-N`; the seed draws weights, order and validation split."""
+    runs = []
+    for seed in seeds:
+        seeded = replace(
+            experiment,
+            config=replace(experiment.config, seed=seed),
+            options=replace(experiment.options, seed=seed),
+        )
+        runs.append(run(seeded, Path(out) / f"seed-{seed}", **options))
+    return runs
+
+
+def load_experiment_data(experiment: Experiment) -> DataSplits:
+    """The experiment's data.
+
+    Raises:
+        DataError: if the recipe leaves the data to the user and none was named.
+    """
+    if not experiment.data:
+        raise DataError(
+            "this recipe needs data: give --data folder:PATH, with one sub-folder of images a class"
+        )
+    return load_data(experiment.data, experiment.options)
+
+
+def build_net(experiment: Experiment, splits: DataSplits) -> AnytimeNet:
+    """The experiment's net for that data, with weights drawn from the seed."""
+    torch.manual_seed(experiment.config.seed)
+    arguments = {"in_channels": splits.preprocessing.channels, **experiment.net_arguments}
+    return create_net(experiment.net, splits.num_classes, **arguments)
+
+
+@torch.no_grad()
+def start_from(net: AnytimeNet, source: AnytimeNet) -> int:
+    """Copies the weights of `source` into `net`; classifiers of another number of classes start anew.
+
+    Returns how many tensors were copied.
+
+    Raises:
+        ValueError: if anything but the number of classes differs.
+    """
+    theirs, copied = source.state_dict(), 0
+    for name, tensor in net.state_dict().items():
+        other = theirs.get(name)
+        if other is not None and other.shape == tensor.shape:
+            tensor.copy_(other)
+            copied += 1
+        elif other is None or not _is_classifier(tensor, net, other, source):
+            raise ValueError(
+                f"the weights of {source.origin} do not fit {net.origin}: {name} differs; fine-tune the same "
+                "net with the same arguments, only num_classes may change"
+            )
+    return copied
+
+
+def summary(experiment: Experiment, splits: DataSplits, bundle: Bundle, report: Report) -> str:
+    """What was done and what came out, for anyone."""
+    config = experiment.config
+    return (
+        f"{experiment.net} was trained for {config.epochs} epochs on {len(splits.train)} images of "
+        f"{splits.name} ({len(splits.class_names[0])} classes), chosen on {len(splits.val)} validation "
+        f"images and tested on {report.count} others that it had never seen.\n"
+        f"Stage 1 is right on {100 * report.stages[0].top1:.1f} % of them, the last stage on "
+        f"{100 * report.stages[-1].top1:.1f} %, with "
+        f"{report.stages[-1].macs / report.stages[0].macs:.1f} times the multiply-adds.\n\n"
+        f"{report.table()}\n"
+    )
+
+
+def _is_classifier(tensor: Tensor, net: AnytimeNet, other: Tensor, source: AnytimeNet) -> bool:
+    same_features = tensor.shape[1:] == other.shape[1:]
+    return same_features and tensor.shape[0] in net.num_classes and other.shape[0] in source.num_classes

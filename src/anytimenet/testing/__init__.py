@@ -1,0 +1,169 @@
+"""Public proof that a net keeps the contract: `check_anytime_net`, for this project's nets and for yours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from anytimenet.costs import Rule
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.testing.cost_rules import check_costs
+from anytimenet.testing.exporting import check_export
+from anytimenet.testing.keeping import check_keep, check_keep_on_meta, check_shards
+from anytimenet.testing.net_under_test import NetUnderTest
+from anytimenet.testing.outputs import check_bad_stages, check_batch, check_forward
+from anytimenet.testing.parts import (
+    check_buffers,
+    check_gradients,
+    check_parts_cover,
+    check_parts_effect,
+    check_segment_size,
+)
+from anytimenet.testing.passes import check_passes
+from anytimenet.testing.promise import Check, ContractError
+from anytimenet.testing.reentrance import check_reentrance
+from anytimenet.testing.segments import (
+    check_last,
+    check_paths,
+    check_segments,
+    check_snapshots,
+    check_state_is_read,
+    check_state_spec,
+)
+from anytimenet.testing.threads import check_threads
+
+CHECKS: tuple[Check, ...] = (
+    check_forward,
+    check_bad_stages,
+    check_buffers,
+    check_snapshots,
+    check_state_spec,
+    check_segments,
+    check_last,
+    check_paths,
+    check_batch,
+    check_state_is_read,
+    check_parts_cover,
+    check_parts_effect,
+    check_gradients,
+    check_segment_size,
+    check_keep,
+    check_keep_on_meta,
+    check_shards,
+    check_passes,
+    check_reentrance,
+    check_threads,
+    check_export,
+    check_costs,
+)
+"""Every check, in the order in which `check_anytime_net` runs them."""
+
+
+def check_anytime_net(
+    net: AnytimeNet,
+    input_shape: Sequence[int],
+    *,
+    seed: int = 0,
+    export: bool = True,
+    rules: Mapping[str, Rule] | None = None,
+) -> None:
+    """Proves that a net keeps every promise of the contract, or raises with the name of the first it breaks.
+
+    The proofs run on a deep copy, on the CPU in float64 with random weights and positive biases, on three
+    random images; the net and torch's random state stay as they are. Meant for small nets (thousands of
+    weights, images of 8 to 32 pixels): a few seconds. "1e-9" and "1e-11" below are the largest difference
+    over the largest magnitude. The promises, by name:
+
+    Outputs and segments
+        forward: `forward(x, stages)` gives one finite output a stage asked for, in that order, the same
+            each time (1e-9), and leaves `x` alone. An output is a tuple of one (N, classes, ..) a level.
+        bad stages: stages and segments that do not exist raise ValueError.
+        buffers: neither the net nor a segment has non-persistent buffers.
+        snapshots: segments are in eval mode, their tensors contiguous, their own, and independent of the
+            net's (exact); taking one changes nothing in the net.
+        state spec: names, shapes and `extends` are true (exact); state 0 is `(x,)`, named `x`, and `x`
+            stays first where it is carried on; the last state is empty.
+        segments: for every a < b, `segment(a, b)` on the stepwise state at a gives forward's output b and
+            the stepwise state at b (1e-9), and leaves the given state alone.
+        last: `last=True` gives the same output alone (1e-9).
+        paths: all paths, if at most 32, otherwise 32 seeded ones, give forward's outputs (1e-9).
+        batch: a batch of three equals three batches of one in eval mode (1e-9).
+        state is read: every state tensor changes the output of a later segment (1e-11).
+    Ownership
+        parts cover: parts are disjoint and cover every scalar of the state_dict.
+        parts effect: overwriting a part changes exactly the outputs of its stages (1e-11; integer
+            counters exempt).
+        gradients: exactly 0 outside the parts of a stage, in eval and training mode; in eval mode not all
+            0 inside any; with `forward(x, (k,))`, None for just the parameters of which no part has k.
+        segment size: `segment(0, k, last=True)` holds as many parameters as the parts of k.
+        keep: every prefix and up to four other subsets give the net's outputs (1e-9), from their own
+            memory, with parts that cover; keep(1..k) keeps names and parts; the mode is kept.
+        keep on meta: `keep` gives the same names, shapes, dtypes and parts on the meta device.
+        shards: the parts with a stage up to k fill a keep(1..k)-ed net that was built on the meta device;
+            its outputs are the net's (1e-9).
+    Training
+        passes: gradients, their Nones, and buffers after `passes` are those after `forward` (1e-9); the
+            stage asked for first comes in the first group, every stage once.
+    Running
+        re-entrance: results stay right (1e-9) when the net is called with another stage, or a segment
+            with another state, at each operator.
+        threads: the same in threads that take turns at each operator, and that run freely.
+        export: `torch.export` takes the first, a middle and the last step with a dynamic batch; at other
+            batch sizes the programs agree with the segments (1e-9).
+        costs: counted multiply-adds, in the `macs` and the `full` convention, exact: each step more than
+            nothing; (a, b) at most (0, b) and at most the sum of its steps; (0, a) less than (0, b)
+            where (a, b) reads more than `x` of the state at a.
+
+    Each promise is a `Check` of its own too, callable with a `NetUnderTest`: see `CHECKS`.
+
+    Args:
+        net: any `AnytimeNet` with values.
+        input_shape: (C, H, W) of one image.
+        seed: of the random weights and images.
+        export: False leaves out `torch.export`, the slowest promise.
+        rules: costs of operators that the counter does not know; see `anytimenet.costs.count`.
+
+    Raises:
+        ContractError: an AssertionError that names the promise, the place and the likely cause.
+        ValueError: if the net is on the meta device, or `input_shape` is not (C, H, W).
+
+    >>> from anytimenet.nets import create_net
+    >>> check_anytime_net(create_net("isresnext_tiny", num_classes=5), (3, 8, 8), export=False)
+    """
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        subject = NetUnderTest(net, input_shape, seed=seed, rules=rules)
+        for check in CHECKS:
+            if export or check is not check_export:
+                check(subject)
+
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "ContractError",
+    "NetUnderTest",
+    "check_anytime_net",
+    "check_bad_stages",
+    "check_batch",
+    "check_buffers",
+    "check_costs",
+    "check_export",
+    "check_forward",
+    "check_gradients",
+    "check_keep",
+    "check_keep_on_meta",
+    "check_last",
+    "check_parts_cover",
+    "check_parts_effect",
+    "check_passes",
+    "check_paths",
+    "check_reentrance",
+    "check_segment_size",
+    "check_segments",
+    "check_shards",
+    "check_snapshots",
+    "check_state_is_read",
+    "check_state_spec",
+    "check_threads",
+]

@@ -1,0 +1,206 @@
+"""Promises about segments and the states between them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from anytimenet.nets.contract import State
+from anytimenet.testing.net_under_test import NetUnderTest, copy_of_state, redraw
+from anytimenet.testing.promise import BreachError, agree, promise
+
+MOST_PATHS = 32
+
+
+@promise("state spec")
+@torch.no_grad()
+def check_state_spec(subject: NetUnderTest) -> None:
+    """`state_spec` is true: names and shapes are those of the stepwise states; a tensor that extends begins,
+    bit for bit, with the one of that name a stage earlier; state 0 is `(x,)`, named `x`, which stays first
+    and unchanged where it is carried on; the last state is empty.
+    """
+    before: dict[str, torch.Tensor] = {}
+    for stage, state in enumerate(subject.states):
+        specs = subject.net.state_spec(stage, subject.input_shape)
+        where = f"state {stage}"
+        if not isinstance(state, tuple) or len(state) != len(specs):
+            found = f"holds {len(state)}" if isinstance(state, tuple) else f"is a {type(state).__name__}"
+            raise BreachError(
+                f"{where} {found}, state_spec lists the tensors {[spec.name for spec in specs]}",
+                f"segment ({stage - 1}, {stage}) returns a state that state_spec does not describe",
+            )
+        if len({spec.name for spec in specs}) != len(specs):
+            raise BreachError(f"{where} has two tensors of one name", "tensors are matched by name")
+        now = {spec.name: tensor for spec, tensor in zip(specs, state, strict=True)}
+        for spec in specs:
+            _check_spec(where, spec.shape, spec.name, now[spec.name], before if spec.extends else {})
+        _check_x(stage, where, list(now), now.get("x"), subject)
+        before = now
+    if subject.states[-1]:
+        raise BreachError("the state after the last stage is not empty", "nothing reads it: return () there")
+
+
+@promise("segments")
+@torch.no_grad()
+def check_segments(subject: NetUnderTest) -> None:
+    """For every a < b, `segment(a, b)` on the stepwise state at a gives forward's output b and the stepwise
+    state at b (1e-9), and leaves the state it was given as it was.
+    """
+    for start, stop in subject.every_segment():
+        kept = subject.states[start]
+        given = copy_of_state(kept)
+        new_state, output = subject.segment(start, stop)(given)
+        where = f"segment ({start}, {stop})"
+        cause = "the segment computes something else than forward: a wrong slice, width or stage"
+        agree(output, subject.truth[stop - 1], f"the output of {where}", cause)
+        cause = "the state depends on the path taken, or state tensors are in another order"
+        agree(new_state, subject.states[stop], f"the state after {where} and the stepwise state", cause)
+        if any(not torch.equal(a, b) for a, b in zip(given, kept, strict=True)):
+            raise BreachError(f"{where} changed the state it was given", "an in-place operation on the state")
+
+
+@promise("last")
+@torch.no_grad()
+def check_last(subject: NetUnderTest) -> None:
+    """`segment(a, b, last=True)` gives the output alone, forward's output b (1e-9)."""
+    for start, stop in subject.every_segment():
+        output = subject.segment(start, stop, last=True)(subject.states[start])
+        cause = "last=True must do the same work and return the output only; the base class does it"
+        agree(output, subject.truth[stop - 1], f"segment ({start}, {stop}, last=True)", cause)
+
+
+@promise("paths")
+@torch.no_grad()
+def check_paths(subject: NetUnderTest) -> None:
+    """Every path of segments gives forward's output at each of its stops (1e-9): all paths if there are at
+    most 32, otherwise 32 seeded ones.
+    """
+    for path in some_paths(subject.num_stages):
+        state: State = (subject.x,)
+        for start, stop in path:
+            state, output = subject.segment(start, stop)(state)
+            where = f"output {stop} on the path {path}"
+            agree(output, subject.truth[stop - 1], where, "a state carries on an error of an earlier segment")
+
+
+def some_paths(num_stages: int, most: int = MOST_PATHS, seed: int = 0) -> list[list[tuple[int, int]]]:
+    """All paths from the input to any stage if there are at most `most`, otherwise that many, seeded.
+
+    >>> some_paths(2)
+    [[(0, 1)], [(0, 2)], [(0, 1), (1, 2)]]
+    """
+
+    def from_bits(stop: int, bits: int) -> list[tuple[int, int]]:
+        stops = [stage for stage in range(1, stop) if bits >> (stage - 1) & 1] + [stop]
+        return list(zip([0, *stops], stops, strict=False))
+
+    if 2**num_stages - 1 <= most:
+        return [from_bits(stop, bits) for stop in range(1, num_stages + 1) for bits in range(2 ** (stop - 1))]
+    draw = random.Random(seed)
+    steps = from_bits(num_stages, 2 ** (num_stages - 1) - 1)
+    return [steps] + [from_bits(num_stages, draw.randrange(2 ** (num_stages - 1))) for _ in range(most - 1)]
+
+
+@promise("state is read")
+def check_state_is_read(subject: NetUnderTest) -> None:
+    """Every state tensor changes the output of some later segment when it is changed (1e-11)."""
+    for stage in subject.every_stage[:-1]:
+        later = subject.every_stage[stage:]
+        read = frozenset().union(*(subject.reads(stage, stop) for stop in later))
+        for name in subject.state_names(stage):
+            if name not in read:
+                raise BreachError(
+                    f"state tensor {name!r} at stage {stage} is read by no later segment",
+                    "it is carried on for nothing: leave it out of the state",
+                )
+
+
+@promise("snapshots")
+def check_snapshots(subject: NetUnderTest) -> None:
+    """A segment is a snapshot: in eval mode, also if the net is not; each of its tensors contiguous and alone
+    in its memory; untouched (bit for bit) when the net's tensors are overwritten, and the net when the
+    segment's are. Taking a segment changes neither tensors nor modes of the net.
+    """
+    for start, stop in _steps_and_sub_networks(subject):
+        net = subject.copy_of_net().train()
+        before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        segment = net.segment(start, stop)
+        where = f"segment ({start}, {stop})"
+        _check_snapshot(segment, where)
+        after = net.state_dict()
+        if any(not torch.equal(after[name], tensor) for name, tensor in before.items()):
+            raise BreachError(f"taking {where} changed the net's tensors", "it runs layers in training mode")
+        if not all(module.training for module in net.modules()):
+            raise BreachError(
+                f"taking {where} changed the net's training mode", "it calls eval() on shared layers"
+            )
+        _check_independence(net, segment, subject, start, stop)
+
+
+def _check_spec(
+    where: str, shape: tuple[int, ...], name: str, tensor: torch.Tensor, before: dict[str, torch.Tensor]
+) -> None:
+    found = tuple(tensor.shape[1:])
+    if found != tuple(shape):
+        raise BreachError(
+            f"tensor {name!r} of {where} has shape {found} per example, state_spec says {tuple(shape)}",
+            "state_spec computes another width or image size than the segment",
+        )
+    if name in before:
+        old = before[name]
+        if not torch.equal(tensor[:, : old.shape[1]], old):
+            raise BreachError(
+                f"tensor {name!r} of {where} does not begin with that of the stage before",
+                "extends=True promises that the earlier channels come first and stay as they were",
+            )
+
+
+def _check_x(stage: int, where: str, names: list[str], x: torch.Tensor | None, subject: NetUnderTest) -> None:
+    if stage == 0 and names != ["x"]:
+        raise BreachError(f"state 0 is {names}", "state 0 is (x,), the input, named 'x'")
+    if x is not None and (names[0] != "x" or not torch.equal(x, subject.x)):
+        raise BreachError(
+            f"'x' in {where} is not the input in first place", "the name 'x' is kept for the input"
+        )
+
+
+def _steps_and_sub_networks(subject: NetUnderTest) -> Iterator[tuple[int, int]]:
+    for stop in subject.every_stage:
+        yield 0, stop
+        if stop > 1:
+            yield stop - 1, stop
+
+
+def _check_snapshot(segment: nn.Module, where: str) -> None:
+    training = [name or "itself" for name, module in segment.named_modules() if module.training]
+    if training:
+        raise BreachError(f"{where} is in training mode: {training[0]}", "a segment is left without .eval()")
+    tensors = [*segment.named_parameters(), *segment.named_buffers()]
+    for name, tensor in tensors:
+        if not tensor.is_contiguous():
+            raise BreachError(f"{where}: {name} is not contiguous", "a slice is used without clone()")
+        if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
+            raise BreachError(
+                f"{where}: {name} is a view of larger memory", "a slice is used without clone()"
+            )
+
+
+@torch.no_grad()
+def _check_independence(
+    net: nn.Module, segment: nn.Module, subject: NetUnderTest, start: int, stop: int
+) -> None:
+    where = f"segment ({start}, {stop})"
+    before = segment(copy_of_state(subject.states[start]))[1]
+    redraw(net, subject.generator)
+    after = segment(copy_of_state(subject.states[start]))[1]
+    if not all(torch.equal(a, b) for a, b in zip(after, before, strict=True)):
+        raise BreachError(
+            f"{where} changes with the net's weights", "it shares tensors or layers with the net"
+        )
+    weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    redraw(segment, subject.generator)
+    if any(not torch.equal(net.state_dict()[name], tensor) for name, tensor in weights.items()):
+        raise BreachError(f"changing {where} changes the net", "it shares tensors or layers with the net")

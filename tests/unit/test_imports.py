@@ -1,0 +1,126 @@
+"""What imports what: `import anytimenet` is light, and the arrows of the design point one way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import anytimenet
+
+SOURCE = Path(anytimenet.__file__).parent
+EVERYTHING = {path.stem if path.is_file() else path.name for path in SOURCE.iterdir()} - {"__pycache__"}
+
+# Room: the rooms that it may import. A room that is missing here fails the test.
+ARROWS = {
+    "core": set(),
+    "layers": {"core"},
+    "nets": {"layers", "core"},
+    "costs": {"nets", "core"},
+    "schemes": {"nets", "core"},
+    "tasks": {"core"},
+    "data": {"core"},
+    "evaluation": {"core"},
+    "training": {"nets", "schemes", "tasks", "data", "evaluation", "costs", "core"},
+    "bundle": {"nets", "costs", "core"},
+    "testing": {"nets", "costs", "core"},
+    "api": {"bundle", "core", "costs", "data", "evaluation", "nets", "tasks", "training"},
+    "recipes": {"api", "bundle", "core", "data", "evaluation", "nets", "training"},
+    "cli": EVERYTHING,
+    "__init__": EVERYTHING,
+    "__main__": EVERYTHING,
+}
+
+# Rooms that an edge device has: nothing in them may need torch, not even inside a function.
+TORCH_FREE = {"core", "evaluation"}
+
+
+def imports(path: Path, *, typing_too: bool = True) -> set[str]:
+    """Dotted names that a file imports, at any depth of nesting."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = set()
+    if not typing_too:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                skipped |= set(ast.walk(node))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files() -> list[tuple[str, Path]]:
+    return [(path.relative_to(SOURCE).parts[0].removesuffix(".py"), path) for path in SOURCE.rglob("*.py")]
+
+
+@pytest.mark.parametrize("room", sorted({room for room, _ in files()}))
+def test_a_room_imports_only_the_rooms_that_the_design_allows(room):
+    assert room in ARROWS, f"say in the design and here what {room} may import"
+    for owner, path in files():
+        if owner != room:
+            continue
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "anytimenet" and len(parts) > 1 and parts[1] in EVERYTHING - {room}:
+                assert parts[1] in ARROWS[room], f"{path.relative_to(SOURCE)} imports {name}"
+
+
+@pytest.mark.parametrize("room", sorted(TORCH_FREE))
+def test_torch_free_rooms_never_import_torch(room):
+    for owner, path in files():
+        if owner == room:
+            names = imports(path, typing_too=False)
+            assert not [n for n in names if n.split(".")[0] in {"torch", "torchvision", "lightning_fabric"}], path
+
+
+def test_core_code_never_imports_torchvision():
+    assert not [path for _, path in files() if any(n.startswith("torchvision") for n in imports(path))]
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_the_package_and_the_torch_free_rooms_loads_no_torch():
+    out = run_python(
+        "import sys, anytimenet, anytimenet.core.manifest, anytimenet.evaluation\n"
+        "anytimenet.Manifest, anytimenet.Curve, anytimenet.Prediction\n"
+        "print([m for m in ('torch', 'matplotlib', 'sklearn', 'tyro') if m in sys.modules])"
+    )
+    assert out.strip() == "[]"
+
+
+def test_a_name_that_needs_torch_says_which_extra_to_install():
+    out = run_python(
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'torch':\n"
+        "            raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "import anytimenet\n"
+        "try:\n"
+        "    anytimenet.create_net\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+        "from anytimenet.cli.main import run\n"
+        "print(run(['list', 'nets']))"
+    )
+    assert "pip install 'anytimenet[train]'" in out
+    assert out.strip().endswith("1")
+
+
+def test_every_public_name_resolves_and_unknown_ones_do_not():
+    for name in anytimenet.__all__:
+        assert getattr(anytimenet, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'creat_net'"):
+        anytimenet.creat_net  # noqa: B018

@@ -1,0 +1,286 @@
+"""`bundle.json`: read without torch, exactly what was written, and refused with cause and cure otherwise."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anytimenet.core.bundle_folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
+from anytimenet.core.errors import BundleError
+from anytimenet.core.manifest import FORMAT_VERSION, Manifest, NetOrigin, StageRecord, _digest
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.taxonomy import Taxonomy
+
+LEVELS = (("cat", "dog", "eiche, blühend"), ("animal", "plant"))
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return Manifest(
+        net=NetOrigin("a_net", {"num_classes": [3, 2], "slices": (1, 2)}, keep=(1, 3)),
+        class_names=LEVELS,
+        preprocessing=Preprocessing(8, 9, 1, mean=(0.1,), std=(1 / 3,)),
+        input_shape=(1, 8, 9),
+        stages=(StageRecord(1, 10, 20, 5, 0.5), StageRecord(2, 30, 40, 7, None)),
+        taxonomy=Taxonomy(LEVELS, ((0,), (0,), (1,))),
+        provenance={"recipe": "digits", "seed": 0, "lr": 0.1, "versions": {"numpy": "2"}},
+        files={"costs/cpu.json": record_of(b"hello")},
+    )
+
+
+def changed(manifest: Manifest, path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The manifest's JSON with one field replaced and the digest made right again, as a forger would."""
+    whole = manifest.to_dict()
+    place: Any = whole
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    whole["digest"] = _digest(whole)
+    return whole
+
+
+def test_a_manifest_survives_the_round_trip_through_a_file_exactly(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    manifest.write(tmp_path)
+    assert Manifest.read(tmp_path) == manifest
+    assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
+
+
+def test_a_run_folder_with_a_bundle_inside_is_found(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    manifest.write(tmp_path / "bundle")
+    assert find_bundle(tmp_path) == tmp_path / "bundle"
+    assert Manifest.read(str(tmp_path)) == manifest
+
+
+def test_reading_a_manifest_imports_no_torch(manifest: Manifest, tmp_path: Path) -> None:
+    manifest.write(tmp_path)
+    code = (
+        "import sys; from anytimenet.core.manifest import Manifest; "
+        f"print(Manifest.read({str(tmp_path)!r}).net.name, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["a_net", "False"]
+
+
+def test_a_field_and_its_own_copy_do_not_change_each_other(manifest: Manifest) -> None:
+    provenance = {"notes": [1]}
+    made = replace(manifest, provenance=provenance)
+    provenance["notes"].append(2)
+    assert made.provenance == {"notes": [1]}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "cause"),
+    [
+        (("format",), "zip", "not written by anytimenet"),
+        (("format_version",), FORMAT_VERSION + 1, "newer anytimenet.*upgrade"),
+        (("format_version",), 0, "format_version must be a whole number"),
+        (("format_version",), "1", "format_version must be a whole number"),
+        (("surprise",), 1, r"unknown: \['surprise'\]"),
+        (("net",), None, "net must be a JSON object"),
+        (("net", "name"), "", "net.name must be non-empty"),
+        (("net", "arguments"), [1], "net.arguments must be a JSON object"),
+        (("net", "keep"), 3, "net.keep must be a JSON list"),
+        (("net", "keep"), [2, 1], "net.keep must be increasing"),
+        (("net", "keep"), [], "net.keep must be increasing"),
+        (("net", "keep"), ["1", "2"], "net.keep must be a whole number"),
+        (("net", "keep"), [1, 2, 3], "2 records and net.keep 3"),
+        (("net", "arguments", "num_classes"), [4, 2], r"\[3, 2\] classes and the net predicts \[4, 2\]"),
+        (("class_names",), "abc", "class_names must be a JSON list"),
+        (("class_names",), ["abc", "de"], "class_names must be a JSON list"),
+        (("class_names",), [], "at least one name"),
+        (("class_names",), [["a", "b", "c"], []], "at least one name"),
+        (("class_names", 1, 0), 7, "class_names must be non-empty Unicode text"),
+        (("class_names", 1, 0), "\ud800", "class_names must be non-empty Unicode text"),
+        (("class_names", 1, 0), "mineral", "taxonomy and class_names disagree"),
+        (("taxonomy",), {"levels": 3}, "taxonomy cannot be used"),
+        (("taxonomy", "parents", 0), [9], "taxonomy cannot be used"),
+        (("preprocessing",), {}, "preprocessing cannot be used"),
+        (("preprocessing",), 7, "preprocessing cannot be used"),
+        (("preprocessing", "height"), -1, "preprocessing cannot be used"),
+        (("preprocessing", "height"), 7, r"input_shape is \(1, 8, 9\) and preprocessing gives .*\(1, 7, 9\)"),
+        (("input_shape",), [1, 8], "input_shape is"),
+        (("input_shape",), [1.0, 8, 9], "input_shape must be a whole number"),
+        (("input_shape",), None, "input_shape must be a JSON list"),
+        (("stages",), [], "stages must be numbered"),
+        (("stages", 0), [], "stages must be a JSON object"),
+        (("stages", 0, "stage"), 2, "stages must be numbered"),
+        (("stages", 0, "macs"), -5, "stages: macs must be a whole number"),
+        (("stages", 0, "full"), 1.5, "stages: full must be a whole number"),
+        (("stages", 0, "params"), True, "stages: params must be a whole number"),
+        (("stages", 0, "val_accuracy"), 97, "fraction from 0 to 1"),
+        (("stages", 0, "val_accuracy"), math.nan, "fraction from 0 to 1"),
+        (("stages", 0, "val_accuracy"), "0.5", "fraction from 0 to 1"),
+        (("stages", 0, "colour"), "red", r"unknown: \['colour'\]"),
+        (("provenance",), [], "provenance must be a JSON object"),
+        (("provenance", "lr"), math.inf, "provenance must hold JSON values only"),
+        (("files",), [], "files must be a JSON object"),
+        (("files", "../x"), {"sha256": "0" * 64, "bytes": 1}, "no name of a file inside a bundle"),
+        (("files", "/etc/passwd"), {"sha256": "0" * 64, "bytes": 1}, "no name of a file inside a bundle"),
+        (("files", "costs/cpu.json", "sha256"), "0" * 63, "64 hexadecimal digits"),
+        (("files", "costs/cpu.json", "bytes"), -1, "bytes must be a size"),
+        (("files", "costs/cpu.json"), "abc", "files: costs/cpu.json must be a JSON object"),
+    ],
+)  # fmt: skip
+def test_every_field_is_checked_even_under_a_right_digest(
+    manifest: Manifest, path: tuple[Any, ...], value: Any, cause: str
+) -> None:
+    with pytest.raises(BundleError, match=cause):
+        Manifest.from_dict(changed(manifest, path, value))
+
+
+@pytest.mark.parametrize("name", sorted({"net", "class_names", "stages", "files", "taxonomy", "provenance"}))
+def test_a_missing_field_is_named(manifest: Manifest, name: str) -> None:
+    whole = manifest.to_dict()
+    del whole[name]
+    whole["digest"] = _digest(whole)
+    with pytest.raises(BundleError, match=rf"missing: \['{name}'\]"):
+        Manifest.from_dict(whole)
+
+
+def test_any_change_under_the_old_digest_is_noticed(manifest: Manifest) -> None:
+    whole = manifest.to_dict()
+    whole["stages"][0]["macs"] += 1
+    with pytest.raises(BundleError, match=r"digest does not match.*changed or damaged"):
+        Manifest.from_dict(whole)
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"", "not JSON"),
+        (b'{"format": "anyti', "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "not written by anytimenet"),
+        (b'{"name": "a web bundler"}', "not written by anytimenet"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_refused_by_name(tmp_path: Path, content: bytes, cause: str) -> None:
+    (tmp_path / "bundle.json").write_bytes(content)
+    with pytest.raises(BundleError, match=rf"bundle\.json.*{cause}"):
+        Manifest.read(tmp_path)
+
+
+def test_a_folder_without_a_bundle_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"is not a bundle: it holds no bundle\.json"):
+        Manifest.read(tmp_path)
+    with pytest.raises(BundleError, match="does not exist"):
+        Manifest.read(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BundleError, match="is a file; give the bundle's folder"):
+        Manifest.read(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a/../b",
+        "../a",
+        "/a",
+        "a//b",
+        "a/",
+        "a\\b",
+        "C:a",
+        "a\0b",
+        "a/./b",
+        "a\nb",
+        "\ud800",
+        3,
+        None,
+    ],
+)
+def test_names_that_could_leave_the_folder_are_refused(name: Any) -> None:
+    with pytest.raises(BundleError, match="no name of a file inside a bundle"):
+        check_file_name(name)
+
+
+def test_a_listed_file_is_read_only_if_it_is_the_one_that_was_saved(tmp_path: Path) -> None:
+    record = record_of(b"12345")
+    for content, cause in (
+        (b"1234", "truncated"),
+        (b"123456", "another file"),
+        (b"12346", "SHA-256 differs"),
+    ):
+        (tmp_path / "a").write_bytes(content)
+        with pytest.raises(BundleError, match=cause):
+            read_listed(tmp_path, "a", record)
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_listed(tmp_path, "a", record) == b"12345"
+    with pytest.raises(BundleError, match="b is missing: download or save"):
+        read_listed(tmp_path, "b", record)
+    (tmp_path / "c").mkdir()
+    size = (tmp_path / "c").stat().st_size
+    with pytest.raises(BundleError, match="cannot be read"):
+        read_listed(tmp_path, "c", FileRecord("0" * 64, size))
+
+
+def test_a_net_built_by_hand_has_no_json(manifest: Manifest) -> None:
+    with pytest.raises(BundleError, match=r"register_net.*create_net"):
+        replace(manifest, net=None).to_dict()
+
+
+def test_arguments_that_are_not_json_are_refused() -> None:
+    with pytest.raises(BundleError, match=r"net\.arguments must hold JSON values only"):
+        NetOrigin("a_net", {"dtype": object()})
+
+
+def with_stages(manifest: Manifest, *stages: tuple[int, float | None]) -> Manifest:
+    records = [StageRecord(i, macs, macs, 1, accuracy) for i, (macs, accuracy) in enumerate(stages, 1)]
+    net = NetOrigin("a_net", {"num_classes": [3, 2]})
+    return replace(manifest, net=net, stages=tuple(records))
+
+
+@pytest.mark.parametrize(
+    ("stages", "budget", "expected"),
+    [
+        ([(10, 0.5), (20, 0.9), (30, 0.7)], None, (2, False)),  # the best validated one, not the last
+        ([(10, 0.5), (20, 0.9), (30, 0.7)], 35, (2, False)),
+        ([(10, 0.5), (20, 0.9), (30, 0.7)], 20, (2, False)),  # a budget may be used up
+        ([(10, 0.5), (20, 0.9), (30, 0.7)], 19.9, (1, False)),
+        ([(10, 0.5), (20, 0.9), (30, 0.7)], 9, (1, True)),
+        ([(10, 0.5), (20, 0.9), (30, 0.7)], -math.inf, (1, True)),
+        ([(10, 0.9), (20, 0.9), (30, 0.9)], None, (1, False)),  # of equals the cheapest
+        ([(10, 0.5), (30, 0.9), (20, 0.9)], None, (3, False)),  # cheap, not early
+        ([(10, 0.0), (20, 0.0)], None, (1, False)),
+        ([(10, None), (20, None)], None, (2, False)),
+        ([(10, None), (20, None)], 15, (1, False)),
+        ([(10, 0.5), (20, None)], None, (1, False)),
+    ],
+)
+def test_the_best_stage_for_a_budget(
+    manifest: Manifest,
+    stages: list[tuple[int, float | None]],
+    budget: float | None,
+    expected: tuple[int, bool],
+) -> None:
+    assert with_stages(manifest, *stages).best_stage(budget) == expected
+
+
+@pytest.mark.parametrize("budget", [math.nan, "100", True])
+def test_a_budget_that_is_no_number_is_refused(manifest: Manifest, budget: Any) -> None:
+    with pytest.raises(ValueError, match="budget_macs must be a number"):
+        manifest.best_stage(budget)
+
+
+def test_keeping_stages_renumbers_them_and_remembers_where_they_came_from(manifest: Manifest) -> None:
+    kept = manifest.keep([2])
+    assert kept.stages == (StageRecord(1, 30, 40, 7, None),)
+    assert kept.net is not None
+    assert kept.net.keep == (3,)
+    assert kept.files == {}
+    assert with_stages(manifest, (1, None), (2, None), (3, None)).keep([1, 3]).net == NetOrigin(
+        "a_net", {"num_classes": [3, 2]}, (1, 3)
+    )

@@ -1,0 +1,81 @@
+"""Configurations are checked when they are made; learning rates are a closed form of the step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytimenet.training import TrainConfig, preset
+from anytimenet.training.schedule import learning_rate
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("lr", 0.0),
+        ("lr", math.nan),
+        ("momentum", 1.0),
+        ("weight_decay", -1.0),
+        ("schedule", "linear"),
+        ("milestones", (0.75, 0.5)),
+        ("milestones", (0.0, 0.5)),
+        ("warmup", 1.0),
+        ("clip_norm", 0.0),
+        ("label_smoothing", 1.0),
+        ("precision", "16"),
+        ("device", "tpu"),
+        ("select", "first"),
+        ("checkpoint_steps", 0),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_its_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        TrainConfig(**{field: value})
+
+
+def test_nesterov_without_momentum_is_refused():
+    with pytest.raises(ValueError, match="nesterov"):
+        TrainConfig(momentum=0.0)
+
+
+def test_the_presets_are_the_published_settings():
+    paper = preset("paper")
+    assert (paper.epochs, paper.batch_size, paper.lr, paper.momentum) == (300, 64, 0.1, 0.9)
+    assert (paper.nesterov, paper.weight_decay, paper.milestones) == (True, 1e-4, (0.5, 0.75))
+    assert not preset("official_code").nesterov
+    assert preset("fast", epochs=3).epochs == 3
+    with pytest.raises(ValueError, match="did you mean 'paper'"):
+        preset("papr")
+
+
+def test_the_papers_schedule_divides_by_ten_after_half_and_three_quarters():
+    rates = [learning_rate(preset("paper"), 704 * epoch, 704) for epoch in (0, 149, 150, 224, 225, 299)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+@given(
+    epochs=st.integers(1, 20),
+    steps=st.integers(1, 30),
+    warmup=st.floats(0, 0.9),
+    schedule=st.sampled_from(["cosine", "multistep"]),
+)
+def test_rates_stay_within_the_peak_and_rise_to_it_through_warm_up(epochs, steps, warmup, schedule):
+    config = TrainConfig(epochs=epochs, lr=0.4, warmup=warmup, schedule=schedule)
+    rates = [learning_rate(config, step, steps) for step in range(epochs * steps)]
+    assert all(0 < rate <= 0.4 for rate in rates)
+    rising = rates[: round(warmup * len(rates))]
+    assert rising == sorted(rising)
+    if schedule == "cosine":
+        falling = rates[len(rising) :]
+        assert falling == sorted(falling, reverse=True)
+
+
+def test_a_cosine_starts_at_the_peak_and_is_halfway_down_in_the_middle():
+    config = TrainConfig(epochs=10, lr=1.0, schedule="cosine")
+    assert learning_rate(config, 0, 10) == 1.0
+    assert learning_rate(config, 50, 10) == pytest.approx(0.5)

@@ -1,0 +1,235 @@
+"""The loop: what it learns, what it keeps, and what it refuses. Tiny nets, generated images."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from anytimenet.core.errors import TrainingError
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.data import Augmentation, ImageSet, Loader
+from anytimenet.nets import create_net
+from anytimenet.tasks import Classification
+from anytimenet.training import TrainConfig, train
+
+PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
+CONFIG = TrainConfig(epochs=3, batch_size=16, lr=0.1, schedule="cosine", device="cpu")
+
+
+def bars(count: int, seed: int) -> ImageSet:
+    """Noisy images with one bright column (class 0) or row (class 1): learnt in a few steps."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (count, 8, 8, 1), dtype=np.uint8)
+    labels = rng.integers(0, 2, (count, 1))
+    for image, (label,) in zip(images, labels, strict=True):
+        place = rng.integers(1, 7)
+        if label:
+            image[place, :] += 150
+        else:
+            image[:, place] += 150
+    return ImageSet(images, labels, tuple(map(str, range(count))))
+
+
+def loaders(config: TrainConfig = CONFIG, count: int = 96) -> tuple[Loader, Loader]:
+    training = Loader(
+        bars(count, 0),
+        PREPROCESSING,
+        batch_size=config.batch_size,
+        augment=Augmentation(flip=True, pad=1),
+        shuffle=True,
+        seed=config.seed,
+        drop_last=True,
+    )
+    return training, Loader(bars(64, 1), PREPROCESSING, batch_size=64)
+
+
+def tiny(name: str = "isresnext_tiny") -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create_net(name, 2, in_channels=1)
+
+
+def run(config: TrainConfig = CONFIG, net=None, **options):
+    net = net or tiny()
+    return net, train(net, *loaders(config), Classification((2,)), config, **options)
+
+
+def assert_equal_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("name", ["isresnext_tiny", "iresnext_tiny", "resnet_tiny"])
+def test_every_stage_of_every_family_learns(name):
+    _, result = run(replace(CONFIG, epochs=8), tiny(name))
+    assert min(result.val_scores) > 0.9
+    assert result.history[-1]["loss"] < result.history[0]["loss"] / 2
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    (one, _), (same, _), (other, _) = run(), run(), run(replace(CONFIG, seed=1))
+    assert_equal_weights(one, same)
+    assert not torch.equal(one.heads[0].levels[0].fc.weight, other.heads[0].levels[0].fc.weight)
+
+
+@pytest.mark.parametrize("layout", [True, False])
+def test_the_memory_layout_changes_nothing_but_rounding(layout):
+    plain, _ = run(replace(CONFIG, epochs=1, channels_last=layout))
+    other, _ = run(replace(CONFIG, epochs=1, channels_last=not layout))
+    for a, b in zip(plain.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_one_step_is_nesterov_sgd_with_decay_on_every_parameter():
+    config = replace(CONFIG, epochs=1, schedule="multistep", milestones=(), weight_decay=0.01, batch_size=96)
+    net, _ = run(config)
+    reference = tiny()
+    x, labels = next(loaders(config)[0].epoch(0))
+    reference.train()
+    sum(torch.nn.functional.cross_entropy(out[0], labels[0]) for out in reference(x)).backward()
+    for ours, before in zip(net.parameters(), reference.parameters(), strict=True):
+        gradient = before.grad + 0.01 * before
+        expected = before - 0.1 * (gradient + 0.9 * gradient)  # first step: momentum buffer = gradient
+        torch.testing.assert_close(ours, expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_bounds_the_step():
+    config = replace(CONFIG, epochs=1, batch_size=96, weight_decay=0.0, clip_norm=1e-3)
+    net, _ = run(config)
+    moved = [(a - b).detach().norm() for a, b in zip(net.parameters(), tiny().parameters(), strict=True)]
+    assert torch.stack(moved).norm() <= 0.1 * 1.9 * 1e-3 * 1.001
+
+
+def test_bf16_trains_float32_weights():
+    net, result = run(replace(CONFIG, epochs=6, precision="bf16"))
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert result.val_scores[-1] > 0.9
+
+
+def test_the_best_validated_weights_come_back_and_the_last_are_kept_too(tmp_path):
+    net, result = run(replace(CONFIG, epochs=6, lr=0.8), folder=tmp_path)
+    scores = [record["val"][-1] for record in result.history]
+    assert result.val_scores[-1] == max(scores)
+    assert result.best_epoch == 1 + max(i for i, score in enumerate(scores) if score == max(scores))
+    assert result.last_val_scores == result.history[-1]["val"]
+    _, validation = loaders()
+    net.eval()
+    meter = Classification((2,)).meter()
+    for x, labels in validation.epoch(0):
+        for stage, output in enumerate(net(x), 1):
+            meter.update(stage, output, labels)
+    assert list(meter.scores().values()) == pytest.approx(result.val_scores)
+
+
+def test_selection_by_the_mean_over_stages():
+    config = replace(CONFIG, epochs=5, lr=0.8)
+    _, result = run(replace(config, select="mean"))
+    means = [sum(record["val"]) / len(record["val"]) for record in result.history]
+    assert means[result.best_epoch - 1] == max(means)
+
+
+class Interrupt(Exception):
+    """Stands for a power cut."""
+
+
+@pytest.mark.parametrize("name", ["isresnext_tiny", "iresnext_tiny"])
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 9, 13])
+def test_a_run_cut_off_anywhere_ends_in_equal_weights(tmp_path, monkeypatch, name, stop_after):
+    config = replace(CONFIG, checkpoint_steps=2)
+    whole, expected = run(config, tiny(name))
+
+    from anytimenet.training import loop
+
+    steps = iter(range(stop_after))
+    train_step = loop._Run._train_step
+
+    def interrupted(self, x, labels):
+        if next(steps, None) is None:
+            raise Interrupt
+        return train_step(self, x, labels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_train_step", interrupted)
+        with pytest.raises(Interrupt):
+            run(config, tiny(name), folder=tmp_path)
+    net = tiny(name)
+    torch.manual_seed(123)  # a new process has another generator state by now
+    resumed, result = run(config, net, folder=tmp_path, resume=True)
+    assert_equal_weights(resumed, whole)
+    assert result.history == expected.history
+    assert result.best_epoch == expected.best_epoch
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in logged] == [1, 2, 3]
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    done, _ = run(folder=tmp_path)
+    again, result = run(net=tiny(), folder=tmp_path, resume=True)
+    assert_equal_weights(again, done)
+    assert len(result.history) == CONFIG.epochs
+
+
+def test_resume_refuses_a_checkpoint_of_another_run_and_names_what_differs(tmp_path):
+    run(folder=tmp_path)
+    with pytest.raises(TrainingError, match=r"lr was 0.1, is 0.2"):
+        run(replace(CONFIG, lr=0.2), folder=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no safetensors at all", None])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    run(folder=tmp_path)
+    path = tmp_path / "checkpoints" / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-10] if damage is None else damage)
+    with pytest.raises(TrainingError, match=r"last\.safetensors is damaged"):
+        run(folder=tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_stage_and_the_last_good_checkpoint(tmp_path):
+    task = Classification((2,))
+
+    class Breaks:
+        num_classes, augmentation, meter, decode = task.num_classes, None, task.meter, task.decode
+        calls = 0
+
+        def loss(self, output, labels):
+            Breaks.calls += 1
+            # Three stages and six steps an epoch: the 20th call is stage 2 in the 7th step.
+            return task.loss(output, labels) * (float("nan") if Breaks.calls == 20 else 1)
+
+    with pytest.raises(TrainingError, match=r"stage 2 is nan in step 7 \(epoch 2\).*last\.safetensors"):
+        train(tiny(), *loaders(), Breaks(), CONFIG, folder=tmp_path)
+    from anytimenet.training.checkpoints import Checkpoint
+
+    weights = Checkpoint.load(tmp_path / "checkpoints" / "last.safetensors").tensors
+    assert all(torch.isfinite(tensor).all() for name, tensor in weights.items() if name.startswith("net."))
+
+
+def test_no_space_is_an_error_and_leaves_every_older_file_intact(tmp_path, monkeypatch):
+    run(replace(CONFIG, epochs=1), folder=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("anytimenet.training.checkpoints.write_bytes", full)
+    with pytest.raises(TrainingError, match="No space left on device.*earlier files are intact"):
+        run(replace(CONFIG, epochs=1), folder=tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == before
+    assert before
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TrainingError, match=r"cannot be written.*--out"):
+        run(folder=tmp_path / "file" / "run")
+
+
+def test_cuda_where_there_is_none_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(TrainingError, match="--device cpu"):
+        run(replace(CONFIG, device="cuda"))
