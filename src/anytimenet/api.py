@@ -139,7 +139,7 @@ def evaluate(
     >>> bundle = fit(create_net("resnet_tiny", in_channels=1), "digits", config=TrainConfig(epochs=1))
     >>> report = evaluate(bundle, "digits")
     >>> report.count
-    540
+    539
     """
     splits = _evaluation_splits(bundle, data)
     images: ImageSet = getattr(splits, split)
@@ -222,12 +222,16 @@ def _evaluation_splits(bundle: Bundle, data: Any) -> DataSplits:
         name = data or trained_on.get("name")
         if not name or not isinstance(name, str):
             raise DataError("this bundle does not say which data it was trained on; give the data")
-        options = (
-            DataOptions(**trained_on.get("options", {})) if name == trained_on.get("name") else DataOptions()
+        options = DataOptions(
+            image_size=p.height if p.height == p.width else None,
+            channels=p.channels,
+            resample=p.resample,
+            all_levels=len(bundle.manifest.class_names) > 1,
         )
-        size = p.height if p.height == p.width else None
-        options = replace(options, image_size=size, channels=p.channels, resample=p.resample, limit=None)
-        splits = load_data(name, replace(options, all_levels=len(bundle.manifest.class_names) > 1))
+        if name == trained_on.get("name") and "options" in trained_on:
+            # Exactly as in training, so that the splits are the same and nothing is decoded again.
+            options = replace(DataOptions(**trained_on["options"]), limit=None)
+        splits = load_data(name, options)
     else:
         splits = _as_splits(data, None)
     if splits.class_names != bundle.manifest.class_names:

@@ -79,7 +79,9 @@ def test_torch_free_rooms_never_import_torch(room):
     for owner, path in files():
         if owner == room:
             names = imports(path, typing_too=False)
-            assert not [n for n in names if n.split(".")[0] in {"torch", "torchvision", "lightning_fabric"}], path
+            assert not [
+                n for n in names if n.split(".")[0] in {"torch", "torchvision", "lightning_fabric"}
+            ], path
 
 
 def test_core_code_never_imports_torchvision():

@@ -8,7 +8,6 @@ import matplotlib
 import numpy as np
 import pytest
 
-
 from anytimenet.evaluation import Curve, PlotOptions, Report, Spread, StageReport, curve_figure, plot_curves
 from anytimenet.evaluation.units import axis_scale, format_count
 
@@ -19,7 +18,9 @@ SIGNATURES = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF", ".svg": b"<?xml"}
 
 def report_of(macs, top1, half=0.012, ms=None):
     stages = tuple(
-        StageReport(k, m, m + 9, m // 100, a, a - half, a + half, 1, 1, 1, 0, 0, ms and ms[k - 1], ms and 9.0)
+        StageReport(
+            k, m, m + 9, m // 100, a, a - half, a + half / 2, 1, 1, 1, 0, 0, ms and ms[k - 1], ms and 9.0
+        )
         for k, (m, a) in enumerate(zip(macs, top1, strict=True), start=1)
     )
     return Report("made up", "test", 540, 10, stages, (1.0, 2.0), 0.0)
@@ -35,7 +36,11 @@ NETS = [
     Curve((380_000, 800_000, 1_270_000, 1_790_000), (0.584, 0.628, 0.644, 0.655), "IS-ResNeXt"),
 ]
 WIDE = [
-    Curve((3e5, 4e7, 1.5e9), (0.1, 0.5, 0.999), "a/very/long/path/to/some/bundle/of/a/run/with/seed/zero"),
+    Curve(
+        (3e5, 4e7, 1.5e9),
+        (0.1, 0.5, 0.999),
+        "a/very/long/path/to/some/bundle/of/a/run/with/seed/zero/in/some/folder",
+    ),
     NETS[2],
 ]
 FIGURES = {
@@ -99,7 +104,7 @@ def test_error_is_the_rest_and_its_interval_is_turned_round():
     np.testing.assert_allclose(axes.get_lines()[0].get_xdata(), (np.array(MACS) + 9) / 1e6)
     (bars,) = [c for c in axes.collections if hasattr(c, "get_segments")]
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
-    np.testing.assert_allclose(ends, 100 - 100 * np.array(TOP1)[:, None] + [-1.2, 1.2])
+    np.testing.assert_allclose(ends, 100 - 100 * np.array(TOP1)[:, None] + [-0.6, 1.2])
 
 
 def test_latency_axis_orders_points_by_time():
@@ -200,7 +205,9 @@ def test_options_are_checked(changes):
 
 def test_the_users_settings_are_neither_used_nor_changed(tmp_path):
     expected = plot_curves(NETS, tmp_path / "a.svg").read_bytes()
-    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path"}):
+    with matplotlib.rc_context(
+        {"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path", "axes.labelcolor": "red"}
+    ):
         before = dict(matplotlib.rcParams)
         assert plot_curves(NETS, tmp_path / "b.svg").read_bytes() == expected
         assert dict(matplotlib.rcParams) == before

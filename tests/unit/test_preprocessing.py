@@ -2,6 +2,8 @@
 
 import json
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -101,6 +103,28 @@ def test_16_bit_grey_is_scaled_not_cut(tmp_path, suffix):
     assert plain(2, 3, 1).decode(path)[:, :, 0].tolist() == [[0, 1, 255], [0, 1, 4]]
 
 
+def test_16_bit_rgb(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (4, 5, 3), dtype=np.uint16)
+    path = tmp_path / "deep.png"
+    path.write_bytes(png_16_bit(values))
+    decoded = plain(4, 5, 3).decode(path).astype(float)
+    assert np.abs(decoded - values / 257).max() <= 1
+
+
+def png_16_bit(values):
+    """A PNG file of 16-bit RGB, which Pillow reads but does not write."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+    ]
+    file = b"\x89PNG\r\n\x1a\n"
+    for kind, data in [*chunks, (b"IEND", b"")]:
+        file += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return file
+
+
 def test_every_8_bit_value_survives_16_bits():
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     wide = Image.fromarray(values.astype(np.uint16) * 257)
@@ -189,6 +213,10 @@ def test_standardise_is_the_formula():
     np.testing.assert_allclose(values, expected.transpose(0, 3, 1, 2), rtol=0, atol=2e-6)
 
 
+def test_no_images_give_no_values():
+    assert plain(2, 3, 1).standardise(np.zeros((0, 2, 3, 1), np.uint8)).shape == (0, 1, 2, 3)
+
+
 def test_json_round_trip_is_exact():
     preprocessing = Preprocessing(8, 9, 3, (0.1, 1 / 3, 0.7), (0.2, 2 / 7, 0.3), "lanczos")
     again = Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict())))
@@ -224,6 +252,7 @@ def test_bad_files_are_named(tmp_path):
         (np.zeros((2, 8, 8, 3), np.uint8), "transpose"),
         (np.zeros((0, 8), np.uint8), "has shape"),
         (Image.fromarray(np.full((2, 2), 70000, np.int32)), "neither 8 nor 16 bits"),
+        (Image.new("L", (0, 4)), "at least 1x1 pixels, not 4x0"),
         ([[0, 1]], "not list"),
     ],
 )

@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from anytimenet.core.errors import DataError
+from anytimenet.core.errors import DataError, MissingExtraError
 from anytimenet.evaluation import Report, make_report, read_report, write_report
 from anytimenet.evaluation.metrics import (
     expected_calibration_error,
@@ -287,6 +288,13 @@ def test_write_report_keeps_what_else_is_in_the_folder(full_report, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_without_matplotlib_the_extra_is_named_and_nothing_is_written(full_report, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'anytimenet\[train\]'"):
+        write_report(full_report, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "no object"), ("{}", "is missing")])
 def test_read_report_refuses_other_files(tmp_path, text, message):
     (tmp_path / "report.json").write_text(text)
@@ -301,3 +309,21 @@ def test_importing_evaluation_brings_neither_torch_nor_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_nets_are_compared_over_one_budget_range_and_savings_refer_to_the_first():
+    from anytimenet.evaluation import compare
+
+    def report(scale: int) -> Report:
+        costs = [SimpleNamespace(stage=k, macs=scale * 10 * k, full=scale * 12 * k, params=k) for k in (1, 2)]
+        logits = [np.array([[2.0, 1.0], [3.0, 1.0]]), np.array([[2.0, 1.0], [1.0, 3.0]])]
+        return make_report(logits, np.array([0, 1]), costs)
+
+    first, cheap = compare([report(2), report(1)], ["first", "cheap"])
+    assert (first.saving_max, first.saving_mean) == (None, None)
+    assert (cheap.saving_max, cheap.saving_mean, cheap.unreached) == (0.5, 0.5, 0)
+    # From 10 to 60: the first net has nothing until 20, a half until 40; the cheap one a half until 20.
+    assert first.area == pytest.approx((0.5 * 20 + 20) / 50)
+    assert cheap.area == pytest.approx((0.5 * 10 + 40) / 50)
+    with pytest.raises(ValueError, match="1 labels for 2 runs"):
+        compare([report(1), report(2)], ["one"])

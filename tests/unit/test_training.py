@@ -132,7 +132,7 @@ def test_selection_by_the_mean_over_stages():
     assert means[result.best_epoch - 1] == max(means)
 
 
-class Interrupt(Exception):
+class PowerCutError(Exception):
     """Stands for a power cut."""
 
 
@@ -149,12 +149,12 @@ def test_a_run_cut_off_anywhere_ends_in_equal_weights(tmp_path, monkeypatch, nam
 
     def interrupted(self, x, labels):
         if next(steps, None) is None:
-            raise Interrupt
+            raise PowerCutError
         return train_step(self, x, labels)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop._Run, "_train_step", interrupted)
-        with pytest.raises(Interrupt):
+        with pytest.raises(PowerCutError):
             run(config, tiny(name), folder=tmp_path)
     net = tiny(name)
     torch.manual_seed(123)  # a new process has another generator state by now
@@ -216,7 +216,7 @@ def test_no_space_is_an_error_and_leaves_every_older_file_intact(tmp_path, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("anytimenet.training.checkpoints.write_bytes", full)
-    with pytest.raises(TrainingError, match="No space left on device.*earlier files are intact"):
+    with pytest.raises(TrainingError, match=r"No space left on device.*earlier files are intact"):
         run(replace(CONFIG, epochs=1), folder=tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == before
     assert before

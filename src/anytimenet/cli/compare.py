@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from anytimenet.cli.output import emit_json
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation import Report, Spread
+    from anytimenet.evaluation import Compared, Report, Spread
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Compare:
 
     A run is the folder of `train --out`, of `train --seeds` (drawn as mean and standard deviation), or of a
     bundle. JSON: {figure, curves: [{label, path, runs, stages: [{stage, macs, top1, sd}], area, area_log,
-    saving_max, saving_mean}]}; savings are relative to the first curve, at equal accuracy.
+    saving_max, saving_mean, unreached}]}. Areas are over one budget range; savings are relative to the first
+    curve at equal accuracy, with straight lines between stages.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
@@ -42,7 +43,7 @@ class Compare:
 
     def run(self) -> None:
         """Draws and prints."""
-        from anytimenet.evaluation import PlotOptions, plot_curves
+        from anytimenet.evaluation import PlotOptions, compare, plot_curves
 
         if not self.runs:
             raise ValueError("no run was given: anytimenet compare RUN ... --out FILE.png")
@@ -60,14 +61,14 @@ class Compare:
             height_in=3.2 if wide else 2.6,
         )
         plot_curves(items, self.out, labels=labels, options=options)
-        records = [
-            describe(label, path, item, items[0], self.cost)
-            for label, path, item in zip(labels, self.runs, items, strict=True)
-        ]
+        compared = compare(items, labels, self.cost)
         if self.json is not None:
-            emit_json({"figure": str(self.out), "curves": records}, self.json)
+            curves = [
+                {"path": str(path), **net.to_dict()} for path, net in zip(self.runs, compared, strict=True)
+            ]
+            emit_json({"figure": str(self.out), "curves": curves}, self.json)
         if self.json != "-":
-            print_records(records, self.out)
+            print_compared(compared, self.out)
 
 
 def read_run(path: Path) -> Report | Spread:
@@ -97,45 +98,20 @@ def run_label(path: Path) -> str:
     return resolved.parent.name if resolved.name == "bundle" else resolved.name
 
 
-def describe(
-    label: str, path: Path, item: Report | Spread, first: Report | Spread, cost: Any
-) -> dict[str, Any]:
-    """The numbers behind one curve."""
-    from anytimenet.evaluation import Report, relative_saving
-
-    saving = relative_saving(item.curve(cost), first.curve(cost), interpolate=True)
-    single = isinstance(item, Report)
-    stages = []
-    for stage in item.stages:
-        top1 = stage.top1 if single else stage.top1.mean  # type: ignore[union-attr]
-        sd = None if single else stage.top1.sd  # type: ignore[union-attr]
-        stages.append({"stage": stage.stage, "macs": stage.macs, "top1": top1, "sd": sd})
-    return {
-        "label": label,
-        "path": str(path),
-        "runs": 1 if single else item.runs,  # type: ignore[union-attr]
-        "stages": stages,
-        "area": item.area if single else item.area.mean,  # type: ignore[union-attr]
-        "area_log": item.area_log if single else item.area_log.mean,  # type: ignore[union-attr]
-        "saving_max": None if item is first else saving.maximum,
-        "saving_mean": None if item is first else saving.mean,
-    }
-
-
-def print_records(records: list[dict[str, Any]], figure: Path) -> None:
+def print_compared(compared: list[Compared], figure: Path) -> None:
     """The curves as lines, with the saving against the first."""
     from anytimenet.evaluation import format_count
 
-    for record in records:
-        seeds = f"  ({record['runs']} seeds)" if record["runs"] > 1 else ""
-        print(f"{record['label']}{seeds}")
-        for stage in record["stages"]:
-            sd = "" if stage["sd"] is None else f" +- {100 * stage['sd']:.2f}"
-            macs = format_count(stage["macs"])
-            print(f"  stage {stage['stage']}  {macs:>10}  {100 * stage['top1']:.2f}{sd} %")
-        if record["saving_max"] is not None:
+    for net in compared:
+        print(net.label + (f"  ({net.runs} seeds)" if net.runs > 1 else ""))
+        for stage in net.stages:
+            sd = "" if stage.sd is None else f" +- {100 * stage.sd:.2f}"
+            print(f"  stage {stage.stage}  {format_count(stage.macs):>10}  {100 * stage.top1:.2f}{sd} %")
+        print(f"  area over the shared budgets {net.area:.4f} (log budget {net.area_log:.4f})")
+        if net.saving_max is not None and net.saving_mean is not None:
+            missed = f"; {net.unreached} of its accuracies are not reached" if net.unreached else ""
             print(
-                f"  at equal accuracy up to {100 * record['saving_max']:.1f} % cheaper than "
-                f"{records[0]['label']} (mean {100 * record['saving_mean']:.1f} %)"
+                f"  at equal accuracy {100 * net.saving_max:.1f} % cheaper than {compared[0].label} at most, "
+                f"{100 * net.saving_mean:.1f} % on average{missed}"
             )
     print(f"The figure is {figure}.")

@@ -50,8 +50,8 @@ def require(module: str, extra: str) -> ModuleType:
 def suggest(name: str, known: Iterable[str]) -> str:
     """The end of an 'unknown name' message: the nearest known names, or all of them.
 
-    >>> suggest("isresnet_47", ["isresnext_47", "resnet_20"])
-    "did you mean 'isresnext_47'?"
+    >>> suggest("digts", ["digits", "folder"])
+    "did you mean 'digits'?"
     """
     known = sorted(known)
     close = get_close_matches(name, known, n=3, cutoff=0.6)

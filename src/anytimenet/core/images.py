@@ -62,7 +62,7 @@ def fit(image: Image.Image, height: int, width: int, resample: str = "bilinear")
 
 def as_array(image: Image.Image) -> np.ndarray:
     """The pixels of a grey or RGB image: uint8 `(H, W, C)`."""
-    pixels = np.asarray(image)
+    pixels = np.array(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
@@ -109,6 +109,8 @@ def _crop_centre(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise DataError(f"an image needs at least 1x1 pixels, not {image.height}x{image.width}")
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         return _from_16_bit(image)

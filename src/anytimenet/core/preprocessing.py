@@ -92,7 +92,7 @@ class Preprocessing:
                 f"got {images.dtype} of shape {images.shape}; decode the images first"
             )
         scale, shift = self.scale_and_shift_rows
-        values = images.reshape(len(images), -1).astype(np.float32)
+        values = images.reshape(len(images), scale.size).astype(np.float32)
         values *= scale
         values -= shift
         return values.reshape(images.shape).transpose(0, 3, 1, 2)

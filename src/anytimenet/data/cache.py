@@ -45,7 +45,7 @@ def read_cache(path: Path, key: str) -> Decoded | None:
         good = _mapped(path, header["good"], 8 + length, np.int64)
         bad = tuple((name, reason) for name, reason in json.loads(about["bad"]))
         return Decoded(images, np.array(good), bad)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         _log.warning("the image cache %s cannot be used (%s) and is built again", path, error)
@@ -65,6 +65,6 @@ def write_cache(path: Path, key: str, decoded: Decoded) -> None:
 
 
 def _mapped(path: Path, entry: dict, start: int, dtype: type) -> np.ndarray:
-    return np.memmap(
-        path, dtype=dtype, mode="c", offset=start + entry["data_offsets"][0], shape=tuple(entry["shape"])
-    )
+    """An array over the file's bytes; what is written to it stays in memory."""
+    offset, shape = start + entry["data_offsets"][0], tuple(entry["shape"])
+    return np.memmap(path, dtype=dtype, mode="c", offset=offset, shape=shape).view(np.ndarray)

@@ -15,6 +15,7 @@ from anytimenet.core.images import ImageLike, as_array, fit, open_image, with_ch
 from anytimenet.data.options import DataOptions
 
 _CHUNK = 256  # images that a thread takes at a time
+_NAMED = 20  # bad images that a message names
 _log = logging.getLogger(__name__)
 
 
@@ -36,9 +37,9 @@ class Decoded:
         """Raises DataError if something is bad and may not be skipped, or nothing is left."""
         if not self.bad:
             return
-        more = f"; and {len(self.bad) - 5} more" if len(self.bad) > 5 else ""
+        more = f"; and {len(self.bad) - _NAMED} more" if len(self.bad) > _NAMED else ""
         what = f"{len(self.bad)} of {len(self.bad) + len(self.good)} images cannot be used: "
-        what += "; ".join(reason for _, reason in self.bad[:5]) + more
+        what += "; ".join(reason for _, reason in self.bad[:_NAMED]) + more
         if not len(self.good):
             raise DataError(f"{what}; none is left")
         if not skip_bad:
@@ -107,8 +108,7 @@ def _collect(decoded: Iterable[np.ndarray | str], names: Sequence[str], options:
             bad.append((names[index], item))
             continue
         if not good:
-            channels = options.channels or item.shape[2]
-            images = np.empty((len(names), *item.shape[:2], channels), np.uint8)
+            images = _room(len(names), *item.shape[:2], options.channels or item.shape[2])
         if item.shape[:2] != images.shape[1:3]:
             raise DataError(_sizes_differ(names[good[0]], images.shape[1:3], names[index], item.shape[:2]))
         if item.shape[2] > images.shape[3]:
@@ -116,6 +116,14 @@ def _collect(decoded: Iterable[np.ndarray | str], names: Sequence[str], options:
         images[len(good)] = item
         good.append(index)
     return Decoded(images[: len(good)], np.array(good, dtype=np.int64), tuple(bad))
+
+
+def _room(*shape: int) -> np.ndarray:
+    try:
+        return np.empty(shape, np.uint8)
+    except MemoryError as error:
+        size = f"{shape[0]} images of {shape[2]}x{shape[1]} pixels"
+        raise DataError(f"{size} do not fit into memory; choose a smaller --image-size") from error
 
 
 def _sizes_differ(first: str, first_size: Sequence[int], other: str, other_size: Sequence[int]) -> str:

@@ -177,8 +177,8 @@ def _taxonomy(path: Path, class_names: list[str]) -> Taxonomy | None:
         return None
     try:
         mapping = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(mapping, dict):
         raise DataError(f'{path} must map class names to coarser names, for example {{"oak": "tree"}}')
     try:

@@ -74,7 +74,13 @@ class Loader:
         return full if self.drop_last or not rest else full + 1
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number` (from 0), from batch `start` on."""
+        """The batches of epoch `number` (from 0), from batch `start` on.
+
+        Raises:
+            DataError: if there is no such epoch or batch.
+        """
+        if number < 0 or not 0 <= start <= len(self):
+            raise DataError(f"epoch {number} from batch {start}: both count from 0, up to batch {len(self)}")
         take = self._from_memory if self.device.type == "cpu" else self._from_device
         order = self._order(number)
         for batch in range(start, len(self)):

@@ -25,7 +25,8 @@ class DataOptions:
         test_fraction: test images as a fraction of all, where the data brings none.
         limit: at most this many training images, drawn by class; validation and test stay whole.
         skip_bad: leave out images that cannot be read, and count them, instead of raising.
-        all_levels: labels on every level of the taxonomy instead of the fine level only.
+        all_levels: labels on every level of the taxonomy instead of the fine level only. (Labels that a
+            dataset gives as tuples keep their levels anyway.)
         cache_dir: folder of decoded images; None takes `$ANYTIMENET_CACHE`, else the user's cache.
 
     Raises:

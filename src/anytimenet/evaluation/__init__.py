@@ -1,5 +1,6 @@
 """Evaluation: what a net's predictions are worth, stage by stage and over budgets. No torch in here."""
 
+from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
 from anytimenet.evaluation.curve import Curve, shared_range
 from anytimenet.evaluation.metrics import (
     ClassScore,
@@ -20,6 +21,8 @@ from anytimenet.evaluation.units import format_count
 
 __all__ = [
     "ClassScore",
+    "Compared",
+    "ComparedStage",
     "Curve",
     "LevelReport",
     "MeanSd",
@@ -31,6 +34,7 @@ __all__ = [
     "StageReport",
     "StageSpread",
     "class_scores",
+    "compare",
     "curve_figure",
     "expected_calibration_error",
     "format_count",

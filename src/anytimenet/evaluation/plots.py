@@ -110,6 +110,13 @@ def plot_curves(
     Raises:
         ValueError: for another ending, no items, labels that do not match, or costs in different units.
         MissingExtraError: without matplotlib.
+
+    >>> import tempfile
+    >>> from anytimenet.evaluation import Curve
+    >>> nets = [Curve((10, 20), (0.5, 0.8), "ours"), Curve((15, 30), (0.5, 0.8), "theirs")]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_curves(nets, f"{folder}/curves.pdf", options=PlotOptions(line="step")).name
+    'curves.pdf'
     """
     path = Path(path)
     write_bytes(path, render_curves(items, path.suffix, labels=labels, options=options))
@@ -142,7 +149,12 @@ def curve_figure(
     labels: Sequence[str] | None = None,
     options: PlotOptions | None = None,
 ) -> Figure:
-    """The matplotlib figure itself, for notebooks and further work; arguments as in `plot_curves`."""
+    """The matplotlib figure itself, for notebooks and further work; arguments as in `plot_curves`.
+
+    >>> from anytimenet.evaluation import Curve
+    >>> curve_figure([Curve((10e6, 20e6), (0.5, 0.8))]).axes[0].get_xlabel()
+    'multiply-adds (millions)'
+    """
     options = options or PlotOptions()
     figure_class = require("matplotlib.figure", "train").Figure
     canvas_class = require("matplotlib.backends.backend_agg", "train").FigureCanvasAgg

@@ -78,6 +78,14 @@ class Spread:
 
         Raises:
             ValueError: for no reports, or reports of other stages, costs, data or budget ranges.
+
+        >>> from types import SimpleNamespace
+        >>> from anytimenet.evaluation import make_report
+        >>> import numpy as np
+        >>> cost, logits = SimpleNamespace(stage=1, macs=10, full=12, params=3), [[2.0, 1.0], [1.0, 2.0]]
+        >>> runs = [make_report([np.array(logits)], labels, [cost]) for labels in ([0, 1], [0, 0])]
+        >>> Spread.of(runs).stages[0].top1.mean
+        0.75
         """
         if not reports:
             raise ValueError("the spread over seeds needs at least one report")

@@ -58,6 +58,7 @@ class IResNeXt(AnytimeNet):
     Raises:
         ValueError: if `branches` does not increase, or a number is not positive.
 
+    >>> import torch
     >>> net = IResNeXt(num_classes=(10,), branches=(1, 2), width=8, branch_width=2, blocks=(1, 1))
     >>> [logits.shape for (logits,) in net(torch.zeros(4, 3, 8, 8))]
     [torch.Size([4, 10]), torch.Size([4, 10])]

@@ -36,6 +36,7 @@ class ResNet(AnytimeNet):
         in_channels: channels of the images.
         init: "msra", "msra_ungrouped" or "pytorch"; see `layers.init`.
 
+    >>> import torch
     >>> net = ResNet((10,), width=8, blocks=(1, 1))
     >>> [logits.shape for (logits,) in net(torch.zeros(4, 3, 8, 8))]
     [torch.Size([4, 10])]

@@ -19,7 +19,17 @@ def digits() -> Experiment:
     return Experiment(
         data="digits",
         net="isresnext_small",
-        config=TrainConfig(epochs=60, lr=0.1, weight_decay=5e-4, schedule="cosine", warmup=0.25),
+        # Chosen on validation images over five seeds. A hundred of them cannot tell two good stages apart,
+        # so the checkpoint is chosen by the mean over stages.
+        config=TrainConfig(
+            epochs=60,
+            lr=0.1,
+            weight_decay=5e-4,
+            schedule="cosine",
+            warmup=0.25,
+            label_smoothing=0.1,
+            select="mean",
+        ),
         augmentation=Augmentation(flip=False, pad=1),
     )
 

@@ -89,13 +89,13 @@ def check_anytime_net(
         last: `last=True` gives the same output alone (1e-9).
         paths: all paths, if at most 32, otherwise 32 seeded ones, give forward's outputs (1e-9).
         batch: a batch of three equals three batches of one in eval mode (1e-9).
-        state is read: every state tensor changes the output of a later segment (1e-11).
+        state is read: every state tensor changes the output of a later segment (1e-11) *.
     Ownership
         parts cover: parts are disjoint and cover every scalar of the state_dict.
         parts effect: overwriting a part changes exactly the outputs of its stages (1e-11; integer
-            counters exempt).
+            counters exempt) *.
         gradients: exactly 0 outside the parts of a stage, in eval and training mode; in eval mode not all
-            0 inside any; with `forward(x, (k,))`, None for just the parameters of which no part has k.
+            0 inside any *; with `forward(x, (k,))`, None for just the parameters of which no part has k.
         segment size: `segment(0, k, last=True)` holds as many parameters as the parts of k.
         keep: every prefix and up to four other subsets give the net's outputs (1e-9), from their own
             memory, with parts that cover; keep(1..k) keeps names and parts; the mode is kept.
@@ -114,6 +114,8 @@ def check_anytime_net(
         costs: counted multiply-adds, in the `macs` and the `full` convention, exact: each step more than
             nothing; (a, b) at most (0, b) and at most the sum of its steps; (0, a) less than (0, b)
             where (a, b) reads more than `x` of the state at a.
+
+    * One draw of the weights may hide an effect behind a ReLU: it must show in one of eight draws.
 
     Each promise is a `Check` of its own too, callable with a `NetUnderTest`: see `CHECKS`.
 

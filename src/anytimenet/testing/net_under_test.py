@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -14,8 +14,8 @@ from anytimenet.nets.contract import AnytimeNet, Output, State
 from anytimenet.testing.compare import unchanged
 
 BATCH = 3
-MANY = 8
 GAIN = 0.5
+DRAWS = 8
 
 
 class NetUnderTest:
@@ -35,7 +35,6 @@ class NetUnderTest:
     Attributes:
         net: the copy.
         x: three images.
-        many_x: eight images, for proofs that something has an effect.
         other_x: another image, for calls that must not disturb each other.
 
     Raises:
@@ -54,6 +53,7 @@ class NetUnderTest:
             raise ValueError(f"input_shape is (C, H, W) without the batch, not {tuple(input_shape)}")
         if any(tensor.is_meta for tensor in net.state_dict().values()):
             raise ValueError("a net on the meta device has no values to check: build it on the CPU")
+        self.seed = seed
         self.generator = torch.Generator().manual_seed(seed)
         self.input_shape = tuple(input_shape)
         self.rules = rules
@@ -62,10 +62,18 @@ class NetUnderTest:
         self.num_stages = self.net.num_stages
         self.every_stage = tuple(range(1, self.num_stages + 1))
         self.x = self.images(BATCH)
-        self.many_x = self.images(MANY)
         self.other_x = self.images(1)
         self._segments: dict[tuple[int, int, bool], nn.Module] = {}
         self._reads: dict[tuple[int, int], frozenset[str]] = {}
+
+    def draws(self) -> Iterator[NetUnderTest]:
+        """This net, then up to seven more draws of its weights and images.
+
+        For proofs that something has an effect: one draw may hide it behind a channel that is all zero.
+        """
+        yield self
+        for draw in range(1, DRAWS):
+            yield NetUnderTest(self.net, self.input_shape, seed=self.seed + draw, rules=self.rules)
 
     def images(self, count: int) -> Tensor:
         """Random images `(count, C, H, W)`."""

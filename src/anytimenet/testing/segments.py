@@ -106,16 +106,22 @@ def some_paths(num_stages: int, most: int = MOST_PATHS, seed: int = 0) -> list[l
 
 @promise("state is read")
 def check_state_is_read(subject: NetUnderTest) -> None:
-    """Every state tensor changes the output of some later segment when it is changed (1e-11)."""
-    for stage in subject.every_stage[:-1]:
-        later = subject.every_stage[stage:]
-        read = frozenset().union(*(subject.reads(stage, stop) for stop in later))
-        for name in subject.state_names(stage):
-            if name not in read:
-                raise BreachError(
-                    f"state tensor {name!r} at stage {stage} is read by no later segment",
-                    "it is carried on for nothing: leave it out of the state",
-                )
+    """Every state tensor changes the output of some later segment when it is changed (1e-11), for one at
+    least of eight draws of the weights.
+    """
+    every = subject.every_stage
+    unread = {(stage, name): None for stage in every[:-1] for name in subject.state_names(stage)}
+    for draw in subject.draws():
+        for stage, name in list(unread):
+            if any(name in draw.reads(stage, stop) for stop in every[stage:]):
+                del unread[stage, name]
+        if not unread:
+            return
+    stage, name = next(iter(unread))
+    raise BreachError(
+        f"state tensor {name!r} at stage {stage} is read by no later segment",
+        "it is carried on for nothing: leave it out of the state",
+    )
 
 
 @promise("snapshots")

@@ -1,0 +1,59 @@
+"""How everything here is timed: interleaved rounds, process time, medians of ratios."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of each work in each round: processor time of this process, and wall-clock time."""
+
+    cpu: dict[str, list[float]]
+    wall: dict[str, list[float]]
+
+    def median_ms(self, name: str) -> float:
+        """Median processor time of one run."""
+        return round(1000 * statistics.median(self.cpu[name]), 2)
+
+    def ratio(self, one: str, other: str) -> dict[str, float]:
+        """`one` over `other`: the median over rounds, its quartiles, and the same of wall-clock time."""
+        low, middle, high = _quartiles(self.cpu[one], self.cpu[other])
+        return {
+            "ratio": round(middle, 3),
+            "lower_quartile": round(low, 3),
+            "upper_quartile": round(high, 3),
+            "wall_clock_ratio": round(_quartiles(self.wall[one], self.wall[other])[1], 3),
+        }
+
+
+def interleave(works: Mapping[str, Work], rounds: int, warmup: int = 2) -> Times:
+    """Runs every work once a round, so that a slow minute of the machine falls on all of them.
+
+    The order turns by one place a round. Processor time leaves out what other processes take; with one
+    thread it is the time that an idle machine would take, but for shared caches.
+    """
+    cpu: dict[str, list[float]] = {name: [] for name in works}
+    wall: dict[str, list[float]] = {name: [] for name in works}
+    names = list(works)
+    for number in range(warmup + rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            gc.collect()
+            begun = time.process_time(), time.perf_counter()
+            works[name]()
+            ended = time.process_time(), time.perf_counter()
+            if number >= warmup:
+                cpu[name].append(ended[0] - begun[0])
+                wall[name].append(ended[1] - begun[1])
+    return Times(cpu, wall)
+
+
+def _quartiles(one: list[float], other: list[float]) -> list[float]:
+    ratios = [a / b for a, b in zip(one, other, strict=True)]
+    return statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3

@@ -1,0 +1,53 @@
+"""Both versions of the augmentation equal padding, cropping and mirroring one image after another."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anytimenet.data import Augmentation
+
+
+def one_by_one(images, pad, down, right, flipped):
+    result = []
+    for image, y, x, mirror in zip(images, down, right, flipped, strict=True):
+        height, width, _ = image.shape
+        padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+        crop = padded[pad + y : pad + y + height, pad + x : pad + x + width]
+        result.append(crop[:, ::-1] if mirror else crop)
+    return np.stack(result)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5)),
+    pad=st.integers(0, 12),
+    flip=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_array_and_tensor_versions_equal_the_plain_one(shape, pad, flip, seed):
+    images = np.random.default_rng(seed).integers(1, 256, shape, dtype=np.uint8)
+    labels = np.arange(shape[0])[:, None]
+    augmentation = Augmentation(flip=flip, pad=pad)
+    draws = augmentation.draw(shape[0], np.random.default_rng(seed))
+    expected = one_by_one(images, pad, *draws)
+
+    before = images.copy()
+    moved, same_labels = augmentation(images, labels, np.random.default_rng(seed))
+    assert np.array_equal(moved, expected)
+    assert np.array_equal(images, before)
+    assert np.array_equal(same_labels, labels)
+
+    rng = np.random.default_rng(seed)
+    gathered, _ = augmentation.on_tensor(torch.from_numpy(images), torch.from_numpy(labels), rng)
+    assert gathered.dtype == torch.uint8
+    assert np.array_equal(gathered.numpy(), expected)
+
+
+def test_every_shift_and_both_sides_occur():
+    down, right, flipped = Augmentation(flip=True, pad=2).draw(1000, np.random.default_rng(0))
+    assert {(int(y), int(x)) for y, x in zip(down, right, strict=True)} == {
+        (y, x) for y in range(-2, 3) for x in range(-2, 3)
+    }
+    assert 400 < flipped.sum() < 600
+    assert not Augmentation(flip=False, pad=2).draw(1000, np.random.default_rng(0))[2].any()
