@@ -27,7 +27,8 @@ from anytimenet.bundle import Bundle
 from anytimenet.core.bundle_folder import record_of
 from anytimenet.core.cost_table import CostTable, Latency
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest import Manifest, NetOrigin
+from anytimenet.core.manifest import Manifest
+from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs import StageCost, stage_costs
@@ -560,7 +561,8 @@ def test_the_card_shows_the_curve_and_its_code_runs(saved: Path, tmp_path: Path)
     assert '"seed": 3' in card
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "x.png")
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    assert len(code.strip().splitlines()) == 3
+    assert len(code.split("\n\n")) == 2
+    assert len([line for line in code.splitlines() if line]) == 3
     code = code.replace("PATH OF THIS FOLDER", str(saved)).replace("IMAGE.png", str(tmp_path / "x.png"))
     exec(code, {"print": lambda label: print_checked(label)})
 

@@ -14,7 +14,8 @@ import pytest
 
 from anytimenet.core.bundle_folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest import FORMAT_VERSION, Manifest, NetOrigin, StageRecord, _digest
+from anytimenet.core.manifest import FORMAT_VERSION, Manifest, StageRecord, _digest
+from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
 

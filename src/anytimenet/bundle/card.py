@@ -68,7 +68,7 @@ def _data(manifest: Manifest) -> str:
 def _usage(manifest: Manifest) -> str:
     less = "  # stages=1 reads less and loads the first stage only" if manifest.num_stages > 1 else ""
     code = (
-        "from anytimenet import Bundle\n"
+        "from anytimenet import Bundle\n\n"
         f'bundle = Bundle.load("PATH OF THIS FOLDER"){less}\n'
         f'print(bundle.predict("IMAGE.png", budget_macs={manifest.stages[-1].macs}).label)'
     )

@@ -26,8 +26,9 @@ from anytimenet.core.bundle_folder import (
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import new_folder, write_bytes, write_text
-from anytimenet.core.manifest import FORMAT_VERSION, Manifest, NetOrigin
-from anytimenet.nets.contract import AnytimeNet, Origin
+from anytimenet.core.manifest import FORMAT_VERSION, Manifest
+from anytimenet.core.net_origin import NetOrigin
+from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.registry import net_entry, rebuild_net
 
 if TYPE_CHECKING:
@@ -113,10 +114,9 @@ def origin_of(net: AnytimeNet) -> NetOrigin | None:
 def _rebuild(manifest: Manifest, folder: Path) -> AnytimeNet:
     """The net on the meta device, without weights."""
     assert manifest.net is not None
-    origin = Origin(manifest.net.name, manifest.net.arguments, manifest.net.keep)
     try:
         with torch.device("meta"):
-            net = rebuild_net(origin)
+            net = rebuild_net(manifest.net)
     except Exception as error:  # a builder is anybody's code, and its arguments come from a file
         raise BundleError(
             f"{folder}: its net cannot be built ({error}); if the net is your own, import the module that "

@@ -20,28 +20,11 @@ from anytimenet.core.bundle_folder import (
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
 from anytimenet.core.manifest_fields import is_number, json_list, json_object, keys, text, whole
+from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
 
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class NetOrigin:
-    """How to build the net again: registered name, JSON arguments, and the stages that were kept of it."""
-
-    name: str
-    arguments: dict[str, Any]
-    keep: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        text(self.name, "net.name")
-        object.__setattr__(self, "arguments", json_object(self.arguments, "net.arguments"))
-        if self.keep is not None:
-            for stage in self.keep:
-                whole(stage, "net.keep", 1)
-            if not self.keep or list(self.keep) != sorted(set(self.keep)):
-                raise BundleError(f"net.keep must be increasing stages, not {list(self.keep)}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import safetensors.numpy
@@ -35,14 +36,11 @@ def read_cache(path: Path, key: str) -> Decoded | None:
             if length > path.stat().st_size:
                 raise ValueError("truncated")
             header = json.loads(file.read(length))
-        about = header["__metadata__"]
-        if about["format"] != str(_FORMAT) or about["key"] != key:
-            return None
-        end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-        if path.stat().st_size != 8 + length + end:
-            raise ValueError("truncated")
-        images = _mapped(path, header["images"], 8 + length, np.uint8)
-        good = _mapped(path, header["good"], 8 + length, np.int64)
+            about = header["__metadata__"]
+            if about["format"] != str(_FORMAT) or about["key"] != key:
+                return None
+            images = _mapped(file, header["images"], 8 + length, np.uint8)
+            good = _mapped(file, header["good"], 8 + length, np.int64)
         bad = tuple((name, reason) for name, reason in json.loads(about["bad"]))
         return Decoded(images, np.array(good), bad)
     except (FileNotFoundError, NotADirectoryError):
@@ -64,7 +62,7 @@ def write_cache(path: Path, key: str, decoded: Decoded) -> None:
         )
 
 
-def _mapped(path: Path, entry: dict, start: int, dtype: type) -> np.ndarray:
+def _mapped(file: BinaryIO, entry: dict, start: int, dtype: type) -> np.ndarray:
     """An array over the file's bytes; what is written to it stays in memory."""
     offset, shape = start + entry["data_offsets"][0], tuple(entry["shape"])
-    return np.memmap(path, dtype=dtype, mode="c", offset=offset, shape=shape).view(np.ndarray)
+    return np.memmap(file, dtype=dtype, mode="c", offset=offset, shape=shape).view(np.ndarray)

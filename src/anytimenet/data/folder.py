@@ -128,7 +128,7 @@ def _decode(root: Path, files: list[_File], options: DataOptions) -> Decoded:
     place = hashlib.sha256(os.fsencode(f"{root.resolve()} {settings}")).hexdigest()[:24]
     path = cache_folder(options.cache_dir) / f"folder-{place}.safetensors"
     listing = [(file.name, file.size, file.modified_ns) for file in files]
-    key = hashlib.sha256(json.dumps([settings, PIL.__version__, listing]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([PIL.__version__, listing]).encode()).hexdigest()
     decoded = read_cache(path, key)
     if decoded is None:
         decoded = decode_all(lambda i: root / files[i].name, [file.name for file in files], options)

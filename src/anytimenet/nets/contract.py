@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anytimenet.core.net_origin import NetOrigin
+
 Output = tuple[Tensor, ...]
 """The logits of one stage: one tensor per label level, fine level first, classes on dim 1."""
 
@@ -58,15 +60,6 @@ class TensorSpec:
     name: str
     extends: bool
     shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How to build a net again: its registered name, the arguments, and the stages that were kept."""
-
-    name: str
-    arguments: dict[str, Any]
-    keep: tuple[int, ...] | None = None
 
 
 class Segment(nn.Module):
@@ -116,7 +109,7 @@ class AnytimeNet(nn.Module):
     num_stages: int
     num_classes: tuple[int, ...]
     in_channels: int
-    origin: Origin | None = None
+    origin: NetOrigin | None = None
 
     # --- training -----------------------------------------------------------------------------------
 
@@ -220,11 +213,19 @@ class AnytimeNet(nn.Module):
 
 
 def claim(net: nn.Module, prefix: str, stages: Iterable[int]) -> list[Part]:
-    """One part, used by `stages`, for every state_dict entry whose name starts with `prefix`."""
+    """One part, used by `stages`, for each state_dict entry named `prefix`, or under it if it ends in a dot.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False))
+    >>> claim(net, "0.", (1, 2)) == claim(net, "0.weight", (1, 2))
+    True
+    """
+    # Only the module that owns the prefix is listed: a whole state_dict for every claim would be quadratic.
+    owner, dot, _ = prefix.rpartition(".")
+    entries = net.get_submodule(owner).state_dict(prefix=owner + dot)
     return [
         Part(name, tuple((0, size) for size in tensor.shape), tuple(stages))
-        for name, tensor in net.state_dict().items()
-        if name.startswith(prefix)
+        for name, tensor in entries.items()
+        if name == prefix or not prefix or prefix.endswith(".")
     ]
 
 

@@ -9,7 +9,8 @@ from fnmatch import fnmatch
 from typing import Any
 
 from anytimenet.core.errors import suggest
-from anytimenet.nets.contract import AnytimeNet, Origin
+from anytimenet.core.net_origin import NetOrigin
+from anytimenet.nets.contract import AnytimeNet
 
 Builder = Callable[..., AnytimeNet]
 
@@ -75,11 +76,11 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
     if not levels or any(classes < 1 for classes in levels):
         raise ValueError(f"num_classes {num_classes}: at least one class per label level is needed")
     net = entry.build(levels, **overrides)
-    net.origin = Origin(name, {"num_classes": list(levels), **overrides})
+    net.origin = NetOrigin(name, {"num_classes": list(levels), **overrides})
     return net
 
 
-def rebuild_net(origin: Origin) -> AnytimeNet:
+def rebuild_net(origin: NetOrigin) -> AnytimeNet:
     """The net that `origin` describes, with fresh weights."""
     arguments = dict(origin.arguments)
     net = create_net(origin.name, tuple(arguments.pop("num_classes")), **arguments)

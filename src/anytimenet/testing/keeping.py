@@ -23,18 +23,20 @@ def check_keep(subject: NetUnderTest) -> None:
     and steps give the outputs of those stages (1e-9), its parts cover it, its tensors are its own, and
     its training mode is the net's. keep(1..k) keeps the names and parts that have a stage up to k.
     """
+    net = subject.copy_of_net().train()
     for stages in some_subsets(subject.num_stages):
-        kept = subject.net.keep(stages)
+        kept = net.keep(stages)
         where = f"keep({stages})"
+        if not kept.training:
+            raise BreachError(f"{where} of a net in training mode is in eval mode", "keep must copy the mode")
+        kept.eval()
         if kept.num_stages != len(stages):
             raise BreachError(f"{where} has {kept.num_stages} stages", f"{len(stages)} were asked for")
         check_cover(kept)
         _check_outputs(kept, stages, subject, where)
-        _check_own(kept, subject.net, where)
+        _check_own(kept, net, where)
         if stages == subject.every_stage[: len(stages)]:
-            _check_prefix(kept, subject.net, where)
-        if not subject.copy_of_net().train().keep(stages).training:
-            raise BreachError(f"{where} of a net in training mode is in eval mode", "keep must copy the mode")
+            _check_prefix(kept, net, where)
 
 
 @promise("keep on meta")
@@ -42,8 +44,9 @@ def check_keep_on_meta(subject: NetUnderTest) -> None:
     """`keep` works on the meta device and gives a net there with the names, shapes, dtypes and parts of the
     one that it gives with values.
     """
+    meta = subject.net_on_meta()
     for stages in some_subsets(subject.num_stages):
-        real, empty = subject.net.keep(stages), subject.net_on_meta().keep(stages)
+        real, empty = subject.net.keep(stages), meta.keep(stages)
         tensors = empty.state_dict()
         where = f"keep({stages}) on the meta device"
         for name, tensor in tensors.items():
@@ -64,15 +67,15 @@ def check_shards(subject: NetUnderTest) -> None:
     """The parts with a stage up to k (the first k shards of a bundle) fill a keep(1..k)-ed net that was built
     on the meta device and emptied, and its outputs are the net's (1e-9).
     """
-    tensors = subject.net.state_dict()
+    meta = subject.net_on_meta()
     for stop in subject.every_stage:
-        kept = subject.net_on_meta().keep(range(1, stop + 1)).to_empty(device="cpu")
+        kept = meta.keep(range(1, stop + 1)).to_empty(device="cpu")
         for tensor in [*kept.parameters(), *kept.buffers()]:
             tensor.fill_(float("nan") if tensor.is_floating_point() else -1)
         goals = kept.state_dict()
         for part in subject.net.parts():
             if min(part.stages) <= stop:
-                _load(part, tensors, goals, stop)
+                _load(part, subject.tensors, goals, stop)
         kept.eval()
         for stage, output in enumerate(kept(subject.x), 1):
             where = f"output {stage} of keep(1..{stop}) filled from the first {stop} shards"

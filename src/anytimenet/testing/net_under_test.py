@@ -66,6 +66,16 @@ class NetUnderTest:
         self._segments: dict[tuple[int, int, bool], nn.Module] = {}
         self._reads: dict[tuple[int, int], frozenset[str]] = {}
 
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The net's state_dict; its tensors are the net's own memory."""
+        return self.net.state_dict()
+
+    @cached_property
+    def parameter_names(self) -> frozenset[str]:
+        """Those names of the state_dict that are parameters."""
+        return frozenset(name for name, _ in self.net.named_parameters(remove_duplicate=False))
+
     def draws(self) -> Iterator[NetUnderTest]:
         """This net, then up to seven more draws of its weights and images.
 

@@ -35,8 +35,8 @@ def check_parts_effect(subject: NetUnderTest) -> None:
     """Overwriting a part changes the outputs of its `stages` and no others (1e-11): never another, and each
     of them for one at least of eight draws of the weights. Integer counters are exempt.
     """
-    tensors = subject.net.state_dict()
-    unseen = {p: set(p.stages) for p in subject.net.parts() if tensors[p.name].is_floating_point()}
+    parts = [part for part in subject.net.parts() if subject.tensors[part.name].is_floating_point()]
+    unseen = {part: set(part.stages) for part in parts}
     for draw in subject.draws():
         for part, missing in unseen.items():
             if missing:
@@ -75,8 +75,8 @@ def check_gradients(subject: NetUnderTest) -> None:
 def check_segment_size(subject: NetUnderTest) -> None:
     """`segment(0, k, last=True)` has as many parameters as the parts of k: real slices, nothing extra."""
     for stage in subject.every_stage:
-        names = {name for name, _ in subject.net.named_parameters(remove_duplicate=False)}
-        owned = sum(p.numel for p in subject.net.parts() if p.name in names and stage in p.stages)
+        parts = [part for part in subject.net.parts() if part.name in subject.parameter_names]
+        owned = sum(part.numel for part in parts if stage in part.stages)
         segment = subject.segment(0, stage, last=True)
         held = sum(p.numel() for _, p in segment.named_parameters(remove_duplicate=False))
         extra = "the segment keeps padding, unused slices or other heads"
@@ -144,10 +144,9 @@ def _check_part(part: Part, tensors: dict[str, Tensor], num_stages: int) -> None
 def _effect(draw: NetUnderTest, part: Part) -> set[int]:
     """The stages whose outputs change when the part is overwritten; it is put back afterwards."""
     truths = draw.truth  # made now, if it was not before: with the part as it is
-    is_parameter = part.name in dict(draw.net.named_parameters(remove_duplicate=False))
-    piece = part.of(draw.net.state_dict()[part.name])
+    piece = part.of(draw.tensors[part.name])
     before = piece.clone()
-    piece.copy_(another_value(piece, is_parameter, draw.generator))
+    piece.copy_(another_value(piece, part.name in draw.parameter_names, draw.generator))
     pairs = zip(draw.net(draw.x), truths, strict=True)
     changed = {stage for stage, (output, truth) in enumerate(pairs, 1) if not unchanged(output, truth)}
     piece.copy_(before)

@@ -1,0 +1,27 @@
+"""Where a net comes from: what a bundle stores of it beside the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from anytimenet.core.errors import BundleError
+from anytimenet.core.manifest_fields import json_object, text, whole
+
+
+@dataclass(frozen=True)
+class NetOrigin:
+    """How to build the net again: registered name, JSON arguments, and the stages that were kept of it."""
+
+    name: str
+    arguments: dict[str, Any]
+    keep: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        text(self.name, "net.name")
+        object.__setattr__(self, "arguments", json_object(self.arguments, "net.arguments"))
+        if self.keep is not None:
+            for stage in self.keep:
+                whole(stage, "net.keep", 1)
+            if not self.keep or list(self.keep) != sorted(set(self.keep)):
+                raise BundleError(f"net.keep must be increasing stages, not {list(self.keep)}")

@@ -1,0 +1,78 @@
+"""Every registered family keeps the contract, at its tiny size and in the forms that its arguments allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from anytimenet.nets import create_net, list_nets, net_entry, rebuild_net
+from anytimenet.testing import check_anytime_net
+
+TINY = list_nets("*_tiny")
+
+FORMS: list[tuple[str, dict[str, Any], tuple[int, int, int]]] = [
+    ("isresnext_tiny", {"slices": (1, 2, 1)}, (3, 8, 8)),
+    ("isresnext_tiny", {"slices": (1, 1, 2, 4), "width": 16, "blocks": (1, 2)}, (3, 4, 4)),
+    ("isresnext_tiny", {"slices": (1, 2, 1, 2), "exits_after": (1, 3, 4)}, (3, 8, 8)),
+    ("isresnext_tiny", {"slices": (2, 1, 1), "width": 8, "exits_after": (2, 3)}, (3, 8, 8)),
+    ("isresnext_tiny", {"slices": (2,)}, (3, 8, 8)),
+    ("isresnext_tiny", {"stem_bn": True}, (3, 8, 8)),
+    ("isresnext_tiny", {"stem": "imagenet"}, (3, 16, 16)),
+    ("isresnext_tiny", {"stem": "imagenet", "stem_bn": True, "slices": (1, 2), "blocks": (1, 1)}, (3, 8, 16)),
+    ("isresnext_tiny", {"in_channels": 1}, (1, 9, 13)),
+    ("isresnext_tiny", {"blocks": (2, 1), "branch_width": 1, "width": 3}, (3, 5, 6)),
+    ("iresnext_tiny", {"branches": (1, 3, 4)}, (3, 8, 8)),
+    ("iresnext_tiny", {"branches": (2,)}, (3, 8, 8)),
+    ("iresnext_tiny", {"branches": (1, 2, 4, 8), "blocks": (1, 2)}, (3, 4, 4)),
+    ("iresnext_tiny", {"normalisation": "shared"}, (3, 8, 8)),
+    ("iresnext_tiny", {"normalisation": "shared", "branches": (2, 3, 5), "width": 6}, (3, 8, 8)),
+    ("iresnext_tiny", {"in_channels": 1}, (1, 9, 13)),
+    ("resnext_tiny", {"branches": 3, "in_channels": 1}, (1, 9, 8)),
+    ("resnet_tiny", {"width": 6, "blocks": (1, 2), "in_channels": 1}, (1, 9, 8)),
+]
+
+
+def test_every_family_has_a_tiny_net():
+    families = {name.partition("_")[0] for name in list_nets()}
+    assert families == {name.partition("_")[0] for name in TINY}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_net_is_tiny(name):
+    assert sum(p.numel() for p in create_net(name).parameters()) < 50_000
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_net_keeps_the_contract(name):
+    check_anytime_net(create_net(name, num_classes=5), net_entry(name).input_shape)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_net_with_two_label_levels_keeps_the_contract(name):
+    check_anytime_net(create_net(name, num_classes=(5, 2)), net_entry(name).input_shape, seed=1, export=False)
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), FORMS)
+def test_other_forms_keep_the_contract(name, arguments, shape):
+    check_anytime_net(create_net(name, num_classes=(4, 2), **arguments), shape, export=False)
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if create_net(name).num_stages > 2])
+def test_a_kept_net_keeps_the_contract(name):
+    net = create_net(name, num_classes=4)
+    for stages in ((1, net.num_stages), tuple(range(2, net.num_stages + 1))):
+        check_anytime_net(net.keep(stages), net_entry(name).input_shape, export=False)
+
+
+@pytest.mark.parametrize("name", ["isresnext_tiny", "iresnext_tiny"])
+@pytest.mark.parametrize("arguments", [{}, {"uneven": True}])
+def test_a_net_is_rebuilt_from_its_origin_also_after_keep(name, arguments):
+    uneven = {"slices": (1, 2, 1)} if name == "isresnext_tiny" else {"branches": (1, 3, 4)}
+    net = create_net(name, num_classes=(4, 2), **(uneven if arguments else {})).keep((1, 3)).keep((2,))
+    assert net.origin.keep == (3,)
+    rebuilt = rebuild_net(net.origin)
+    shapes = {key: tensor.shape for key, tensor in net.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in rebuilt.state_dict().items()} == shapes
+    rebuilt.load_state_dict(net.state_dict())
+    assert rebuilt.parts() == net.parts()
