@@ -11,23 +11,17 @@ from anytimenet.testing import check_anytime_net
 
 TINY = list_nets("*_tiny")
 
+MANY_STAGES = [name for name in TINY if create_net(name).num_stages > 2]
+
 FORMS: list[tuple[str, dict[str, Any], tuple[int, int, int]]] = [
-    ("isresnext_tiny", {"slices": (1, 2, 1)}, (3, 8, 8)),
-    ("isresnext_tiny", {"slices": (1, 1, 2, 4), "width": 16, "blocks": (1, 2)}, (3, 4, 4)),
-    ("isresnext_tiny", {"slices": (1, 2, 1, 2), "exits_after": (1, 3, 4)}, (3, 8, 8)),
-    ("isresnext_tiny", {"slices": (2, 1, 1), "width": 8, "exits_after": (2, 3)}, (3, 8, 8)),
-    ("isresnext_tiny", {"slices": (2,)}, (3, 8, 8)),
-    ("isresnext_tiny", {"stem_bn": True}, (3, 8, 8)),
-    ("isresnext_tiny", {"stem": "imagenet"}, (3, 16, 16)),
-    ("isresnext_tiny", {"stem": "imagenet", "stem_bn": True, "slices": (1, 2), "blocks": (1, 1)}, (3, 8, 16)),
-    ("isresnext_tiny", {"in_channels": 1}, (1, 9, 13)),
-    ("isresnext_tiny", {"blocks": (2, 1), "branch_width": 1, "width": 3}, (3, 5, 6)),
-    ("iresnext_tiny", {"branches": (1, 3, 4)}, (3, 8, 8)),
-    ("iresnext_tiny", {"branches": (2,)}, (3, 8, 8)),
-    ("iresnext_tiny", {"branches": (1, 2, 4, 8), "blocks": (1, 2)}, (3, 4, 4)),
-    ("iresnext_tiny", {"normalisation": "shared"}, (3, 8, 8)),
+    ("isresnext_tiny", {"slices": (1, 2, 1), "stem_bn": True}, (3, 8, 8)),
+    ("isresnext_tiny", {"slices": (1, 2, 1, 2), "exits_after": (2, 4), "blocks": (1, 2)}, (3, 6, 4)),
+    ("isresnext_tiny", {"slices": (2,), "in_channels": 1}, (1, 9, 13)),
+    ("isresnext_tiny", {"stem": "imagenet", "slices": (1, 2), "blocks": (1, 1)}, (3, 19, 16)),
+    ("isresnext_tiny", {"slices": (1, 1), "blocks": (2,), "branch_width": 1, "width": 2}, (3, 3, 2)),
+    ("iresnext_tiny", {"branches": (1, 3, 4), "blocks": (1, 2)}, (3, 8, 8)),
+    ("iresnext_tiny", {"branches": (2,), "in_channels": 1}, (1, 9, 13)),
     ("iresnext_tiny", {"normalisation": "shared", "branches": (2, 3, 5), "width": 6}, (3, 8, 8)),
-    ("iresnext_tiny", {"in_channels": 1}, (1, 9, 13)),
     ("resnext_tiny", {"branches": 3, "in_channels": 1}, (1, 9, 8)),
     ("resnet_tiny", {"width": 6, "blocks": (1, 2), "in_channels": 1}, (1, 9, 8)),
 ]
@@ -58,11 +52,11 @@ def test_other_forms_keep_the_contract(name, arguments, shape):
     check_anytime_net(create_net(name, num_classes=(4, 2), **arguments), shape, export=False)
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if create_net(name).num_stages > 2])
+@pytest.mark.parametrize("name", MANY_STAGES)
 def test_a_kept_net_keeps_the_contract(name):
     net = create_net(name, num_classes=4)
-    for stages in ((1, net.num_stages), tuple(range(2, net.num_stages + 1))):
-        check_anytime_net(net.keep(stages), net_entry(name).input_shape, export=False)
+    kept = net.keep((1, *range(3, net.num_stages + 1)))
+    check_anytime_net(kept, net_entry(name).input_shape, export=False)
 
 
 @pytest.mark.parametrize("name", ["isresnext_tiny", "iresnext_tiny"])

@@ -46,9 +46,8 @@ def test_a_folder_takes_the_place_of_the_old_one_only_when_it_is_complete(tmp_pa
     target = tmp_path / "bundle"
     with files.new_folder(target) as folder:
         (folder / "one").write_text("1")
-    with pytest.raises(RuntimeError), files.new_folder(target) as folder:
-        (folder / "two").write_text("2")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), files.new_folder(target) as folder:
+        (folder / "missing" / "two").write_text("2")
     assert names(target) == ["one"]
     with files.new_folder(target) as folder:
         (folder / "three").write_text("3")

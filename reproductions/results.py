@@ -1,0 +1,45 @@
+"""Gathers the reports of runs with several seeds into one CSV file: a row a run, seed and stage.
+
+    python reproductions/results.py runs/slicing/isresnext runs/slicing/iresnext_own --csv results.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+from anytimenet.core.files import write_text
+from anytimenet.evaluation import read_report
+
+COLUMNS = ("run", "seed", "stage", "macs", "params", "top1", "top5", "ece", "nll")
+
+
+def rows(run: Path) -> list[dict[str, object]]:
+    """The test results of every seed of a run, seed by seed."""
+    found: list[dict[str, object]] = []
+    folders = sorted(run.glob("seed-*"), key=lambda folder: int(folder.name.partition("-")[2]))
+    for folder in folders:
+        for stage in read_report(folder).stages:
+            values = {name: getattr(stage, name) for name in COLUMNS[2:]}
+            found.append({"run": run.name, "seed": folder.name.partition("-")[2], **values})
+    if not found:
+        raise SystemExit(f"{run} holds no folders seed-N with a report.json; train with --seeds")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--csv", required=True, type=Path)
+    arguments = parser.parse_args()
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row for run in arguments.runs for row in rows(run))
+    write_text(arguments.csv, text.getvalue())
+
+
+if __name__ == "__main__":
+    main()
