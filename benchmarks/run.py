@@ -1,8 +1,8 @@
 """Runs the benchmarks, all or some, and writes `results/<name>.json` for each.
 
-    python benchmarks/run.py                      every benchmark, one process each
-    python benchmarks/run.py training/steps       one of them
-    python benchmarks/run.py --rounds 3           fewer rounds
+python benchmarks/run.py                      every benchmark, one process each
+python benchmarks/run.py training/steps       one of them
+python benchmarks/run.py --rounds 3           fewer rounds
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help=", ".join(SCRIPTS))
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds of each comparison")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")

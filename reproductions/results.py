@@ -1,6 +1,6 @@
 """Gathers the reports of runs with several seeds into one CSV file: a row a run, seed and stage.
 
-    python reproductions/results.py runs/slicing/isresnext runs/slicing/iresnext_own --csv results.csv
+python reproductions/results.py runs/slicing/isresnext runs/slicing/iresnext_own --csv results.csv
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def rows(run: Path) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--csv", required=True, type=Path)
     arguments = parser.parse_args()

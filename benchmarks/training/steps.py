@@ -76,7 +76,10 @@ def _rows(times: Times) -> list[dict[str, Any]]:
     ]
     loader_ms = times.median_ms("loader") / LOADER_BATCHES
     share = loader_ms / (loader_ms + times.median_ms("IS joint"))
-    return [*rows, {"what": "loader's share of an IS-ResNeXt-47 step", "ratio": round(share, 4), "reach": 0.05}]
+    return [
+        *rows,
+        {"what": "loader's share of an IS-ResNeXt-47 step", "ratio": round(share, 4), "reach": 0.05},
+    ]
 
 
 def _memory_row(thin: Stepper) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from anytimenet.data import (
     ImageSet,
     Loader,
     load_data,
+    read_dataset,
     splits_from_datasets,
 )
 from anytimenet.evaluation import Report, make_report
@@ -77,7 +78,7 @@ def fit(
     3
     """
     config = config or TrainConfig()
-    splits = _as_splits(train_data, val)
+    splits = _as_splits(train_data, val, config.seed)
     _check_net(net, splits)
     if task is None:
         task = Classification(net.num_classes, config.label_smoothing, augmentation)
@@ -127,7 +128,8 @@ def evaluate(
 
     Args:
         bundle: from `fit` or `load`.
-        data: as for `fit`; by default the data that the bundle was trained on, split in the same way.
+        data: data by name or `DataSplits`, of which a split is judged, or a map-style dataset or `ImageSet`,
+            of which every image is; by default the data of the training, split in the same way.
         split: "train", "val" or "test".
         per_class: adds precision and recall of each class.
         device: where the net runs.
@@ -141,21 +143,18 @@ def evaluate(
     >>> report.count
     539
     """
-    splits = _evaluation_splits(bundle, data)
-    images: ImageSet = getattr(splits, split)
+    images, name, judged = _evaluation_images(bundle, data, split)
     if len(images) == 0:
-        raise DataError(f"the {split} split of {splits.name} holds no images; choose another --split")
-    net = bundle.net.to(device)
-    logits, labels = collect_logits(
-        net, _plain_loader(images, bundle.manifest.preprocessing, torch.device(device))
-    )
+        raise DataError(f"the {judged} split of {name} holds no images; choose another split")
+    batches = _plain_loader(images, bundle.manifest.preprocessing, torch.device(device))
+    logits, labels = collect_logits(bundle.net.to(device), batches)
     bundle.net.cpu()
     return make_report(
         logits,
         labels,
         stage_costs(bundle.net, bundle.manifest.input_shape),
-        data=splits.name,
-        split=split,
+        data=name,
+        split=judged,
         class_names=bundle.manifest.class_names[0],
         latencies=_latencies(bundle),
         per_class=per_class,
@@ -199,47 +198,54 @@ def load(path: Path | str, stages: int | None = None) -> Bundle:
     return Bundle.load(path, stages=stages)
 
 
-def options_to_dict(options: DataOptions) -> dict[str, Any]:
-    """The fields of `options` that change the data, as JSON values."""
-    return {key: value for key, value in asdict(options).items() if key != "cache_dir"}
-
-
-def _as_splits(data: Any, val: Any) -> DataSplits:
+def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:
     if isinstance(data, DataSplits | str) and val is not None:
         raise DataError("data by name brings its own validation part; give `val` with a dataset only")
     if isinstance(data, DataSplits):
         return data
     if isinstance(data, str):
-        return load_data(data)
-    return splits_from_datasets(data, val)
+        return load_data(data, DataOptions(seed=seed))
+    return splits_from_datasets(data, val, options=DataOptions(seed=seed, test_fraction=0))
 
 
-def _evaluation_splits(bundle: Bundle, data: Any) -> DataSplits:
-    """`data` with the bundle's preprocessing, after a look at its classes."""
+def _evaluation_images(bundle: Bundle, data: Any, split: str) -> tuple[ImageSet, str, str]:
+    """Images to judge a bundle on, with the name of the data and of the split."""
     trained_on = bundle.manifest.provenance.get("data", {})
     p = bundle.manifest.preprocessing
-    if data is None or isinstance(data, str):
-        name = data or trained_on.get("name")
-        if not name or not isinstance(name, str):
-            raise DataError("this bundle does not say which data it was trained on; give the data")
-        options = DataOptions(
-            image_size=p.height if p.height == p.width else None,
-            channels=p.channels,
-            resample=p.resample,
-            all_levels=len(bundle.manifest.class_names) > 1,
-        )
-        if name == trained_on.get("name") and "options" in trained_on:
+    options = DataOptions(
+        image_size=p.height if p.height == p.width else None,
+        channels=p.channels,
+        resample=p.resample,
+        all_levels=len(bundle.manifest.class_names) > 1,
+    )
+    if not (data is None or isinstance(data, str | DataSplits)):
+        images = data if isinstance(data, ImageSet) else read_dataset(data, options)
+        _check_labels(images, bundle)
+        return images, "dataset", "all"
+    if not isinstance(data, DataSplits):
+        by_name = trained_on.get("options") is not None
+        if data is None and not by_name:
+            raise DataError("this bundle was trained on data that has no name: give the data to judge it on")
+        if by_name and data in (None, trained_on["name"]):
             # Exactly as in training, so that the splits are the same and nothing is decoded again.
             options = replace(DataOptions(**trained_on["options"]), limit=None)
-        splits = load_data(name, options)
-    else:
-        splits = _as_splits(data, None)
-    if splits.class_names != bundle.manifest.class_names:
+        data = load_data(data or trained_on["name"], options)
+    if data.class_names != bundle.manifest.class_names:
         raise DataError(
-            f"the classes of {splits.name} are not those that the bundle knows: "
-            f"{_shown(splits.class_names[0])} instead of {_shown(bundle.manifest.class_names[0])}"
+            f"the classes of {data.name} are not those that the bundle knows: "
+            f"{_shown(data.class_names[0])} instead of {_shown(bundle.manifest.class_names[0])}"
         )
-    return splits
+    return getattr(data, split), data.name, split
+
+
+def _check_labels(images: ImageSet, bundle: Bundle) -> None:
+    known = [len(names) for names in bundle.manifest.class_names]
+    highest = images.labels.max(axis=0).tolist()
+    if len(highest) != len(known) or any(top >= count for top, count in zip(highest, known, strict=True)):
+        raise DataError(
+            f"the labels have {len(highest)} level(s) with ids up to {highest} and the bundle knows "
+            f"{known} classes: give the labels that it was trained with"
+        )
 
 
 def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
@@ -259,7 +265,11 @@ def _plain_loader(images: ImageSet, preprocessing: Preprocessing, device: torch.
 
 def _provenance(splits: DataSplits, config: TrainConfig, result: TrainResult) -> dict[str, Any]:
     return {
-        "data": {"name": splits.name, "fingerprint": splits.fingerprint},
+        "data": {
+            "name": splits.name,
+            "fingerprint": splits.fingerprint,
+            "options": splits.options and splits.options.to_dict(),
+        },
         "config": config.to_dict(),
         "best_epoch": result.best_epoch,
         "seed": config.seed,

@@ -315,7 +315,7 @@ def test_a_bare_path_says_how_to_write_it(tmp_path):
         ({"channels": 4}, "channels must be 1"),
         ({"resample": "cubic"}, "did you mean 'bicubic'"),
         ({"val_fraction": 0.0}, "val_fraction must lie between 0 and 1"),
-        ({"test_fraction": 1.0}, "test_fraction must lie between 0 and 1"),
+        ({"test_fraction": 1.0}, "test_fraction must be 0 or lie between 0 and 1"),
         ({"limit": 0}, "limit must be at least 1"),
     ],
 )

@@ -45,7 +45,9 @@ def test_the_default_step_is_the_gradient_of_the_plain_sum_of_cross_entropies(na
 def test_a_constant_weight_scales_the_gradient_but_not_the_reported_losses():
     x, labels = batch()
     net, plain = build("isresnext_tiny"), build("isresnext_tiny")
-    scaled = Scheme(weighting=ConstantWeights(0.25)).build(net).step(net, x, labels, Classification((4,)).loss)
+    scaled = (
+        Scheme(weighting=ConstantWeights(0.25)).build(net).step(net, x, labels, Classification((4,)).loss)
+    )
     losses = Scheme().build(plain).step(plain, x, labels, Classification((4,)).loss)
     assert scaled == losses
     for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):

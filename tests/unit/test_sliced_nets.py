@@ -347,6 +347,7 @@ def test_pytorch_initialisation_is_that_of_pytorchs_layers():
         ("isresnext_tiny", {"slices": ()}, "at least one slice of one branch or more is needed"),
         ("isresnext_tiny", {"slices": (1, 0)}, "at least one slice of one branch or more is needed"),
         ("isresnext_tiny", {"exits_after": (1, 2)}, r"increasing numbers from 1 to 3 .* the last of them 3"),
+        ("isresnext_tiny", {"exits_after": ()}, "increasing numbers from 1 to 3"),
         ("isresnext_tiny", {"exits_after": (2, 1, 3)}, "increasing numbers from 1 to 3"),
         ("isresnext_tiny", {"exits_after": (0, 3)}, "increasing numbers from 1 to 3"),
         ("isresnext_tiny", {"exits_after": (1, 4)}, "increasing numbers from 1 to 3"),

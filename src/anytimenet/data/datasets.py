@@ -67,6 +67,22 @@ def splits_from_datasets(
     return make_splits(name, parts, names, options, taxonomy=taxonomy, skipped=len(decoded.bad))
 
 
+def read_dataset(dataset: Any, options: DataOptions | None = None, *, name: str = "data") -> ImageSet:
+    """All items of one map-style dataset, as `splits_from_datasets` reads them.
+
+    Raises:
+        DataError: if it has no length, or an image or a label cannot be used.
+
+    >>> len(read_dataset([(np.zeros((8, 8), np.uint8), 1)] * 3))
+    3
+    """
+    options = options or DataOptions()
+    reader = _Reader(name, dataset)
+    decoded = decode_all(reader.image, [f"{name}[{i}]" for i in range(len(reader))], options, threads=1)
+    decoded.check(skip_bad=options.skip_bad)
+    return reader.image_set(decoded.images, decoded.good)
+
+
 class _Reader:
     """Reads each item of a dataset once: the image is handed on, the label kept."""
 

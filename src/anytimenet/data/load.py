@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from anytimenet.core.errors import DataError, suggest
@@ -24,11 +25,11 @@ def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
     options = options or DataOptions()
     kind, colon, rest = name.partition(":")
     if kind == "digits" and not colon:
-        return load_digits(options)
+        return replace(load_digits(options), options=options)
     if kind == "folder":
         if not rest:
             raise DataError("folder: needs a path, for example folder:data/flowers")
-        return load_folder(Path(rest), options)
+        return replace(load_folder(Path(rest), options), options=options)
     if Path(name).is_dir():
         raise DataError(f"{name!r} is a folder of this machine; write folder:{name}")
     raise DataError(f"unknown data {name!r}: {suggest(name, ('digits', 'folder:PATH'))}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images import check_channels, check_resample, check_size
@@ -22,7 +23,8 @@ class DataOptions:
         split_seed: draws the test part where the data brings none. It is apart from `seed` so that
             every seed is tested on the same images.
         val_fraction: validation images as a fraction of the training part, where the data brings none.
-        test_fraction: test images as a fraction of all, where the data brings none.
+        test_fraction: test images as a fraction of all, where the data brings none; 0 leaves the test part
+            empty.
         limit: at most this many training images, drawn by class; validation and test stay whole.
         skip_bad: leave out images that cannot be read, and count them, instead of raising.
         all_levels: labels on every level of the taxonomy instead of the fine level only. (Labels that a
@@ -48,14 +50,19 @@ class DataOptions:
     all_levels: bool = False
     cache_dir: Path | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that change the data, as JSON values; `DataOptions(**values)` reads them."""
+        return {name: value for name, value in asdict(self).items() if name != "cache_dir"}
+
     def __post_init__(self) -> None:
         if self.image_size is not None:
             check_size(self.image_size, self.image_size)
         if self.channels is not None:
             check_channels(self.channels)
         check_resample(self.resample)
-        for name in ("val_fraction", "test_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise DataError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if not 0 < self.val_fraction < 1:
+            raise DataError(f"val_fraction must lie between 0 and 1, got {self.val_fraction}")
+        if not 0 <= self.test_fraction < 1:
+            raise DataError(f"test_fraction must be 0 or lie between 0 and 1, got {self.test_fraction}")
         if self.limit is not None and self.limit < 1:
             raise DataError(f"limit must be at least 1 training image, got {self.limit}")

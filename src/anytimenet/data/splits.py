@@ -29,6 +29,7 @@ class DataSplits:
         preprocessing: how these images were decoded, with mean and std of the training images.
         fingerprint: SHA-256 of classes, preprocessing and every image and label of the three parts.
         skipped: images left out because they could not be read.
+        options: with these, `load_data(name, options)` gives the same splits again; None where no name does.
     """
 
     name: str
@@ -40,6 +41,7 @@ class DataSplits:
     preprocessing: Preprocessing
     fingerprint: str
     skipped: int
+    options: DataOptions | None = None
 
     @property
     def num_classes(self) -> tuple[int, ...]:
@@ -67,11 +69,12 @@ def make_splits(
     train, val, test = parts["train"], parts.get("val"), parts.get("test")
     class_names = tuple(tuple(level) for level in names)
     _check_taxonomy(class_names, taxonomy)
-    if test is None:
+    if test is None and options.test_fraction:
         train, test = _cut(train, options.test_fraction, options.split_seed, "test")
     if val is None:
         train, val = _cut(train, options.val_fraction, options.seed, "val")
-    _check_classes(class_names[0], train, {"val": val, "test": test})
+    _check_classes(class_names[0], train, {"val": val} if test is None else {"val": val, "test": test})
+    test = train.subset([]) if test is None else test
     if options.limit is not None and options.limit < len(train):
         train = train.subset(
             np.flatnonzero(draw_limit(train.labels[:, 0], train.names, options.limit, options.seed))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from anytimenet.api import options_to_dict
 from anytimenet.core.errors import suggest
 from anytimenet.data import Augmentation, DataOptions
 from anytimenet.training import TrainConfig
@@ -38,7 +37,7 @@ class Experiment:
             "data": self.data,
             "net": self.net,
             "net_arguments": dict(self.net_arguments),
-            "options": options_to_dict(self.options),
+            "options": self.options.to_dict(),
             "config": self.config.to_dict(),
             "augmentation": asdict(self.augmentation),
         }

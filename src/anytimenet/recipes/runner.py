@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytimenet.api import evaluate, fit, options_to_dict
+from anytimenet.api import evaluate, fit
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_json, write_text
@@ -77,11 +77,6 @@ def run(
         provenance={
             "recipe": recipe_name,
             "experiment": experiment.to_dict(),
-            "data": {
-                "name": splits.name,
-                "fingerprint": splits.fingerprint,
-                "options": options_to_dict(experiment.options),
-            },
             "init": str(init or ""),
         },
     )

@@ -102,7 +102,7 @@ def check_cover(net: AnytimeNet) -> None:
             )
         if (count < 1).any():
             share = "some" if (count > 0).any() else "all"
-            raise BreachError(f"{share} of {name} is in no part", "`claim` takes the prefix of its name")
+            raise BreachError(f"{share} of {name} is in no part", "parts() leaves it out")
 
 
 def weighted_sum(output: Output, stage: int) -> Tensor:

@@ -1,0 +1,131 @@
+"""fit, evaluate, profile, load from Python, on data of every kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import anytimenet as an
+from anytimenet.core.errors import DataError
+from anytimenet.data import ImageSet, splits_from_datasets
+
+CONFIG = an.TrainConfig(epochs=6, batch_size=16, lr=0.1, schedule="cosine", device="cpu")
+
+
+def pictures(count: int, seed: int, size: int = 8) -> list[tuple[np.ndarray, int]]:
+    """Dark (0) and light (1) noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    return [(rng.integers(100 * y, 100 * y + 120, (size, size, 3), dtype=np.uint8), int(y)) for y in labels]
+
+
+@pytest.fixture(scope="module")
+def bundle() -> an.Bundle:
+    torch.manual_seed(0)
+    return an.fit(an.create_net("isresnext_tiny", num_classes=2), pictures(64, 0), config=CONFIG)
+
+
+def test_a_list_of_pairs_is_enough_to_train_and_nothing_of_it_is_lost_to_a_test_part(bundle):
+    assert bundle.num_stages == 3
+    assert all(stage.val_accuracy is not None for stage in bundle.manifest.stages)
+    splits = splits_from_datasets(pictures(64, 0), options=an.DataOptions(test_fraction=0))
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (58, 6, 0)
+
+
+def test_evaluating_a_dataset_judges_every_item_of_it_with_the_bundles_preprocessing(bundle):
+    report = an.evaluate(bundle, pictures(50, 1))
+    assert (report.count, report.split) == (50, "all")
+    assert report.stages[-1].top1 > 0.9
+    images = ImageSet(
+        np.stack([image for image, _ in pictures(50, 1)]),
+        np.array([[label] for _, label in pictures(50, 1)]),
+        tuple(map(str, range(50))),
+    )
+    assert an.evaluate(bundle, images).stages == report.stages
+
+
+def test_images_of_another_size_are_brought_to_the_bundles(bundle):
+    assert an.evaluate(bundle, pictures(20, 2, size=24)).count == 20
+
+
+def test_an_own_validation_set_selects(bundle):
+    torch.manual_seed(0)
+    ours = an.fit(
+        an.create_net("resnet_tiny", num_classes=2), pictures(32, 0), pictures(10, 3), config=CONFIG
+    )
+    accuracies = {stage.val_accuracy for stage in ours.manifest.stages}
+    assert all(round(10 * accuracy) == pytest.approx(10 * accuracy) for accuracy in accuracies)
+
+
+def test_evaluation_and_prediction_agree(bundle):
+    right = 0
+    items = pictures(30, 4)
+    for image, label in items:
+        right += bundle.predict(image, stage=2).label == str(label)
+    assert an.evaluate(bundle, items).stages[1].top1 == pytest.approx(right / len(items))
+
+
+def test_a_bundle_of_unnamed_data_says_that_the_data_must_be_given(bundle):
+    with pytest.raises(DataError, match="data that has no name"):
+        an.evaluate(bundle)
+
+
+def test_data_with_other_classes_is_refused(bundle):
+    with pytest.raises(DataError, match="classes of digits are not those"):
+        an.evaluate(bundle, "digits")
+    with pytest.raises(DataError, match=r"ids up to \[2\] and the bundle knows \[2\] classes"):
+        an.evaluate(bundle, [(np.zeros((8, 8, 3), np.uint8), 2)])
+
+
+def test_a_net_that_does_not_fit_the_data_is_refused_with_the_cure():
+    with pytest.raises(ValueError, match=r"build it with num_classes=\(10,\)"):
+        an.fit(an.create_net("resnet_tiny", num_classes=3, in_channels=1), "digits")
+    with pytest.raises(ValueError, match="build it with in_channels=1"):
+        an.fit(an.create_net("resnet_tiny", num_classes=10), "digits")
+    with pytest.raises(DataError, match="brings its own validation part"):
+        an.fit(an.create_net("resnet_tiny", num_classes=10, in_channels=1), "digits", pictures(4, 0))
+
+
+def test_another_seed_is_validated_on_other_images_and_tested_on_the_same(tmp_path):
+    counts = []
+    for seed in (0, 1):
+        net = an.create_net("resnet_tiny", num_classes=10, in_channels=1)
+        config = an.TrainConfig(epochs=1, seed=seed, device="cpu")
+        ours = an.fit(net, "digits", config=config)
+        ours.save(tmp_path / str(seed))
+        again = an.load(tmp_path / str(seed))
+        # The validation accuracy in the bundle is found again: the split is remembered with its seed.
+        report = an.evaluate(again, split="val")
+        assert report.stages[0].top1 == pytest.approx(ours.manifest.stages[0].val_accuracy)
+        counts.append(ours.manifest.provenance["data"]["fingerprint"])
+    assert counts[0] != counts[1]
+    tests = [an.load_data("digits", an.DataOptions(seed=seed)).test.fingerprint for seed in (0, 1)]
+    assert tests[0] == tests[1]
+
+
+def test_profiling_adds_a_table_that_survives_saving_and_reports_show(bundle, tmp_path):
+    table = an.profile(bundle, minutes=0.01)
+    assert table.latency(0, 3).median_ms > 0
+    bundle.save(tmp_path / "b")
+    again = an.load(tmp_path / "b")
+    assert again.cost_tables.keys() == bundle.cost_tables.keys()
+    report = an.evaluate(again, pictures(8, 5))
+    assert all(stage.latency_median_ms for stage in report.stages)
+
+
+def test_two_label_levels_train_evaluate_and_predict():
+    rng = np.random.default_rng(0)
+    items = []
+    for i in range(60):
+        fine = i % 3
+        items.append(
+            (rng.integers(70 * fine, 70 * fine + 80, (8, 8, 3), dtype=np.uint8), (fine, int(fine > 0)))
+        )
+    torch.manual_seed(0)
+    net = an.create_net("isresnext_tiny", num_classes=(3, 2))
+    ours = an.fit(net, items, config=CONFIG)
+    report = an.evaluate(ours, items)
+    assert report.levels[0].level == 2
+    assert report.levels[0].stages[-1].top1 > 0.8
+    assert len(ours.predict(items[0][0]).coarser) == 1
