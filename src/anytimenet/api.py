@@ -32,7 +32,8 @@ from anytimenet.data import (
 from anytimenet.evaluation import Report, make_report
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Classification, Task
-from anytimenet.training import Reporter, TrainConfig, TrainResult, collect_logits, train
+from anytimenet.training import Reporter, TrainConfig, TrainResult, collect_logits
+from anytimenet.training import train as train_net
 from anytimenet.training.loop import fabric_device
 
 Split = Literal["train", "val", "test"]
@@ -41,7 +42,7 @@ _EVALUATION_BATCH = 256
 
 def fit(
     net: AnytimeNet,
-    train_data: Any,
+    train: Any,
     val: Any = None,
     config: TrainConfig | None = None,
     *,
@@ -56,7 +57,7 @@ def fit(
 
     Args:
         net: a net from `create_net`; it is trained in place.
-        train_data: a data set by name ("digits", "folder:PATH"), `DataSplits`, or any map-style dataset of
+        train: a data set by name ("digits", "folder:PATH"), `DataSplits`, or any map-style dataset of
             (image, label).
         val: a map-style dataset for validation; without it a part of the training data is set aside.
         config: how to train; the published CIFAR settings by default.
@@ -78,7 +79,7 @@ def fit(
     3
     """
     config = config or TrainConfig()
-    splits = _as_splits(train_data, val, config.seed)
+    splits = _as_splits(train, val, config.seed)
     _check_net(net, splits)
     if task is None:
         task = Classification(net.num_classes, config.label_smoothing, augmentation)
@@ -95,7 +96,7 @@ def fit(
     )
     val_batches = _plain_loader(splits.val, splits.preprocessing, device)
     identity = {"data": splits.fingerprint, "net": str(net.origin)}
-    result = train(
+    result = train_net(
         net,
         batches,
         val_batches,

@@ -655,7 +655,7 @@ class DecidesByAValue(ChainSegment):
 @broken("export", r"segment \(0, 1\) cannot be exported")
 class TakesTheBatchAsAConstant(ChainSegment):
     def work(self, state):
-        return super().work((state[0].reshape(int(state[0].shape[0]), *SHAPE[:0], *state[0].shape[1:]),))
+        return super().work((state[0].reshape(len(state[0]), *state[0].shape[1:]),))
 
 
 class StartAgain(CarryX):

@@ -48,6 +48,8 @@ def test_the_presets_are_the_published_settings():
     assert (paper.epochs, paper.batch_size, paper.lr, paper.momentum) == (300, 64, 0.1, 0.9)
     assert (paper.nesterov, paper.weight_decay, paper.milestones) == (True, 1e-4, (0.5, 0.75))
     assert not preset("official_code").nesterov
+    imagenet, cub = preset("paper_imagenet"), preset("paper_cub")
+    assert (imagenet.epochs, imagenet.batch_size, cub.epochs, cub.batch_size) == (90, 96, 150, 64)
     assert preset("fast", epochs=3).epochs == 3
     with pytest.raises(ValueError, match="did you mean 'paper'"):
         preset("papr")
@@ -56,6 +58,15 @@ def test_the_presets_are_the_published_settings():
 def test_the_papers_schedule_divides_by_ten_after_half_and_three_quarters():
     rates = [learning_rate(preset("paper"), 704 * epoch, 704) for epoch in (0, 149, 150, 224, 225, 299)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+@pytest.mark.parametrize(
+    ("name", "drops"), [("paper_imagenet", (30, 60)), ("paper_cub", (75, 112)), ("official_code", (150, 225))]
+)
+def test_the_other_published_schedules_drop_where_the_paper_says(name, drops):
+    rates = [learning_rate(preset(name), 10 * epoch, 10) for epoch in range(preset(name).epochs)]
+    falls = tuple(epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1])
+    assert falls == drops
 
 
 @given(

@@ -47,8 +47,8 @@ class Train:
     """Draws weights, order, augmentation and validation split."""
     seeds: Annotated[str | None, tyro.conf.arg(metavar="N,N,...")] = None
     """Repeat with each of these seeds and report mean and spread."""
-    preset: Literal["paper", "official_code", "fast"] | None = None
-    """Take optimiser and schedule from this preset instead of the recipe's."""
+    preset: Literal["paper", "paper_imagenet", "paper_cub", "official_code", "fast"] | None = None
+    """Take optimiser and schedule from this preset; official_code also starts as PyTorch's layers do."""
     epochs: int | None = None
     """Passes over the training images."""
     batch_size: int | None = None
@@ -129,8 +129,11 @@ class Train:
 
         experiment = recipe(self.recipe).build()
         config = experiment.config
+        net_arguments = dict(experiment.net_arguments)
         if self.preset is not None:
             config = replace(preset(self.preset), seed=config.seed)
+        if self.preset == "official_code":
+            net_arguments["init"] = "pytorch"
         options = experiment.options
         if self.seed is not None:
             options = replace(options, seed=self.seed)
@@ -138,7 +141,7 @@ class Train:
             experiment,
             data=self.data or experiment.data,
             net=self.net or experiment.net,
-            net_arguments={**experiment.net_arguments, **parse_arguments(self.net_args)},
+            net_arguments={**net_arguments, **parse_arguments(self.net_args)},
             config=replace(config, **self._given(config)),
             options=replace(options, **{k: v for k, v in self._given(options).items() if k != "seed"}),
             augmentation=replace(experiment.augmentation, **self._given(experiment.augmentation)),

@@ -92,9 +92,10 @@ class TrainConfig:
 def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
     """A published or proven configuration.
 
-    `paper`: the text of the sliced-networks paper. `official_code`: what the authors' commands run (no
-    Nesterov; build the net with `init="pytorch"`, too). `fast`: a warmed-up cosine that trains well in few
-    epochs; it scales with the epochs asked for.
+    `paper`: CIFAR in the text of the sliced-networks paper, `paper_imagenet` and `paper_cub` its other data
+    sets (appendix A). `official_code`: what the authors' CIFAR commands run (no Nesterov; build the net with
+    `init="pytorch"`, too). `fast`: a warmed-up cosine that trains well in few epochs; it scales with the
+    epochs asked for.
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.
@@ -123,6 +124,8 @@ def _check(name: str, value: object, good: bool, wanted: str) -> None:
 
 _PRESETS = {
     "paper": TrainConfig(),
+    "paper_imagenet": TrainConfig(epochs=90, batch_size=96, milestones=(1 / 3, 2 / 3)),
+    "paper_cub": TrainConfig(epochs=150),
     "official_code": TrainConfig(nesterov=False),
     "fast": TrainConfig(epochs=10, lr=0.2, weight_decay=5e-4, schedule="cosine", warmup=0.25),
 }
