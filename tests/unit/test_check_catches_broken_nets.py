@@ -247,6 +247,16 @@ class RunsTheNetToTakeASegment(Chain):
         return super()._segment(start, stop, last=last)
 
 
+@broken("snapshots", r"the output of segment \(0, 1\) taken in training mode")
+class KeepsDropout(ChainSegment):
+    def __init__(self, net, start, stop, *, last):
+        super().__init__(net, start, stop, last=last)
+        self.drop = net.training
+
+    def work(self, state):
+        return super().work((F.dropout(state[0], 0.5, training=self.drop),))
+
+
 class StatesWith(Chain):
     """Lists another tensor in each state but the first and the last."""
 
@@ -398,6 +408,12 @@ class ClaimsTooMuch(Chain):
 class ClaimsForStageZero(Chain):
     def claimed(self, part):
         return replace(part, stages=(0, 1, 2)) if part.name == "convs.0.bias" else part
+
+
+@broken("parts cover", r"part convs\.0\.bias .* names stages \[1, 2, 3\]")
+class ListsStages(Chain):
+    def claimed(self, part):
+        return replace(part, stages=list(part.stages)) if part.name == "convs.0.bias" else part
 
 
 @broken("parts effect", r"convs\.1\.weight .* changes stages \(2, 3\), its part claims \(1, 2, 3\)")
@@ -787,6 +803,8 @@ def test_weights_are_drawn_anew_with_positive_biases():
 
 
 def test_what_cannot_be_checked_is_refused():
+    with pytest.raises(TypeError, match="subclass of AnytimeNet, not a Linear"):
+        check_anytime_net(nn.Linear(2, 2), SHAPE)
     with pytest.raises(ValueError, match="meta device has no values"):
         check_anytime_net(Chain().to("meta"), SHAPE)
     with pytest.raises(ValueError, match=r"input_shape is \(C, H, W\)"):

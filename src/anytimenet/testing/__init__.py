@@ -80,8 +80,8 @@ def check_anytime_net(
             each time (1e-9), and leaves `x` alone. An output is a tuple of one (N, classes, ..) a level.
         bad stages: stages and segments that do not exist raise ValueError.
         buffers: neither the net nor a segment has non-persistent buffers.
-        snapshots: segments are in eval mode, their tensors contiguous, their own, and independent of the
-            net's (exact); taking one changes nothing in the net.
+        snapshots: segments are in eval mode, the same (1e-9) from a net in training mode, their tensors
+            contiguous and independent of the net's (exact); taking one changes nothing in the net.
         state spec: names, shapes and `extends` are true (exact); state 0 is `(x,)`, named `x`, and `x`
             stays first where it is carried on; the last state is empty.
         segments: for every a < b, `segment(a, b)` on the stepwise state at a gives forward's output b and
@@ -128,6 +128,7 @@ def check_anytime_net(
 
     Raises:
         ContractError: an AssertionError that names the promise, the place and the likely cause.
+        TypeError: for anything but an `AnytimeNet`.
         ValueError: if the net is on the meta device, or `input_shape` is not (C, H, W).
 
     >>> from anytimenet.nets import create_net

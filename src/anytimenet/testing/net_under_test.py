@@ -38,6 +38,7 @@ class NetUnderTest:
         other_x: another image, for calls that must not disturb each other.
 
     Raises:
+        TypeError: for anything but an `AnytimeNet`.
         ValueError: for a net without values (on the meta device), or a shape that is not (C, H, W).
     """
 
@@ -49,6 +50,8 @@ class NetUnderTest:
         seed: int = 0,
         rules: Mapping[str, Rule] | None = None,
     ) -> None:
+        if not isinstance(net, AnytimeNet):
+            raise TypeError(f"a net to check is a subclass of AnytimeNet, not a {type(net).__name__}")
         if len(input_shape) != 3:
             raise ValueError(f"input_shape is (C, H, W) without the batch, not {tuple(input_shape)}")
         if any(tensor.is_meta for tensor in net.state_dict().values()):

@@ -134,10 +134,12 @@ def _check_part(part: Part, tensors: dict[str, Tensor], num_stages: int) -> None
     )
     if not inside:
         raise BreachError(f"part {part.name} {part.box} is empty or outside {tuple(shape)}", "wrong borders")
-    stages = list(part.stages)
-    if not stages or stages != sorted(set(stages)) or stages[0] < 1 or stages[-1] > num_stages:
+    stages = part.stages
+    increasing = isinstance(stages, tuple) and stages == tuple(sorted(set(stages)))
+    if not increasing or not stages or stages[0] < 1 or stages[-1] > num_stages:
         raise BreachError(
-            f"part {part.name} {part.box} names stages {part.stages}", f"not from 1 to {num_stages}"
+            f"part {part.name} {part.box} names stages {part.stages}",
+            f"not a tuple of rising numbers from 1 to {num_stages}",
         )
 
 

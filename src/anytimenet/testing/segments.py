@@ -126,9 +126,9 @@ def check_state_is_read(subject: NetUnderTest) -> None:
 
 @promise("snapshots")
 def check_snapshots(subject: NetUnderTest) -> None:
-    """A segment is a snapshot: in eval mode, also if the net is not; each of its tensors contiguous and alone
-    in its memory; untouched (bit for bit) when the net's tensors are overwritten, and the net when the
-    segment's are. Taking a segment changes neither tensors nor modes of the net.
+    """A segment is a snapshot: in eval mode, and the same (1e-9) when the net is in training mode; its
+    tensors contiguous and each alone in its memory; untouched (bit for bit) when the net's tensors are
+    overwritten, and the net when the segment's are. Taking one changes no tensor and no mode of the net.
     """
     for start, stop in _steps_and_sub_networks(subject):
         net = subject.copy_of_net().train()
@@ -200,6 +200,9 @@ def _check_independence(
 ) -> None:
     where = f"segment ({start}, {stop})"
     before = segment(copy_of_state(subject.states[start]))[1]
+    of_eval = subject.segment(start, stop)(copy_of_state(subject.states[start]))[1]
+    taken = f"the output of {where} taken in training mode and of one taken in eval mode"
+    agree(before, of_eval, taken, "the segment copies the net's mode")
     redraw(net, subject.generator)
     after = segment(copy_of_state(subject.states[start]))[1]
     if not all(torch.equal(a, b) for a, b in zip(after, before, strict=True)):
