@@ -360,8 +360,8 @@ def test_pytorch_initialisation_is_that_of_pytorchs_layers():
         ("iresnext_tiny", {"branches": (0, 1)}, "increasing, for example"),
         ("iresnext_tiny", {"branch_width": 0}, "branch_width 0 must be at least 1"),
         ("iresnext_tiny", {"normalisation": "none"}, "'none' does not exist: 'own' or 'shared' is needed"),
-        ("iresnext_tiny", {"blocks": ()}, "at least 1, a scale is needed"),
-        ("resnext_tiny", {"blocks": (1, 0)}, "at least 1, a scale is needed"),
+        ("iresnext_tiny", {"blocks": ()}, "1 or more, is needed"),
+        ("resnext_tiny", {"blocks": (1, 0)}, "1 or more, is needed"),
         ("isresnet_47", {}, "no net is named 'isresnet_47': did you mean 'isresnext_47'"),
         ("alexnet", {}, "no net is named 'alexnet': known are: .*isresnext_47"),
         (
@@ -416,3 +416,32 @@ def test_the_imagenet_stem_needs_larger_images():
 def test_a_taken_name_is_refused():
     with pytest.raises(ValueError, match="'isresnext_47' is registered already; choose another name"):
         register_net("isresnext_47", input_shape=SHAPE, summary="another")(lambda num_classes: None)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("isresnext_tiny", "slices"),
+        ("isresnext_tiny", "exits_after"),
+        ("isresnext_tiny", "blocks"),
+        ("iresnext_tiny", "branches"),
+        ("resnet_tiny", "blocks"),
+    ],
+)
+def test_a_number_in_place_of_a_list_is_refused(name, argument):
+    with pytest.raises(ValueError, match=f"{argument} 3: a list of whole numbers"):
+        create_net(name, **{argument: 3})
+
+
+@pytest.mark.parametrize("name", ["isresnext_tiny", "iresnext_tiny", "resnet_tiny"])
+@pytest.mark.parametrize("stage", [-1, 9])
+def test_a_state_that_does_not_exist_is_refused(name, stage):
+    with pytest.raises(ValueError, match=f"no state belongs to stage {stage}"):
+        create_net(name).state_spec(stage, (3, 8, 8))
+
+
+def test_building_on_the_meta_device_draws_nothing():
+    before = torch.get_rng_state()
+    with torch.device("meta"):
+        create_net("isresnext_tiny")
+    assert torch.equal(torch.get_rng_state(), before)

@@ -25,6 +25,8 @@ def init_weights(net: nn.Module, scheme: str = "msra") -> None:
     """
     if scheme not in SCHEMES:
         raise ValueError(f"no initialisation is named {scheme!r}: {suggest(scheme, SCHEMES)}")
+    if any(parameter.is_meta for parameter in net.parameters()):
+        return  # nothing to fill, and drawing for nothing would import half of PyTorch's compiler
     for module in net.modules():
         own = getattr(module, "init_weights", None)
         if callable(own):  # layers that hold their weight in pieces know their shape

@@ -12,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def append_zeros(x: Tensor) -> Tensor:
-    """`(N, C, H, W)` to `(N, 2C, H/2, W/2)`, the zero channels after the last one."""
-    return F.pad(F.avg_pool2d(x, 2), (0, 0, 0, 0, 0, x.shape[1]))
+def append_zeros(x: Tensor, *, round_up: bool = False) -> Tensor:
+    """`(N, C, H, W)` to `(N, 2C, H/2, W/2)`, the zero channels after the last one.
+
+    `round_up`: what becomes of an odd last row or column; a convolution with stride 2 keeps it, too.
+    """
+    return F.pad(F.avg_pool2d(x, 2, ceil_mode=round_up), (0, 0, 0, 0, 0, x.shape[1]))
 
 
 def append_zeros_in_slices(x: Tensor, slices: Sequence[int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 
@@ -18,7 +19,7 @@ def split_like(width: int, slices: Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"slices {tuple(slices)}: at least one slice of one branch or more is needed")
     total = sum(slices)
     if any(width * count % total for count in slices) or width < 1:
-        works = [w for w in range(1, 2 * width + total + 1) if not any(w * c % total for c in slices)]
+        works = [w for w in range(1, 2 * max(width, 0) + total + 1) if not any(w * c % total for c in slices)]
         nearest = min(works, key=lambda w: abs(w - width))
         raise ValueError(
             f"{width} trunk channels cannot be divided over slices of {tuple(slices)} branches; "
@@ -46,29 +47,55 @@ def even_slices(branches: int, stages: int) -> tuple[int, ...]:
     return (branches // stages,) * stages
 
 
-def check_exits(exits_after: Sequence[int], units: int) -> None:
-    """Raises ValueError unless `exits_after` increases and ends with the last of `units`."""
-    if list(exits_after) != sorted(set(exits_after)) or exits_after[0] < 1 or exits_after[-1] != units:
+def check_exits(exits_after: Sequence[int], units: int) -> tuple[int, ...]:
+    """`exits_after` as a tuple. Raises ValueError unless it increases and ends with the last of `units`."""
+    exits = as_numbers("exits_after", exits_after)
+    if not exits or list(exits) != sorted(set(exits)) or exits[0] < 1 or exits[-1] != units:
         raise ValueError(
-            f"exits_after {tuple(exits_after)}: increasing numbers from 1 to {units} are needed, "
+            f"exits_after {exits}: increasing numbers from 1 to {units} are needed, "
             f"the last of them {units} (nothing may be computed for no prediction)"
         )
+    return exits
 
 
 def check_blocks(blocks: Sequence[int]) -> tuple[int, ...]:
     """`blocks` as a tuple. Raises ValueError if it is empty or holds less than one block."""
-    if not blocks or any(count < 1 for count in blocks):
-        raise ValueError(
-            f"blocks {tuple(blocks)}: one number of residual blocks, at least 1, a scale is needed"
-        )
-    return tuple(blocks)
+    counts = as_numbers("blocks", blocks)
+    if not counts or any(count < 1 for count in counts):
+        raise ValueError(f"blocks {counts}: for each scale the number of blocks, 1 or more, is needed")
+    return counts
 
 
 def check_branches(branches: Sequence[int]) -> tuple[int, ...]:
     """`branches` as a tuple. Raises ValueError unless they are positive and increase."""
-    if not branches or list(branches) != sorted(set(branches)) or branches[0] < 1:
+    counts = as_numbers("branches", branches)
+    if not counts or list(counts) != sorted(set(counts)) or counts[0] < 1:
         raise ValueError(
-            f"branches {tuple(branches)}: the number of branches of each stage is needed, increasing, "
+            f"branches {counts}: the number of branches of each stage is needed, increasing, "
             "for example (1, 2, 4)"
         )
-    return tuple(branches)
+    return counts
+
+
+def check_positive(**values: int) -> None:
+    """Raises ValueError, with the name, unless every value is at least 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name} {value} must be at least 1")
+
+
+def as_numbers(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    """`values` as a tuple of integers.
+
+    Raises:
+        ValueError: for a single number or anything else that is no list of integers.
+
+    >>> as_numbers("blocks", [5, 5])
+    (5, 5)
+    """
+    try:
+        return tuple(operator.index(value) for value in values)
+    except TypeError:
+        raise ValueError(
+            f"{name} {values!r}: a list of whole numbers is needed, for example (2, 2)"
+        ) from None

@@ -191,6 +191,19 @@ class AnytimeNet(nn.Module):
             raise ValueError(f"stages {stages}: distinct numbers from 1 to {self.num_stages} are needed")
         return stages
 
+    def check_reached(self, stage: int) -> None:
+        """Raises ValueError unless `stage` is 0 (the input) or a stage of this net."""
+        if not 0 <= stage <= self.num_stages:
+            raise ValueError(
+                f"there is no state at stage {stage}: 0, the input, to {self.num_stages} are there"
+            )
+
+    def check_batch(self, shape: Sequence[int], smallest: int) -> None:
+        """As `check_images`, for a batch `(N, C, H, W)` and nothing else."""
+        if len(shape) != 4:
+            raise ValueError(f"images have shape (N, C, H, W), not {tuple(shape)}")
+        self.check_images(shape, smallest)
+
     def check_images(self, shape: Sequence[int], smallest: int) -> None:
         """Checks the shape `(..., C, H, W)` of images before a deep layer stumbles over it.
 

@@ -15,7 +15,7 @@ from anytimenet.layers.init import init_weights
 from anytimenet.layers.norms import PrefixBatchNorm2d
 from anytimenet.layers.snapshots import conv_snapshot, copy_leading, like, norm_snapshot
 from anytimenet.layers.transitions import append_zeros
-from anytimenet.nets.arguments import check_blocks, check_branches
+from anytimenet.nets.arguments import check_blocks, check_branches, check_positive
 from anytimenet.nets.contract import (
     AnytimeNet,
     Output,
@@ -79,8 +79,7 @@ class IResNeXt(AnytimeNet):
         super().__init__()
         self.num_classes = tuple(num_classes)
         self.branches = check_branches(branches)
-        if width < 1 or branch_width < 1:
-            raise ValueError(f"width {width} and branch_width {branch_width} must be at least 1")
+        check_positive(width=width, branch_width=branch_width, in_channels=in_channels)
         if normalisation not in ("own", "shared"):
             raise ValueError(f"normalisation {normalisation!r} does not exist: 'own' or 'shared' is needed")
         self.num_stages = len(self.branches)
@@ -102,7 +101,7 @@ class IResNeXt(AnytimeNet):
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
         stages = self.check_stages(stages)
-        self.check_images(x.shape, self._smallest_image())
+        self.check_batch(x.shape, self._smallest_image())
         stem = self.stem(x)
         return [self._from_stem(stem, stage) for stage in stages]
 
@@ -110,10 +109,10 @@ class IResNeXt(AnytimeNet):
         """One group per stage, in the order asked for; the stem's own backward runs at the end.
 
         Raises:
-            RuntimeError: in training, if the caller did not call backward on a group before the next.
+            RuntimeError: where gradients are recorded, if a group had no backward before the next.
         """
         stages = self.check_stages(stages)
-        self.check_images(x.shape, self._smallest_image())
+        self.check_batch(x.shape, self._smallest_image())
         stem = self.stem(x)
         if not stem.requires_grad:
             for stage in stages:
@@ -154,6 +153,7 @@ class IResNeXt(AnytimeNet):
         return found
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        self.check_reached(stage)
         channels, height, width = input_shape
         if stage == 0:
             return [TensorSpec("x", False, (channels, height, width))]

@@ -17,7 +17,14 @@ from anytimenet.layers.norms import PrefixBatchNorm2d
 from anytimenet.layers.sliced_convs import SlicewiseConv2d, TriangularConv2d
 from anytimenet.layers.snapshots import conv_snapshot, copy_leading, like, norm_snapshot
 from anytimenet.layers.transitions import append_zeros_in_slices
-from anytimenet.nets.arguments import check_blocks, check_exits, even_slices, split_like
+from anytimenet.nets.arguments import (
+    as_numbers,
+    check_blocks,
+    check_exits,
+    check_positive,
+    even_slices,
+    split_like,
+)
 from anytimenet.nets.contract import (
     AnytimeNet,
     Output,
@@ -82,11 +89,12 @@ class ISResNeXt(AnytimeNet):
         init: str = "msra",
     ) -> None:
         super().__init__()
+        check_positive(branch_width=branch_width, in_channels=in_channels)
         self.num_classes = tuple(num_classes)
-        self.slices = tuple(slices)
+        self.slices = as_numbers("slices", slices)
         self.slice_widths = split_like(width, self.slices)
-        self.exits_after = tuple(exits_after) if exits_after else tuple(range(1, len(self.slices) + 1))
-        check_exits(self.exits_after, len(self.slices))
+        every = range(1, len(self.slices) + 1)
+        self.exits_after = check_exits(every if exits_after is None else exits_after, len(self.slices))
         self.num_stages = len(self.exits_after)
         self.branch_width = branch_width
         self.blocks_per_scale = check_blocks(blocks)
@@ -110,7 +118,7 @@ class ISResNeXt(AnytimeNet):
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
         stages = self.check_stages(stages)
-        self.check_images(x.shape, self._smallest_image())
+        self.check_batch(x.shape, self._smallest_image())
         slices = self.exits_after[max(stages) - 1]
         x = self.stem(x, sum(self.slice_widths[:slices]))
         for block, starts_scale in self._blocks():
@@ -139,6 +147,7 @@ class ISResNeXt(AnytimeNet):
         return found
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        self.check_reached(stage)
         channels, height, width = input_shape
         specs = [TensorSpec("x", False, (channels, height, width))]
         if stage == 0:
@@ -146,7 +155,7 @@ class ISResNeXt(AnytimeNet):
         if stage == self.num_stages:
             return []
         slices = self.exits_after[stage - 1]
-        height, width = height // self.stem.reduction, width // self.stem.reduction
+        height, width = self.stem.reduced(height), self.stem.reduced(width)
         for i, (block, starts_scale) in enumerate(self._blocks()):
             if starts_scale:
                 height, width = height // 2, width // 2
@@ -207,6 +216,10 @@ class SlicedStem(nn.Module):
         kernel, self.stride, self.reduction = (3, 1, 1) if form == "cifar" else (7, 2, 4)
         self.conv = nn.Conv2d(in_channels, width, kernel, self.stride, kernel // 2, bias=False)
         self.norm = PrefixBatchNorm2d(width) if with_norm else None
+
+    def reduced(self, size: int) -> int:
+        """Pixels a side after the stem: the stride rounds up, the pooling down."""
+        return size if self.form == "cifar" else (size + 1) // 2 // 2
 
     def forward(self, x: Tensor, channels: int) -> Tensor:
         x = F.conv2d(x, self.conv.weight[:channels], stride=self.stride, padding=self.conv.padding)

@@ -12,7 +12,7 @@ from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.snapshots import copy_leading, like
 from anytimenet.layers.transitions import append_zeros
-from anytimenet.nets.arguments import check_blocks
+from anytimenet.nets.arguments import check_blocks, check_positive
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
 from anytimenet.nets.registry import Builder, register_net
 
@@ -52,8 +52,7 @@ class ResNet(AnytimeNet):
         init: str = "msra",
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError(f"width {width} must be at least 1")
+        check_positive(width=width, in_channels=in_channels)
         self.num_stages = 1
         self.num_classes = tuple(num_classes)
         self.in_channels = in_channels
@@ -72,13 +71,14 @@ class ResNet(AnytimeNet):
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
         self.check_stages(stages)
-        self.check_images(x.shape, 2 ** (len(self.blocks_per_scale) - 1))
+        self.check_batch(x.shape, 2 ** (len(self.blocks_per_scale) - 1))
         return [self.head(self.blocks(self.stem(x)))]
 
     def parts(self) -> list[Part]:
         return claim(self, "", (1,))
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        self.check_reached(stage)
         channels, height, width = input_shape
         return [TensorSpec("x", False, (channels, height, width))] if stage == 0 else []
 
@@ -111,7 +111,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.relu(self.norm1(x)))
         h = self.conv2(F.relu(self.norm2(h)))
-        return (append_zeros(x) if self.shrinks else x) + h
+        return (append_zeros(x, round_up=True) if self.shrinks else x) + h
 
 
 class _WholeNet(Segment):
