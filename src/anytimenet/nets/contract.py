@@ -195,7 +195,7 @@ class AnytimeNet(nn.Module):
         """Raises ValueError unless `stage` is 0 (the input) or a stage of this net."""
         if not 0 <= stage <= self.num_stages:
             raise ValueError(
-                f"there is no state at stage {stage}: 0, the input, to {self.num_stages} are there"
+                f"no state belongs to stage {stage}: 0, the input, to {self.num_stages} have one"
             )
 
     def check_batch(self, shape: Sequence[int], smallest: int) -> None:
