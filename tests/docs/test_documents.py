@@ -60,3 +60,13 @@ def test_every_link_of_a_page_leads_somewhere(page):
     for target in LINK.findall(BLOCK.sub("", page.read_text(encoding="utf-8"))):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
+
+
+def test_the_readmes_output_is_what_its_code_prints(user_folder, capsys):
+    code, printed = (blocks(ROOT / "README.md", language)[0] for language in ("python", "text"))
+    exec(compile(code, "README.md", "exec"), {})
+    ours, shown = capsys.readouterr().out.splitlines(), printed.splitlines()
+    # Accuracies depend on the processor's rounding; everything that is counted does not.
+    assert ours[0] == shown[0]
+    assert [line.split()[:5] for line in ours[1:5]] == [line.split()[:5] for line in shown[1:5]]
+    assert len(ours) == len(shown)
