@@ -1,14 +1,22 @@
-"""How everything here is timed: interleaved rounds, process time, medians of ratios."""
+"""How everything here is timed: fresh processes, interleaved rounds, processor time, medians of ratios."""
 
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 Work = Callable[[], object]
+
+# glibc gives large blocks back to the system and takes them again, at every step or never, by the luck of
+# what else lies on the heap: up to 5 % between two runs of the same process. These settings make it never.
+_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Times:
         return round(1000 * statistics.median(self.cpu[name]), 2)
 
     def ratio(self, one: str, other: str) -> dict[str, float]:
-        """`one` over `other`: the median over rounds, its quartiles, and the same of wall-clock time."""
+        """`one` over `other`: the median over rounds, its quartiles, and the median of wall-clock time."""
         low, middle, high = _quartiles(self.cpu[one], self.cpu[other])
         return {
             "ratio": round(middle, 3),
@@ -43,7 +51,8 @@ def interleave(works: Mapping[str, Work], rounds: int, warmup: int = 2) -> Times
     wall: dict[str, list[float]] = {name: [] for name in works}
     names = list(works)
     for number in range(warmup + rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
             gc.collect()
             begun = time.process_time(), time.perf_counter()
             works[name]()
@@ -52,6 +61,24 @@ def interleave(works: Mapping[str, Work], rounds: int, warmup: int = 2) -> Times
                 cpu[name].append(ended[0] - begun[0])
                 wall[name].append(ended[1] - begun[1])
     return Times(cpu, wall)
+
+
+def fresh(function: Callable[..., Any], *args: object) -> Any:
+    """`function(*args)` in a new process with one thread, so that comparisons do not share caches.
+
+    (oneDNN keeps 1024 compiled primitives; the nets of several comparisons together push each other out.)
+    """
+    os.environ.update(_KEEP_MEMORY)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_use_one_thread) as pool:
+        return pool.submit(function, *args).result()
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
 
 
 def _quartiles(one: list[float], other: list[float]) -> list[float]:

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anytimenet.costs import count, meta_copy
+from anytimenet.costs import stage_costs
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.nets.iresnext import IResNeXt
+from anytimenet.nets.isresnext import ISResNeXt
 
 BATCH = 32
 CLASSES = 10
@@ -73,22 +74,19 @@ def isresnext_47() -> AnytimeNet:
 
 def plain_of_equal_shape() -> AnytimeNet:
     """A plain ResNeXt of the width, cardinality and depth of `isresnext_47`, one head."""
-    return IResNeXt((CLASSES,), branches=(18,), width=96, blocks=(5, 5, 5))
+    return _plain(96, 18)
 
 
-def plain_of_equal_macs() -> AnytimeNet:
+def plain_of_equal_macs(proportion: float = 0.5) -> AnytimeNet:
     """A plain ResNeXt that costs what `isresnext_47`'s last sub-network costs.
 
-    The same depth, branch width and proportion of branches to channels (C = 0.75 W / B); of the widths
-    that allow it, the one whose counted multiply-adds come nearest (W = 64, C = 12).
+    The same depth and branch width B; C = proportion * W / B branches: 0.5 as in the paper's plain nets
+    (`resnext_29`, `resnext_65`), 0.75 as in its sliced ones. Of the widths in steps of 16 that give whole
+    branches, the one whose counted multiply-adds come nearest: W = 80, C = 10 or W = 64, C = 12.
     """
     goal = macs(isresnext_47())
-    candidates = [(width, 3 * width // 16) for width in range(16, 112, 16)]
-
-    def build(width: int, branches: int) -> AnytimeNet:
-        return IResNeXt((CLASSES,), branches=(branches,), width=width, blocks=(5, 5, 5))
-
-    plain = min((build(*shape) for shape in candidates), key=lambda net: abs(macs(net) - goal))
+    shapes = [(width, round(proportion * width / 4)) for width in range(16, 112, 16)]
+    plain = min((_plain(*shape) for shape in shapes), key=lambda net: abs(macs(net) - goal))
     if abs(macs(plain) - goal) > WITHIN * goal:
         raise RuntimeError("no plain ResNeXt of these proportions has the wanted number of multiply-adds")
     return plain
@@ -96,10 +94,21 @@ def plain_of_equal_macs() -> AnytimeNet:
 
 def macs(net: AnytimeNet, size: int = 32) -> int:
     """Counted multiply-adds of the last sub-network for one image."""
-    image = torch.empty(1, net.in_channels, size, size, device="meta")
-    return count(meta_copy(net).segment(0, net.num_stages, last=True), (image,)).macs
+    return stage_costs(net, (net.in_channels, size, size))[-1].macs
+
+
+def joint_macs(net: AnytimeNet, size: int = 32) -> int:
+    """Counted multiply-adds of what one forward of all stages needs for one image."""
+    costs = stage_costs(net, (net.in_channels, size, size))
+    if isinstance(net, ISResNeXt):
+        return costs[-1].macs_cumulative
+    return sum(cost.macs for cost in costs)  # nothing but the stem is shared
 
 
 def cpu_has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 numbers in hardware."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _plain(width: int, branches: int) -> AnytimeNet:
+    return IResNeXt((CLASSES,), branches=(branches,), width=width, blocks=(5, 5, 5))
