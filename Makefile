@@ -30,13 +30,15 @@ clean:
 	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit("anytimenet needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -c 'import sys; sys.exit("anytimenet needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing anytimenet and what it needs into $(VENV); this takes a minute or two."
 	$(PIP) -e '.[train]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing anytimenet and its development tools into $(VENV); this takes a minute or two."
 	$(PIP) -e '.[dev]'
 	touch $@ $(VENV)/.train

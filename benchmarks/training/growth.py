@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from timing import Times, fresh, interleave
-from training.steppers import CLASSES, Stepper, joint_macs
+from training.steppers import CLASSES, Stepper
 
+from anytimenet.costs import count
 from anytimenet.nets import AnytimeNet
 from anytimenet.nets.iresnext import IResNeXt
 from anytimenet.nets.isresnext import ISResNeXt
@@ -38,8 +40,9 @@ class Shape:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds that one joint forward of the whole batch needs."""
-        return self.batch * joint_macs(self.net(), self.size)
+        """Multiply-adds that one joint forward of the batch executes, the zeros of dense layers included."""
+        with torch.device("meta"):
+            return count(self.net(), torch.empty(self.batch, 3, self.size, self.size)).macs
 
 
 SLICED = Shape("IS-ResNeXt")
@@ -48,14 +51,15 @@ PAIRS = [
     (what, base, replace(base, **change))
     for base in (SLICED, THIN)
     for what, change in (
-        ("K twice, stages as wide", {"stages": 2 * base.stages}),
-        ("K twice, net as wide", {"stages": 2 * base.stages, "step": base.step / 2}),
+        ("K and W twice", {"stages": 2 * base.stages}),
+        ("W twice", {"step": 2 * base.step}),
         ("L twice", {"blocks": 2 * base.blocks}),
-        ("W twice, same K", {"step": 2 * base.step}),
         ("image twice as wide and high", {"size": 2 * base.size}),
         ("batch twice", {"batch": 2 * base.batch}),
     )
-    if all(value == int(value) for value in change.values())
+] + [
+    ("K twice", replace(SLICED, step=6), replace(SLICED, stages=6)),
+    ("K twice", replace(THIN, step=4), replace(THIN, stages=4)),
 ]
 
 
@@ -63,6 +67,7 @@ def measure(rounds: int) -> dict[str, Any]:
     """Growth of time over growth of multiply-adds for each doubling."""
     rows = []
     for what, base, larger in PAIRS:
+        print(f"  {base.family}, {what} ..", flush=True)
         times: Times = fresh(_compare, base, larger, rounds)
         macs_growth = larger.macs / base.macs
         growth = times.ratio("larger", "base")

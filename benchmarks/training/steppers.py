@@ -1,4 +1,4 @@
-"""The training steps that are compared: forward, backward and the optimiser, as the training loop does them."""
+"""The training steps that are compared: forward, backward, optimiser, as the training loop does them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from anytimenet.costs import stage_costs
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.nets.iresnext import IResNeXt
-from anytimenet.nets.isresnext import ISResNeXt
 
 BATCH = 32
 CLASSES = 10
@@ -95,14 +94,6 @@ def plain_of_equal_macs(proportion: float = 0.5) -> AnytimeNet:
 def macs(net: AnytimeNet, size: int = 32) -> int:
     """Counted multiply-adds of the last sub-network for one image."""
     return stage_costs(net, (net.in_channels, size, size))[-1].macs
-
-
-def joint_macs(net: AnytimeNet, size: int = 32) -> int:
-    """Counted multiply-adds of what one forward of all stages needs for one image."""
-    costs = stage_costs(net, (net.in_channels, size, size))
-    if isinstance(net, ISResNeXt):
-        return costs[-1].macs_cumulative
-    return sum(cost.macs for cost in costs)  # nothing but the stem is shared
 
 
 def cpu_has_bf16() -> bool:

@@ -46,6 +46,7 @@ def measure(rounds: int) -> dict[str, Any]:
         if "bf16" in one and not cpu_has_bf16():
             rows.append({"what": f"{what}: this processor has no bf16", "reach": reach})
             continue
+        print(f"  {what} ..", flush=True)
         times: Times = fresh(_compare, one, other, rounds)
         milliseconds = {"ms": times.median_ms(one), "other_ms": times.median_ms(other)}
         rows.append({"what": what, **times.ratio(one, other), "reach": reach, **milliseconds})

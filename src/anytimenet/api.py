@@ -34,7 +34,7 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Classification, Task
 from anytimenet.training import Reporter, TrainConfig, TrainResult, collect_logits
 from anytimenet.training import train as train_net
-from anytimenet.training.loop import fabric_device
+from anytimenet.training.loop import check_device, fabric_device
 
 Split = Literal["train", "val", "test"]
 _EVALUATION_BATCH = 256
@@ -78,9 +78,15 @@ def fit(
     >>> bundle.num_stages
     3
     """
+    _check_type(net, AnytimeNet, "net", "create_net(NAME)")
     config = config or TrainConfig()
+    _check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
     splits = _as_splits(train, val, config.seed)
     _check_net(net, splits)
+    if augmentation is not None and augmentation.pad >= min(splits.train.images.shape[1:3]):
+        raise ValueError(
+            f"pad {augmentation.pad} would shift images out of sight: less than a side is needed"
+        )
     if task is None:
         task = Classification(net.num_classes, config.label_smoothing, augmentation)
     device, _ = fabric_device(config)
@@ -95,7 +101,12 @@ def fit(
         drop_last=True,
     )
     val_batches = _plain_loader(splits.val, splits.preprocessing, device)
-    identity = {"data": splits.fingerprint, "net": str(net.origin)}
+    identity = {
+        "data": splits.fingerprint,
+        "net": net.origin.name if net.origin else type(net).__name__,
+        "net_args": net.origin.arguments if net.origin else {},
+        "pad_and_flip": str(augmentation),
+    }
     result = train_net(
         net,
         batches,
@@ -123,6 +134,7 @@ def evaluate(
     *,
     split: Split = "test",
     per_class: bool = False,
+    skip_bad: bool = False,
     device: str = "cpu",
 ) -> Report:
     """Judges every stage of a bundle on a split of some data.
@@ -133,6 +145,7 @@ def evaluate(
             of which every image is; by default the data of the training, split in the same way.
         split: "train", "val" or "test".
         per_class: adds precision and recall of each class.
+        skip_bad: leave out images that cannot be read.
         device: where the net runs.
 
     Raises:
@@ -144,7 +157,11 @@ def evaluate(
     >>> report.count
     539
     """
-    images, name, judged = _evaluation_images(bundle, data, split)
+    _check_type(bundle, Bundle, "bundle", "load(PATH)")
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"split {split!r} does not exist: 'train', 'val' or 'test' is needed")
+    check_device(device)
+    images, name, judged = _evaluation_images(bundle, data, split, skip_bad)
     if len(images) == 0:
         raise DataError(f"the {judged} split of {name} holds no images; choose another split")
     batches = _plain_loader(images, bundle.manifest.preprocessing, torch.device(device))
@@ -176,6 +193,8 @@ def profile(
     Steps and the jumps from the input come first; what does not fit within `minutes` is estimated and
     marked so.
     """
+    _check_type(bundle, Bundle, "bundle", "load(PATH)")
+    check_device(device)
     table = profile_segments(
         torch_segments(bundle.net, bundle.manifest.input_shape, dtype=dtype, device=device),
         bundle.num_stages,
@@ -209,7 +228,7 @@ def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:
     return splits_from_datasets(data, val, options=DataOptions(seed=seed, test_fraction=0))
 
 
-def _evaluation_images(bundle: Bundle, data: Any, split: str) -> tuple[ImageSet, str, str]:
+def _evaluation_images(bundle: Bundle, data: Any, split: str, skip_bad: bool) -> tuple[ImageSet, str, str]:
     """Images to judge a bundle on, with the name of the data and of the split."""
     trained_on = bundle.manifest.provenance.get("data", {})
     p = bundle.manifest.preprocessing
@@ -218,6 +237,7 @@ def _evaluation_images(bundle: Bundle, data: Any, split: str) -> tuple[ImageSet,
         channels=p.channels,
         resample=p.resample,
         all_levels=len(bundle.manifest.class_names) > 1,
+        skip_bad=skip_bad,
     )
     if not (data is None or isinstance(data, str | DataSplits)):
         images = data if isinstance(data, ImageSet) else read_dataset(data, options)
@@ -229,14 +249,30 @@ def _evaluation_images(bundle: Bundle, data: Any, split: str) -> tuple[ImageSet,
             raise DataError("this bundle was trained on data that has no name: give the data to judge it on")
         if by_name and data in (None, trained_on["name"]):
             # Exactly as in training, so that the splits are the same and nothing is decoded again.
-            options = replace(DataOptions(**trained_on["options"]), limit=None)
-        data = load_data(data or trained_on["name"], options)
+            told = DataOptions(**trained_on["options"])
+            options = replace(told, limit=None, skip_bad=told.skip_bad or skip_bad)
+        try:
+            data = load_data(data or trained_on["name"], options)
+        except DataError as error:
+            if data is not None:
+                raise
+            raise DataError(
+                f"{error} (the bundle was trained on {trained_on['name']!r}, seen from where training was "
+                "started: go there, or name the data)"
+            ) from error
     if data.class_names != bundle.manifest.class_names:
         raise DataError(
             f"the classes of {data.name} are not those that the bundle knows: "
             f"{_shown(data.class_names[0])} instead of {_shown(bundle.manifest.class_names[0])}"
         )
     return getattr(data, split), data.name, split
+
+
+def _check_type(value: object, wanted: type, name: str, example: str) -> None:
+    if not isinstance(value, wanted):
+        raise TypeError(
+            f"{name} must be {wanted.__name__}, for example {example}, not {type(value).__name__}"
+        )
 
 
 def _check_labels(images: ImageSet, bundle: Bundle) -> None:

@@ -42,7 +42,7 @@ def test_training_leaves_a_bundle_reports_and_a_picture(trained):
     names = {path.name for path in trained.iterdir()}
     assert {"bundle", "report.json", "report.csv", "curve.png", "summary.txt", "log.jsonl"} <= names
     assert (trained / "checkpoints" / "last.safetensors").exists()
-    assert "isresnext_tiny was trained for 1 epochs" in (trained / "summary.txt").read_text()
+    assert "isresnext_tiny was trained for 1 epoch on" in (trained / "summary.txt").read_text()
     assert (trained / "curve.png").read_bytes().startswith(b"\x89PNG")
     bundle = json.loads((trained / "bundle" / "bundle.json").read_text())
     assert bundle["provenance"]["recipe"] == "digits"
@@ -125,6 +125,83 @@ def test_lists_have_a_line_an_entry(what, capsys):
     assert all(record["name"] and record["summary"] for record in records)
 
 
+def test_a_run_is_never_overwritten_or_mixed_in_silence(tmp_path, capsys):
+    arguments = [
+        "train",
+        "digits",
+        "--net",
+        "resnet_tiny",
+        "--epochs",
+        "1",
+        "--quiet",
+        "--out",
+        str(tmp_path),
+    ]
+    assert run(arguments) == 0
+    before = (tmp_path / "bundle" / "bundle.json").read_bytes()
+    assert run(arguments) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert run([*arguments, "--seeds", "1,2"]) == 1
+    assert (tmp_path / "bundle" / "bundle.json").read_bytes() == before
+    assert run([*arguments, "--seeds", "1", "--overwrite"]) == 0
+    assert not (tmp_path / "bundle").exists()
+    assert run(arguments) == 1
+    assert "runs with several seeds" in capsys.readouterr().err
+    assert run(["evaluate", str(tmp_path)]) == 1
+    assert "seed-1" in capsys.readouterr().err
+
+
+def test_resuming_tells_what_changed_in_short(trained, capsys):
+    again = ["train", "digits", "--net", "isresnext_tiny", "--quiet", "--resume", "--out", str(trained)]
+    assert run([*again, "--epochs", "2"]) == 1
+    assert "epochs was 1, is 2" in capsys.readouterr().err
+    assert run([*again, "--epochs", "1", "--net-args", "init=pytorch"]) == 1
+    assert "net_args init was None, is 'pytorch'" in capsys.readouterr().err
+
+
+def test_resume_without_a_checkpoint_says_that_it_starts_afresh(tmp_path, capsys):
+    arguments = ["train", "digits", "--net", "resnet_tiny", "--epochs", "1", "--quiet", "--resume"]
+    assert run([*arguments, "--out", str(tmp_path / "typo")]) == 0
+    assert "starts from the beginning" in capsys.readouterr().err
+
+
+def test_curves_in_milliseconds_follow_a_profile(trained, tmp_path, capsys):
+    assert run(["profile", str(trained), "--minutes", "0.02"]) == 0
+    assert run(["compare", str(trained), "--cost", "ms", "--out", str(tmp_path / "ms.svg")]) == 0
+    assert "stage 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", [["evaluate"], ["profile"]])
+def test_cuda_where_there_is_none_is_refused(trained, verb, capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    assert run([*verb, str(trained), "--device", "cuda"]) == 1
+    assert "use --device cpu" in capsys.readouterr().err
+
+
+def test_a_negative_budget_is_refused(trained, digit, capsys):
+    assert run(["predict", str(trained), str(digit), "--budget-macs", "-5"]) == 1
+    assert "from 0 on" in capsys.readouterr().err
+
+
+def test_images_that_cannot_be_read_are_named_or_skipped(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True)
+        for i in range(20):
+            Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
+    (tmp_path / "images" / "a" / "broken.png").write_bytes(b"nothing")
+    arguments = ["train", "folder", "--data", f"folder:{tmp_path / 'images'}", "--net", "resnet_tiny"]
+    arguments += ["--epochs", "1", "--batch-size", "4", "--quiet", "--out", str(tmp_path / "out")]
+    assert run(arguments) == 1
+    assert "broken.png" in capsys.readouterr().err
+    assert run([*arguments, "--skip-bad"]) == 0
+    assert run(["evaluate", str(tmp_path / "out")]) == 0
+
+
 def test_a_pattern_narrows_the_list(capsys):
     assert run(["list", "nets", "isresnext_4*"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["isresnext_47"]
@@ -141,6 +218,14 @@ def test_a_pattern_narrows_the_list(capsys):
         (["train", "digits", "--net-args", "width=33"], 1, "nearest width that can is 32"),
         (["train", "digits", "--epochs", "0"], 1, "epochs 0 cannot be"),
         (["train", "digits", "--seeds", "1,x"], 1, "for example 1,2,3"),
+        (["train", "digits", "--seeds", "1,2", "--seed", "3"], 1, "give one of the two"),
+        (["train", "digits", "--seed", "99999999999999999999999"], 1, "below 2**63"),
+        (["train", "digits", "--threads", "0"], 1, "at least 1 is needed"),
+        (["train", "digits", "--pad", "8"], 1, "less than a side"),
+        (["train", "digits", "--net-args", "num_classes=3"], 1, "the data says how many"),
+        (["train", "digits", "--net-args", "width=32", "width=64"], 1, "twice"),
+        (["info", "isresnext_tiny", "--num-classes", "0"], 1, "num_classes 0"),
+        (["info", "isresnext_tiny", "--net-args", "blocks=3"], 1, "a list of whole numbers"),
         (["train", "digits", "--scheme", "anytme"], 1, "did you mean 'anytime'"),
         (["train", "digits", "--data", "folder:does/not/exist"], 1, "does/not/exist"),
         (["train", "folder"], 1, "--data folder:PATH"),
@@ -191,6 +276,7 @@ def test_fine_tuning_starts_from_a_bundles_weights_for_other_classes(trained, tm
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     arguments = ["train", "folder", "--data", f"folder:{tmp_path / 'images'}", "--net", "isresnext_tiny"]
     arguments += ["--epochs", "4", "--batch-size", "8", "--quiet", "--out", str(tmp_path / "tuned")]
+    arguments += ["--overwrite"]
     assert run([*arguments, "--init", str(trained), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["stages"][-1]["top1"] >= 0.75

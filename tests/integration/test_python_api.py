@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import anytimenet as an
 from anytimenet.core.errors import DataError
@@ -64,6 +65,44 @@ def test_evaluation_and_prediction_agree(bundle):
     for image, label in items:
         right += bundle.predict(image, stage=2).label == str(label)
     assert an.evaluate(bundle, items).stages[1].top1 == pytest.approx(right / len(items))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda image: image,
+        lambda image: torch.from_numpy(image).permute(2, 0, 1),
+        lambda image: torch.from_numpy(image).permute(2, 0, 1) / 255,
+        Image.fromarray,
+    ],
+    ids=["array", "uint8 tensor", "float tensor", "PIL"],
+)
+def test_an_item_of_a_dataset_means_the_same_to_evaluate_and_predict(bundle, convert):
+    items = [(convert(image), label) for image, label in pictures(16, 6)]
+    right = sum(bundle.predict(image, stage=3).label == str(label) for image, label in items)
+    assert an.evaluate(bundle, items).stages[2].top1 == pytest.approx(right / len(items))
+    assert right >= 14
+
+
+@pytest.mark.parametrize("classes", ["x", 2.5, True, None, (), (3, 0)])
+def test_classes_that_are_no_numbers_are_refused(classes):
+    with pytest.raises(ValueError, match="a number, or one for each label level"):
+        an.create_net("resnet_tiny", num_classes=classes)
+
+
+def test_things_of_the_wrong_kind_are_refused_at_the_door(bundle):
+    with pytest.raises(TypeError, match="net must be AnytimeNet, for example create_net"):
+        an.fit(torch.nn.Linear(2, 2), "digits")
+    with pytest.raises(TypeError, match="config must be TrainConfig"):
+        an.fit(bundle.net, "digits", config={"epochs": 3})
+    with pytest.raises(TypeError, match="bundle must be Bundle"):
+        an.evaluate(bundle.net, "digits")
+    with pytest.raises(TypeError, match="bundle must be Bundle"):
+        an.profile(bundle.net)
+    with pytest.raises(ValueError, match="split 'x' does not exist"):
+        an.evaluate(bundle, pictures(4, 0), split="x")
+    with pytest.raises(ValueError, match=r"for example \[1\]"):
+        bundle.net.keep(1)
 
 
 def test_a_bundle_of_unnamed_data_says_that_the_data_must_be_given(bundle):

@@ -252,7 +252,7 @@ def with_stages(manifest: Manifest, *stages: tuple[int, float | None]) -> Manife
         ([(10, 0.5), (20, 0.9), (30, 0.7)], 20, (2, False)),  # a budget may be used up
         ([(10, 0.5), (20, 0.9), (30, 0.7)], 19.9, (1, False)),
         ([(10, 0.5), (20, 0.9), (30, 0.7)], 9, (1, True)),
-        ([(10, 0.5), (20, 0.9), (30, 0.7)], -math.inf, (1, True)),
+        ([(10, 0.5), (20, 0.9), (30, 0.7)], 0, (1, True)),
         ([(10, 0.9), (20, 0.9), (30, 0.9)], None, (1, False)),  # of equals the cheapest
         ([(10, 0.5), (30, 0.9), (20, 0.9)], None, (3, False)),  # cheap, not early
         ([(10, 0.0), (20, 0.0)], None, (1, False)),

@@ -204,8 +204,9 @@ class Bundle:
         """The answer for one image, from one stage.
 
         Args:
-            image: a path, a PIL image or a uint8 array `(H, W)` or `(H, W, C)`, which are preprocessed; or a
-                float tensor or array `(1, C, H, W)` or `(C, H, W)`, taken as preprocessed already.
+            image: a path, a PIL image, a uint8 array `(H, W)` or `(H, W, C)`, or a tensor `(C, H, W)` of
+                uint8 or of floats in 0..1, which are preprocessed as a dataset's images are; or floats
+                `(1, C, H, W)`, taken as standardised already.
             stage: the stage to answer with. By default the best on validation data, the last if none was
                 validated.
             budget_macs: multiply-adds that may be spent: the best validated stage that fits answers, and

@@ -10,39 +10,31 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from anytimenet.core.images import tensor_pixels
 from anytimenet.core.preprocessing import Preprocessing
 
 
 def as_input(image: Any, preprocessing: Preprocessing) -> Tensor:
     """One image as the net reads it, `(1, C, H, W)` on the CPU.
 
-    A path, a PIL image and a uint8 array `(H, W)` or `(H, W, C)` are preprocessed. A floating-point tensor
-    or array `(1, C, H, W)` or `(C, H, W)` is taken as preprocessed already.
+    Four dimensions of floats, `(1, C, H, W)`, are the net's input, standardised already. Everything else is
+    pixels and is preprocessed, as a dataset's images are: a path, a PIL image, a uint8 array `(H, W)` or
+    `(H, W, C)`, a tensor `(H, W)` or `(C, H, W)` of uint8 or of floats in 0..1.
 
     Raises:
         ValueError: for anything else, with the cure.
     """
-    if isinstance(image, str | PathLike | Image.Image) or _is_pixels(image):
-        return torch.from_numpy(preprocessing.standardise(preprocessing.decode(image)[None]))
+    if isinstance(image, Tensor) and image.is_floating_point() and image.ndim == 4:
+        return _ready(image.detach(), preprocessing)
     if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
         return _ready(torch.from_numpy(np.array(image, dtype=np.float64)), preprocessing)
-    if isinstance(image, Tensor) and image.is_floating_point():
-        return _ready(image.detach(), preprocessing)
-    if isinstance(image, Tensor):
+    image = tensor_pixels(image, "the image")
+    if not isinstance(image, str | PathLike | Image.Image | np.ndarray):
         raise ValueError(
-            f"a tensor of {image.dtype} is neither pixels nor a net's input: give pixels as a uint8 "
-            "numpy array (H, W, C), such as image.permute(1, 2, 0).numpy(), or a standardised float "
-            "tensor (C, H, W)"
+            "predict reads a path, a PIL image, a uint8 array (H, W, C) or a tensor (C, H, W) of pixels, or "
+            f"a standardised float tensor (1, C, H, W), not a {type(image).__name__}"
         )
-    if isinstance(image, np.ndarray):
-        raise ValueError(
-            f"an array of {image.dtype} is neither pixels nor a net's input: give uint8 values from 0 to 255 "
-            "(H, W, C), or standardised floats (C, H, W)"
-        )
-    raise ValueError(
-        f"predict reads a path, a PIL image, a uint8 array (H, W, C) or a float tensor (C, H, W), not a "
-        f"{type(image).__name__}"
-    )
+    return torch.from_numpy(preprocessing.standardise(preprocessing.decode(image)[None]))
 
 
 def softmax(logits: Tensor) -> np.ndarray:
@@ -68,17 +60,11 @@ def softmax(logits: Tensor) -> np.ndarray:
     return exponentials / exponentials.sum()
 
 
-def _is_pixels(image: Any) -> bool:
-    return isinstance(image, np.ndarray) and image.dtype == np.uint8
-
-
 def _ready(x: Tensor, preprocessing: Preprocessing) -> Tensor:
-    shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-    if x.ndim == 3:
-        x = x[None]
-    if tuple(x.shape) != (1, *shape):
+    shape = (1, preprocessing.channels, preprocessing.height, preprocessing.width)
+    if tuple(x.shape) != shape:
         raise ValueError(
             f"a float input of shape {tuple(x.shape)}: this net reads one standardised image of shape "
-            f"(1, C, H, W) = {(1, *shape)}; give pixels as a uint8 array (H, W, C) to have them preprocessed"
+            f"(1, C, H, W) = {shape}; give pixels as a uint8 array (H, W, C) to have them preprocessed"
         )
     return x

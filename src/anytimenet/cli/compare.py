@@ -50,7 +50,7 @@ class Compare:
         if self.labels and len(self.labels) != len(self.runs):
             raise ValueError(f"{len(self.labels)} labels for {len(self.runs)} runs: one each is needed")
         labels = list(self.labels) or [run_label(path) for path in self.runs]
-        items = [read_run(path) for path in self.runs]
+        items = [read_run(path, self.cost) for path in self.runs]
         wide = len(items) > 1
         options = PlotOptions(
             cost=self.cost,
@@ -71,16 +71,20 @@ class Compare:
             print_compared(compared, self.out)
 
 
-def read_run(path: Path) -> Report | Spread:
+def read_run(path: Path, cost: str) -> Report | Spread:
     """The test report of one run, or the spread over the seeds in a folder.
 
     Raises:
-        ValueError: if there is neither.
+        ValueError: if there is neither, or both.
     """
     from anytimenet.evaluation import Spread, read_report
 
     if (path / "report.json").is_file():
-        return read_report(path)
+        report = read_report(path)
+        if (path / "spread.json").exists():
+            raise ValueError(f"{path} holds a run and runs with seeds: name one of them, or move one away")
+        if cost != "ms" or all(stage.latency_median_ms for stage in report.stages):
+            return report
     seeds = sorted(path.glob("seed-*/report.json"))
     if seeds:
         return Spread.of([read_report(report) for report in seeds])
@@ -89,7 +93,10 @@ def read_run(path: Path) -> Report | Spread:
     require("torch", "train")
     from anytimenet.api import evaluate, load
 
-    return evaluate(load(path))
+    report = evaluate(load(path))
+    if cost == "ms" and not all(stage.latency_median_ms for stage in report.stages):
+        raise ValueError(f"{path} was not profiled on this machine: anytimenet profile {path}")
+    return report
 
 
 def run_label(path: Path) -> str:

@@ -28,6 +28,8 @@ class Evaluate:
     """Which part of the data."""
     per_class: bool = False
     """Add precision and recall of each class."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, and say how many."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the net runs."""
     out: Path | None = None
@@ -44,7 +46,12 @@ class Evaluate:
         from anytimenet.evaluation import write_report
 
         report = evaluate(
-            load(self.bundle), self.data, split=self.split, per_class=self.per_class, device=self.device
+            load(self.bundle),
+            self.data,
+            split=self.split,
+            per_class=self.per_class,
+            skip_bad=self.skip_bad,
+            device=self.device,
         )
         if self.out is not None:
             write_report(report, self.out)
@@ -58,6 +65,7 @@ class Evaluate:
                 f"{100 * report.example_violations:.1f} % of the images are right at a stage and wrong later"
             )
             if report.per_class:
+                print(f"stage {report.stages[-1].stage}, by class:")
                 print(class_table(report.per_class[-1]))
 
 

@@ -47,7 +47,7 @@ class Info:
                 net, input_shape = rebuild_net(manifest.net), manifest.input_shape
             else:
                 arguments = parse_arguments(self.net_args)
-                net = create_net(self.name, self.num_classes or 10, **arguments)
+                net = create_net(self.name, 10 if self.num_classes is None else self.num_classes, **arguments)
                 input_shape = (net.in_channels, *net_entry(self.name).input_shape[1:])
         if self.image_size is not None:
             input_shape = (input_shape[0], self.image_size, self.image_size)

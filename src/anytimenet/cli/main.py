@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader has gone (`anytimenet ... | head`); Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = 0
     sys.exit(code)
 
 
@@ -60,14 +60,28 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     try:
         return _run_verb(verb, rest)
-    except (AnytimeNetError, ValueError, OSError) as error:
-        if os.environ.get("ANYTIMENET_DEBUG") or isinstance(error, BrokenPipeError):
-            raise
-        print_error(error)
-        return 1
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
-        print_error("interrupted; `anytimenet train` goes on from its last checkpoint with --resume")
+        more = "; the same command with --resume goes on from the last checkpoint" if verb == "train" else ""
+        print_error(f"interrupted{more}")
         return 130
+    except Exception as error:
+        if os.environ.get("ANYTIMENET_DEBUG"):
+            raise
+        print_error(_in_words(error))
+        return 1
+
+
+def _in_words(error: Exception) -> str:
+    """One paragraph that says what is wrong and what to do."""
+    if isinstance(error, AnytimeNetError | ValueError):
+        return str(error)
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+        return f"{error.filename or 'the output'}: {reason}; choose another path or free what is in the way"
+    name = type(error).__name__
+    return f"unexpected {name}: {error}. ANYTIMENET_DEBUG=1 shows where; please report it"
 
 
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:

@@ -28,6 +28,13 @@ def print_error(error: object) -> None:
     print(f"anytimenet: {error}", file=sys.stderr)
 
 
+def check_threads(threads: int) -> int:
+    """`threads`. Raises ValueError unless it is at least 1."""
+    if threads < 1:
+        raise ValueError(f"--threads {threads}: at least 1 is needed")
+    return threads
+
+
 def split_json_flag(arguments: Sequence[str]) -> list[str]:
     """Lets `--json` stand alone (standard output) or before a file that ends in .json or .jsonl.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import check_threads, emit_json
 
 if TYPE_CHECKING:
     from anytimenet.core.prediction import Prediction
@@ -42,7 +42,7 @@ class Predict:
         torch = require("torch", "train")
         from anytimenet.api import load
 
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(check_threads(self.threads))
         if not self.images:
             raise ValueError("no image was given: anytimenet predict BUNDLE IMAGE ...")
         bundle = load(self.bundle)

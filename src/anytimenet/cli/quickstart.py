@@ -5,6 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anytimenet.bundle import Bundle
+    from anytimenet.data import DataSplits
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,20 @@ class Quickstart:
         torch.set_num_threads(1)  # these images are too small to share among threads
         from anytimenet.api import evaluate, profile
         from anytimenet.cli.predict import as_line
-        from anytimenet.data import load_data, save_png
+        from anytimenet.data import load_data
         from anytimenet.evaluation import format_count, write_report
         from anytimenet.recipes import recipe, run
 
         experiment = recipe("digits").build()
-        config = replace(experiment.config, seed=self.seed, epochs=self.epochs or experiment.config.epochs)
+        epochs = experiment.config.epochs if self.epochs is None else self.epochs
+        config = replace(experiment.config, seed=self.seed, epochs=epochs)
         options = replace(experiment.options, seed=self.seed)
-        result = run(replace(experiment, config=config, options=options), self.out, recipe_name="digits")
+        result = run(
+            replace(experiment, config=config, options=options),
+            self.out,
+            recipe_name="digits",
+            overwrite=True,
+        )
         bundle = result.bundle
         profile(bundle, minutes=0.1)
         splits = load_data("digits", options)
@@ -48,22 +59,42 @@ class Quickstart:
 
         print(f"\n{report.count} held-out digits, never used to train or to choose:")
         print(report.table())
-
-        image = self.out / "digit.png"
-        save_png(splits.test, 0, image)
-        print(f"\nOne of them, a {splits.class_names[0][splits.test.labels[0, 0]]}, at three budgets:")
+        image, label = write_hard_digit(bundle, splits, self.out / "digit.png")
+        print(f"\nA {label} that stage 1 finds hard, at three budgets:")
         costs = [stage.macs for stage in report.stages]
-        for stage in range(1, bundle.num_stages + 1):
-            bundle.segment_for(stage)  # built once; no request should wait for it
+        stages = set()
         for budget in (costs[0], (costs[0] + costs[-1]) // 2, costs[-1]):
             prediction = bundle.predict(image, budget_macs=budget)
+            stages.add(prediction.stage)
             print(f"  {format_count(budget):>9} multiply-adds allowed  {as_line(image, prediction)}")
+        if len(stages) < 3:
+            print("The stage that did best on validation images answers: more is spent only where it helps.")
+        answers = [bundle.predict(image, stage=k) for k in range(1, len(costs) + 1)]
+        said = ", ".join(f"{a.label} ({100 * a.probability:.0f} %)" for a in answers)
+        print(f"What stages 1 to {len(costs)} say: {said}.")
         print(
             f"\nIn {self.out}: curve.png is the picture, bundle/ the net. Next:\n"
             f"  anytimenet predict {self.out / 'bundle'} {image} --budget-macs {costs[0]}\n"
             f"  anytimenet info {self.out / 'bundle'}\n"
             f"Done in {time.perf_counter() - started:.0f} s."
         )
+
+
+def write_hard_digit(bundle: Bundle, splits: DataSplits, path: Path) -> tuple[Path, str]:
+    """Writes the test image that stage 1 is least sure of; returns its path and its true name.
+
+    It also runs every stage once: sub-networks are built when they are first used, and no request that is
+    timed should wait for that.
+    """
+    from anytimenet.data import save_png
+
+    images = splits.test.images
+    sure = [bundle.predict(image, stage=1).probability for image in images]
+    hardest = sure.index(min(sure))
+    for stage in range(2, bundle.num_stages + 1):
+        bundle.predict(images[hardest], stage=stage)
+    save_png(splits.test, hardest, path)
+    return path, splits.class_names[0][splits.test.labels[hardest, 0]]
 
 
 def report_files(folder: Path) -> dict[str, Path]:

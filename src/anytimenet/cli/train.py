@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import check_threads, emit_json
 
 if TYPE_CHECKING:
+    from anytimenet.data import Augmentation
     from anytimenet.recipes import Experiment, Run
 
 
@@ -43,6 +44,8 @@ class Train:
     """Start from the weights of this bundle; the classes may differ."""
     resume: bool = False
     """Go on from the last checkpoint in --out."""
+    overwrite: bool = False
+    """Replace a run that is in --out."""
     seed: int | None = None
     """Draws weights, order, augmentation and validation split."""
     seeds: Annotated[str | None, tyro.conf.arg(metavar="N,N,...")] = None
@@ -77,8 +80,8 @@ class Train:
     """The best checkpoint is best for the last stage, or for the mean over stages."""
     checkpoint_steps: int | None = None
     """Steps between checkpoints inside an epoch."""
-    flip: bool | None = None
-    """Mirror half of the training images."""
+    flip: Literal["yes", "no"] | None = None
+    """Mirror half of the training images; not for digits, letters and signs."""
     pad: int | None = None
     """Zero pixels around an image before a random crop back to size."""
     image_size: int | None = None
@@ -91,7 +94,7 @@ class Train:
     """Part of the training images that selects; where the data brings no validation part."""
     limit: int | None = None
     """At most this many training images, drawn by class."""
-    skip_bad: bool | None = None
+    skip_bad: bool = False
     """Leave out images that cannot be read, and say how many."""
     threads: int | None = None
     """CPU threads of PyTorch."""
@@ -108,12 +111,15 @@ class Train:
         from anytimenet.recipes import run, run_seeds
 
         if self.threads is not None:
-            torch.set_num_threads(self.threads)
+            torch.set_num_threads(check_threads(self.threads))
+        if self.seed is not None and self.seeds is not None:
+            raise ValueError("--seed is one run and --seeds several: give one of the two")
         experiment = self.experiment()
         out = self.out or Path("runs") / self.recipe
         options: dict[str, Any] = {
             "init": self.init,
             "resume": self.resume,
+            "overwrite": self.overwrite,
             "quiet": self.quiet,
             "recipe_name": self.recipe,
         }
@@ -134,23 +140,25 @@ class Train:
             config = replace(preset(self.preset), seed=config.seed)
         if self.preset == "official_code":
             net_arguments["init"] = "pytorch"
-        options = experiment.options
-        if self.seed is not None:
-            options = replace(options, seed=self.seed)
+        options = replace(experiment.options, skip_bad=experiment.options.skip_bad or self.skip_bad)
         return replace(
             experiment,
             data=self.data or experiment.data,
             net=self.net or experiment.net,
             net_arguments={**net_arguments, **parse_arguments(self.net_args)},
             config=replace(config, **self._given(config)),
-            options=replace(options, **{k: v for k, v in self._given(options).items() if k != "seed"}),
-            augmentation=replace(experiment.augmentation, **self._given(experiment.augmentation)),
+            options=replace(options, **self._given(options)),
+            augmentation=self._augmentation(experiment.augmentation),
         )
 
     def _given(self, target: Any) -> dict[str, Any]:
         """The flags of this command that are fields of `target` and were given."""
-        values = {f.name: getattr(self, f.name, None) for f in fields(target)}
+        values = {f.name: getattr(self, f.name, None) for f in fields(target) if f.name != "skip_bad"}
         return {name: value for name, value in values.items() if value is not None}
+
+    def _augmentation(self, augmentation: Augmentation) -> Augmentation:
+        flip = augmentation.flip if self.flip is None else self.flip == "yes"
+        return replace(augmentation, flip=flip, pad=augmentation.pad if self.pad is None else self.pad)
 
     def _show(self, run: Run) -> None:
         if self.json is not None:
@@ -187,6 +195,10 @@ def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"--net-args {pair}: KEY=VALUE is needed, for example width=64")
+        if name == "num_classes":
+            raise ValueError("--net-args num_classes: the data says how many; `info` has --num-classes")
+        if name in found:
+            raise ValueError(f"--net-args gives {name} twice")
         try:
             found[name] = json_module.loads(value)
         except json_module.JSONDecodeError:

@@ -50,6 +50,9 @@ def find_bundle(path: Path | str) -> Path:
     for folder in (path, path / "bundle"):
         if os.path.isfile(folder / MANIFEST_NAME):
             return folder
+    seeds = sorted(str(folder) for folder in path.glob("seed-*"))
+    if seeds:
+        raise BundleError(f"{path} holds one run a seed; give one of them, for example {seeds[0]}")
     if not os.path.isdir(path):
         what = "is a file; give the bundle's folder" if os.path.isfile(path) else "does not exist"
         raise BundleError(f"{path} {what}")

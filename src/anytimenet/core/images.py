@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from os import PathLike, fspath
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -64,6 +66,35 @@ def as_array(image: Image.Image) -> np.ndarray:
     """The pixels of a grey or RGB image: uint8 `(H, W, C)`."""
     pixels = np.array(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def tensor_pixels(image: Any, where: str) -> ImageLike:
+    """A tensor `(H, W)` or `(C, H, W)` as a uint8 array `(H, W)` or `(H, W, C)`; anything else as it is.
+
+    uint8 values are pixels; floats must lie in 0..1, as torchvision's transforms give them.
+
+    Raises:
+        DataError: for another shape or other values; `where` names the image.
+    """
+    torch = sys.modules.get("torch")  # whoever made a tensor has imported it
+    if torch is None or not isinstance(image, torch.Tensor):
+        return image
+    shape = tuple(image.shape)
+    if 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 2, 3, 4))):
+        raise DataError(
+            f"{where}: a tensor has shape (H, W) or (C, H, W), got {shape}; "
+            "use .permute(2, 0, 1) on channels-last tensors"
+        )
+    pixels = image.detach().cpu()
+    if pixels.is_floating_point():
+        low, high = float(pixels.min()), float(pixels.max())
+        if not 0 <= low <= high <= 1:
+            raise DataError(
+                f"{where}: a float tensor has values in 0..1, got {low:.3g} to {high:.3g}; "
+                "take Normalize out of the dataset's transform, anytimenet standardises by itself"
+            )
+        pixels = (pixels.double() * 255).round().to(torch.uint8)
+    return (pixels if len(shape) == 2 else pixels.permute(1, 2, 0)).numpy()
 
 
 def check_size(height: int, width: int) -> None:

@@ -108,12 +108,12 @@ class Manifest:
         the cheapest); the last of them if none was validated; stage 1 if none fits.
 
         Raises:
-            ValueError: if the budget is not a number.
+            ValueError: if the budget is negative or not a number.
         """
         if budget_macs is None:
             budget_macs = math.inf
-        if not is_number(budget_macs) or math.isnan(budget_macs):
-            raise ValueError(f"budget_macs must be a number of multiply-adds, not {budget_macs!r}")
+        if not is_number(budget_macs) or math.isnan(budget_macs) or budget_macs < 0:
+            raise ValueError(f"budget_macs must be a number of multiply-adds from 0 on, not {budget_macs!r}")
         fitting = [record for record in self.stages if record.macs <= budget_macs]
         if not fitting:
             return 1, True

@@ -38,8 +38,8 @@ class Augmentation:
     pad: int = 4
 
     def __post_init__(self) -> None:
-        if self.pad < 0:
-            raise DataError(f"pad must be 0 or more pixels, got {self.pad}")
+        if not isinstance(self.pad, int) or self.pad < 0:
+            raise DataError(f"pad must be a whole number of pixels, 0 or more, got {self.pad!r}")
 
     def __call__(
         self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator

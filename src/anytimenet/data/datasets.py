@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import ImageLike
+from anytimenet.core.images import ImageLike, tensor_pixels
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_set import ImageSet
@@ -111,7 +110,7 @@ class _Reader:
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"{where} must be a pair (image, label), got {type(item).__name__}")
         self.labels[index] = _label(item[1], where)
-        return _image(item[0], where)
+        return tensor_pixels(item[0], where)
 
     def image_set(self, images: np.ndarray, indices: np.ndarray) -> ImageSet:
         if not len(indices):
@@ -138,28 +137,6 @@ def _levels(label: Any) -> Sequence[Any]:
         return (operator.index(label),)
     except TypeError:
         return tuple(label)
-
-
-def _image(image: Any, where: str) -> ImageLike:
-    torch = sys.modules.get("torch")  # whoever made a tensor has imported it
-    if torch is None or not isinstance(image, torch.Tensor):
-        return image
-    shape = tuple(image.shape)
-    if 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 2, 3, 4))):
-        raise DataError(
-            f"{where}: a tensor has shape (H, W) or (C, H, W), got {shape}; "
-            "use .permute(2, 0, 1) on channels-last tensors"
-        )
-    pixels = image.detach().cpu()
-    if pixels.is_floating_point():
-        low, high = float(pixels.min()), float(pixels.max())
-        if not 0 <= low <= high <= 1:
-            raise DataError(
-                f"{where}: a float tensor has values in 0..1, got {low:.3g} to {high:.3g}; "
-                "take Normalize out of the dataset's transform, anytimenet standardises by itself"
-            )
-        pixels = (pixels.double() * 255).round().to(torch.uint8)
-    return (pixels if len(shape) == 2 else pixels.permute(1, 2, 0)).numpy()
 
 
 def _class_names(

@@ -155,6 +155,8 @@ class AnytimeNet(nn.Module):
         Raises:
             ValueError: if the stages are not an increasing, non-empty subset of 1..K.
         """
+        if isinstance(stages, int):
+            raise ValueError(f"keep needs a list of stages, for example [{stages}]")
         stages = tuple(stages)
         if not stages or list(stages) != sorted(set(stages)):
             raise ValueError(f"keep needs an increasing list of stages, for example (1, 2), not {stages}")

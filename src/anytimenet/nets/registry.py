@@ -72,9 +72,11 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
     for argument in overrides:
         if argument not in known:
             raise ValueError(f"{name} has no argument {argument!r}: {suggest(argument, known)}")
-    levels = (num_classes,) if isinstance(num_classes, int) else tuple(num_classes)
-    if not levels or any(classes < 1 for classes in levels):
-        raise ValueError(f"num_classes {num_classes}: at least one class per label level is needed")
+    levels = (num_classes,) if isinstance(num_classes, int) else num_classes
+    good = isinstance(levels, tuple | list) and levels and all(type(c) is int and c > 0 for c in levels)
+    if not good:
+        raise ValueError(f"num_classes {num_classes!r}: a number, or one for each label level, is needed")
+    levels = tuple(levels)
     net = entry.build(levels, **overrides)
     net.origin = NetOrigin(name, {"num_classes": list(levels), **overrides})
     return net

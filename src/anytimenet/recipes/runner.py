@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +14,26 @@ from torch import Tensor
 
 from anytimenet.api import evaluate, fit
 from anytimenet.bundle import Bundle
-from anytimenet.core.errors import DataError
+from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.files import write_json, write_text
 from anytimenet.data import DataSplits, load_data
 from anytimenet.evaluation import Report, write_report
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.recipes.experiment import Experiment
 from anytimenet.training import Reporter
+
+_RUN_FILES = (
+    "bundle",
+    "checkpoints",
+    "curve.png",
+    "experiment.json",
+    "log.jsonl",
+    "report.csv",
+    "report.json",
+    "spread.json",
+    "summary.txt",
+    "tensorboard",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,7 @@ def run(
     *,
     init: Path | str | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     quiet: bool = False,
     recipe_name: str = "",
 ) -> Run:
@@ -52,15 +68,18 @@ def run(
         out: a folder; it is made if it is missing.
         init: a bundle whose weights are the start, also for other classes.
         resume: go on with what an earlier attempt left in `out`.
+        overwrite: replace a run that is in `out`.
         quiet: no progress.
         recipe_name: remembered in the bundle.
 
     Raises:
         DataError: if the data cannot be used.
         ValueError: if net and data do not fit.
-        TrainingError: if training cannot go on.
+        TrainingError: if `out` holds a run and neither `resume` nor `overwrite` is given, or training cannot
+            go on.
     """
     folder = Path(out)
+    _claim_folder(folder, resume=resume, overwrite=overwrite)
     splits = load_experiment_data(experiment)
     net = build_net(experiment, splits)
     if init is not None:
@@ -89,6 +108,12 @@ def run(
 
 def run_seeds(experiment: Experiment, out: Path | str, seeds: Sequence[int], **options: Any) -> list[Run]:
     """The experiment once per seed, in `out/seed-N`; the seed draws weights, order and validation split."""
+    _claim_folder(
+        Path(out),
+        resume=options.get("resume", False),
+        overwrite=options.get("overwrite", False),
+        seeds=True,
+    )
     runs = []
     for seed in seeds:
         seeded = replace(
@@ -137,8 +162,8 @@ def start_from(net: AnytimeNet, source: AnytimeNet) -> int:
             copied += 1
         elif other is None or not _is_classifier(tensor, net, other, source):
             raise ValueError(
-                f"the weights of {source.origin} do not fit {net.origin}: {name} differs; fine-tune the same "
-                "net with the same arguments, only num_classes may change"
+                f"the weights of the bundle do not fit this net ({_differences(source, net) or name}): "
+                "fine-tune the same net with the same arguments, only num_classes may change"
             )
     return copied
 
@@ -147,7 +172,8 @@ def summary(experiment: Experiment, splits: DataSplits, bundle: Bundle, report: 
     """What was done and what came out, for anyone."""
     config = experiment.config
     return (
-        f"{experiment.net} was trained for {config.epochs} epochs on {len(splits.train)} images of "
+        f"{experiment.net} was trained for {config.epochs} epoch{'s' * (config.epochs != 1)} on "
+        f"{len(splits.train)} images of "
         f"{splits.name} ({len(splits.class_names[0])} classes), chosen on {len(splits.val)} validation "
         f"images and tested on {report.count} others that it had never seen.\n"
         f"Stage 1 is right on {100 * report.stages[0].top1:.1f} % of them, the last stage on "
@@ -155,6 +181,42 @@ def summary(experiment: Experiment, splits: DataSplits, bundle: Bundle, report: 
         f"{report.stages[-1].macs / report.stages[0].macs:.1f} times the multiply-adds.\n\n"
         f"{report.table()}\n"
     )
+
+
+def _differences(one: AnytimeNet, other: AnytimeNet) -> str:
+    """What two nets were built from differently, `num_classes` apart."""
+    if one.origin is None or other.origin is None:
+        return ""
+    if one.origin.name != other.origin.name:
+        return f"{one.origin.name}, here {other.origin.name}"
+    theirs, ours = one.origin.arguments, other.origin.arguments
+    names = sorted({*theirs, *ours} - {"num_classes"})
+    changed = [name for name in names if theirs.get(name) != ours.get(name)]
+    return "; ".join(f"{n} {theirs.get(n, 'default')}, here {ours.get(n, 'default')}" for n in changed)
+
+
+def _claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = False) -> None:
+    """Makes sure that no run is lost or mixed with another one."""
+    single = (folder / "experiment.json").exists()
+    several = any(folder.glob("seed-*"))
+    if resume:
+        in_the_way = single if seeds else several
+    else:
+        # Each of several runs looks into its own folder.
+        in_the_way = single if seeds else single or several
+    if in_the_way and not overwrite:
+        raise TrainingError(
+            f"{folder} holds {'runs with several seeds' if several else 'a run'} already: choose another "
+            "--out, replace what is there with --overwrite, or go on with --resume and the same command"
+        )
+    if overwrite and not resume:
+        for path in (*(folder / name for name in _RUN_FILES), *folder.glob("seed-*")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    if resume and not seeds and not (folder / "checkpoints" / "last.safetensors").exists():
+        print(f"there is no checkpoint in {folder} yet: training starts from the beginning", file=sys.stderr)
 
 
 def _is_classifier(tensor: Tensor, net: AnytimeNet, other: Tensor, source: AnytimeNet) -> bool:

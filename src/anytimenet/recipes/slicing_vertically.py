@@ -1,6 +1,7 @@
 """The CIFAR experiments of "Anytime Neural Prediction via Slicing Networks Vertically", published settings.
 
-Exact settings: sections 4.1 and 4.2 and appendix A of the paper. Expected errors are the paper's.
+Exact settings: sections 4.1 and 4.2 and appendix A of the paper. Expected errors are the paper's. The data
+are class folders of CIFAR images, `cifar10/train/CLASS/*.png` and `cifar10/test/CLASS/*.png`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _HARDWARE = "one GPU; days on 2 CPU cores"
 
 @register_recipe(
     summary="the paper's interruptible CIFAR model: IS-ResNeXt, L=15 W=96 K=6 C=18, 300 epochs",
-    command="anytimenet train isresnext_cifar --data folder:CIFAR",
+    command="anytimenet train isresnext_cifar --data folder:cifar10",
     hardware=_HARDWARE,
     minutes=600,
     expected="thinnest stage 17.2 % (CIFAR-10) and 12.1 % (CIFAR-100) less error than the shallowest MSDNet",
@@ -25,7 +26,7 @@ def isresnext_cifar() -> Experiment:
 
 @register_recipe(
     summary="the paper's I-ResNeXt for CIFAR: L=21 W=64 K=8, 300 epochs",
-    command="anytimenet train iresnext_cifar --data folder:CIFAR",
+    command="anytimenet train iresnext_cifar --data folder:cifar10",
     hardware=_HARDWARE,
     minutes=1800,
     expected="full stage 10.7 % (CIFAR-10) and 5.8 % (CIFAR-100) less error than MSDNet at the same cost",
@@ -37,7 +38,7 @@ def iresnext_cifar() -> Experiment:
 
 @register_recipe(
     summary="the paper's ablation model: I-ResNeXt, L=9 W=64 K=8, 300 epochs",
-    command="anytimenet train iresnext_ablation --data folder:CIFAR --net-args normalisation=own",
+    command="anytimenet train iresnext_ablation --data folder:cifar10 --net-args normalisation=own",
     hardware=_HARDWARE,
     minutes=900,
     expected="12.9 % error at the thinnest stage and 7.2 % at the full one (own BatchNorm, CIFAR-10)",

@@ -86,13 +86,21 @@ class Checkpoint:
         wanted = json.loads(json.dumps(dict(run)))
         names = sorted(name for name in {*wanted, *self.run} if wanted.get(name) != self.run.get(name))
         if names:
-            changes = "; ".join(
-                f"{name} was {self.run.get(name)!r}, is {wanted.get(name)!r}" for name in names
-            )
+            changes = "; ".join(_change(name, self.run.get(name), wanted.get(name)) for name in names)
             raise TrainingError(
                 f"the checkpoint belongs to another run ({changes}): give the same settings, or start "
                 "without --resume in another folder"
             )
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    """One thing that differs between two runs, no longer than it need be."""
+    if name == "data":
+        return "the images or their split changed"
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        return "; ".join(_change(f"{name} {key}", before.get(key), now.get(key)) for key in keys)
+    return f"{name} was {before!r}, is {now!r}"
 
 
 def gather(net: nn.Module, optimiser: torch.optim.Optimizer, scheme: nn.Module) -> dict[str, Tensor]:

@@ -80,6 +80,7 @@ class TrainConfig:
         _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")
         steps = self.checkpoint_steps
         _check("checkpoint_steps", steps, steps is None or steps >= 1, "at least 1, or none")
+        _check("seed", self.seed, 0 <= self.seed < 2**63, "0 or more and below 2**63")
         for name, known in _CHOICES.items():
             _check(name, getattr(self, name), getattr(self, name) in known, "one of " + ", ".join(known))
         scheme_preset(self.scheme)

@@ -104,8 +104,7 @@ def fabric_device(config: TrainConfig) -> tuple[torch.device, Any]:
     Raises:
         TrainingError: if "cuda" is asked for and there is none.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device 'cuda' was asked for and this machine shows none; use --device cpu")
+    check_device(config.device)
     fabric_module = require("lightning_fabric", "train")
     accelerator = (
         ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
@@ -113,6 +112,12 @@ def fabric_device(config: TrainConfig) -> tuple[torch.device, Any]:
     precision = {"32": "32-true", "bf16": "bf16-mixed"}[config.precision]
     fabric = fabric_module.Fabric(accelerator=accelerator, devices=1, precision=precision)
     return fabric.device, fabric
+
+
+def check_device(name: str) -> None:
+    """Raises TrainingError if `name` asks for CUDA and this machine shows none."""
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError(f"device {name!r} was asked for and this machine shows none; use --device cpu")
 
 
 class _Run:
