@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,13 +21,16 @@ class LevelHead(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(F.relu(self.norm(x)).mean((2, 3)))
+        h = F.relu_(self.norm(x))
+        if not torch.is_grad_enabled():
+            return self.fc(h.mean((2, 3)))
+        # The gradient of a mean divides every pixel; that of a sum, divided afterwards, none.
+        return self.fc(h.sum((2, 3)) / (h.shape[2] * h.shape[3]))
 
 
 class Head(nn.Module):
     """One `LevelHead` per entry of `num_classes`; called on features it returns an output (a tuple).
 
-    >>> import torch
     >>> [tuple(t.shape) for t in Head(8, (10, 2))(torch.zeros(3, 8, 4, 4))]
     [(3, 10), (3, 2)]
     """

@@ -220,9 +220,9 @@ class BranchBlock(nn.Module):
     def forward(self, x: Tensor, stage: int, branches: int) -> Tensor:
         norms = self.norms_of(stage)
         middle = branches * self.branch_width
-        h = F.conv2d(F.relu(norms.norm1(x)), self.conv1.weight[:middle])
-        h = F.conv2d(F.relu(norms.norm2(h)), self.conv2.weight[:middle], padding=1, groups=branches)
-        return x + F.conv2d(F.relu(norms.norm3(h)), self.conv3.weight[:, :middle])
+        h = F.conv2d(F.relu_(norms.norm1(x)), self.conv1.weight[:middle])
+        h = F.conv2d(F.relu_(norms.norm2(h)), self.conv2.weight[:middle], padding=1, groups=branches)
+        return x + F.conv2d(F.relu_(norms.norm3(h)), self.conv3.weight[:, :middle])
 
 
 class BlockNorms(nn.Module):
@@ -271,9 +271,9 @@ class _PlainBlock(nn.Module):
         self.conv3 = conv_snapshot(block.conv3.weight[:, :middle])
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.relu(self.norm1(x)))
-        h = self.conv2(F.relu(self.norm2(h)))
-        return x + self.conv3(F.relu(self.norm3(h)))
+        h = self.conv1(F.relu_(self.norm1(x)))
+        h = self.conv2(F.relu_(self.norm2(h)))
+        return x + self.conv3(F.relu_(self.norm3(h)))
 
 
 def _scale_starts(blocks_per_scale: Sequence[int]) -> frozenset[int]:

@@ -109,8 +109,8 @@ class BasicBlock(nn.Module):
         self.shrinks = shrinks
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.relu(self.norm1(x)))
-        h = self.conv2(F.relu(self.norm2(h)))
+        h = self.conv1(F.relu_(self.norm1(x)))
+        h = self.conv2(F.relu_(self.norm2(h)))
         return (append_zeros(x, round_up=True) if self.shrinks else x) + h
 
 
