@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SCRIPTS = ("training/steps", "training/growth", "training/breakdown")
+SCRIPTS = ("training/steps", "training/growth", "training/breakdown", "data/loader")
 
 
 def main() -> int:

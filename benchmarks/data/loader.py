@@ -3,13 +3,10 @@
 Method: 20,000 generated 32x32 RGB images, one thread; whole epochs (gather, pad-crop, flip, standardise to
 float32 channels_last), repeated, of which the median and the best are kept: a busy neighbour only slows
 an epoch down. Decoding: generated PNG files through the folder reader, without a cache, on all cores.
-
-    python benchmarks/data/loader.py --out benchmarks/data/loader.json
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -17,48 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from anytimenet.core.files import write_json
-from anytimenet.core.machine import machine_stamp
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, DataOptions, ImageSet, Loader
 from anytimenet.data.decoding import decode_all
 
+NAME = "data-loader"
 COUNT = 20_000
+FILES = 10_000
 BATCH_SIZES = (32, 64, 128, 256)
 AUGMENTATIONS = {"none": None, "flip": Augmentation(True, 0), "crop + flip": Augmentation(True, 4)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=15, help="epochs for each number")
-    parser.add_argument("--files", type=int, default=10_000, help="PNG files to decode")
-    parser.add_argument("--out", type=Path, help="write the numbers as JSON")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+def measure(rounds: int) -> dict[str, Any]:
+    """The numbers of `run.py`; an epoch a round."""
     images = generated()
-    rows = [
-        loading(images, name, batch_size, arguments.repeats)
-        for name in AUGMENTATIONS
-        for batch_size in BATCH_SIZES
+    loading_rows = [
+        loading(images, name, batch_size, rounds) for name in AUGMENTATIONS for batch_size in BATCH_SIZES
     ]
-    result = {
-        "machine": machine_stamp({"torch": torch.__version__}),
-        "unit": "images per second",
-        "threads": 1,
-        "loading": rows,
-        "decoding": decoding(images, arguments.files),
-    }
-    for row in rows:
-        name, size, median, best = row.values()
-        print(f"{name:12} batch {size:4} {median:9,} median {best:9,} best")
-    print(f"decoding {result['decoding']['images_per_second']:,} PNG files a second")
-    if arguments.out:
-        write_json(arguments.out, result)
+    decoding_row = {"augmentation": "decoding PNG files", "median": decoding(images)}
+    return {"unit": "images per second", "rows": [*loading_rows, decoding_row]}
 
 
 def generated() -> ImageSet:
@@ -84,16 +60,12 @@ def loading(images: ImageSet, name: str, batch_size: int, repeats: int) -> dict[
     }
 
 
-def decoding(images: ImageSet, files: int) -> dict[str, Any]:
+def decoding(images: ImageSet) -> int:
+    """PNG files a second through the folder reader."""
     with tempfile.TemporaryDirectory() as folder:
-        names = [f"{i}.png" for i in range(files)]
-        for i, name in enumerate(names):
-            Image.fromarray(images.images[i % COUNT]).save(Path(folder) / name, compress_level=1)
+        paths = [Path(folder) / f"{i}.png" for i in range(FILES)]
+        for path, image in zip(paths, images.images, strict=False):
+            Image.fromarray(image).save(path, compress_level=1)
         start = time.perf_counter()
-        decode_all(lambda i: Path(folder) / names[i], names, DataOptions())
-        seconds = time.perf_counter() - start
-    return {"files": files, "images_per_second": round(files / seconds)}
-
-
-if __name__ == "__main__":
-    main()
+        decode_all(lambda i: paths[i], [path.name for path in paths], DataOptions())
+        return round(FILES / (time.perf_counter() - start))
