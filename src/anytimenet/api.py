@@ -90,17 +90,6 @@ def fit(
     if task is None:
         task = Classification(net.num_classes, config.label_smoothing, augmentation)
     device, _ = fabric_device(config)
-    batches = Loader(
-        splits.train,
-        splits.preprocessing,
-        batch_size=min(config.batch_size, len(splits.train)),
-        augment=task.augmentation,
-        shuffle=True,
-        seed=config.seed,
-        device=device,
-        drop_last=True,
-    )
-    val_batches = _plain_loader(splits.val, splits.preprocessing, device)
     identity = {
         "data": splits.fingerprint,
         "net": net.origin.name if net.origin else type(net).__name__,
@@ -109,8 +98,8 @@ def fit(
     }
     result = train_net(
         net,
-        batches,
-        val_batches,
+        _training_loader(splits, task, config, device),
+        _plain_loader(splits.val, splits.preprocessing, device),
         task,
         config,
         folder=Path(out) if out is not None else None,
@@ -293,6 +282,19 @@ def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
         )
     net.check_images(
         (splits.preprocessing.channels, splits.preprocessing.height, splits.preprocessing.width), 1
+    )
+
+
+def _training_loader(splits: DataSplits, task: Task, config: TrainConfig, device: torch.device) -> Loader:
+    return Loader(
+        splits.train,
+        splits.preprocessing,
+        batch_size=min(config.batch_size, len(splits.train)),
+        augment=task.augmentation,
+        shuffle=True,
+        seed=config.seed,
+        device=device,
+        drop_last=True,
     )
 
 
