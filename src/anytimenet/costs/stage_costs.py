@@ -12,6 +12,7 @@ from torch import nn
 
 from anytimenet.costs.conventions import OperationCount, Rule
 from anytimenet.costs.counting import count
+from anytimenet.nets.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet, State
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -28,7 +29,8 @@ class StageCost:
         params: trainable scalars of sub-network k alone.
         macs_step: multiply-adds from finished stage k-1 to stage k's prediction.
         macs_cumulative: multiply-adds of the steps 1..k, all earlier predictions included.
-        msd: the same steps in the `msd` convention.
+        msd: the same steps in the `msd` convention; of a `ChainNet` its published blocks 1..k, work that
+            only later stages need included, and the heads 1..k.
         params_cumulative: trainable scalars that stages 1..k use together; of the last stage, the
             stored parameters of the net.
     """
@@ -74,21 +76,27 @@ def stage_costs(
     trainable = {name for name, _ in net.named_parameters()}
     parts = [part for part in net.parts() if part.name in trainable]
     costs: list[StageCost] = []
-    run = OperationCount()
+    run, published = OperationCount(), OperationCount()
     state: State = (image,)
+    block_state: State = (image,)
     for stage in range(1, net.num_stages + 1):
         alone = count(net.segment(0, stage, last=True), (image,), rules=rules)
-        step, state = _count_step(net, stage, state, rules)
-        run += step
+        lazy, state = _count_step(net, stage, state, rules)
+        run += lazy
+        if isinstance(net, ChainNet):
+            block, block_state = _count_block(net, stage, block_state, rules)
+            published += block
+        else:
+            published += lazy
         costs.append(
             StageCost(
                 stage=stage,
                 macs=alone.macs,
                 full=alone.full,
                 params=sum(part.numel for part in parts if stage in part.stages),
-                macs_step=step.macs,
+                macs_step=lazy.macs,
                 macs_cumulative=run.macs,
-                msd=run.msd,
+                msd=published.msd,
                 params_cumulative=sum(part.numel for part in parts if min(part.stages) <= stage),
             )
         )
@@ -119,3 +127,12 @@ def _count_step(
     reached: list[State] = []
     counted = count(lambda: reached.append(segment(state)[0]), rules=rules)
     return counted, reached[0]
+
+
+def _count_block(
+    net: ChainNet, stage: int, state: State, rules: Mapping[str, Rule] | None
+) -> tuple[OperationCount, State]:
+    """The cost of a published block with its head, and the state that the block leaves."""
+    reached: list[State] = []
+    counted = count(lambda: reached.append(net.blocks[stage - 1](state)), rules=rules)
+    return counted + count(net.heads[stage - 1], reached[0], rules=rules), reached[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def conv_snapshot(weight: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv2d:
@@ -22,12 +25,20 @@ def conv_snapshot(weight: Tensor, *, stride: int = 1, padding: int = 0, groups: 
 def norm_snapshot(norm: nn.BatchNorm2d, start: int = 0, stop: int | None = None) -> nn.BatchNorm2d:
     """A BatchNorm2d with channels [start, stop) of `norm`, in eval mode."""
     span = slice(start, norm.num_features if stop is None else stop)
-    copy = nn.BatchNorm2d(span.stop - start, norm.eps, norm.momentum, device="meta").eval()
-    copy.weight, copy.bias = _copied(norm.weight[span]), _copied(norm.bias[span])
-    copy.running_mean = norm.running_mean[span].detach().clone()  # type: ignore[index]
-    copy.running_var = norm.running_var[span].detach().clone()  # type: ignore[index]
-    copy.num_batches_tracked = norm.num_batches_tracked.clone()  # type: ignore[union-attr]
-    return copy
+    twin = nn.BatchNorm2d(span.stop - start, norm.eps, norm.momentum, device="meta").eval()
+    twin.weight, twin.bias = _copied(norm.weight[span]), _copied(norm.bias[span])
+    twin.running_mean = norm.running_mean[span].detach().clone()  # type: ignore[index]
+    twin.running_var = norm.running_var[span].detach().clone()  # type: ignore[index]
+    twin.num_batches_tracked = norm.num_batches_tracked.clone()  # type: ignore[union-attr]
+    return twin
+
+
+def module_snapshot(module: _Module) -> _Module:
+    """A deep copy whose parameters and buffers are contiguous; whether they learn stays as it was."""
+    twin = copy.deepcopy(module)
+    for tensor in (*twin.parameters(), *twin.buffers()):
+        tensor.data = tensor.data.contiguous()
+    return twin
 
 
 def copy_leading(

@@ -1,22 +1,45 @@
 """Architectures and the contract that they all keep."""
 
-from anytimenet.nets import iresnext, isresnext, resnet, resnext  # noqa: F401  (registers the names)
+from anytimenet.nets import (  # noqa: F401  (registers the names)
+    iresnext,
+    isresnext,
+    msdnet,
+    resnet,
+    resnext,
+    resnext_exits,
+)
 from anytimenet.nets.arguments import even_slices
+from anytimenet.nets.chain import ChainNet, Node
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
-from anytimenet.nets.registry import NetEntry, create_net, list_nets, net_entry, rebuild_net, register_net
+from anytimenet.nets.exits import ExitNet
+from anytimenet.nets.registry import (
+    NetEntry,
+    build_on_meta,
+    create_net,
+    list_nets,
+    net_entry,
+    rebuild_net,
+    register_net,
+)
+from anytimenet.nets.wrap import wrap
 
 __all__ = [
     "AnytimeNet",
+    "ChainNet",
+    "ExitNet",
     "NetEntry",
+    "Node",
     "Output",
     "Part",
     "Segment",
     "State",
     "TensorSpec",
+    "build_on_meta",
     "create_net",
     "even_slices",
     "list_nets",
     "net_entry",
     "rebuild_net",
     "register_net",
+    "wrap",
 ]

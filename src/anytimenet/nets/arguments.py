@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 
+from anytimenet.core.errors import suggest
+
 
 def split_like(width: int, slices: Sequence[int]) -> tuple[int, ...]:
     """`width` channels divided in the proportion of `slices`.
@@ -80,8 +82,16 @@ def check_branches(branches: Sequence[int]) -> tuple[int, ...]:
 def check_positive(**values: int) -> None:
     """Raises ValueError, with the name, unless every value is at least 1."""
     for name, value in values.items():
+        if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+            raise ValueError(f"{name} {value!r}: a whole number is needed")
         if value < 1:
             raise ValueError(f"{name} {value} must be at least 1")
+
+
+def check_word(name: str, value: str, known: Sequence[str]) -> None:
+    """Raises ValueError, with the nearest known one, unless `value` is one of the words `known`."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"no {name} is named {value!r}: {suggest(str(value), known)}")
 
 
 def as_numbers(name: str, values: Sequence[int]) -> tuple[int, ...]:
@@ -97,5 +107,5 @@ def as_numbers(name: str, values: Sequence[int]) -> tuple[int, ...]:
         return tuple(operator.index(value) for value in values)
     except TypeError:
         raise ValueError(
-            f"{name} {values!r}: a list of whole numbers is needed, for example (2, 2)"
+            f"{name} {values!r}: a list of whole numbers is needed, for example (1, 2)"
         ) from None

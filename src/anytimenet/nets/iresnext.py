@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -188,6 +191,39 @@ class IResNeXt(AnytimeNet):
 
         copy_leading(self, kept, rename)
         return kept
+
+    @torch.no_grad()
+    def with_own_norms(self) -> IResNeXt:
+        """A net of its own that gives every stage own copies of the shared BatchNorms, cut to its branches.
+
+        With the default `eps` of its BatchNorms it predicts what this net predicts. Its stages can then have
+        statistics of their own, see `training.statistics`.
+
+        Raises:
+            ValueError: if every stage has BatchNorms of its own already.
+
+        >>> shared = IResNeXt(branches=(1, 2), width=8, branch_width=2, normalisation="shared")
+        >>> shared.with_own_norms().normalisation
+        'own'
+        """
+        if self.normalisation == "own":
+            raise ValueError("every stage of this net has BatchNorms of its own already")
+        own = like(
+            self,
+            lambda: IResNeXt(
+                self.num_classes,
+                branches=self.branches,
+                width=self.width,
+                branch_width=self.branch_width,
+                blocks=self.blocks_per_scale,
+                in_channels=self.in_channels,
+            ),
+        )
+        copy_leading(self, own, lambda name: re.sub(r"\.norms\.\d+\.", ".norms.0.", name))
+        own.train(self.training)
+        if self.origin is not None:
+            own.origin = replace(self.origin, arguments={**self.origin.arguments, "normalisation": "own"})
+        return own
 
     def _from_stem(self, x: Tensor, stage: int) -> Output:
         starts = _scale_starts(self.blocks_per_scale)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from anytimenet.core.errors import suggest
+import torch
+
+from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
 
@@ -87,6 +89,20 @@ def rebuild_net(origin: NetOrigin) -> AnytimeNet:
     arguments = dict(origin.arguments)
     net = create_net(origin.name, tuple(arguments.pop("num_classes")), **arguments)
     return net if origin.keep is None else net.keep(origin.keep)
+
+
+def build_on_meta(build: Callable[[], AnytimeNet]) -> AnytimeNet:
+    """What `build` makes, on the meta device; one that needs values runs for real, and they are dropped.
+
+    >>> next(build_on_meta(lambda: create_net("resnet_tiny")).parameters()).is_meta
+    True
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except NeedsValuesError:
+        with torch.random.fork_rng(devices=[]):
+            return build().to("meta")
 
 
 def net_entry(name: str) -> NetEntry:

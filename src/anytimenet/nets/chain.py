@@ -1,0 +1,262 @@
+"""Depth: nets whose predictions sit on a graph of blocks, each stage a longer part of the same graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from anytimenet.layers.snapshots import module_snapshot
+from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.graph import INPUT, Graph, Link, Step
+from anytimenet.nets.shapes import node_shapes
+
+
+@dataclass(frozen=True)
+class Node:
+    """One module of a chain: `module(*inputs)` returns a tensor.
+
+    Attributes:
+        name: of the node; it becomes part of the names in the state_dict.
+        module: what computes it.
+        inputs: names of earlier nodes, or "x" for the images. The module must not overwrite them: others may
+            read them, too.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[str, ...]
+
+
+class ChainNet(AnytimeNet):
+    """A graph of modules in blocks, with a prediction on one node after each block.
+
+    Everything that the contract asks for follows from the graph: stage k needs the ancestors of its node
+    (`need(k)`), segment (a, b) computes need(b) without need(a) and the head of b, the state after stage
+    a holds what later segments read of need(a). Work of block k that only later stages need (the fine
+    scales of MSDNet) is left to the segments of those stages; `blocks` runs it where it was published.
+
+    Args:
+        blocks: the nodes of each block; a node reads nodes before it.
+        exits: for each stage the name of the node that its head reads, in blocks 1..k for stage k.
+        heads: for each stage a module from that node's tensor to an output, or to one tensor of logits.
+        num_classes: classes, or one number for each label level, fine level first.
+        in_channels: channels of the images.
+        smallest_image: smallest side that the net can read.
+
+    Attributes:
+        blocks: the published view: `blocks[k-1](state) -> state`, from the state `(x,)` on; the last
+            tensor of a state is the one that head k reads. Rules that act between blocks walk it.
+        heads: `heads[k-1](state) -> output`.
+
+    Raises:
+        ValueError: for a graph that is not one: a name twice, an input that is not computed yet, a node
+            that serves no prediction, a stage that needs later blocks than its own.
+
+    >>> import torch
+    >>> stem, deeper = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1)
+    >>> net = ChainNet(
+    ...     [[Node("stem", stem, ("x",))], [Node("deeper", deeper, ("stem",))]],
+    ...     exits=("stem", "deeper"),
+    ...     heads=[nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n, 10)) for n in (4, 6)],
+    ...     num_classes=(10,),
+    ... )
+    >>> [tuple(logits.shape) for (logits,) in net(torch.zeros(2, 3, 8, 8))]
+    [(2, 10), (2, 10)]
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Sequence[Node]],
+        exits: Sequence[str],
+        heads: Sequence[nn.Module],
+        *,
+        num_classes: int | Sequence[int],
+        in_channels: int = 3,
+        smallest_image: int = 1,
+    ) -> None:
+        super().__init__()
+        if not len(blocks) == len(exits) == len(heads) or not blocks:
+            raise ValueError(
+                f"{len(blocks)} blocks, {len(exits)} exits and {len(heads)} heads: "
+                "one of each a stage is needed"
+            )
+        for block in blocks:
+            for node in block:
+                _check_node(node)
+        _check_own([*((n.name, n.module) for block in blocks for n in block), *_named_heads(heads)])
+        self.num_stages = len(blocks)
+        self.num_classes = (num_classes,) if isinstance(num_classes, int) else tuple(num_classes)
+        self.in_channels = in_channels
+        self.smallest_image = smallest_image
+        self.graph = Graph(
+            tuple(Link(n.name, tuple(n.inputs), k) for k, block in enumerate(blocks, 1) for n in block),
+            tuple(exits),
+        )
+        self.blocks = nn.ModuleList(
+            ChainBlock({n.name: n.module for n in block}, self.graph, k) for k, block in enumerate(blocks, 1)
+        )
+        self.heads = nn.ModuleList(head if isinstance(head, ChainHead) else ChainHead(head) for head in heads)
+
+    def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        stages = self.check_stages(stages)
+        self.check_batch(x.shape, self.smallest_image)
+        outputs: dict[int, Output] = {}
+        tensors = {INPUT: x}
+        blocks = [block._modules for block in self.blocks]
+        for step in self.graph.run(stages):
+            module = blocks[step.block - 1][step.name]
+            assert module is not None
+            tensors[step.name] = module(*[tensors[name] for name in step.inputs])
+            for stage in step.read_by:
+                outputs[stage] = self.heads[stage - 1]((tensors[step.name],))
+            for name in step.frees:
+                del tensors[name]
+        return [outputs[stage] for stage in stages]
+
+    def parts(self) -> list[Part]:
+        found = []
+        for link in self.graph.links:
+            users = tuple(k for k in range(1, self.num_stages + 1) if link.name in self.graph.need(k))
+            found += claim(self, f"blocks.{link.block - 1}.{link.name}.", users)
+        for stage in range(1, self.num_stages + 1):
+            found += claim(self, f"heads.{stage - 1}.", (stage,))
+        return found
+
+    def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        self.check_reached(stage)
+        if stage == 0:
+            return [TensorSpec(INPUT, False, tuple(input_shape))]
+        self.check_images(input_shape, self.smallest_image)
+        shapes = self.node_shapes(input_shape, self.graph.needed((stage,)))
+        return [TensorSpec(name, False, shapes[name]) for name in self.graph.state(stage)]
+
+    def node_shapes(
+        self, input_shape: Sequence[int], names: Iterable[str] | None = None
+    ) -> dict[str, tuple[int, ...]]:
+        """The shape per example of each node's tensor, and of "x", for images of `input_shape` (C, H, W).
+
+        `names`: only these nodes, with everything that they need; all by default.
+        """
+        wanted = None if names is None else frozenset(names)
+        nodes = [
+            Node(link.name, self._module(link), link.inputs)
+            for link in self.graph.links
+            if wanted is None or link.name in wanted
+        ]
+        return node_shapes(nodes, input_shape, dtype=next(self.parameters()).dtype)
+
+    def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
+        return _ChainSegment(self, start, stop, last=last)
+
+    def _keep(self, stages: tuple[int, ...]) -> ChainNet:
+        needed = self.graph.needed(stages)
+        blocks = []
+        for before, stage in zip((0, *stages), stages, strict=False):
+            links = [link for link in self.graph.links if before < link.block <= stage]
+            blocks.append(
+                [
+                    Node(link.name, module_snapshot(self._module(link)), link.inputs)
+                    for link in links
+                    if link.name in needed
+                ]
+            )
+        return ChainNet(
+            blocks,
+            [self.graph.exits[stage - 1] for stage in stages],
+            [module_snapshot(self.heads[stage - 1]) for stage in stages],
+            num_classes=self.num_classes,
+            in_channels=self.in_channels,
+            smallest_image=self.smallest_image,
+        )
+
+    def _module(self, link: Link | Step) -> nn.Module:
+        block = self.blocks[link.block - 1]
+        assert isinstance(block, ChainBlock)
+        return block[link.name]
+
+
+def _named_heads(heads: Sequence[nn.Module]) -> list[tuple[str, nn.Module]]:
+    return [(f"the head of stage {stage}", head) for stage, head in enumerate(heads, 1)]
+
+
+def _check_node(node: Node) -> None:
+    if not isinstance(node.module, nn.Module):
+        raise ValueError(f"node {node.name!r} needs a module, not {type(node.module).__name__}")
+    if isinstance(node.inputs, str):
+        raise ValueError(f"node {node.name!r}: inputs is a tuple of names, for example ({node.inputs!r},)")
+    if hasattr(nn.ModuleDict, node.name) or node.name in ("training", "reads", "writes", "steps"):
+        raise ValueError(f"a node cannot be named {node.name!r}: blocks have an attribute of that name")
+
+
+def _check_own(modules: Sequence[tuple[str, nn.Module]]) -> None:
+    """Each weight belongs to one node or head: who uses what would not be known otherwise."""
+    owners: dict[int, str] = {}
+    for name, module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            other = owners.setdefault(id(tensor), name)
+            if other != name:
+                raise ValueError(
+                    f"{name} shares weights with {other}: give each a module of its own (copy.deepcopy), or "
+                    "run both inside one node"
+                )
+
+
+class ChainBlock(nn.ModuleDict):
+    """One published block: all its nodes, from the state before it to the state after it.
+
+    Attributes:
+        reads: names of the tensors of the state before.
+        writes: names of the tensors of the state after; the last is what the block's head reads.
+    """
+
+    def __init__(self, modules: dict[str, nn.Module], graph: Graph, number: int) -> None:
+        super().__init__(modules)
+        self.reads = (INPUT,) if number == 1 else graph.border(number - 1)
+        self.writes = graph.border(number)
+        own = frozenset(modules)
+        self.steps = graph.schedule(own, frozenset(self.writes))
+
+    def forward(self, state: State) -> State:
+        tensors = dict(zip(self.reads, state, strict=True))
+        for step in self.steps:
+            tensors[step.name] = self[step.name](*(tensors[name] for name in step.inputs))
+            for name in step.frees:
+                del tensors[name]
+        return tuple(tensors[name] for name in self.writes)
+
+
+class ChainHead(nn.Module):
+    """A head on a state: it reads the state's last tensor, and its answer is an output, a tuple."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, state: State) -> Output:
+        output = self.head(state[-1])
+        return (output,) if isinstance(output, Tensor) else tuple(output)
+
+
+class _ChainSegment(Segment):
+    """The nodes that `stop` needs and `start` lacks, and the head of `stop`."""
+
+    def __init__(self, net: ChainNet, start: int, stop: int, *, last: bool) -> None:
+        super().__init__(net, start, stop, last=last)
+        self.reads = net.graph.state(start) if start else (INPUT,)
+        self.writes = net.graph.state(stop) if self.carries else ()
+        self.exit = net.graph.exits[stop - 1]
+        finished = net.graph.need(start) if start else frozenset()
+        wanted = net.graph.need(stop) - finished
+        self.steps = net.graph.schedule(wanted, frozenset((*self.writes, self.exit)))
+        self.nodes = nn.ModuleDict({step.name: module_snapshot(net._module(step)) for step in self.steps})
+        self.head = module_snapshot(net.heads[stop - 1])
+
+    def work(self, state: State) -> tuple[State, Output]:
+        tensors = dict(zip(self.reads, state, strict=True))
+        for step in self.steps:
+            tensors[step.name] = self.nodes[step.name](*(tensors[name] for name in step.inputs))
+            for name in step.frees:
+                del tensors[name]
+        return tuple(tensors[name] for name in self.writes), self.head((tensors[self.exit],))

@@ -1,0 +1,99 @@
+"""Predictions on the way through any feed-forward net: the general form of early exits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from anytimenet.layers.heads import Head
+from anytimenet.nets.arguments import check_exits
+from anytimenet.nets.chain import ChainNet, Node
+from anytimenet.nets.graph import INPUT
+from anytimenet.nets.shapes import check_heads, feature_channels, node_shapes
+
+
+class ExitNet(ChainNet):
+    """A stem and a list of blocks that run one after the other, with a head after some of them.
+
+    The augmentation of a feed-forward net with auxiliary predictors (Hu et al., "Learning Anytime
+    Predictions in Neural Networks via Adaptive Loss Balancing"; Teerapittayanon et al., "BranchyNet"). Stage
+    k runs the stem and the first `exits_after[k-1]` blocks; the state is the last block's features.
+
+    Args:
+        stem: runs first; None if the first block reads the images.
+        blocks: modules that each read the one before; any `nn.Sequential` is such a list.
+        exits_after: for each stage the number of blocks that it runs, increasing, the last of them all.
+        head: called with the channels of the features at an exit, it returns the module that predicts there:
+            logits, or a tuple of logits, one tensor a label level. By default `layers.heads.Head`: BatchNorm,
+            ReLU, global average pooling and one linear layer.
+        num_classes: classes, or one number for each label level.
+        input_shape: (C, H, W) of images that the net is made for; the heads' channels are found with it.
+        smallest_image: smallest side that the blocks can read.
+
+    Raises:
+        ValueError: if `exits_after` does not increase up to the number of blocks, a block cannot read what
+            the one before it gives, or a block overwrites its input where a head or another segment reads it.
+
+    >>> import torch
+    >>> layers = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU())
+    >>> net = ExitNet(layers[0], layers[1:], exits_after=(1, 3), input_shape=(1, 8, 8))
+    >>> [tuple(logits.shape) for (logits,) in net(torch.zeros(2, 1, 8, 8))]
+    [(2, 10), (2, 10)]
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module | None,
+        blocks: Iterable[nn.Module],
+        exits_after: Sequence[int],
+        head: Callable[[int], nn.Module] | None = None,
+        *,
+        num_classes: int | Sequence[int] = 10,
+        input_shape: Sequence[int] = (3, 32, 32),
+        smallest_image: int = 1,
+    ) -> None:
+        units = list(blocks)
+        exits = check_exits(exits_after, len(units))
+        classes = (num_classes,) if isinstance(num_classes, int) else tuple(num_classes)
+        names = [f"block{number}" for number in range(1, len(units) + 1)]
+        before = [INPUT if stem is None else "stem", *names]
+        nodes = [Node(name, unit, (read,)) for name, unit, read in zip(names, units, before, strict=False)]
+        if stem is not None:
+            nodes.insert(0, Node("stem", stem, (INPUT,)))
+        offset = 0 if stem is None else 1
+        cuts = [0, *(stop + offset for stop in exits)]
+        pieces = [nodes[start:stop] for start, stop in pairwise(cuts)]
+        exit_names = [names[stop - 1] for stop in exits]
+        weights = (weight for node in nodes for weight in node.module.parameters())
+        dtype = next((weight.dtype for weight in weights), torch.float32)
+        shapes = node_shapes(nodes, input_shape, dtype=dtype, kept={INPUT, *exit_names})
+        read = {name: shapes[name] for name in exit_names}
+        heads = [new.to(dtype) for new in new_heads(head, read, classes)]
+        check_heads(heads, list(read.values()), classes, dtype=dtype)
+        super().__init__(
+            pieces,
+            exit_names,
+            heads,
+            num_classes=classes,
+            in_channels=input_shape[0],
+            smallest_image=smallest_image,
+        )
+
+
+def new_heads(
+    head: Callable[[int], nn.Module] | None,
+    read: Mapping[str, Sequence[int]],
+    num_classes: Sequence[int],
+) -> list[nn.Module]:
+    """A head for the features (C, H, W) of each place in `read`, built by `head` or the default one.
+
+    Raises:
+        ValueError: if `head` is a module already, or a place gives no map of features.
+    """
+    if isinstance(head, nn.Module):
+        raise ValueError("head is a function of the channels that returns a module, not a module")
+    make = head or (lambda channels: Head(channels, num_classes))
+    return [make(feature_channels(shape, place)) for place, shape in read.items()]

@@ -1,0 +1,335 @@
+"""Exits on a module that exists already, trained or not: `wrap(module, taps)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anytimenet.core.errors import NeedsValuesError, suggest
+from anytimenet.nets.chain import ChainNet, Node
+from anytimenet.nets.exits import new_heads
+from anytimenet.nets.graph import INPUT
+from anytimenet.nets.shapes import check_heads, node_shapes
+
+
+def wrap(
+    module: nn.Module,
+    taps: Sequence[str],
+    head: Callable[[int], nn.Module] | None = None,
+    *,
+    frozen: bool = False,
+    input_shape: Sequence[int] = (3, 32, 32),
+    smallest_image: int = 1,
+) -> ChainNet:
+    """Adds a prediction after each of the sub-modules `taps`; the module's own answer is the last stage.
+
+    The module's sub-modules are its parts: they are not copied, so that training the wrapped net trains
+    the module. They must run in sequence, each on what the one before returned; only flattening and global
+    average pooling may happen between them. One example of random pixels is sent through to see that, and
+    that the wrapped net gives the module's own answer.
+
+    Args:
+        module: takes images `(N, C, H, W)`, returns logits `(N, classes)`.
+        taps: names as in `module.named_modules()`, in the order in which they run, for example
+            ("layer1", "layer2.0"); the sub-modules around a nested one must run in sequence as well.
+        head: called with the channels of the features at a tap, it returns the module that predicts there;
+            by default `layers.heads.Head`.
+        frozen: only the new heads learn: the module gets no gradient and stays in eval mode, statistics of
+            BatchNorm included, so that training never changes its own answer. (`check_anytime_net` expects
+            every weight to learn: check the net without `frozen`.)
+        input_shape: (C, H, W) of the example.
+        smallest_image: smallest side that the module can read.
+
+    Raises:
+        ValueError: for a name that does not exist, or a module whose sub-modules do not run in sequence.
+
+    >>> from collections import OrderedDict
+    >>> small = nn.Sequential(
+    ...     OrderedDict(
+    ...         features=nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU()),
+    ...         pool=nn.AdaptiveAvgPool2d(1),
+    ...         flatten=nn.Flatten(),
+    ...         classify=nn.Linear(16, 10),
+    ...     )
+    ... )
+    >>> net = wrap(small, ["features.1"], input_shape=(3, 8, 8))
+    >>> net.num_stages, [tuple(logits.shape) for (logits,) in net(torch.zeros(2, 3, 8, 8))]
+    (2, [(2, 10), (2, 10)])
+    """
+    taps = _check_taps(module, taps)
+    _check_has_values(module)
+    example = _example(module, input_shape)
+    was_training = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            calls, answer = _calls_in_order(module, taps, example)
+            pieces = _pieces(calls, taps, Frozen if frozen else nn.Sequential)
+            _check_owned(module, calls)
+            _check_answer(pieces, example, answer)
+            if not frozen:
+                _check_in_training(module, pieces, example)
+    finally:
+        for part, mode in was_training.items():
+            part.training = mode
+    nodes = [
+        Node(f"part{number}", piece, (f"part{number - 1}" if number > 1 else INPUT,))
+        for number, piece in enumerate(pieces[:-1], 1)
+    ]
+    rest, classifier = _split_rest(pieces[-1], taps[-1])
+    nodes.append(Node("rest", rest, (nodes[-1].name,)))
+    classes = (answer.shape[1],)
+    kept = {INPUT, *(node.name for node in nodes)}
+    shapes = node_shapes(nodes, input_shape, dtype=example.dtype, kept=kept)
+    read = {tap: shapes[node.name] for tap, node in zip(taps, nodes, strict=False)}
+    heads = [*(new.to(example) for new in new_heads(head, read, classes)), classifier]
+    check_heads(heads, [shapes[node.name] for node in nodes], classes, dtype=example.dtype)
+    if frozen:
+        module.requires_grad_(False)
+    return ChainNet(
+        [[node] for node in nodes],
+        [node.name for node in nodes],
+        heads,
+        num_classes=classes,
+        in_channels=input_shape[0],
+        smallest_image=smallest_image,
+    )
+
+
+class Frozen(nn.Sequential):
+    """Layers that stay as they are: in eval mode always, and without a graph."""
+
+    def train(self, mode: bool = True) -> Frozen:
+        super().train(False)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(x)
+
+
+@dataclass
+class _Call:
+    """A sub-module that ran, with what it read and what it returned."""
+
+    name: str
+    module: nn.Module
+    read: Tensor
+    gave: Tensor
+
+
+def _check_taps(module: nn.Module, taps: Sequence[str]) -> list[str]:
+    names = [name for name, _ in module.named_modules() if name]
+    if isinstance(taps, str) or not taps or not all(isinstance(tap, str) for tap in taps):
+        raise ValueError("taps is a list of names of sub-modules, for example ['layer1', 'layer2']")
+    if len(set(taps)) != len(taps):
+        raise ValueError(f"taps {list(taps)}: name each sub-module once")
+    for tap in taps:
+        if tap not in names:
+            raise ValueError(f"the module has no sub-module {tap!r}: {suggest(tap, names)}")
+    return list(taps)
+
+
+def _check_has_values(module: nn.Module) -> None:
+    weight = next(module.parameters(), None)
+    if weight is None or weight.is_meta:
+        raise NeedsValuesError(
+            "the module needs weights with values: build it on a device before it is wrapped"
+        )
+
+
+def _example(module: nn.Module, input_shape: Sequence[int]) -> Tensor:
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape is (C, H, W), not {tuple(input_shape)}")
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    example = torch.randn(2, *input_shape, generator=generator, device="cpu")
+    return example.to(next(module.parameters()))
+
+
+def _calls_in_order(module: nn.Module, taps: list[str], example: Tensor) -> tuple[list[_Call], Tensor]:
+    """Runs the module and notes which sub-modules ran; those around a nested tap are taken apart."""
+    watched = _watched(module, taps)
+    calls: list[_Call] = []
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(part: nn.Module, inputs: tuple[Any, ...], result: Any) -> None:
+            if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not isinstance(result, Tensor):
+                raise ValueError(
+                    f"{name} must read one tensor and return one: write an ExitNet or a ChainNet instead"
+                )
+            calls.append(_Call(name, part, inputs[0], result))
+
+        return hook
+
+    handles = [part.register_forward_hook(note(name)) for name, part in watched.items()]
+    try:
+        answer = module(example)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"the module cannot read images of shape {tuple(example.shape)}: {reason}"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(answer, Tensor) or answer.ndim != 2:
+        raise ValueError("the module must return logits of shape (N, classes): wrap the part of it that does")
+    ran = [call.name for call in calls]
+    for name in watched:
+        if ran.count(name) != 1:
+            if name not in ran:
+                raise ValueError(
+                    f"{name} did not run in the module's forward: delete it from the module first"
+                )
+            raise ValueError(
+                f"{name} ran {ran.count(name)} times in the module's forward: each sub-module must run once; "
+                "give every call a module of its own"
+            )
+    _check_sequence(calls, example, answer)
+    return calls, answer
+
+
+def _watched(module: nn.Module, taps: list[str]) -> dict[str, nn.Module]:
+    """The children of the module; a child with a tap inside it is replaced by its own children."""
+
+    def expand(part: nn.Module, prefix: str) -> dict[str, nn.Module]:
+        found: dict[str, nn.Module] = {}
+        for name, child in part.named_children():
+            inside = any(tap.startswith(f"{prefix}{name}.") for tap in taps)
+            found |= expand(child, f"{prefix}{name}.") if inside else {f"{prefix}{name}": child}
+        return found
+
+    watched = expand(module, "")
+    hidden = [tap for tap in taps if tap not in watched]
+    if hidden:
+        raise ValueError(
+            f"{hidden[0]!r} holds another tap: give either the part or what is inside it, not both"
+        )
+    return watched
+
+
+def _check_sequence(calls: list[_Call], example: Tensor, answer: Tensor) -> None:
+    before, gave = "the images", example
+    for call in calls:
+        if _between(call.read, gave) is None:
+            raise ValueError(
+                f"the sub-modules do not run in sequence: between {before} and {call.name} the module does "
+                f"more than pass the tensor on, {_shape(gave)} to {_shape(call.read)} (an addition, an "
+                "activation, a concatenation ..). Move that into a sub-module, or write an ExitNet of the "
+                "blocks or a ChainNet"
+            )
+        before, gave = call.name, call.gave
+    if not _same(answer, gave):
+        raise ValueError(
+            f"the module does more after {before}: move that into a sub-module, or write an ExitNet"
+        )
+
+
+def _pieces(calls: list[_Call], taps: list[str], kind: type[nn.Sequential]) -> list[nn.Sequential]:
+    """What runs up to each tap, and the rest, with what happens between sub-modules as layers."""
+    order = [call.name for call in calls]
+    places = [order.index(tap) for tap in taps]
+    if places != sorted(set(places)):
+        raise ValueError(
+            f"taps {taps}: name them in the order in which they run, {sorted(taps, key=order.index)}"
+        )
+    if places[-1] == len(calls) - 1:
+        raise ValueError(
+            f"{taps[-1]} is the module's last part, whose answer is the last stage: leave it out"
+        )
+    pieces = [kind()]
+    for place, call in enumerate(calls):
+        if place:
+            pieces[-1].extend(_between(call.read, calls[place - 1].gave) or [])
+        pieces[-1].append(call.module)
+        if place in places:
+            pieces.append(kind())
+    return pieces
+
+
+def _split_rest(rest: nn.Sequential, last_tap: str) -> tuple[nn.Sequential, nn.Sequential]:
+    """The last stage's block, and its head: the last layer with weights and what leads to it."""
+    weighted = [place for place, part in enumerate(rest) if any(p.ndim > 1 for p in part.parameters())]
+    if len(weighted) < 2:
+        raise ValueError(
+            f"after {last_tap!r} only the module's own classifier is left, so that the last stage would "
+            "know no more than the one before: leave that tap out"
+        )
+    start = weighted[-2] + 1
+    return rest[:start], rest[start:]  # type: ignore[return-value]
+
+
+def _check_owned(module: nn.Module, calls: list[_Call]) -> None:
+    """What no sub-module holds is used by the forward itself, and would be lost."""
+    held = {id(tensor) for call in calls for tensor in (*call.module.parameters(), *call.module.buffers())}
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if id(tensor) not in held:
+            raise ValueError(
+                f"{name} belongs to no sub-module that runs by itself, so the module's own forward uses it: "
+                "move it and what is done with it into a sub-module"
+            )
+
+
+def _check_in_training(module: nn.Module, pieces: list[nn.Sequential], example: Tensor) -> None:
+    """The same in training mode, where dropout by function would show. Buffers are left as they were."""
+    before = [buffer.clone() for buffer in module.buffers()]
+    answers = []
+    module.train()
+    try:
+        for run in (module, nn.Sequential(*pieces)):
+            with torch.random.fork_rng([example.device] if example.is_cuda else []):
+                torch.default_generator.manual_seed(0)
+                if example.is_cuda:
+                    torch.cuda.manual_seed(0)
+                answers.append(run(example))
+            for buffer, value in zip(module.buffers(), before, strict=True):
+                buffer.copy_(value)
+    finally:
+        module.eval()
+    own, ours = answers
+    if (
+        not isinstance(own, Tensor)
+        or own.shape != ours.shape
+        or not torch.allclose(own, ours, rtol=1e-3, atol=1e-4)
+    ):
+        raise ValueError(
+            "in training mode the module gives something else than its sub-modules run one after the other "
+            "(dropout as a function, say, or further outputs): make that a sub-module, or wrap it with "
+            "frozen=True"
+        )
+
+
+def _check_answer(pieces: list[nn.Sequential], example: Tensor, answer: Tensor) -> None:
+    x = example
+    for piece in pieces:
+        x = piece(x)
+    if x.shape != answer.shape or not torch.allclose(x, answer, rtol=1e-4, atol=1e-5):
+        raise ValueError(
+            "the sub-modules run one after the other give another answer than the module: it computes "
+            "something between them; write an ExitNet of its blocks"
+        )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape
+
+
+def _between(read: Tensor, gave: Tensor) -> list[nn.Module] | None:
+    """Layers that lead from what one sub-module gave to what the next read; None if that is not known."""
+    if _same(read, gave):
+        return []
+    if gave.ndim > 2 and read.shape == gave.flatten(1).shape and torch.equal(read, gave.flatten(1)):
+        return [nn.Flatten()]
+    if gave.ndim == 4 and read.flatten(1).shape == gave.shape[:2]:
+        mean = gave.mean((2, 3))
+        if torch.allclose(read.flatten(1), mean, rtol=1e-4, atol=1e-6):
+            return [nn.AdaptiveAvgPool2d(1), *([nn.Flatten()] if read.ndim == 2 else [])]
+    return None
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(['N', *map(str, tensor.shape[1:])])})"
