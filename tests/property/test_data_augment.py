@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytimenet.data import Augmentation
+from anytimenet.data.cutout import draw_squares
 
 
 def one_by_one(images, pad, down, right, flipped):
@@ -23,14 +24,18 @@ def one_by_one(images, pad, down, right, flipped):
     shape=st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5)),
     pad=st.integers(0, 12),
     flip=st.booleans(),
+    cutout=st.integers(0, 6),
     seed=st.integers(0, 2**32),
 )
-def test_array_and_tensor_versions_equal_the_plain_one(shape, pad, flip, seed):
+def test_array_and_tensor_versions_equal_the_plain_one(shape, pad, flip, cutout, seed):
     images = np.random.default_rng(seed).integers(1, 256, shape, dtype=np.uint8)
     labels = np.arange(shape[0])[:, None]
-    augmentation = Augmentation(flip=flip, pad=pad)
-    draws = augmentation.draw(shape[0], np.random.default_rng(seed))
-    expected = one_by_one(images, pad, *draws)
+    augmentation = Augmentation(flip=flip, pad=pad, cutout=cutout)
+    rng = np.random.default_rng(seed)
+    expected = one_by_one(images, pad, *augmentation.draw(shape[0], rng))
+    if cutout:  # drawn after the rest
+        for image, (top, left) in zip(expected, draw_squares(*shape[:3], cutout, rng), strict=True):
+            image[max(top, 0) : max(top + cutout, 0), max(left, 0) : max(left + cutout, 0)] = 0
 
     before = images.copy()
     moved, same_labels = augmentation(images, labels, np.random.default_rng(seed))

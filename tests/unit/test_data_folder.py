@@ -189,7 +189,7 @@ def test_a_bad_taxonomy_is_named(tmp_path, load, text, why):
 
 
 def test_levels_need_a_taxonomy(tmp_path, load):
-    with pytest.raises(DataError, match=r"put a taxonomy\.json beside train/"):
+    with pytest.raises(DataError, match=r"put a taxonomy\.json into the folder of the data"):
         load(fill(tmp_path / "data", ["train/"]), all_levels=True)
 
 
@@ -294,7 +294,8 @@ def test_layouts_that_cannot_be_used_say_why(tmp_path, load):
     [
         ("digit", "did you mean 'digits'"),
         ("folder:", "needs a path"),
-        ("mnist", "unknown data 'mnist'"),
+        ("mnist:data", "unknown data 'mnist:data'"),
+        ("cub:", "cub: needs a path"),
         ("digits:8", "unknown data"),
     ],
 )
@@ -314,7 +315,12 @@ def test_a_bare_path_says_how_to_write_it(tmp_path):
         ({"image_size": 0}, "at least 1x1"),
         ({"channels": 4}, "channels must be 1"),
         ({"resample": "cubic"}, "did you mean 'bicubic'"),
-        ({"val_fraction": 0.0}, "val_fraction must lie between 0 and 1"),
+        ({"val_fraction": 1.0}, "val_fraction must be 0 or lie between 0 and 1"),
+        ({"val_fraction": -0.1}, "val_fraction must be 0 or lie between 0 and 1"),
+        ({"shorter_side": 8}, "shorter_side needs image_size"),
+        ({"image_size": 16, "shorter_side": 8}, "shorter_side must be at least image_size"),
+        ({"images_per_class": 0}, "images_per_class must be at least 1"),
+        ({"standardise": "none"}, "standardise must be 'preset' or 'data'"),
         ({"test_fraction": 1.0}, "test_fraction must be 0 or lie between 0 and 1"),
         ({"limit": 0}, "limit must be at least 1"),
     ],

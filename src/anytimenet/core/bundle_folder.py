@@ -53,6 +53,12 @@ def find_bundle(path: Path | str) -> Path:
     seeds = sorted(str(folder) for folder in path.glob("seed-*"))
     if seeds:
         raise BundleError(f"{path} holds one run a seed; give one of them, for example {seeds[0]}")
+    if (path / "joint").is_dir():
+        raise BundleError(f"{path} holds several runs; give one of them, for example {path / 'joint'}")
+    if (path / "checkpoints").is_dir():
+        raise BundleError(
+            f"{path} holds a run that is not finished: go on with the same command and --resume"
+        )
     if not os.path.isdir(path):
         what = "is a file; give the bundle's folder" if os.path.isfile(path) else "does not exist"
         raise BundleError(f"{path} {what}")

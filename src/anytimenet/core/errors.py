@@ -28,8 +28,16 @@ class TrainingError(AnytimeNetError, RuntimeError):
     """Training cannot go on: a non-finite loss, a checkpoint of another run, no space."""
 
 
+class SharedTrainingError(TrainingError):
+    """Training cannot go on in any of several processes; the first of them tells it for all."""
+
+
 class MissingExtraError(AnytimeNetError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class NeedsValuesError(AnytimeNetError, ValueError):
+    """A net's builder looks at the values of weights, so that it cannot build on the meta device."""
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -44,6 +52,12 @@ def require(module: str, extra: str) -> ModuleType:
         package = module.partition(".")[0]
         raise MissingExtraError(
             f"{package} is needed here and is not installed: pip install 'anytimenet[{extra}]'"
+        ) from error
+    except RuntimeError as error:
+        # Some packages import torchvision where they find it, and one for another torch raises this.
+        raise MissingExtraError(
+            f"{module} cannot be imported ({error}): where that names torchvision, it was built for another "
+            "torch; install the one that matches, or uninstall it"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from os import PathLike, fspath
 from typing import Any
 
@@ -11,6 +12,9 @@ from PIL import Image, ImageOps
 
 from anytimenet.core.errors import DataError, suggest
 
+_MOST_PIXELS = 2**28
+"""Of one resized image: a picture of a few pixels by thousands would fill the memory."""
+
 RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Names of the filters that resize an image, as Pillow calls them."""
 
@@ -18,8 +22,13 @@ ImageLike = Image.Image | np.ndarray | str | PathLike[str]
 """What can be opened: a PIL image, a uint8 array `(H, W)` or `(H, W, C)`, or a path."""
 
 
-def open_image(source: ImageLike) -> Image.Image:
+def open_image(
+    source: ImageLike, before_decoding: Callable[[Image.Image], None] | None = None
+) -> Image.Image:
     """An upright 8-bit image in mode `L` (grey) or `RGB`, at its own size, fully decoded.
+
+    Args:
+        before_decoding: called with a file's image when its size is known and its pixels are not read yet.
 
     Raises:
         DataError: if it cannot be read.
@@ -32,6 +41,8 @@ def open_image(source: ImageLike) -> Image.Image:
         raise DataError(f"an image is a PIL image, a uint8 array or a path, not {type(source).__name__}")
     try:
         with Image.open(source) as image:
+            if before_decoding is not None:
+                before_decoding(image)
             return _to_grey_or_rgb(image)
     except FileNotFoundError as error:
         raise DataError(f"{fspath(source)} does not exist") from error
@@ -60,6 +71,26 @@ def fit(image: Image.Image, height: int, width: int, resample: str = "bilinear")
     scale = max(height / image.height, width / image.width)
     size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
     return _crop_centre(image.resize(size, Image.Resampling[resample.upper()]), height, width)
+
+
+def fit_shorter_side(
+    image: Image.Image, shorter_side: int, height: int, width: int, resample: str = "bilinear"
+) -> Image.Image:
+    """Resizes the shorter side to `shorter_side` pixels and crops `height` x `width` out of the centre.
+
+    The usual evaluation of large images, 256 to 224. The longer side is rounded down and the corner of the
+    crop to the nearest even half, as torchvision's Resize and CenterCrop do, for equal pixels.
+    """
+    long = int(shorter_side * max(image.size) / min(image.size))
+    size = (shorter_side, long) if image.width <= image.height else (long, shorter_side)
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise DataError(
+            f"an image of {image.width}x{image.height} is too long and thin to be resized: leave it out"
+        )
+    if size != image.size:
+        image = image.resize(size, Image.Resampling[resample.upper()])
+    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    return image.crop((left, top, left + width, top + height))
 
 
 def as_array(image: Image.Image) -> np.ndarray:

@@ -17,6 +17,7 @@ from anytimenet.core.images import (
     check_resample,
     check_size,
     fit,
+    fit_shorter_side,
     open_image,
     with_channels,
 )
@@ -31,10 +32,12 @@ class Preprocessing:
         channels: 1 (grey) or 3 (RGB).
         mean, std: one number per channel, of values scaled to 0..1.
         resample: name of the filter that resizes, one of `images.RESAMPLE`.
+        shorter_side: what the shorter side is resized to before the centre is cropped, for example 256 for
+            an input of 224 x 224; None resizes as little as covers the input.
 
     Raises:
-        DataError: for a size below 1, other channels, a mean or std that does not fit them, or an
-            unknown filter.
+        DataError: for a size below 1, other channels, a mean or std that does not fit them, an unknown
+            filter, or a shorter side that does not cover the input.
 
     >>> preprocessing = Preprocessing(2, 2, 1, mean=(0.5,), std=(0.5,), resample="box")
     >>> pixels = preprocessing.decode(np.array([[0, 0, 255, 255]] * 4, dtype=np.uint8))
@@ -50,6 +53,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resample: str = "bilinear"
+    shorter_side: int | None = None
 
     def __post_init__(self) -> None:
         check_size(self.height, self.width)
@@ -64,18 +68,21 @@ class Preprocessing:
             )
         if not np.isfinite(self.mean).all() or not np.isfinite(self.std).all() or min(self.std) <= 0:
             raise DataError(f"mean must be finite and std above 0, got mean={self.mean}, std={self.std}")
+        self._check_shorter_side()
 
     def decode(self, image: ImageLike) -> np.ndarray:
         """The image upright, its shorter side resized and its centre cropped: uint8 `(H, W, C)`.
 
         Grey, RGB, palette, 16-bit and EXIF-rotated images come out right; transparency is laid over
-        white. An image that already has the size keeps its pixels.
+        white. Without `shorter_side` an image that already has the size keeps its pixels.
 
         Raises:
             DataError: if the file cannot be read or the array is not a uint8 image.
         """
-        pixels = fit(with_channels(open_image(image), self.channels), self.height, self.width, self.resample)
-        return as_array(pixels)
+        opened = with_channels(open_image(image), self.channels)
+        if self.shorter_side is None:
+            return as_array(fit(opened, self.height, self.width, self.resample))
+        return as_array(fit_shorter_side(opened, self.shorter_side, self.height, self.width, self.resample))
 
     def standardise(self, images: np.ndarray) -> np.ndarray:
         """`(value / 255 - mean) / std` of uint8 `(N, H, W, C)`, as float32 `(N, C, H, W)`.
@@ -109,8 +116,9 @@ class Preprocessing:
         return np.tile(scale, pixels), np.tile(shift, pixels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; floats survive the round trip exactly."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Plain values for JSON; floats survive the round trip exactly. A field of None is left out."""
+        values = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -123,3 +131,12 @@ class Preprocessing:
             return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
         except (KeyError, TypeError) as error:
             raise DataError(f"not a description of preprocessing: {error}; got {dict(values)}") from error
+
+    def _check_shorter_side(self) -> None:
+        if self.shorter_side is None:
+            return
+        if not isinstance(self.shorter_side, int) or self.shorter_side < max(self.height, self.width):
+            raise DataError(
+                f"shorter_side must be a whole number of pixels that covers the {self.height}x{self.width} "
+                f"input, got {self.shorter_side!r}"
+            )

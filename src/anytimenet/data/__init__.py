@@ -2,20 +2,36 @@
 
 from anytimenet.data.augment import Augmentation
 from anytimenet.data.datasets import read_dataset, splits_from_datasets
+from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet, save_png
-from anytimenet.data.load import load_data
+from anytimenet.data.large_images import LargeImageAugmentation
+from anytimenet.data.load import load_data, same_data
 from anytimenet.data.loader import Loader
+from anytimenet.data.making import augmentation_for, augmentation_from, make_loader
+from anytimenet.data.mixing import Mixing
 from anytimenet.data.options import DataOptions
-from anytimenet.data.splits import DataSplits
+from anytimenet.data.sharding import Shard
+from anytimenet.data.splits import DataSplits, Images
+from anytimenet.data.stream import StreamLoader
 
 __all__ = [
     "Augmentation",
     "DataOptions",
     "DataSplits",
+    "ImageFiles",
     "ImageSet",
+    "Images",
+    "LargeImageAugmentation",
     "Loader",
+    "Mixing",
+    "Shard",
+    "StreamLoader",
+    "augmentation_for",
+    "augmentation_from",
     "load_data",
+    "make_loader",
     "read_dataset",
+    "same_data",
     "save_png",
     "splits_from_datasets",
 ]

@@ -1,13 +1,15 @@
-"""Augmentation of whole uint8 batches: random shift with zero padding, and horizontal flip."""
+"""Augmentation of whole uint8 batches: random shift with zero padding, horizontal flip, cutout."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.data.cutout import cut_array, cut_tensor, draw_squares
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop of the zero-padded image, then a horizontal flip of every second image on average.
+    """Random crop of the zero-padded image, a horizontal flip of every second image on average, cutout.
 
     The random numbers of a batch are drawn first, by numpy, so that the array version and the tensor
     version give the same images from the same generator.
@@ -24,9 +26,11 @@ class Augmentation:
     Attributes:
         flip: whether images may be flipped.
         pad: zero pixels added on each side before an image of the old size is cropped.
+        cutout: side of a square that is blacked out around a random pixel; 0 for none. (The paper fills it
+            with the training mean; black is what `pad` fills with.)
 
     Raises:
-        DataError: if pad is negative.
+        DataError: if pad or cutout is negative.
 
     >>> images, labels = np.ones((2, 4, 6, 3), np.uint8), np.zeros((2, 1), np.int64)
     >>> moved, labels = Augmentation(flip=True, pad=2)(images, labels, np.random.default_rng(0))
@@ -36,27 +40,38 @@ class Augmentation:
 
     flip: bool = True
     pad: int = 4
+    cutout: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.pad, int) or self.pad < 0:
-            raise DataError(f"pad must be a whole number of pixels, 0 or more, got {self.pad!r}")
+        for name, value in (("pad", self.pad), ("cutout", self.cutout)):
+            if not isinstance(value, int) or value < 0:
+                raise DataError(f"{name} must be a whole number of pixels, 0 or more, got {value!r}")
 
     def __call__(
         self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """New uint8 `(N, H, W, C)` images, and the labels as they were."""
         down, right, flipped = self.draw(len(images), rng)
-        return _flip(_shift(images, down, right), np.flatnonzero(flipped)), labels
+        moved = _flip(_shift(images, down, right), np.flatnonzero(flipped))
+        if self.cutout:
+            cut_array(moved, self._squares(images.shape, rng), self.cutout)
+        return moved, labels
 
     def on_tensor(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """The same for uint8 tensors `(N, H, W, C)` on any device, as one gather."""
-        return _gather(images, *self.draw(len(images), rng)), labels
+        moved = _gather(images, *self.draw(len(images), rng))
+        if self.cutout:
+            moved = cut_tensor(moved, self._squares(images.shape, rng), self.cutout)
+        return moved, labels
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each image: how far the crop lies below and right of the image, and whether it is flipped."""
         places = rng.integers(-self.pad, self.pad + 1, (2, count))
         flipped = rng.random(count) < 0.5 if self.flip else np.zeros(count, dtype=bool)
         return places[0], places[1], flipped
+
+    def _squares(self, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+        return draw_squares(shape[0], shape[1], shape[2], self.cutout, rng)
 
 
 def _shift(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:

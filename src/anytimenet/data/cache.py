@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import PIL
 import safetensors.numpy
 
 from anytimenet.core.files import write_bytes
 from anytimenet.data.decoding import Decoded
+from anytimenet.data.options import DataOptions
 
 _FORMAT = 1
 _log = logging.getLogger(__name__)
@@ -26,6 +30,33 @@ def cache_folder(chosen: Path | None = None) -> Path:
         return Path(own).expanduser()
     user = os.environ.get("XDG_CACHE_HOME")
     return (Path(user) if user else Path("~/.cache").expanduser()) / "anytimenet"
+
+
+def decode_once(
+    kind: str, place: str, content: object, options: DataOptions, decode: Callable[[], Decoded]
+) -> Decoded:
+    """What `decode` gives, from the cache where that has been done before.
+
+    Args:
+        kind: first word of the file's name.
+        place: where the images come from: one file for each place and each setting.
+        content: JSON values that change whenever the images do.
+
+    Raises:
+        DataError: if an image is bad and `options.skip_bad` does not allow for it.
+    """
+    settings = f"{options.image_size} {options.channels} {options.resample}"
+    if options.shorter_side is not None:
+        settings += f" {options.shorter_side}"
+    name = hashlib.sha256(os.fsencode(f"{place} {settings}")).hexdigest()[:24]
+    path = cache_folder(options.cache_dir) / f"{kind}-{name}.safetensors"
+    key = hashlib.sha256(json.dumps([PIL.__version__, content]).encode()).hexdigest()
+    cached = read_cache(path, key)
+    decoded = decode() if cached is None else cached
+    decoded.check(skip_bad=options.skip_bad)
+    if cached is None:
+        write_cache(path, key, decoded)
+    return decoded
 
 
 def read_cache(path: Path, key: str) -> Decoded | None:

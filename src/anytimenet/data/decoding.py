@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import ImageLike, as_array, fit, open_image, with_channels
+from anytimenet.core.images import ImageLike, as_array, fit, fit_shorter_side, open_image, with_channels
 from anytimenet.data.options import DataOptions
 
 _CHUNK = 256  # images that a thread takes at a time
@@ -71,7 +71,7 @@ def decode_all(
         except DataError as error:
             return str(error) if names[index] in str(error) else f"{names[index]}: {error}"
 
-    threads = threads or _cores()
+    threads = threads or available_cores()
     if threads == 1:
         return _collect(map(decode, range(len(names))), names, options)
     chunks = [range(len(names))[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
@@ -83,7 +83,8 @@ def decode_all(
         pool.shutdown(cancel_futures=True)  # after an error nothing more is read
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -93,8 +94,11 @@ def _decode(source: ImageLike, options: DataOptions) -> np.ndarray:
     image = open_image(source)
     if options.channels == 1:
         image = with_channels(image, 1)
-    if options.image_size is not None:
-        image = fit(image, options.image_size, options.image_size, options.resample)
+    size = options.image_size
+    if size is not None and options.shorter_side is not None:
+        image = fit_shorter_side(image, options.shorter_side, size, size, options.resample)
+    elif size is not None:
+        image = fit(image, size, size, options.resample)
     return as_array(image)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
 from anytimenet.core.errors import require
-from anytimenet.core.images import as_array, fit, with_channels
+from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.options import DataOptions
 from anytimenet.data.splits import DataSplits, make_splits
@@ -22,16 +21,8 @@ def load_digits(options: DataOptions) -> DataSplits:
     """
     digits = require("sklearn.datasets", "train").load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    size = options.image_size or pixels.shape[1]
-    images = np.stack(
-        [
-            as_array(
-                with_channels(fit(Image.fromarray(p), size, size, options.resample), options.channels or 1)
-            )
-            for p in pixels
-        ]
-    )
     labels = digits.target.astype(np.int64)[:, None]
-    names = tuple(f"digit-{i:04d}" for i in range(len(images)))
+    names = tuple(f"digit-{i:04d}" for i in range(len(pixels)))
+    images = decode_all(lambda i: pixels[i], names, options, threads=1).images
     class_names = [str(name) for name in digits.target_names]
     return make_splits("digits", {"train": ImageSet(images, labels, names)}, [class_names], options)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import PIL
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.taxonomy import Taxonomy
-from anytimenet.data.cache import cache_folder, read_cache, write_cache
+from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.options import DataOptions
@@ -46,7 +44,7 @@ def load_folder(root: Path, options: DataOptions) -> DataSplits:
         raise DataError(f"{root} cannot be listed: {error}") from error
     class_names = sorted({file.class_name for file in files if file.part == "train"})
     _check_classes(files, class_names)
-    taxonomy = _taxonomy(root / "taxonomy.json", class_names)
+    taxonomy = read_taxonomy(root / "taxonomy.json", class_names)
     decoded = _decode(root, files, options)
     parts = _parts([files[i] for i in decoded.good], decoded.images, class_names)
     _check_left(files, parts, class_names)
@@ -124,19 +122,14 @@ def _is_image(name: str) -> bool:
 
 
 def _decode(root: Path, files: list[_File], options: DataOptions) -> Decoded:
-    settings = f"{options.image_size} {options.channels} {options.resample}"
-    place = hashlib.sha256(os.fsencode(f"{root.resolve()} {settings}")).hexdigest()[:24]
-    path = cache_folder(options.cache_dir) / f"folder-{place}.safetensors"
     listing = [(file.name, file.size, file.modified_ns) for file in files]
-    key = hashlib.sha256(json.dumps([PIL.__version__, listing]).encode()).hexdigest()
-    decoded = read_cache(path, key)
-    if decoded is None:
-        decoded = decode_all(lambda i: root / files[i].name, [file.name for file in files], options)
-        decoded.check(skip_bad=options.skip_bad)
-        write_cache(path, key, decoded)
-    else:
-        decoded.check(skip_bad=options.skip_bad)
-    return decoded
+    return decode_once(
+        "folder",
+        str(root.resolve()),
+        listing,
+        options,
+        lambda: decode_all(lambda i: root / files[i].name, [file.name for file in files], options),
+    )
 
 
 def _check_classes(files: list[_File], class_names: list[str]) -> None:
@@ -172,7 +165,12 @@ def _parts(files: list[_File], images: np.ndarray, class_names: list[str]) -> di
     return parts
 
 
-def _taxonomy(path: Path, class_names: list[str]) -> Taxonomy | None:
+def read_taxonomy(path: Path, class_names: Sequence[str]) -> Taxonomy | None:
+    """The coarser names of classes from a `taxonomy.json`; None where there is no such file.
+
+    Raises:
+        DataError: if it is not a mapping, or no tree.
+    """
     if not path.exists():
         return None
     try:

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from anytimenet.core.errors import DataError, suggest
 from anytimenet.data.digits import load_digits
 from anytimenet.data.folder import load_folder
+from anytimenet.data.named.catalogue import CATALOGUE
+from anytimenet.data.named.cifar import load_cifar10, load_cifar100
+from anytimenet.data.named.cub import load_cub
+from anytimenet.data.named.idx import load_fashion_mnist, load_mnist
+from anytimenet.data.named.imagenet import load_imagenet
 from anytimenet.data.options import DataOptions
 from anytimenet.data.splits import DataSplits
 
+_BY_NAME: dict[str, Callable[[DataOptions], DataSplits]] = {
+    "digits": load_digits,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "fashion_mnist": load_fashion_mnist,
+    "mnist": load_mnist,
+}
+_BY_PATH: dict[str, Callable[[Path, DataOptions], DataSplits]] = {
+    "folder": load_folder,
+    "imagenet": load_imagenet,
+    "cub": load_cub,
+}
+
 
 def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
-    """Training, validation and test images of `digits` or `folder:PATH`.
+    """Training, validation and test images of a data set by name.
+
+    Args:
+        name: "digits", "cifar10", "cifar100", "fashion_mnist", "mnist", "folder:PATH", "imagenet:PATH" or
+            "cub:PATH". The splits of the last two hold files instead of decoded images.
 
     Raises:
-        DataError: for an unknown name, or data that cannot be used.
+        DataError: for an unknown name, or data that is missing or cannot be used.
 
     >>> splits = load_data("digits")
     >>> len(splits.train), len(splits.val), len(splits.test), splits.num_classes
@@ -24,12 +48,68 @@ def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
     """
     options = options or DataOptions()
     kind, colon, rest = name.partition(":")
-    if kind == "digits" and not colon:
-        return replace(load_digits(options), options=options)
-    if kind == "folder":
+    if options.val_fraction is None and kind in CATALOGUE:
+        options = replace(options, val_fraction=CATALOGUE[kind].val_fraction)
+    if kind in _BY_NAME and not colon:
+        return replace(_BY_NAME[kind](options), options=options)
+    if kind in _BY_PATH:
         if not rest:
-            raise DataError("folder: needs a path, for example folder:data/flowers")
-        return replace(load_folder(Path(rest), options), options=options)
+            raise DataError(f"{kind}: needs a path, for example {kind}:data/{_EXAMPLES[kind]}")
+        return replace(_BY_PATH[kind](Path(rest), options), options=options)
     if Path(name).is_dir():
         raise DataError(f"{name!r} is a folder of this machine; write folder:{name}")
-    raise DataError(f"unknown data {name!r}: {suggest(name, ('digits', 'folder:PATH'))}")
+    raise DataError(f"unknown data {name!r}: {suggest(name, data_names())}")
+
+
+_EXAMPLES = {"folder": "flowers", "imagenet": "imagenet", "cub": "CUB_200_2011"}
+
+
+def data_names() -> list[str]:
+    """What `load_data` takes.
+
+    >>> data_names()[:2]
+    ['digits', 'cifar10']
+    """
+    return [*_BY_NAME, *(f"{kind}:PATH" for kind in _BY_PATH)]
+
+
+def same_data(one: str, other: str) -> bool:
+    """Whether two names mean the same images, wherever they lie.
+
+    >>> same_data("cub:here", "cub:there"), same_data("folder:here", "folder:there")
+    (True, False)
+    """
+    kinds = {name.partition(":")[0] for name in (one, other)}
+    return one == other or (len(kinds) == 1 and kinds <= set(CATALOGUE))
+
+
+def describe_data() -> list[dict[str, Any]]:
+    """Name, summary, classes of each level, counts of images, size and source of each data set by name.
+
+    Counts are None where they depend on a folder.
+
+    >>> describe_data()[1]["name"], describe_data()[1]["held_out"]
+    ('cifar10', 5000)
+    """
+    return [_described(name) for name in data_names()]
+
+
+def _described(name: str) -> dict[str, Any]:
+    keys = ("summary", "classes", "train_images", "held_out", "test_images", "image_size", "page")
+    if (kind := name.partition(":")[0]) in CATALOGUE:
+        return {"name": name, **{key: getattr(CATALOGUE[kind], key) for key in keys}}
+    return {"name": name, **dict.fromkeys(keys), **_OTHERS[kind]}
+
+
+_OTHERS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "summary": "8x8 grey handwritten digits that ship inside scikit-learn",
+        "classes": (10,),
+        "train_images": 1258,
+        "held_out": 126,
+        "test_images": 539,
+        "image_size": 8,
+        "page": "https://archive.ics.uci.edu/dataset/80",
+    },
+    "folder": {"summary": "a folder of your own: PATH/CLASS/IMAGE, or PATH/{train,val,test}/CLASS/IMAGE"},
+}

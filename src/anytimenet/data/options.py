@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images import check_channels, check_resample, check_size
+
+_OF_THIS_MACHINE = ("cache_dir", "data_root", "download")
 
 
 @dataclass(frozen=True)
@@ -16,53 +18,80 @@ class DataOptions:
 
     Attributes:
         image_size: side of the square that images are resized and cropped to; None if all images share
-            a size already.
+            a size already, or for the size that a data set by name has (224 for imagenet and cub).
+        shorter_side: the shorter side is resized to this many pixels before the centre is cropped to
+            `image_size`; None resizes it to `image_size` (imagenet and cub: to 256/224 of it).
         channels: 1 or 3; None takes 1 if every image is grey, else 3.
         resample: name of the filter that resizes; `box` at an integer factor is the exact mean.
         seed: draws the validation part out of the training part, and the images that `limit` keeps.
         split_seed: draws the test part where the data brings none. It is apart from `seed` so that
             every seed is tested on the same images.
-        val_fraction: validation images as a fraction of the training part, where the data brings none.
+        val_fraction: validation images as a fraction of the training part, where the data brings none;
+            0 leaves the validation part empty, None takes the published share of a data set by name,
+            else 0.1.
         test_fraction: test images as a fraction of all, where the data brings none; 0 leaves the test part
             empty.
         limit: at most this many training images, drawn by class; validation and test stay whole.
+        images_per_class: at most this many training images of each class, drawn before `limit`.
         skip_bad: leave out images that cannot be read, and count them, instead of raising.
         all_levels: labels on every level of the taxonomy instead of the fine level only. (Labels that a
             dataset gives as tuples keep their levels anyway.)
+        standardise: mean and std of the input: `preset` takes the published constants of a data set by
+            name, and those of the training images where there are none; `data` always the latter.
+        in_memory: decode imagenet or cub once and keep the images in memory, instead of streaming them.
         cache_dir: folder of decoded images; None takes `$ANYTIMENET_CACHE`, else the user's cache.
+        data_root: where the files of a data set by name are; None takes `$ANYTIMENET_DATA`, else `data`.
+        download: fetch those files if they are not there, where a checksum is known.
 
     Raises:
         DataError: for a value out of range.
 
-    >>> DataOptions(image_size=16, resample="box").val_fraction
-    0.1
+    >>> DataOptions(image_size=16, resample="box").test_fraction
+    0.3
     """
 
     image_size: int | None = None
+    shorter_side: int | None = None
     channels: int | None = None
     resample: str = "bilinear"
     seed: int = 0
     split_seed: int = 0
-    val_fraction: float = 0.1
+    val_fraction: float | None = None
     test_fraction: float = 0.3
     limit: int | None = None
+    images_per_class: int | None = None
     skip_bad: bool = False
     all_levels: bool = False
+    standardise: Literal["preset", "data"] = "preset"
+    in_memory: bool = False
     cache_dir: Path | None = None
+    data_root: Path | None = None
+    download: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that change the data, as JSON values; `DataOptions(**values)` reads them."""
-        return {name: value for name, value in asdict(self).items() if name != "cache_dir"}
+        return {name: value for name, value in asdict(self).items() if name not in _OF_THIS_MACHINE}
 
     def __post_init__(self) -> None:
         if self.image_size is not None:
             check_size(self.image_size, self.image_size)
+        if self.shorter_side is not None:
+            if self.image_size is None:
+                raise DataError("shorter_side needs image_size: the side of the square that is cropped")
+            if self.shorter_side < self.image_size:
+                raise DataError(
+                    f"shorter_side must be at least image_size ({self.image_size}), got {self.shorter_side}"
+                )
         if self.channels is not None:
             check_channels(self.channels)
         check_resample(self.resample)
-        if not 0 < self.val_fraction < 1:
-            raise DataError(f"val_fraction must lie between 0 and 1, got {self.val_fraction}")
+        if self.val_fraction is not None and not 0 <= self.val_fraction < 1:
+            raise DataError(f"val_fraction must be 0 or lie between 0 and 1, got {self.val_fraction}")
         if not 0 <= self.test_fraction < 1:
             raise DataError(f"test_fraction must be 0 or lie between 0 and 1, got {self.test_fraction}")
         if self.limit is not None and self.limit < 1:
             raise DataError(f"limit must be at least 1 training image, got {self.limit}")
+        if self.images_per_class is not None and self.images_per_class < 1:
+            raise DataError(f"images_per_class must be at least 1, got {self.images_per_class}")
+        if self.standardise not in ("preset", "data"):
+            raise DataError(f"standardise must be 'preset' or 'data', got {self.standardise!r}")

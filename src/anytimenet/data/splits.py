@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.options import DataOptions
-from anytimenet.data.stratify import draw_limit, draw_part
+from anytimenet.data.stratify import draw_limit, draw_part, draw_per_class
+
+Images = ImageSet | ImageFiles
+_VAL_FRACTION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,19 +27,21 @@ class DataSplits:
 
     Attributes:
         name: how the data was asked for.
-        train, val, test: validation selects, test is only ever measured.
+        train, val, test: validation selects, test is only ever measured; decoded, or files that are
+            decoded when they are needed.
         class_names: names of the classes of each label level, fine level first.
         taxonomy: the tree of classes if the data has one; kept whether or not labels use its levels.
-        preprocessing: how these images were decoded, with mean and std of the training images.
-        fingerprint: SHA-256 of classes, preprocessing and every image and label of the three parts.
+        preprocessing: how these images were decoded, with the mean and std that the input is standardised by.
+        fingerprint: SHA-256 of classes, preprocessing and every image (of files: name and size) and label
+            of the three parts.
         skipped: images left out because they could not be read.
         options: with these, `load_data(name, options)` gives the same splits again; None where no name does.
     """
 
     name: str
-    train: ImageSet
-    val: ImageSet
-    test: ImageSet
+    train: Images
+    val: Images
+    test: Images
     class_names: tuple[tuple[str, ...], ...]
     taxonomy: Taxonomy | None
     preprocessing: Preprocessing
@@ -51,17 +57,22 @@ class DataSplits:
 
 def make_splits(
     name: str,
-    parts: dict[str, ImageSet],
+    parts: Mapping[str, Images],
     names: Sequence[Sequence[str]],
     options: DataOptions,
     *,
     taxonomy: Taxonomy | None = None,
+    preprocessing: Preprocessing | None = None,
     skipped: int = 0,
 ) -> DataSplits:
     """Splits of `parts`, which holds `train` and perhaps `val` and `test`; the rest comes out of `train`.
 
     A missing test part is drawn first, with `options.split_seed` alone; a missing validation part then
-    with `options.seed`, and last the images that `options.limit` keeps.
+    with `options.seed`, and last the images that `options.images_per_class` and `options.limit` keep.
+
+    Args:
+        preprocessing: how the images are decoded and standardised; None takes size, mean and std of the
+            training images, which must then be in memory.
 
     Raises:
         DataError: if there are too few images or classes, or levels are asked for without a taxonomy.
@@ -69,20 +80,18 @@ def make_splits(
     train, val, test = parts["train"], parts.get("val"), parts.get("test")
     class_names = tuple(tuple(level) for level in names)
     _check_taxonomy(class_names, taxonomy)
-    if test is None and options.test_fraction:
+    if test is None:
         train, test = _cut(train, options.test_fraction, options.split_seed, "test")
     if val is None:
-        train, val = _cut(train, options.val_fraction, options.seed, "val")
-    _check_classes(class_names[0], train, {"val": val} if test is None else {"val": val, "test": test})
-    test = train.subset([]) if test is None else test
-    if options.limit is not None and options.limit < len(train):
-        train = train.subset(
-            np.flatnonzero(draw_limit(train.labels[:, 0], train.names, options.limit, options.seed))
-        )
+        fraction = _VAL_FRACTION if options.val_fraction is None else options.val_fraction
+        train, val = _cut(train, fraction, options.seed, "val")
+    _check_classes(class_names[0], train, {"val": val, "test": test})
+    train = _limited(train, options)
     if options.all_levels and train.labels.shape[1] == 1:
         train, val, test = (_lift(part, taxonomy) for part in (train, val, test))
         class_names = taxonomy.levels if taxonomy else class_names
-    preprocessing = _preprocessing(train.images, options.resample)
+    if preprocessing is None:
+        preprocessing = _preprocessing(train, options)
     fingerprint = _fingerprint(class_names, preprocessing, (train, val, test))
     return DataSplits(name, train, val, test, class_names, taxonomy, preprocessing, fingerprint, skipped)
 
@@ -108,12 +117,24 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     return mean, tuple(variance**0.5 / 255 if variance else 1.0 for variance in variances)
 
 
-def _cut(images: ImageSet, fraction: float, seed: int, purpose: str) -> tuple[ImageSet, ImageSet]:
+def _cut(images: Images, fraction: float, seed: int, purpose: str) -> tuple[Images, Images]:
+    if not fraction:
+        return images, images.subset([])
     drawn = draw_part(images.labels[:, 0], images.names, fraction, seed, purpose)
     return images.subset(np.flatnonzero(~drawn)), images.subset(np.flatnonzero(drawn))
 
 
-def _check_classes(names: tuple[str, ...], train: ImageSet, others: dict[str, ImageSet]) -> None:
+def _limited(train: Images, options: DataOptions) -> Images:
+    if options.images_per_class is not None:
+        kept = draw_per_class(train.labels[:, 0], train.names, options.images_per_class, options.seed)
+        train = train if kept.all() else train.subset(np.flatnonzero(kept))
+    if options.limit is not None and options.limit < len(train):
+        kept = draw_limit(train.labels[:, 0], train.names, options.limit, options.seed)
+        train = train.subset(np.flatnonzero(kept))
+    return train
+
+
+def _check_classes(names: tuple[str, ...], train: Images, others: dict[str, Images]) -> None:
     if len(names) < 2:
         raise DataError(f"there is one class only ({names[0]!r}); add images of a second one")
     present = set(train.labels[:, 0].tolist())
@@ -133,19 +154,25 @@ def _check_taxonomy(class_names: tuple[tuple[str, ...], ...], taxonomy: Taxonomy
         )
 
 
-def _lift(images: ImageSet, taxonomy: Taxonomy | None) -> ImageSet:
+def _lift(images: Images, taxonomy: Taxonomy | None) -> Images:
     if taxonomy is None:
-        raise DataError("labels on all levels need a taxonomy: put a taxonomy.json beside train/ or pass one")
-    return ImageSet(images.images, taxonomy.lift(images.labels[:, 0]), images.names)
+        raise DataError(
+            "labels on all levels need a taxonomy: put a taxonomy.json into the folder of the data"
+            " (beside train/, or beside CUB's classes.txt)"
+        )
+    return replace(images, labels=taxonomy.lift(images.labels[:, 0]))
 
 
-def _preprocessing(images: np.ndarray, resample: str) -> Preprocessing:
-    _, height, width, channels = images.shape
-    return Preprocessing(height, width, channels, *channel_statistics(images), resample)
+def _preprocessing(train: Images, options: DataOptions) -> Preprocessing:
+    if not isinstance(train, ImageSet):
+        raise TypeError("images that stay in files need a preprocessing: nothing is decoded here")
+    _, height, width, channels = train.images.shape
+    mean, std = channel_statistics(train.images)
+    return Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
 
 
 def _fingerprint(
-    class_names: tuple[tuple[str, ...], ...], preprocessing: Preprocessing, parts: tuple[ImageSet, ...]
+    class_names: tuple[tuple[str, ...], ...], preprocessing: Preprocessing, parts: tuple[Images, ...]
 ) -> str:
     described = [class_names, preprocessing.to_dict(), [part.fingerprint for part in parts]]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -49,6 +49,15 @@ def draw_limit(labels: np.ndarray, names: Sequence[str], limit: int, seed: int) 
     return _draw(labels, names, share, seed, "limit")
 
 
+def draw_per_class(labels: np.ndarray, names: Sequence[str], most: int, seed: int) -> np.ndarray:
+    """Which images to keep when at most `most` of each class may stay: a bool `(N,)`.
+
+    >>> draw_per_class(np.array([0, 0, 0, 1]), ["a", "b", "c", "d"], 2, 0).sum()
+    np.int64(3)
+    """
+    return _draw(labels, names, np.minimum(np.bincount(labels), most), seed, "per class")
+
+
 def apportion(
     counts: np.ndarray,
     total: int,

@@ -1,0 +1,136 @@
+"""The loader that fits the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.core.errors import DataError
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.data.augment import Augmentation
+from anytimenet.data.decoding import available_cores
+from anytimenet.data.image_files import ImageFiles
+from anytimenet.data.image_set import ImageSet
+from anytimenet.data.large_images import LargeImageAugmentation
+from anytimenet.data.loader import Loader
+from anytimenet.data.mixing import Mixing
+from anytimenet.data.sharding import WHOLE, Shard
+from anytimenet.data.stream import StreamLoader
+
+if TYPE_CHECKING:
+    import torch
+
+_MOST_WORKERS = 8
+
+
+def make_loader(
+    images: ImageSet | ImageFiles,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    augmentation: BatchAugmentation | FileAugmentation | None = None,
+    mixing: Mixing | None = None,
+    num_classes: tuple[int, ...] = (),
+    shuffle: bool = False,
+    seed: int = 0,
+    workers: int | None = 0,
+    device: str | torch.device = "cpu",
+    drop_last: bool = False,
+    shard: Shard = WHOLE,
+) -> Loader | StreamLoader:
+    """A `Loader` of images in memory, or a `StreamLoader` of files; the arguments are theirs.
+
+    Args:
+        augmentation: `Augmentation` for images in memory, `LargeImageAugmentation` for files.
+        workers: processes that decode files, images in memory need none; None takes the cores of this
+            machine over the processes of `shard`, 8 at most.
+
+    Raises:
+        DataError: if the augmentation is not for such images, and for what the loaders refuse.
+
+    >>> import numpy as np
+    >>> images = ImageSet(np.zeros((4, 2, 2, 1), np.uint8), np.zeros((4, 1), np.int64), tuple("abcd"))
+    >>> type(make_loader(images, Preprocessing(2, 2, 1, (0.5,), (0.5,)), batch_size=2)).__name__
+    'Loader'
+    """
+    if workers is not None and workers < 0:
+        raise DataError(f"workers must be 0 or more processes, got {workers}")
+    if isinstance(images, ImageSet):
+        if augmentation is not None and not isinstance(augmentation, BatchAugmentation):
+            raise DataError(
+                "colour jitter, lighting and random resized crops are for images that are read from files "
+                "(imagenet, cub), and these are in memory: leave them out, or --in-memory if that was given; "
+                f"in Python use Augmentation instead of {type(augmentation).__name__}"
+            )
+        return Loader(
+            images,
+            preprocessing,
+            batch_size=batch_size,
+            augment=augmentation,
+            mixing=mixing,
+            num_classes=num_classes,
+            shuffle=shuffle,
+            seed=seed,
+            device=device,
+            drop_last=drop_last,
+            shard=shard,
+        )
+    if augmentation is not None and not isinstance(augmentation, FileAugmentation):
+        raise DataError(
+            f"{type(augmentation).__name__} is for images in memory, and these are read from files: "
+            "use LargeImageAugmentation"
+        )
+    return StreamLoader(
+        images,
+        preprocessing,
+        batch_size=batch_size,
+        transform=augmentation,
+        mixing=mixing,
+        num_classes=num_classes,
+        shuffle=shuffle,
+        seed=seed,
+        workers=_workers(shard) if workers is None else workers,
+        device=device,
+        drop_last=drop_last,
+        shard=shard,
+    )
+
+
+def augmentation_for(
+    images: ImageSet | ImageFiles, augmentation: Augmentation | LargeImageAugmentation
+) -> Augmentation | LargeImageAugmentation:
+    """`augmentation`, or what takes its place where images are read from files.
+
+    There an `Augmentation` becomes a `LargeImageAugmentation` of the same flip and cutout: the random
+    resized crop moves images more than any padding.
+
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> files = ImageFiles(Path("photos"), np.array([[0]]), ("cat/1.jpg",))
+    >>> augmentation_for(files, Augmentation(flip=False, pad=4)).flip
+    False
+    """
+    if isinstance(images, ImageFiles) and isinstance(augmentation, Augmentation):
+        return LargeImageAugmentation(flip=augmentation.flip, cutout=augmentation.cutout)
+    return augmentation
+
+
+def augmentation_from(
+    values: Mapping[str, Any] | None,
+) -> Augmentation | LargeImageAugmentation | None:
+    """The augmentation whose fields a bundle remembers as JSON values; None for none.
+
+    >>> augmentation_from({"flip": False, "pad": 2, "cutout": 0})
+    Augmentation(flip=False, pad=2, cutout=0)
+    """
+    if values is None:
+        return None
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return LargeImageAugmentation(**given) if "area" in given else Augmentation(**given)
+
+
+def _workers(shard: Shard) -> int:
+    return min(_MOST_WORKERS, available_cores() // shard.count)

@@ -1,0 +1,1 @@
+"""Data sets by name: the published files, where they lie, their presets, and a reader a format."""

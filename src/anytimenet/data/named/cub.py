@@ -1,0 +1,78 @@
+"""CUB-200-2011 (Wah et al. 2011) from the text files and images of its archive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from anytimenet.core.errors import DataError
+from anytimenet.data.folder import read_taxonomy
+from anytimenet.data.image_files import ImageFiles
+from anytimenet.data.named.catalogue import CUB
+from anytimenet.data.named.in_files import label_column, split_files
+from anytimenet.data.options import DataOptions
+from anytimenet.data.splits import DataSplits
+
+_IMAGES, _CLASSES, _LABELS, _SPLIT = (
+    "images.txt",
+    "classes.txt",
+    "image_class_labels.txt",
+    "train_test_split.txt",
+)
+
+
+def load_cub(path: Path, options: DataOptions) -> DataSplits:
+    """5,994 training and 5,794 test images of 200 species, 1,000 of the former held out.
+
+    `path` is the archive's folder `CUB_200_2011`, or holds it. A `taxonomy.json` there gives coarser
+    classes, as in a folder of images.
+
+    Raises:
+        DataError: if a text is missing or malformed, or the texts do not agree.
+    """
+    base = path.expanduser()
+    root = base if (base / _IMAGES).is_file() else base / "CUB_200_2011"
+    texts = (_IMAGES, _CLASSES, _LABELS, _SPLIT)
+    if missing := [name for name in texts if not (root / name).is_file()]:
+        raise DataError(
+            f"cub needs {', '.join(missing)} and images/ in {base}: unpack CUB_200_2011.tgz of {CUB.page} "
+            "there (it is not fetched by --download)"
+        )
+    images, classes, labels, split = (_table(root / name) for name in texts)
+    for name, table in ((_LABELS, labels), (_SPLIT, split)):
+        if set(table) != set(images):
+            raise DataError(f"{root / name} and {_IMAGES} are of different images; get both again")
+    order = sorted(classes, key=int)
+    names = [classes[i] for i in order]
+    ids = {class_id: i for i, class_id in enumerate(order)}
+    if unknown := sorted(set(labels.values()) - set(ids)):
+        raise DataError(f"{root / _LABELS} has the class {unknown[0]}, which {_CLASSES} lacks")
+    if set(split.values()) != {"0", "1"}:
+        raise DataError(f"{root / _SPLIT} must say 1 for training and 0 for test images, of both some")
+    numbered = sorted(images, key=int)
+    parts = {
+        part: _files(root, [i for i in numbered if split[i] == flag], images, labels, ids)
+        for part, flag in (("train", "1"), ("test", "0"))
+    }
+    taxonomy = read_taxonomy(root / "taxonomy.json", names)
+    return split_files(CUB, path, parts, names, options, taxonomy)
+
+
+def _files(
+    root: Path, chosen: Sequence[str], images: dict[str, str], labels: dict[str, str], ids: dict[str, int]
+) -> ImageFiles:
+    column = label_column([ids[labels[i]] for i in chosen])
+    return ImageFiles(root, column, tuple(f"images/{images[i]}" for i in chosen))
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Lines of a number and a value."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
+    rows = [line.split(maxsplit=1) for line in lines if line.strip()]
+    table = {row[0]: row[1].strip() for row in rows if len(row) == 2 and row[0].isdecimal()}
+    if not table or len(table) != len(rows):
+        raise DataError(f"{path} needs lines of a number and a value, each number once; get it again")
+    return table

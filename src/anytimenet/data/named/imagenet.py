@@ -1,0 +1,142 @@
+"""ImageNet (ILSVRC 2012) from the folders that its archives unpack to."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from anytimenet.core.errors import DataError
+from anytimenet.data.image_files import ImageFiles
+from anytimenet.data.named.catalogue import IMAGENET
+from anytimenet.data.named.in_files import label_column, split_files
+from anytimenet.data.options import DataOptions
+from anytimenet.data.splits import DataSplits
+
+_WNID = re.compile(r"n\d{8}")
+_SUFFIXES = (".jpeg", ".jpg", ".png")
+_KAGGLE, _DEVKIT, _IDS = (
+    "LOC_val_solution.csv",
+    "ILSVRC2012_validation_ground_truth.txt",
+    "map_clsloc.txt",
+)
+_DEVKIT_FOLDERS = ("", "data", "devkit/data", "ILSVRC2012_devkit_t12/data")
+
+
+def load_imagenet(path: Path, options: DataOptions) -> DataSplits:
+    """Images under `path/train/WNID/`, tested on the official validation images under `path/val`.
+
+    Those are in folders `val/WNID/` too, or flat with their classes in one of two texts beside `val`:
+    `LOC_val_solution.csv` (rows `ImageId,PredictionString`, of which the first word is the wnid), or the
+    development kit's `ILSVRC2012_validation_ground_truth.txt` (the id of image i in line i) with
+    `map_clsloc.txt` (lines `wnid id name`), also in `data/` or a `devkit/data/` there. The layout
+    `ILSVRC/Data/CLS-LOC/{train,val}` is found as well. Classes are the wnids, sorted; any subset of them
+    is read in the same way. A share of 50,000 / 1,281,167 of the training images is held out.
+
+    Raises:
+        DataError: if folders or ground truth are missing or do not agree.
+    """
+    base = path.expanduser()
+    root = next((r for r in (base, base / "ILSVRC/Data/CLS-LOC") if (r / "train").is_dir()), None)
+    if root is None or not (root / "val").is_dir():
+        raise DataError(
+            f"imagenet needs {base}/train/WNID/*.JPEG and {base}/val; unpack the archives of {IMAGENET.page} "
+            "there (they need a login, so there is no --download)"
+        )
+    try:
+        train = _class_folders(root, "train")
+        wnids = sorted({wnid for wnid, _ in train})
+        test = _class_folders(root, "val") or _flat(root, base)
+    except OSError as error:
+        raise DataError(f"{root} cannot be listed: {error}") from error
+    parts = {"train": _files(root, train, wnids), "test": _files(root, test, wnids)}
+    return split_files(IMAGENET, path, parts, wnids, options)
+
+
+_Labelled = list[tuple[str, str]]  # wnid and path relative to the root
+
+
+def _class_folders(root: Path, part: str) -> _Labelled:
+    wnids = sorted(e.name for e in os.scandir(root / part) if _WNID.fullmatch(e.name) and e.is_dir())
+    found = [(wnid, f"{part}/{wnid}/{name}") for wnid in wnids for name in _images(root / part / wnid)]
+    if part == "train" and not found:
+        raise DataError(f"{root / part} holds no folders of images that are called after wnids (n01440764)")
+    return found
+
+
+def _images(folder: Path) -> list[str]:
+    names = (entry.name for entry in os.scandir(folder))
+    return sorted(n for n in names if n.lower().endswith(_SUFFIXES) and not n.startswith("."))
+
+
+def _flat(root: Path, base: Path) -> _Labelled:
+    """The validation images in one folder, with the classes that a text gives them."""
+    names = _images(root / "val")
+    if not names:
+        raise DataError(f"{root / 'val'} holds no images; unpack the validation archive there")
+    places = [folder / sub for folder in dict.fromkeys((base, root)) for sub in _DEVKIT_FOLDERS]
+    for names_of_form, read in _FORMS:
+        for place in places:
+            paths = [place / name for name in names_of_form]
+            if all(path.is_file() for path in paths):
+                return _joined(root / "val", names, _read_truth(read, paths), paths[0])
+    raise DataError(
+        f"{root / 'val'} has no class folders, so it needs the classes of its images in a text in {base}: "
+        f"{_KAGGLE}, or {_DEVKIT} with {_IDS} (lines `wnid id name`; meta.mat is not read)"
+    )
+
+
+def _joined(folder: Path, names: list[str], truth: dict[str, str], path: Path) -> _Labelled:
+    if {Path(name).stem for name in names} != set(truth) or len(names) != len(truth):
+        raise DataError(
+            f"{folder} holds {len(names)} images but {path} is about {len(truth)} others; both must be of "
+            "the same images"
+        )
+    return [(truth[Path(name).stem], f"val/{name}") for name in names]
+
+
+def _read_truth(read: Callable[[Sequence[Path]], dict[str, str]], paths: Sequence[Path]) -> dict[str, str]:
+    try:
+        return read(paths)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{' or '.join(map(str, paths))} is not the text that it should be ({error})"
+        ) from error
+
+
+def _read_kaggle(paths: Sequence[Path]) -> dict[str, str]:
+    with open(paths[0], encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file) if row][1:]
+    truth = {row[0]: row[1].split()[0] for row in rows if len(row) == 2 and row[1].split()}
+    if len(truth) != len(rows) or not all(_WNID.fullmatch(wnid) for wnid in truth.values()):
+        raise DataError(f"{paths[0]} needs rows ImageId,PredictionString that begin with a wnid")
+    return truth
+
+
+def _read_devkit(paths: Sequence[Path]) -> dict[str, str]:
+    entries = [line.split() for line in paths[1].read_text(encoding="utf-8").splitlines() if line.strip()]
+    ids = {entry[1]: entry[0] for entry in entries if len(entry) > 1}
+    if len(ids) != len(entries) or not all(i.isdigit() and _WNID.fullmatch(w) for i, w in ids.items()):
+        raise DataError(f"{paths[1]} needs lines `wnid id name` with an id each, such as n02119789 1 kit_fox")
+    lines = paths[0].read_text(encoding="utf-8").split()
+    if unknown := [line for line in lines if line not in ids]:
+        raise DataError(f"{paths[0]} has the id {unknown[0]}, which {paths[1]} lacks")
+    return {f"ILSVRC2012_val_{i:08d}": ids[line] for i, line in enumerate(lines, start=1)}
+
+
+_FORMS: tuple[tuple[tuple[str, ...], Callable[[Sequence[Path]], dict[str, str]]], ...] = (
+    ((_KAGGLE,), _read_kaggle),
+    ((_DEVKIT, _IDS), _read_devkit),
+)
+
+
+def _files(root: Path, labelled: _Labelled, wnids: Sequence[str]) -> ImageFiles:
+    ids = {wnid: i for i, wnid in enumerate(wnids)}
+    if unknown := sorted({wnid for wnid, _ in labelled} - set(ids)):
+        raise DataError(
+            f"{root / 'val'} has images of {unknown[0]} ({len(unknown)} such classes), which train lacks; "
+            "add training images of them or remove them from val"
+        )
+    return ImageFiles(root, label_column([ids[wnid] for wnid, _ in labelled]), tuple(n for _, n in labelled))

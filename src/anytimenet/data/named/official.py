@@ -1,0 +1,176 @@
+"""The published files of a data set: found under the data root, fetched if asked for, read whole."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from anytimenet.core.errors import DataError
+from anytimenet.data.named.catalogue import CATALOGUE, Form, NamedData
+from anytimenet.data.named.download import fetch, md5_of
+from anytimenet.data.options import DataOptions
+
+_DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+
+
+@dataclass(frozen=True)
+class OfficialFiles:
+    """The files of one published form.
+
+    Attributes:
+        form: which one, a `Form.name`.
+        content: the bytes of each file by its name, `.gz` undone.
+        origin: the folder or archive that they come from.
+    """
+
+    form: str
+    content: dict[str, bytes]
+    origin: Path
+
+    def where(self, name: str) -> str:
+        """A file for messages."""
+        return f"{name} of {self.origin}"
+
+
+def data_root(chosen: Path | None = None) -> Path:
+    """`chosen`, else `$ANYTIMENET_DATA`, else `data` in the current folder.
+
+    >>> data_root(Path("images")).as_posix()
+    'images'
+    """
+    return Path(chosen or os.environ.get("ANYTIMENET_DATA") or "data").expanduser()
+
+
+def official_files(data: NamedData, options: DataOptions) -> OfficialFiles:
+    """The files of the first published form that is whole, plain or packed.
+
+    They are looked for in the data root, in its sub-folder of the data set's name and in those that the
+    archives unpack to. Archives are read as they lie: nothing is unpacked.
+
+    Raises:
+        DataError: if there is none (it says what to get and where), or one is damaged.
+    """
+    root = data_root(options.data_root)
+    found = _read(data, root)
+    if found is None and options.download:
+        _download(data.forms[0], root)
+        found = _read(data, root)
+    if found is None:
+        raise DataError(_missing(data, root))
+    return found
+
+
+def _read(data: NamedData, root: Path) -> OfficialFiles | None:
+    for form in data.forms:
+        for folder in _folders(data, form, root):
+            paths = _paths(form, folder)
+            if all(paths.values()):
+                content = {name: _content(path, data) for name, path in paths.items() if path is not None}
+                return OfficialFiles(form.name, content, folder)
+    for form in data.forms:
+        for folder in (root, root / data.name):
+            archive = folder / form.remote[0].name
+            if _is_archive(form) and archive.is_file():
+                return OfficialFiles(form.name, _unpacked(archive, form), archive)
+    return None
+
+
+def _folders(data: NamedData, form: Form, root: Path) -> Iterator[Path]:
+    # The most specific first: the root may hold the files of another data set under the same names.
+    yield from (root / form.folder, root / data.name / form.folder, root / data.name, root)
+
+
+def _paths(form: Form, folder: Path) -> dict[str, Path | None]:
+    """Of each file where it lies in `folder`, plain or packed."""
+    found: dict[str, Path | None] = {}
+    for name in form.files:
+        candidates = (folder / name, folder / f"{name}.gz")
+        found[name] = next((path for path in candidates if path.is_file()), None)
+    return found
+
+
+def _is_archive(form: Form) -> bool:
+    return form.remote[0].name.endswith(".tar.gz")
+
+
+def _content(path: Path, data: NamedData) -> bytes:
+    try:
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        _check_not_another(path, data)
+        with gzip.open(path) as file:
+            return file.read()
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _check_not_another(path: Path, data: NamedData) -> None:
+    """Two data sets share their file names, and only the checksum tells them apart."""
+    md5 = md5_of(path)
+    for other in CATALOGUE.values():
+        known = {remote.md5 for form in other.forms for remote in form.remote}
+        if other != data and md5 in known:
+            raise DataError(
+                f"{path} is a file of {other.name}, not of {data.name}; choose another --data-root"
+            )
+
+
+def _unpacked(archive: Path, form: Form) -> dict[str, bytes]:
+    wanted = {str(PurePosixPath(form.folder, name)): name for name in form.files}
+    content: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                name = wanted.get(str(PurePosixPath(member.name)))
+                file = tar.extractfile(member) if name and member.isfile() else None
+                if name and file:
+                    content[name] = file.read()
+    except _DAMAGED as error:
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        raise DataError(f"{archive} cannot be read ({error.strerror or error})") from error
+    if lacking := [path for path, name in wanted.items() if name not in content]:
+        raise DataError(
+            f"{archive} holds no {', '.join(lacking)}; it is not the published file, get it again"
+        )
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is damaged or cut short ({error}); delete it and get it again")
+
+
+def _download(form: Form, root: Path) -> None:
+    folder = root if _is_archive(form) else root / form.folder
+    for remote in form.remote:
+        if not (folder / remote.name).is_file():
+            fetch(remote, folder)
+
+
+def _missing(data: NamedData, root: Path) -> str:
+    places = " or ".join(
+        ", ".join(f"{remote.name} (md5 {remote.md5})" for remote in form.remote) for form in data.forms
+    )
+    folder = root if _is_archive(data.forms[0]) else root / data.forms[0].folder
+    return (
+        f"{data.name} needs {places} in {folder}{_partial(data, root)}; get them from {data.page} "
+        "(unpacked is fine too), say where they are with --data-root or ANYTIMENET_DATA, or add --download"
+    )
+
+
+def _partial(data: NamedData, root: Path) -> str:
+    """Which files are missing where some are there."""
+    for form in data.forms:
+        for folder in _folders(data, form, root):
+            paths = _paths(form, folder)
+            lacking = [name for name, path in paths.items() if path is None]
+            if len(lacking) < len(paths):
+                return f" ({folder} lacks {', '.join(lacking)})"
+    return ""
