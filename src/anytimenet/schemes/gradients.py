@@ -22,6 +22,8 @@ class SummedGradients:
 
 
 class _SummedGradients(GradientRule):
+    one_backward = True
+
     def forward(self, net: AnytimeNet, x: Tensor, stages: Sequence[int], loss: GroupLoss) -> None:
         for group in net.passes(x, stages):
             torch.stack(loss(group)).sum().backward()

@@ -6,7 +6,7 @@ for one net, whose running averages and generators belong to the checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -23,8 +23,24 @@ Criterion = Callable[[Output, Any], Tensor]
 """The task's loss of one output against the labels of a batch."""
 
 
+Mean = Callable[[Tensor], Tensor]
+"""The mean of a tensor over all processes that train together; the tensor itself where there is one."""
+
+
+Average = Callable[[Iterable[Tensor]], None]
+"""Replaces tensors by their means over all processes that train together, in place."""
+
+
 class Sampling(nn.Module):
-    """Which stages run in a step, and in which order."""
+    """Which stages run in a step, and in which order.
+
+    Processes that train together draw from equal generators, so that all run the same stages.
+
+    Attributes:
+        every_stage: whether each step runs all stages, so that no parameter is left without a gradient.
+    """
+
+    every_stage: bool = False
 
     def draw(self) -> Sequence[int]:
         """The stages of the next step."""
@@ -47,11 +63,26 @@ class Weighting(nn.Module):
         raise NotImplementedError
 
     def observe(self, losses: Mapping[int, Tensor]) -> None:
-        """Called after the step with the detached, unweighted losses."""
+        """Called after the step with the detached, unweighted losses, means over all processes."""
 
 
 class GradientRule(nn.Module):
-    """How the gradients of the stages combine; owns forward and backward."""
+    """How the gradients of the stages combine; owns forward and backward.
+
+    Two attributes say how the rule works where several processes each see a part of the batch.
+
+    Attributes:
+        one_backward: the rule calls `net` or its `passes` once, and backward once on a loss of all that came
+            out where that is one group. Gradients may then be exchanged while backward still runs.
+        linear: what the rule adds to `.grad` is linear in the gradients of the stages, so that the mean over
+            the processes can be taken afterwards. A rule that sets it to False (a projection, say) calls
+            `self.average` on each stage's gradients before it combines them, and nothing is exchanged later.
+        average: replaces tensors by their means over all processes, in place; does nothing with one process.
+    """
+
+    one_backward: bool = False
+    linear: bool = True
+    average: Average = staticmethod(lambda tensors: None)
 
     def forward(self, net: AnytimeNet, x: Tensor, stages: Sequence[int], loss: GroupLoss) -> None:
         """Adds the combined gradient to `.grad` of the parameters of `net`."""

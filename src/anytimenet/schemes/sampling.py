@@ -19,6 +19,8 @@ class AllStages:
 
 
 class _AllStages(Sampling):
+    every_stage = True
+
     def __init__(self, num_stages: int) -> None:
         super().__init__()
         self._stages = tuple(range(1, num_stages + 1))

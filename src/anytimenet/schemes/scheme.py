@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from anytimenet.core.errors import suggest
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.gradients import SummedGradients
-from anytimenet.schemes.hooks import Criterion, Group, HookConfig
+from anytimenet.schemes.hooks import Criterion, Group, HookConfig, Mean
 from anytimenet.schemes.sampling import AllStages
 from anytimenet.schemes.targets import FromLabels
 from anytimenet.schemes.weighting import ConstantWeights
@@ -51,10 +52,13 @@ class BuiltScheme(nn.Module):
         self.weighting = scheme.weighting.build(net)
         self.gradients = scheme.gradients.build(net)
 
-    def step(self, net: AnytimeNet, x: Tensor, labels: Any, criterion: Criterion) -> dict[int, Tensor]:
+    def step(
+        self, net: AnytimeNet, x: Tensor, labels: Any, criterion: Criterion, mean: Mean | None = None
+    ) -> dict[int, Tensor]:
         """Adds this step's gradient to `.grad` of `net`.
 
-        Returns the detached, unweighted loss of each stage that ran.
+        Returns the detached, unweighted loss of each stage that ran. Where several processes train together
+        `mean` makes them means over all processes.
         """
         stages = tuple(self.sampling.draw())
         weights = self.weighting.weights(stages)
@@ -70,6 +74,8 @@ class BuiltScheme(nn.Module):
             ]
 
         self.gradients(net, x, stages, weighted)
+        if mean is not None:
+            seen = dict(zip(seen, mean(torch.stack(list(seen.values()))).unbind(), strict=True))
         self.weighting.observe(seen)
         return seen
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anytimenet.core.augmentation import BatchAugmentation
+from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.core.errors import require
 from anytimenet.tasks.task import Labels
 
@@ -24,7 +25,8 @@ class Classification:
     Args:
         num_classes: classes of each level, fine level first.
         label_smoothing: share of the target spread over all classes, in [0, 1).
-        augmentation: changes a uint8 training batch, for example `data.Augmentation(flip=True, pad=4)`.
+        augmentation: changes a uint8 training batch, for example `data.Augmentation(flip=True, pad=4)`, or
+            reads a training image from its file, as `data.LargeImageAugmentation()` does.
 
     >>> task = Classification((4,))
     >>> round(task.loss((torch.zeros(2, 4),), (torch.tensor([0, 3]),)).item(), 4)
@@ -33,14 +35,18 @@ class Classification:
 
     num_classes: tuple[int, ...]
     label_smoothing: float = 0.0
-    augmentation: BatchAugmentation | None = None
+    augmentation: BatchAugmentation | FileAugmentation | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing {self.label_smoothing} must be in [0, 1)")
 
     def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
-        """Sum over the levels of the mean cross-entropy; logits `(N, classes, ...)`."""
+        """Sum over the levels of the mean cross-entropy; logits `(N, classes, ...)`.
+
+        The labels of a level are int64 `(N, ...)`, or float probabilities shaped like the logits, as mixed
+        images have them; smoothing spreads its share of either.
+        """
         if len(output) != len(labels):
             raise ValueError(
                 f"the net predicts {len(output)} label level(s) and the data has {len(labels)}; "
@@ -66,19 +72,31 @@ class AccuracyMeter:
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
-        self._metrics: dict[int, object] = {}
+        self._metrics: dict[int, Any] = {}
 
     def update(self, stage: int, output: tuple[Tensor, ...], labels: Labels) -> None:
         """Adds one batch of `(N, classes)` logits and `(N,)` labels."""
-        metric = self._metrics.get(stage)
-        if metric is None:
-            classification = require("torchmetrics.classification", "train")
-            metric = classification.MulticlassAccuracy(
-                self._num_classes, average="micro", validate_args=False
-            ).to(output[0].device)
-            self._metrics[stage] = metric
-        metric.update(output[0].argmax(1), labels[0])  # type: ignore[attr-defined]
+        self._metric(stage).to(output[0].device).update(output[0].argmax(1), labels[0])
+
+    def add_up(self, stages: Sequence[int], total: Callable[[Tensor], Tensor]) -> None:
+        """Adds what the meters of other processes counted; see `Meter.add_up`."""
+        for stage in stages:
+            metric = self._metric(stage)
+            saw_images = metric.update_called
+            if not saw_images:  # the metric refuses to compute before its first update
+                metric.update(*(torch.zeros(1, dtype=torch.long),) * 2)
+            for count in ("tp", "fp", "tn", "fn"):
+                setattr(metric, count, total(getattr(metric, count) * saw_images))
 
     def scores(self) -> Mapping[int, float]:
         """Accuracy in [0, 1] of each stage seen."""
-        return {stage: float(metric.compute()) for stage, metric in self._metrics.items()}  # type: ignore[attr-defined]
+        return {stage: float(metric.compute()) for stage, metric in self._metrics.items()}
+
+    def _metric(self, stage: int) -> Any:
+        if stage not in self._metrics:
+            classification = require("torchmetrics.classification", "train")
+            # Counts are added up by `add_up` alone, never by a hidden exchange.
+            self._metrics[stage] = classification.MulticlassAccuracy(
+                self._num_classes, average="micro", validate_args=False, sync_on_compute=False
+            )
+        return self._metrics[stage]

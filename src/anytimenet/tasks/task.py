@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from anytimenet.core.augmentation import BatchAugmentation
+from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
 
 Labels = tuple[Tensor, ...]
 """The ground truth of a batch, one tensor per label level, fine level first."""
@@ -18,6 +18,12 @@ class Meter(Protocol):
 
     def update(self, stage: int, output: tuple[Tensor, ...], labels: Labels) -> None:
         """Adds one batch."""
+
+    def add_up(self, stages: Sequence[int], total: Callable[[Tensor], Tensor]) -> None:
+        """Adds what the meters of other processes counted; `total` sums a tensor over all of them.
+
+        `stages` are those that any process may have seen: all sum the same tensors in the same order.
+        """
 
     def scores(self) -> Mapping[int, float]:
         """The score of each stage seen."""
@@ -31,7 +37,7 @@ class Task(Protocol):
         """Classes of each label level, fine level first."""
 
     @property
-    def augmentation(self) -> BatchAugmentation | None:
+    def augmentation(self) -> BatchAugmentation | FileAugmentation | None:
         """Changes training batches; None leaves them as they are."""
 
     def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:

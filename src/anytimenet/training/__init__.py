@@ -1,8 +1,24 @@
 """Training: the loop, its configuration, checkpoints and logs."""
 
+from anytimenet.training.batches import Batches
 from anytimenet.training.collect import collect_logits
 from anytimenet.training.config import TrainConfig, preset
+from anytimenet.training.launching import check_device, check_share
 from anytimenet.training.logs import Reporter
-from anytimenet.training.loop import Batches, TrainResult, train
+from anytimenet.training.loop import launch, train
+from anytimenet.training.processes import wait_for_processes
+from anytimenet.training.result import TrainResult
 
-__all__ = ["Batches", "Reporter", "TrainConfig", "TrainResult", "collect_logits", "preset", "train"]
+__all__ = [
+    "Batches",
+    "Reporter",
+    "TrainConfig",
+    "TrainResult",
+    "check_device",
+    "check_share",
+    "collect_logits",
+    "launch",
+    "preset",
+    "train",
+    "wait_for_processes",
+]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_bytes
+from anytimenet.training.processes import generator_states, set_generator_states
 
 _FORMAT = "anytimenet-checkpoint-1"
 
@@ -111,7 +112,7 @@ def gather(net: nn.Module, optimiser: torch.optim.Optimizer, scheme: nn.Module) 
             if isinstance(value, Tensor):
                 tensors[f"optimiser.{name}.{key}"] = value
     tensors |= {f"scheme.{name}": tensor for name, tensor in scheme.state_dict().items()}
-    tensors["rng.torch"] = torch.get_rng_state()
+    tensors |= {f"rng.{name}": state for name, state in generator_states(_device(net)).items()}
     return tensors
 
 
@@ -130,7 +131,11 @@ def restore(
                 for key, value in state.items()
             }
     scheme.load_state_dict(_under(tensors, "scheme."))
-    torch.set_rng_state(tensors["rng.torch"])
+    set_generator_states(_under(tensors, "rng."), _device(net))
+
+
+def _device(net: nn.Module) -> torch.device:
+    return next(net.parameters()).device
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

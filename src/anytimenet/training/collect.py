@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.training.loop import Batches
+from anytimenet.training.batches import Batches
 
 
 @torch.inference_mode()

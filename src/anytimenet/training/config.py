@@ -35,6 +35,9 @@ class TrainConfig:
         scheme: name of a training scheme; see `anytimenet list schemes`.
         select: what chooses the best checkpoint: validation score of the "last" stage, or the "mean".
         checkpoint_steps: steps between checkpoints inside an epoch; None for the ends of epochs only.
+        devices: processes that train together, each on a device of its own (a GPU, or CPU threads) and on
+            its part of every batch; `batch_size` is that of all. A launcher such as torchrun decides instead.
+        sync_batchnorm: BatchNorm takes its statistics from the batch of all processes; on CUDA only.
 
     Raises:
         ValueError: for a value out of its range, with the range.
@@ -61,6 +64,8 @@ class TrainConfig:
     scheme: str = "anytime"
     select: Literal["last", "mean"] = "last"
     checkpoint_steps: int | None = field(default=None)
+    devices: int = 1
+    sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -80,6 +85,7 @@ class TrainConfig:
         _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")
         steps = self.checkpoint_steps
         _check("checkpoint_steps", steps, steps is None or steps >= 1, "at least 1, or none")
+        _check("devices", self.devices, self.devices >= 1, "at least 1")
         _check("seed", self.seed, 0 <= self.seed < 2**63, "0 or more and below 2**63")
         for name, known in _CHOICES.items():
             _check(name, getattr(self, name), getattr(self, name) in known, "one of " + ", ".join(known))
@@ -89,13 +95,20 @@ class TrainConfig:
         """The fields as JSON values."""
         return {**asdict(self), "milestones": list(self.milestones)}
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that it goes on with: all but the processes."""
+        return {k: v for k, v in self.to_dict().items() if k not in ("devices", "sync_batchnorm")}
+
 
 def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
     """A published or proven configuration.
 
     `paper`: CIFAR in the text of the sliced-networks paper, `paper_imagenet` and `paper_cub` its other data
     sets (appendix A). `official_code`: what the authors' CIFAR commands run (no Nesterov; build the net with
-    `init="pytorch"`, too). `fast`: a warmed-up cosine that trains well in few epochs; it scales with the
+    `init="pytorch"`, too). `msdnet_cifar` and `msdnet_imagenet`: MSDNet's own training, in the form of its
+    first code, which has Nesterov; its PyTorch code has not and is `official_code` on CIFAR and
+    `official_code_imagenet`. `fast`: a warmed-up cosine that trains well in few epochs; it scales with the
     epochs asked for.
 
     Raises:
@@ -128,5 +141,10 @@ _PRESETS = {
     "paper_imagenet": TrainConfig(epochs=90, batch_size=96, milestones=(1 / 3, 2 / 3)),
     "paper_cub": TrainConfig(epochs=150),
     "official_code": TrainConfig(nesterov=False),
+    "official_code_imagenet": TrainConfig(
+        epochs=90, batch_size=256, milestones=(1 / 3, 2 / 3), nesterov=False
+    ),
+    "msdnet_cifar": TrainConfig(),
+    "msdnet_imagenet": TrainConfig(epochs=90, batch_size=256, milestones=(1 / 3, 2 / 3)),
     "fast": TrainConfig(epochs=10, lr=0.2, weight_decay=5e-4, schedule="cosine", warmup=0.25),
 }

@@ -102,13 +102,15 @@ class Reporter:
         """One epoch, counted from 1, is done."""
         text = " ".join(f"{100 * score:.1f}" for score in scores)
         if self._bar is not None:
-            self._bar.update(self._task, scores=f"summed loss {loss:.3f}  val % {text}")
+            self._bar.update(
+                self._task, scores=f"summed loss {loss:.3f}" + (f"  val % {text}" if scores else "")
+            )
         due = number == self._epochs or number % max(1, self._epochs // 10) == 0
         if self._plain and due:
             seconds = time.perf_counter() - self._started
             print(
                 f"{self._title}: epoch {number}/{self._epochs}  loss summed over stages {loss:.3f}  "
-                f"validation % by stage {text}  {seconds:.0f} s",
+                f"{f'validation % by stage {text}  ' if scores else ''}{seconds:.0f} s",
                 file=sys.stderr,
             )
 

@@ -4,52 +4,39 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from anytimenet.core.errors import TrainingError, require
+from anytimenet.core.errors import SharedTrainingError, TrainingError, require
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes import BuiltScheme, scheme_preset
 from anytimenet.tasks import Task
+from anytimenet.training.batches import Batches
 from anytimenet.training.checkpoints import Checkpoint, gather, restore
 from anytimenet.training.config import TrainConfig
+from anytimenet.training.gradient_sync import GradientSync
+from anytimenet.training.launching import (
+    check_can_start,
+    check_device,
+    fabric_options,
+    quiet_fabric,
+    wrapper_options,
+)
 from anytimenet.training.logs import Reporter, RunLog
+from anytimenet.training.processes import Processes, exchanging
+from anytimenet.training.result import TrainResult
 from anytimenet.training.schedule import learning_rate
+from anytimenet.training.sync_batchnorm import to_plain, to_synchronised
+from anytimenet.training.validation import validate
 
-
-class Batches(Protocol):
-    """What the loop reads: `data.Loader` is one."""
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
-        """The batches of an epoch from `start` on; a pure function of its arguments."""
-
-
-@dataclass
-class TrainResult:
-    """What training leaves behind; the net itself holds the best weights.
-
-    Attributes:
-        best_epoch: the epoch, counted from 1, whose weights were chosen.
-        val_scores: validation score of each stage with those weights; empty without validation images.
-        last_val_scores: the same after the last epoch.
-        last_weights: the state_dict after the last epoch.
-        history: one record per epoch.
-    """
-
-    best_epoch: int
-    val_scores: list[float]
-    last_val_scores: list[float]
-    last_weights: dict[str, Tensor]
-    history: list[dict[str, Any]] = field(default_factory=list)
+__all__ = ["Batches", "TrainResult", "check_device", "launch", "train"]
 
 
 def train(
@@ -63,8 +50,12 @@ def train(
     resume: bool = False,
     identity: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
+    fabric: Any = None,
 ) -> TrainResult:
     """Trains `net` in place and leaves the best validated weights in it.
+
+    Where several processes train together, each calls this with its own share of every batch; all come out
+    with equal weights, and the first alone writes and reports.
 
     Args:
         net: any anytime net; it stays on the device that was trained on.
@@ -76,18 +67,30 @@ def train(
         resume: go on from `folder`'s last checkpoint if there is one.
         identity: what else identifies the run (data fingerprint, net); compared on resume.
         reporter: progress for people.
+        fabric: from `launch(config)`, for a caller who must know the device or the share of this process.
 
     Raises:
         TrainingError: for a loss that is not finite, a checkpoint of another run, or no space to write.
+        SharedTrainingError: the same where another process has stopped.
     """
-    run = _Run(net, batches, val_batches, task, config, folder, {**config.to_dict(), **(identity or {})})
-    if resume:
-        run.resume()
-    reporter = reporter or Reporter(quiet=True)
+    if resume and folder is None:
+        raise ValueError("resume needs the folder of the run: give out=, or folder= to training.train")
+    if len(batches) == 0:
+        raise TrainingError("there is no full batch of training images: lower the batch size")
+    fabric = fabric or launch(config)
+    run = _Run(net, batches, val_batches, task, config, folder, identity or {}, fabric)
+    try:
+        if resume:
+            run.resume()
+        run.agree()
+    except BaseException:
+        run.release()
+        raise
+    reporter = reporter if reporter and run.processes.first else Reporter(quiet=True)
     resumed_step = run.step if resume else None
     reporter.start(run.total_steps, run.step, config.epochs)
     try:
-        with RunLog(folder, resumed_step=resumed_step) as log:
+        with RunLog(folder if run.processes.first else None, resumed_step=resumed_step) as log:
             while run.epoch < config.epochs:
                 run.train_epoch(reporter)
                 record = run.finish_epoch()
@@ -95,29 +98,32 @@ def train(
                 reporter.epoch(record["epoch"], record["loss"], record["val"])
     finally:
         reporter.stop()
+        run.release()
+    run.processes.wait()  # until all files are written
     return run.result()
 
 
-def fabric_device(config: TrainConfig) -> tuple[torch.device, Any]:
-    """The device of `config` and the Fabric that serves it.
+def launch(config: TrainConfig) -> Any:
+    """A Fabric with all processes of the run started: its `device`, `global_rank` and `world_size` are known.
+
+    A launcher such as torchrun has started them already. Otherwise the command of this process is run again
+    `devices - 1` times, from its beginning, and this call returns in each process once all have come here.
 
     Raises:
-        TrainingError: if "cuda" is asked for and there is none.
+        TrainingError: if there is no such device, or the processes cannot be started.
     """
-    check_device(config.device)
+    options = fabric_options(config)
+    check_can_start(config.devices)
     fabric_module = require("lightning_fabric", "train")
-    accelerator = (
-        ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-    )
-    precision = {"32": "32-true", "bf16": "bf16-mixed"}[config.precision]
-    fabric = fabric_module.Fabric(accelerator=accelerator, devices=1, precision=precision)
-    return fabric.device, fabric
-
-
-def check_device(name: str) -> None:
-    """Raises TrainingError if `name` asks for CUDA and this machine shows none."""
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError(f"device {name!r} was asked for and this machine shows none; use --device cpu")
+    with quiet_fabric():
+        if options["devices"] * options["num_nodes"] > 1:
+            strategies = require("lightning_fabric.strategies", "train")
+            # The first process may judge a finished run for long while the others wait.
+            options["strategy"] = strategies.DDPStrategy(timeout=timedelta(hours=2), **wrapper_options())
+        fabric = fabric_module.Fabric(**options)
+        if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already and forbids it
+            fabric.launch()
+    return fabric
 
 
 class _Run:
@@ -131,16 +137,20 @@ class _Run:
         task: Task,
         config: TrainConfig,
         folder: Path | None,
-        identity: dict[str, Any],
+        identity: Mapping[str, Any],
+        fabric: Any,
     ) -> None:
-        if len(batches) == 0:
-            raise TrainingError("there is no full batch of training images: lower the batch size")
-        device, self.fabric = fabric_device(config)
+        self.fabric, device = fabric, fabric.device
+        self.processes = Processes(fabric.global_rank, fabric.world_size, device)
+        if config.sync_batchnorm:
+            to_synchronised(net)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.batches, self.val_batches = batches, val_batches
-        self.task, self.config, self.folder, self.identity = task, config, folder, identity
+        self.task, self.config, self.folder = task, config, folder
+        self.identity = {**config.identity, **identity}
         self.scheme: BuiltScheme = scheme_preset(config.scheme).scheme.build(net).to(device)
+        self.sync = GradientSync(net, self.scheme, self.processes, fabric.strategy.setup_module)
         self.optimiser = torch.optim.SGD(
             net.parameters(),
             lr=config.lr,
@@ -175,12 +185,14 @@ class _Run:
             reporter.step()
             every = self.config.checkpoint_steps
             if every and self.step % every == 0 and self.batch < len(self.batches):
+                self.processes.average_buffers(self.net, self.scheme)
                 self._save("last")
 
     def finish_epoch(self) -> dict[str, Any]:
         """Validates, chooses, writes the checkpoint; returns the epoch's record."""
         steps = len(self.batches)
         losses = [total / steps for _, total in sorted(self.losses.items())]
+        self.processes.average_buffers(self.net, self.scheme)
         scores = self._validate()
         number = self.epoch + 1
         score = (scores[-1] if self.config.select == "last" else sum(scores) / len(scores)) if scores else 0.0
@@ -205,8 +217,11 @@ class _Run:
         """Goes back to the last checkpoint, if there is one."""
         if self.folder is None or not self._path("last").exists():
             return
-        last = Checkpoint.load(self._path("last"))
-        last.check_run(self.identity)
+        try:
+            last = Checkpoint.load(self._path("last"))
+            last.check_run(self.identity)
+        except TrainingError as error:
+            raise SharedTrainingError(str(error)) from error  # all processes read the same file
         restore(last, self.net, self.optimiser, self.scheme)
         self.epoch, self.batch = last.epoch, last.batch
         self.history = list(last.progress["history"])
@@ -219,6 +234,31 @@ class _Run:
             if best_file.progress["best"]["epoch"] == self.best["epoch"]:
                 weights = {k.removeprefix("net."): v for k, v in best_file.tensors.items()}
                 self.best_weights = {name: weights[name] for name in self.net.state_dict()}
+            else:
+                # Its weights are gone: the next epoch is the best so far, and score and weights agree again.
+                self.best = {"epoch": 0, "score": -math.inf, "val": []}
+
+    def agree(self) -> None:
+        """Gives every process the weights and the generators of the first.
+
+        Raises:
+            SharedTrainingError: if they would start from different steps.
+        """
+        mine, first = torch.tensor(self.step), torch.tensor(self.step)
+        self.processes.spread([first])
+        if self.processes.total((mine != first).float()):
+            raise SharedTrainingError(
+                f"the processes read different checkpoints in {self.folder}: --out must be on a disk that "
+                "all of them share"
+            )
+        for module in (self.net, self.scheme):
+            self.processes.spread([*module.parameters(), *module.buffers()])
+        self.processes.spread_generators()
+
+    def release(self) -> None:
+        """Gives the net back as it came: with plain BatchNorms."""
+        if self.config.sync_batchnorm:
+            to_plain(self.net)
 
     def result(self) -> TrainResult:
         """Puts the best weights into the net and sums the run up."""
@@ -233,8 +273,8 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.step, len(self.batches))
         self.optimiser.zero_grad(set_to_none=True)
-        with self._autocast():
-            losses = self.scheme.step(self.net, x, labels, self.task.loss)
+        with exchanging(), self._autocast(), self.sync.step(x) as net:
+            losses = self.scheme.step(net, x, labels, self.task.loss, self.processes.mean)
         # One transfer for all stages: on an accelerator each one would wait for the device.
         values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
         self._check_finite(values)
@@ -243,19 +283,10 @@ class _Run:
         self.optimiser.step()
         return values
 
-    @torch.inference_mode()
     def _validate(self) -> list[float]:
         if self.val_batches is None:
             return []
-        self.net.eval()
-        meter = self.task.meter()
-        for x, labels in self.val_batches.epoch(0):
-            with self._autocast():
-                outputs = self.net(x)
-            for stage, output in enumerate(outputs, 1):
-                meter.update(stage, output, labels)
-        scores = meter.scores()
-        return [scores[stage] for stage in sorted(scores)]
+        return validate(self.net, self.val_batches, self.task, self.processes, self._autocast)
 
     def _check_finite(self, losses: Mapping[int, float]) -> None:
         for stage, loss in losses.items():
@@ -263,13 +294,13 @@ class _Run:
                 good = "there is no checkpoint yet"
                 if self.folder is not None and self._path("last").exists():
                     good = f"the last good checkpoint is {self._path('last')}"
-                raise TrainingError(
+                raise SharedTrainingError(
                     f"the loss of stage {stage} is {loss} in step {self.step + 1} "
                     f"(epoch {self.epoch + 1}); {good}. Lower the learning rate, add warm-up or clipping"
                 )
 
     def _save(self, name: str) -> None:
-        if self.folder is None:
+        if self.folder is None or not self.processes.first:
             return
         progress = {"best": self._finite_best(), "history": self.history, "losses": self.losses}
         tensors = gather(self.net, self.optimiser, self.scheme)

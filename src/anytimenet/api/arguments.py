@@ -1,0 +1,15 @@
+"""What the functions of the front door check alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+
+
+def check_type(value: object, wanted: type, name: str, example: str) -> None:
+    """Raises TypeError, with an example of what is right, unless `value` is of the type `wanted`."""
+    if not isinstance(value, wanted):
+        raise TypeError(
+            f"{name} must be {wanted.__name__}, for example {example}, not {type(value).__name__}"
+        )

@@ -1,0 +1,253 @@
+"""Training: from a net and images to a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import anytimenet
+from anytimenet.api.arguments import check_type
+from anytimenet.api.images import plain_loader
+from anytimenet.bundle import Bundle
+from anytimenet.core.errors import DataError
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.data import (
+    Augmentation,
+    DataOptions,
+    DataSplits,
+    LargeImageAugmentation,
+    Loader,
+    Mixing,
+    Shard,
+    StreamLoader,
+    load_data,
+    make_loader,
+    splits_from_datasets,
+)
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.tasks import Classification, Task
+from anytimenet.training import Reporter, TrainConfig, TrainResult, check_share, launch
+from anytimenet.training import train as train_net
+
+
+def fit(
+    net: AnytimeNet,
+    train: Any,
+    val: Any = None,
+    config: TrainConfig | None = None,
+    *,
+    augmentation: Augmentation | LargeImageAugmentation | None = None,
+    mixing: Mixing | None = None,
+    task: Task | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
+    workers: int | None = 0,
+    reporter: Reporter | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Trains `net` and returns it as a bundle, with the best validated weights.
+
+    With `config.devices` above 1 the script that calls this runs again in the other processes, each on its
+    share of every batch; all return equal bundles, and the first alone writes to `out` and reports.
+
+    Args:
+        net: a net from `create_net`; it is trained in place.
+        train: a data set by name ("digits", "folder:PATH"), `DataSplits`, or any map-style dataset of
+            (image, label).
+        val: a map-style dataset for validation; without it a part of the training data is set aside.
+        config: how to train; the published CIFAR settings by default.
+        augmentation: of training images, `Augmentation` for those in memory and `LargeImageAugmentation` for
+            those that are read from files; none by default.
+        mixing: mixup or CutMix of training batches; none by default.
+        task: loss, metric and decoding; classification by default.
+        out: folder for checkpoints and logs; nothing is written without it.
+        resume: go on from the last checkpoint in `out`.
+        workers: processes that decode images which are read from files; None takes the cores of this machine,
+            0 decodes in this process. What comes out is the same.
+        reporter: progress for people.
+        provenance: what else the bundle should remember.
+
+    Raises:
+        ValueError: if the net's classes or channels are not those of the data.
+        TrainingError: if training cannot go on; see `training.train`.
+
+    >>> from anytimenet.nets import create_net
+    >>> net = create_net("isresnext_tiny", num_classes=10, in_channels=1)
+    >>> bundle = fit(net, "digits", config=TrainConfig(epochs=1, schedule="cosine"))
+    >>> bundle.num_stages
+    3
+    """
+    check_type(net, AnytimeNet, "net", "create_net(NAME)")
+    config = config or TrainConfig()
+    check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
+    splits = _as_splits(train, val, config.seed)
+    _check_net(net, splits)
+    if task is not None:
+        _check_given_once(task, augmentation, config)
+        augmentation = task.augmentation  # type: ignore[assignment]
+    augmentation = _checked_augmentation(augmentation, splits.preprocessing)
+    if task is None:
+        task = Classification(net.num_classes, config.label_smoothing, augmentation)
+    check_share(min(config.batch_size, len(splits.train)), config)
+    fabric = launch(config)
+    shard = Shard(fabric.global_rank, fabric.world_size)
+    result = train_net(
+        net,
+        _training_loader(splits, task, mixing, config, fabric.device, shard, workers),
+        plain_loader(splits.val, splits.preprocessing, fabric.device, shard, workers)
+        if len(splits.val)
+        else None,
+        task,
+        config,
+        folder=Path(out) if out is not None else None,
+        resume=resume,
+        identity=_identity(net, splits, task, mixing, provenance or {}),
+        reporter=reporter,
+        fabric=fabric,
+    )
+    return Bundle.create(
+        net.cpu(),
+        class_names=splits.class_names,
+        preprocessing=splits.preprocessing,
+        taxonomy=splits.taxonomy if len(splits.class_names) > 1 else None,
+        val_accuracies=result.val_scores or None,
+        provenance={**_provenance(splits, config, augmentation, result), **(provenance or {})},
+    )
+
+
+def _check_given_once(task: Task, augmentation: object, config: TrainConfig) -> None:
+    if augmentation is not None:
+        raise ValueError("augmentation belongs to the task that was given: leave it out here")
+    if config.label_smoothing:
+        raise ValueError("label_smoothing belongs to the task that was given: leave it out of config")
+
+
+def _identity(
+    net: AnytimeNet, splits: DataSplits, task: Task, mixing: Mixing | None, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What else than the configuration tells one run from another; compared when a run is resumed."""
+    identity = {
+        **_net_identity(net),
+        "data": splits.fingerprint,
+        "task": repr(task),
+        "mixing": None if mixing is None else repr(mixing),
+    }
+    if provenance.get("init"):
+        identity["init"] = provenance["init"]
+    return identity
+
+
+def _net_identity(net: AnytimeNet) -> dict[str, Any]:
+    """What tells one net from another when a run is resumed."""
+    if net.origin is None:
+        structure = hashlib.sha256(repr(net).encode()).hexdigest()[:16]
+        return {"net": type(net).__name__, "net_args": {"structure": structure}}
+    identity: dict[str, Any] = {"net": net.origin.name, "net_args": net.origin.arguments}
+    if net.origin.keep:
+        identity["kept_stages"] = list(net.origin.keep)
+    return identity
+
+
+def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:
+    if isinstance(data, DataSplits | str) and val is not None:
+        raise DataError("data by name brings its own validation part; give `val` with a dataset only")
+    if isinstance(data, DataSplits):
+        return data
+    if isinstance(data, str):
+        return load_data(data, DataOptions(seed=seed))
+    return splits_from_datasets(data, val, options=DataOptions(seed=seed, test_fraction=0))
+
+
+def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
+    weight = next(net.parameters())
+    if weight.is_meta or weight.dtype != torch.float32:
+        raise ValueError(
+            f"the net's weights are {weight.dtype} on {weight.device}: float32 ones with values train"
+        )
+    learning = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    learnt = {stage for part in net.parts() if part.name in learning for stage in part.stages}
+    if not learnt:
+        raise ValueError("no weight of this net can learn: every one has requires_grad=False")
+    if net.num_classes != splits.num_classes:
+        raise ValueError(
+            f"the net predicts {net.num_classes} classes and the data has {splits.num_classes}: "
+            f"build it with num_classes={splits.num_classes}"
+        )
+    net.check_images(
+        (splits.preprocessing.channels, splits.preprocessing.height, splits.preprocessing.width), 1
+    )
+
+
+def _checked_augmentation(
+    augmentation: Augmentation | LargeImageAugmentation | None, preprocessing: Preprocessing
+) -> Augmentation | LargeImageAugmentation | None:
+    """The augmentation, with nothing left for the machine to choose."""
+    side = min(preprocessing.height, preprocessing.width)
+    if isinstance(augmentation, Augmentation) and augmentation.pad >= side:
+        raise ValueError(
+            f"pad {augmentation.pad} would shift images out of sight: less than a side is needed"
+        )
+    if augmentation is not None and augmentation.cutout >= side:
+        raise ValueError(
+            f"cutout {augmentation.cutout} would black out whole images: less than a side ({side}) is needed"
+        )
+    return augmentation.settled() if isinstance(augmentation, LargeImageAugmentation) else augmentation
+
+
+def _training_loader(
+    splits: DataSplits,
+    task: Task,
+    mixing: Mixing | None,
+    config: TrainConfig,
+    device: torch.device,
+    shard: Shard,
+    workers: int | None,
+) -> Loader | StreamLoader:
+    return make_loader(
+        splits.train,
+        splits.preprocessing,
+        batch_size=min(config.batch_size, len(splits.train)),
+        augmentation=task.augmentation,
+        mixing=mixing,
+        num_classes=task.num_classes,
+        shuffle=True,
+        seed=config.seed,
+        workers=workers,
+        device=device,
+        drop_last=True,
+        shard=shard,
+    )
+
+
+def _provenance(
+    splits: DataSplits,
+    config: TrainConfig,
+    augmentation: Augmentation | LargeImageAugmentation | None,
+    result: TrainResult,
+) -> dict[str, Any]:
+    return {
+        "data": {
+            "name": splits.name,
+            "fingerprint": splits.fingerprint,
+            "options": splits.options and splits.options.to_dict(),
+        },
+        "config": config.to_dict(),
+        "augmentation": None if augmentation is None else asdict(augmentation),
+        "best_epoch": result.best_epoch,
+        "seed": config.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "anytimenet": anytimenet.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }

@@ -1,0 +1,194 @@
+"""Evaluation: every stage of a bundle on held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from anytimenet.api.arguments import Split, check_type
+from anytimenet.api.images import images_for, plain_loader
+from anytimenet.bundle import Bundle
+from anytimenet.core.cost_table import Latency
+from anytimenet.core.errors import DataError
+from anytimenet.core.machine import machine_stamp
+from anytimenet.costs import stage_costs
+from anytimenet.data import DataSplits
+from anytimenet.evaluation import (
+    BudgetedBatch,
+    Outputs,
+    Report,
+    budgeted_from_outputs,
+    report_from_outputs,
+)
+from anytimenet.evaluation.budgeted_batch import MSDNET_PS, ExitCost, check_exit_cost
+from anytimenet.evaluation.confidence import Confidence, check_kind
+from anytimenet.evaluation.ensembles import Ensemble, ensemble_rule
+from anytimenet.evaluation.outputs import OutputCost
+from anytimenet.training import check_device, collect_logits
+
+
+def evaluate(
+    bundle: Bundle,
+    data: Any = None,
+    *,
+    split: Split = "test",
+    per_class: bool = False,
+    ensemble: Ensemble | None = None,
+    skip_bad: bool = False,
+    data_root: Path | str | None = None,
+    device: str = "cpu",
+    workers: int | None = 0,
+) -> Report:
+    """Judges every stage of a bundle on a split of some data.
+
+    Args:
+        bundle: from `fit` or `load`.
+        data: data by name or `DataSplits`, of which a split is judged, or a map-style dataset or `ImageSet`,
+            of which every image is; by default the data of the training, split in the same way.
+        split: "train", "val" or "test".
+        per_class: adds precision and recall of each class.
+        ensemble: adds the running ensemble of stages 1..k: "mean", "geometric" or "product".
+        skip_bad: leave out images that cannot be read.
+        data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
+        device: where the net runs.
+        workers: processes that decode images which are read from files, as in `fit`.
+
+    Raises:
+        DataError: if the data has other classes than the bundle, or the split is empty.
+        ValueError: for no such split, ensemble or device.
+
+    >>> from anytimenet import TrainConfig, create_net, fit
+    >>> bundle = fit(create_net("resnet_tiny", in_channels=1), "digits", config=TrainConfig(epochs=1))
+    >>> report = evaluate(bundle, "digits")
+    >>> report.count
+    539
+    """
+    if ensemble is not None:
+        ensemble_rule(ensemble)
+    outputs = collect_outputs(
+        bundle,
+        data,
+        split=split,
+        skip_bad=skip_bad,
+        data_root=data_root,
+        device=device,
+        workers=workers,
+    )
+    return report_from_outputs(
+        outputs, per_class=per_class, ensemble=ensemble, latencies=measured_latencies(bundle)
+    )
+
+
+def evaluate_budgeted(
+    bundle: Bundle,
+    data: Any = None,
+    *,
+    split: Literal["train", "test"] = "test",
+    confidence: Confidence = "max_probability",
+    cost: ExitCost = "macs_cumulative",
+    ps: Sequence[float] = MSDNET_PS,
+    budgets: Sequence[float] = (),
+    skip_bad: bool = False,
+    data_root: Path | str | None = None,
+    device: str = "cpu",
+    workers: int | None = 0,
+) -> BudgetedBatch:
+    """Judges a bundle when many images share one budget: sure ones leave early, the others go on.
+
+    Thresholds are solved on the validation images and applied to `split`; `evaluation.sweep_budgeted_batch`
+    says how.
+
+    Args:
+        bundle: from `fit` or `load`.
+        data: data by name or `DataSplits`; by default the data of the training, split in the same way.
+        split: what the thresholds are judged on.
+        confidence: what they compare: "max_probability", "margin" or "entropy".
+        cost: what leaving at a stage costs; see `evaluation.budgeted_batch.EXIT_COSTS`.
+        ps: the sweep; MSDNet's 39 values by default.
+        budgets: mean costs an image to solve thresholds for, besides the sweep.
+        skip_bad: leave out images that cannot be read.
+        data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
+        device: where the net runs.
+        workers: processes that decode images which are read from files, as in `fit`.
+
+    Raises:
+        DataError: if the data has no validation images, or other classes than the bundle.
+        ValueError: for a choice that does not exist, or a budget below the first stage's cost.
+
+    >>> from anytimenet import TrainConfig, create_net, fit
+    >>> bundle = fit(create_net("resnet_tiny", in_channels=1), "digits", config=TrainConfig(epochs=1))
+    >>> result = evaluate_budgeted(bundle, budgets=[800_000])
+    >>> result.for_budgets[0].val_mean_cost <= 800_000, len(result.points)
+    (True, 39)
+    """
+    check_kind(confidence)
+    check_exit_cost(cost)
+    if split not in ("train", "test"):
+        raise ValueError("thresholds are solved on the validation images: judge them on another split")
+    if not (data is None or isinstance(data, str | DataSplits)):
+        raise DataError(
+            "thresholds need validation images: give data by name or DataSplits, which have some, or use "
+            "collect_outputs on two datasets and evaluation.budgeted_from_outputs"
+        )
+    val, judged = (
+        collect_outputs(
+            bundle,
+            data,
+            split=part,
+            skip_bad=skip_bad,
+            data_root=data_root,
+            device=device,
+            workers=workers,
+        )
+        for part in ("val", split)
+    )
+    return budgeted_from_outputs(val, judged, confidence=confidence, cost=cost, ps=ps, budgets=budgets)
+
+
+def collect_outputs(
+    bundle: Bundle,
+    data: Any = None,
+    *,
+    split: Split = "test",
+    skip_bad: bool = False,
+    data_root: Path | str | None = None,
+    device: str = "cpu",
+    workers: int | None = 0,
+) -> Outputs:
+    """The logits of every stage on a split, with labels and costs: what every evaluation starts from.
+
+    `evaluation.write_outputs` keeps them in a file, from which everything can be computed again without the
+    net. Arguments and errors are those of `evaluate`.
+    """
+    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"split {split!r} does not exist: 'train', 'val' or 'test' is needed")
+    check_device(device)
+    images, name, judged = images_for(bundle, data, split, skip_bad, data_root)
+    if len(images) == 0:
+        why = "the net was trained on all of them (--val-fraction 0)" if judged == "val" else "it is empty"
+        raise DataError(f"the {judged} split of {name} holds no images: {why}; choose another split or data")
+    batches = plain_loader(images, bundle.manifest.preprocessing, torch.device(device), workers=workers)
+    logits, labels = collect_logits(bundle.net.to(device), batches)
+    bundle.net.cpu()
+    return Outputs(
+        logits=tuple(tuple(stage) for stage in logits),
+        labels=labels,
+        costs=tuple(OutputCost.of(cost) for cost in stage_costs(bundle.net, bundle.manifest.input_shape)),
+        data=name,
+        split=judged,
+        class_names=tuple(bundle.manifest.class_names[0]),
+    )
+
+
+def measured_latencies(bundle: Bundle) -> list[Latency] | None:
+    """Batch-1 latency of each sub-network on this machine, if it was profiled here."""
+    here = machine_stamp()["id"]
+    for table in bundle.cost_tables.values():
+        known = all((0, stage, 1) in table.entries for stage in range(1, bundle.num_stages + 1))
+        if table.machine["id"] == here and known:
+            return [table.latency(0, stage) for stage in range(1, bundle.num_stages + 1)]
+    return None

@@ -1,0 +1,128 @@
+"""BatchNorm statistics estimated anew: a bundle with other statistics."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from anytimenet.api.arguments import check_type
+from anytimenet.api.images import EVALUATION_BATCH, images_for
+from anytimenet.api.judging import evaluate
+from anytimenet.bundle import Bundle
+from anytimenet.core.errors import DataError
+from anytimenet.data import (
+    Augmentation,
+    DataSplits,
+    LargeImageAugmentation,
+    augmentation_for,
+    augmentation_from,
+    make_loader,
+)
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.iresnext import IResNeXt
+from anytimenet.training import check_device
+from anytimenet.training.statistics import reestimate_statistics
+
+
+def reestimate(
+    bundle: Bundle,
+    data: Any = None,
+    *,
+    augmentation: Augmentation | LargeImageAugmentation | Literal["trained"] | None = "trained",
+    num_batches: int | None = None,
+    skip_bad: bool = False,
+    device: str = "cpu",
+    workers: int | None = 0,
+    data_root: Path | str | None = None,
+) -> Bundle:
+    """A new bundle with the same parameters and BatchNorm statistics estimated anew on training images.
+
+    A net whose stages share BatchNorms gets own copies of them for every stage first, so that each stage has
+    the statistics of its own features.
+
+    Args:
+        bundle: from `fit` or `load`; it is left as it is.
+        data: as in `evaluate`; its training part is read, or all of a map-style dataset. By default the data
+            of the training.
+        augmentation: of the images. "trained" repeats that of the training, which the weights are used to:
+            without it even a net whose statistics were good loses (reproductions/slicing_vertically).
+        num_batches: how many batches of up to 256 images to read; all by default.
+        skip_bad: leave out images that cannot be read.
+        device: where the net runs.
+        workers: processes that decode images which are read from files, as in `fit`.
+        data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
+
+    Raises:
+        DataError: if the data has other classes than the bundle, or no training images.
+        ValueError: if the bundle does not say how its training images were augmented.
+
+    >>> from anytimenet import TrainConfig, create_net, fit
+    >>> net = create_net("iresnext_tiny", in_channels=1, normalisation="shared")
+    >>> bundle = fit(net, "digits", config=TrainConfig(epochs=1))
+    >>> reestimate(bundle).net.normalisation
+    'own'
+    """
+    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    check_device(device)
+    images, name, _ = images_for(bundle, data, "train", skip_bad, data_root)
+    if len(images) < 2:
+        raise DataError(f"the training part of {name} holds no images to estimate statistics from")
+    chosen = _trained_augmentation(bundle) if augmentation == "trained" else augmentation
+    net = bundle.net
+    if isinstance(net, IResNeXt) and net.normalisation == "shared":
+        net = net.with_own_norms()
+    else:
+        net = copy.deepcopy(net)
+    batches = make_loader(
+        images,
+        bundle.manifest.preprocessing,
+        # As many batches as needed, of nearly equal size: every image counts, and none more than another.
+        batch_size=math.ceil(len(images) / math.ceil(len(images) / EVALUATION_BATCH)),
+        augmentation=chosen if chosen is None else augmentation_for(images, chosen),
+        shuffle=True,
+        workers=workers,
+        device=torch.device(device),
+    )
+    read = reestimate_statistics(net.to(device), batches, num_batches=num_batches)
+    fresh = _with_net(bundle, net.cpu().eval(), {"data": name, "batches": read})
+    by_name = data is None or isinstance(data, str | DataSplits)
+    if not by_name or len(images_for(bundle, data, "val", skip_bad, data_root)[0]) == 0:
+        return fresh
+    report = evaluate(
+        fresh, data, split="val", skip_bad=skip_bad, device=device, workers=workers, data_root=data_root
+    )
+    return _with_net(fresh, fresh.net, {}, [stage.top1 for stage in report.stages])
+
+
+def _trained_augmentation(bundle: Bundle) -> Augmentation | LargeImageAugmentation | None:
+    told = bundle.manifest.provenance
+    for place in (told, told.get("experiment", {})):
+        if "augmentation" in place:
+            return augmentation_from(place["augmentation"])
+    raise ValueError(
+        "the bundle does not say how its training images were augmented: give augmentation=None for none, "
+        "or Augmentation(flip=..., pad=...)"
+    )
+
+
+def _with_net(
+    bundle: Bundle,
+    net: AnytimeNet,
+    reestimated: dict[str, Any],
+    val_accuracies: Sequence[float] | None = None,
+) -> Bundle:
+    """`bundle` with another net of the same stages, and without what was measured of the old one."""
+    m = bundle.manifest
+    return Bundle.create(
+        net,
+        class_names=m.class_names,
+        preprocessing=m.preprocessing,
+        taxonomy=m.taxonomy,
+        val_accuracies=val_accuracies,
+        provenance={**m.provenance, **({"reestimated": reestimated} if reestimated else {})},
+    )

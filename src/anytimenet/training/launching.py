@@ -1,0 +1,110 @@
+"""How a run starts: its device, and its processes where there are several."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from anytimenet.core.errors import TrainingError
+from anytimenet.core.launched import launched_count
+from anytimenet.training.config import TrainConfig
+from anytimenet.training.sync_batchnorm import check_synchronised
+
+
+def fabric_options(config: TrainConfig) -> dict[str, Any]:
+    """Fabric's arguments for a run: accelerator, precision, devices on each machine, machines.
+
+    Raises:
+        TrainingError: if there is no such device, or `devices` processes cannot be started.
+    """
+    check_device(config.device)
+    accelerator = config.device
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    count = process_count(config.devices)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", count)) if launched_count() > 1 else count
+    if accelerator == "cuda" and here > torch.cuda.device_count():
+        raise TrainingError(
+            f"{here} CUDA devices are needed and this machine shows {torch.cuda.device_count()}: "
+            "lower --devices, or use --device cpu"
+        )
+    if config.sync_batchnorm:
+        check_synchronised(accelerator, count)
+    return {
+        "accelerator": accelerator,
+        "devices": here,
+        "num_nodes": count // here,
+        "precision": {"32": "32-true", "bf16": "bf16-mixed"}[config.precision],
+    }
+
+
+def wrapper_options() -> dict[str, Any]:
+    """Arguments of DistributedDataParallel: every process keeps its own running statistics in between."""
+    known = inspect.signature(DistributedDataParallel).parameters
+    # Renamed in torch 2.13, where the old name warns.
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+
+
+def check_device(name: str) -> None:
+    """Raises TrainingError if `name` asks for CUDA and this machine shows none."""
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError(f"device {name!r} was asked for and this machine shows none; use --device cpu")
+
+
+def check_share(batch_size: int, config: TrainConfig) -> None:
+    """Raises TrainingError unless the processes of a run get equal shares of a batch, two images or more."""
+    count = process_count(config.devices)
+    if count > 1 and (batch_size % count or batch_size < 2 * count):
+        fitting = max(2, round(batch_size / count)) * count
+        raise TrainingError(
+            f"a batch of {batch_size} cannot be shared by {count} processes, at least two images each and "
+            f"equally many (BatchNorm needs two): take a batch size like {fitting}, or fewer --devices"
+        )
+
+
+@contextmanager
+def quiet_fabric() -> Iterator[None]:
+    """Keeps Fabric's banners off standard error; its warnings and errors pass."""
+    logger = logging.getLogger("lightning_fabric")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def process_count(devices: int) -> int:
+    """How many processes train together: what a launcher started, else `devices`.
+
+    Raises:
+        TrainingError: if a launcher started another number.
+    """
+    launched = launched_count()
+    distributed = torch.distributed
+    group = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    by_launcher = launched > 1 or group > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+    if group not in (1, launched) or (by_launcher and devices not in (1, launched)):
+        raise TrainingError(
+            f"the launcher started {launched} process{'es' * (launched > 1)} and {max(group, devices)} are "
+            "asked for: leave --devices out, it is the launcher who decides"
+        )
+    return launched if by_launcher else devices
+
+
+def check_can_start(devices: int) -> None:
+    """Raises TrainingError if this program would have to start the other processes and is no script."""
+    starts = devices > 1 and launched_count() == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
+    if starts and (hasattr(sys, "ps1") or not getattr(sys.modules["__main__"], "__file__", None)):
+        raise TrainingError(
+            "several processes start by running this program again, and it is no script: save it to a file, "
+            "use the command line, or train with devices=1"
+        )
