@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from anytimenet.api import evaluate, fit, load, profile
+    from anytimenet.api import collect_outputs, evaluate, evaluate_budgeted, fit, load, profile, reestimate
     from anytimenet.bundle import Bundle
     from anytimenet.core.cost_table import CostTable
     from anytimenet.core.manifest import Manifest
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from anytimenet.core.preprocessing import Preprocessing
     from anytimenet.core.taxonomy import Taxonomy
     from anytimenet.costs import stage_costs
-    from anytimenet.data import Augmentation, DataOptions, load_data
+    from anytimenet.data import Augmentation, DataOptions, LargeImageAugmentation, Mixing, load_data
     from anytimenet.evaluation import Curve, Report
-    from anytimenet.nets import AnytimeNet, create_net, list_nets, register_net
+    from anytimenet.nets import AnytimeNet, ChainNet, ExitNet, create_net, list_nets, register_net, wrap
     from anytimenet.recipes import Experiment, recipe, run
     from anytimenet.schemes import Scheme
     from anytimenet.training import TrainConfig
@@ -30,39 +30,51 @@ _HOMES = {
     "AnytimeNet": "nets",
     "Augmentation": "data",
     "Bundle": "bundle",
+    "ChainNet": "nets",
     "CostTable": "core.cost_table",
     "Curve": "evaluation",
     "DataOptions": "data",
+    "ExitNet": "nets",
     "Experiment": "recipes",
+    "LargeImageAugmentation": "data",
     "Manifest": "core.manifest",
+    "Mixing": "data",
     "Prediction": "core.prediction",
     "Preprocessing": "core.preprocessing",
     "Report": "evaluation",
     "Scheme": "schemes",
     "Taxonomy": "core.taxonomy",
     "TrainConfig": "training",
+    "collect_outputs": "api",
     "create_net": "nets",
     "evaluate": "api",
+    "evaluate_budgeted": "api",
     "fit": "api",
     "list_nets": "nets",
     "load": "api",
     "load_data": "data",
     "profile": "api",
     "recipe": "recipes",
+    "reestimate": "api",
     "register_net": "nets",
     "run": "recipes",
     "stage_costs": "costs",
+    "wrap": "nets",
 }
 
 __all__ = [
     "AnytimeNet",
     "Augmentation",
     "Bundle",
+    "ChainNet",
     "CostTable",
     "Curve",
     "DataOptions",
+    "ExitNet",
     "Experiment",
+    "LargeImageAugmentation",
     "Manifest",
+    "Mixing",
     "Prediction",
     "Preprocessing",
     "Report",
@@ -70,17 +82,21 @@ __all__ = [
     "Taxonomy",
     "TrainConfig",
     "__version__",
+    "collect_outputs",
     "create_net",
     "evaluate",
+    "evaluate_budgeted",
     "fit",
     "list_nets",
     "load",
     "load_data",
     "profile",
     "recipe",
+    "reestimate",
     "register_net",
     "run",
     "stage_costs",
+    "wrap",
 ]
 
 

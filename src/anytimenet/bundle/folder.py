@@ -29,7 +29,7 @@ from anytimenet.core.files import new_folder, write_bytes, write_text
 from anytimenet.core.manifest import FORMAT_VERSION, Manifest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.registry import net_entry, rebuild_net
+from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
 
 if TYPE_CHECKING:
     from anytimenet.bundle.bundle import Bundle
@@ -113,14 +113,14 @@ def origin_of(net: AnytimeNet) -> NetOrigin | None:
 
 def _rebuild(manifest: Manifest, folder: Path) -> AnytimeNet:
     """The net on the meta device, without weights."""
-    assert manifest.net is not None
+    origin = manifest.net
+    assert origin is not None
     try:
-        with torch.device("meta"):
-            net = rebuild_net(manifest.net)
+        net = build_on_meta(lambda: rebuild_net(origin))
     except Exception as error:  # a builder is anybody's code, and its arguments come from a file
         raise BundleError(
             f"{folder}: its net cannot be built ({error}); if the net is your own, import the module that "
-            "registers it first, else upgrade anytimenet"
+            "registers it first (anytimenet --import MODULE ...), else upgrade anytimenet"
         ) from error
     try:
         check_belongs(net, manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -51,6 +52,7 @@ class Compare:
             raise ValueError(f"{len(self.labels)} labels for {len(self.runs)} runs: one each is needed")
         labels = list(self.labels) or [run_label(path) for path in self.runs]
         items = [read_run(path, self.cost) for path in self.runs]
+        _warn_of_mixed_data(items)
         wide = len(items) > 1
         options = PlotOptions(
             cost=self.cost,
@@ -115,10 +117,30 @@ def print_compared(compared: list[Compared], figure: Path) -> None:
             sd = "" if stage.sd is None else f" +- {100 * stage.sd:.2f}"
             print(f"  stage {stage.stage}  {format_count(stage.macs):>10}  {100 * stage.top1:.2f}{sd} %")
         print(f"  area over the shared budgets {net.area:.4f} (log budget {net.area_log:.4f})")
-        if net.saving_max is not None and net.saving_mean is not None:
-            missed = f"; {net.unreached} of its accuracies are not reached" if net.unreached else ""
-            print(
-                f"  at equal accuracy {100 * net.saving_max:.1f} % cheaper than {compared[0].label} at most, "
-                f"{100 * net.saving_mean:.1f} % on average{missed}"
-            )
+        if net is not compared[0]:
+            print(f"  {_saving(net, compared[0].label)}")
     print(f"The figure is {figure}.")
+
+
+def _saving(net: Compared, first: str) -> str:
+    if net.saving_max is None or net.saving_mean is None:
+        return f"reaches none of the accuracies of {first}"
+    missed = f"; {net.unreached} of the accuracies of {first} are not reached" if net.unreached else ""
+    return (
+        f"at equal accuracy {_cheaper(net.saving_max)} than {first} at best, {_cheaper(net.saving_mean)} on "
+        f"average{missed}"
+    )
+
+
+def _cheaper(saving: float) -> str:
+    return f"{100 * abs(saving):.1f} % {'cheaper' if saving >= 0 else 'dearer'}"
+
+
+def _warn_of_mixed_data(items: list[Report | Spread]) -> None:
+    names = sorted({item.data for item in items})
+    if len(names) > 1:
+        print(
+            f"these runs were judged on different data ({', '.join(names)}): areas and savings mean "
+            "something only if that is the same data under several names",
+            file=sys.stderr,
+        )

@@ -36,19 +36,19 @@ class Info:
         """Counts and prints."""
         from anytimenet.core.errors import require
 
-        torch = require("torch", "train")
+        require("torch", "train")
         from anytimenet.cli.train import parse_arguments
         from anytimenet.costs import stage_costs
-        from anytimenet.nets import create_net, net_entry, rebuild_net
+        from anytimenet.nets import build_on_meta, create_net, net_entry, rebuild_net
 
         manifest = self._manifest()
-        with torch.device("meta"):
-            if manifest is not None:
-                net, input_shape = rebuild_net(manifest.net), manifest.input_shape
-            else:
-                arguments = parse_arguments(self.net_args)
-                net = create_net(self.name, 10 if self.num_classes is None else self.num_classes, **arguments)
-                input_shape = (net.in_channels, *net_entry(self.name).input_shape[1:])
+        if manifest is not None:
+            net, input_shape = build_on_meta(lambda: rebuild_net(manifest.net)), manifest.input_shape
+        else:
+            arguments = parse_arguments(self.net_args)
+            classes = 10 if self.num_classes is None else self.num_classes
+            net = build_on_meta(lambda: create_net(self.name, classes, **arguments))
+            input_shape = (net.in_channels, *net_entry(self.name).input_shape[1:])
         if self.image_size is not None:
             input_shape = (input_shape[0], self.image_size, self.image_size)
         costs = stage_costs(net, input_shape)

@@ -1,4 +1,4 @@
-"""`anytimenet list nets|recipes|schemes`."""
+"""`anytimenet list nets|recipes|schemes|data`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from anytimenet.cli.output import emit_json
 
 @dataclass(frozen=True)
 class List:
-    """Show registered nets, recipes or schemes.
+    """Show registered nets, recipes, schemes or data sets.
 
     JSON: a line each; nets {name, summary, paper, input_shape}, recipes {name, summary, command, hardware,
-    minutes, expected}, schemes {name, summary, paper}.
+    minutes, expected}, schemes {name, summary, paper}, data {name, summary, classes, train_images, held_out,
+    test_images, image_size, page}, where null depends on the folder.
     """
 
     what: Annotated[
-        Literal["nets", "recipes", "schemes"],
+        Literal["nets", "recipes", "schemes", "data"],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="nets|recipes|schemes"),
+        tyro.conf.arg(metavar="nets|recipes|schemes|data"),
     ]
     """Which list."""
     pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
@@ -70,4 +71,10 @@ def _schemes() -> list[dict[str, Any]]:
     return [{"name": p.name, "summary": p.summary, "paper": p.paper} for p in presets]
 
 
-_RECORDS = {"nets": _nets, "recipes": _recipes, "schemes": _schemes}
+def _data() -> list[dict[str, Any]]:
+    from anytimenet.data.load import describe_data
+
+    return describe_data()
+
+
+_RECORDS = {"nets": _nets, "recipes": _recipes, "schemes": _schemes, "data": _data}

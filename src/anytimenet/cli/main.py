@@ -10,26 +10,29 @@ from collections.abc import Sequence
 
 from anytimenet import __version__
 from anytimenet.cli.output import print_error, split_json_flag
-from anytimenet.core.errors import AnytimeNetError, suggest
+from anytimenet.core.errors import AnytimeNetError, SharedTrainingError, suggest
+from anytimenet.core.launched import launched_rank
 
 # Verb, its class in the module of the same name, and its line in the list of verbs.
 VERBS = {
     "quickstart": ("quickstart.Quickstart", "train, judge and try a first anytime net on handwritten digits"),
     "train": ("train.Train", "train a net by a recipe"),
     "evaluate": ("evaluate.Evaluate", "judge every stage of a bundle on held-out images"),
+    "reestimate": ("reestimate.Reestimate", "estimate a bundle's BatchNorm statistics anew"),
     "profile": ("profile.Profile", "measure a bundle's latency on this machine"),
     "predict": ("predict.Predict", "predict images within a budget"),
     "compare": ("compare.Compare", "draw the curves of several runs in one figure"),
-    "list": ("listing.List", "show nets, recipes or schemes"),
+    "list": ("listing.List", "show nets, recipes, schemes or data sets"),
     "info": ("info.Info", "counted costs of a net or a bundle"),
 }
 
 _USAGE = f"""anytimenet {__version__}: train one network, answer within any budget.
 
-usage: anytimenet VERB ...
+usage: anytimenet [--import MODULE] VERB ...
 {{verbs}}
 
 `anytimenet VERB --help` explains a verb; `anytimenet --version` prints the version.
+`--import my_nets` imports my_nets.py first, so that nets which it registers have names here.
 Exit codes: 0 done, 1 it failed (the reason is on standard error), 2 the command was not understood,
 130 interrupted. ANYTIMENET_DEBUG=1 shows the traceback of an error, NO_COLOR=1 plain text."""
 
@@ -48,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code."""
+    try:
+        arguments = _import_modules(arguments)
+    except ImportError as error:
+        print_error(f"--import: {error}; name a module that lies here or is installed")
+        return 2
     verb, *rest = arguments or ["--help"]
     if verb in ("--version", "-V"):
         print(__version__)
@@ -63,14 +71,30 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
+        if launched_rank() > 0:
+            return 130
         more = "; the same command with --resume goes on from the last checkpoint" if verb == "train" else ""
         print_error(f"interrupted{more}")
         return 130
     except Exception as error:
         if os.environ.get("ANYTIMENET_DEBUG"):
             raise
-        print_error(_in_words(error))
+        # Of several processes each tells what happened to it alone, and the first what happened to all.
+        if launched_rank() == 0 or not isinstance(error, SharedTrainingError):
+            print_error(_in_words(error))
         return 1
+
+
+def _import_modules(arguments: Sequence[str]) -> Sequence[str]:
+    """Imports what `--import MODULE` before the verb names: modules that register nets. Returns the rest."""
+    while arguments and arguments[0] == "--import":
+        if len(arguments) < 2:
+            raise ImportError("a module's name is missing")
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        importlib.import_module(arguments[1].removesuffix(".py"))
+        arguments = arguments[2:]
+    return arguments
 
 
 def _in_words(error: Exception) -> str:

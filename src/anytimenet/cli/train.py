@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json as json_module
-from dataclasses import dataclass, fields, replace
+import os
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from anytimenet.cli.output import check_threads, emit_json
+from anytimenet.core.launched import launched_rank
 
 if TYPE_CHECKING:
-    from anytimenet.data import Augmentation
+    from anytimenet.data import Augmentation, LargeImageAugmentation, Mixing
     from anytimenet.recipes import Experiment, Run
+
+_SWITCHES = ("skip_bad", "download", "in_memory")  # of the data; a recipe may have turned them on
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,18 @@ class Train:
       anytimenet train folder --data folder:PATH --image-size 32 --epochs 10 --out runs/mine
       anytimenet train folder --data folder:PATH --net iresnext_small --net-args normalisation=shared
 
-    `anytimenet list recipes` shows what there is.
+    With --alone the joint net is in joint/, sub-network k in alone-k/, and optimality_gap.json and .png say
+    what sharing costs each stage. `anytimenet list recipes` shows what there is.
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name of a recipe."""
     data: str | None = None
-    """Data by name: digits, or folder:PATH with one sub-folder of images a class."""
+    """Data by name (`anytimenet list data`), or folder:PATH with one sub-folder of images a class."""
+    data_root: Path | None = None
+    """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
+    download: bool = False
+    """Fetch the files of data by name that are missing; their checksums are verified."""
     net: str | None = None
     """A registered net; see `anytimenet list nets`."""
     net_args: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
@@ -50,8 +59,24 @@ class Train:
     """Draws weights, order, augmentation and validation split."""
     seeds: Annotated[str | None, tyro.conf.arg(metavar="N,N,...")] = None
     """Repeat with each of these seeds and report mean and spread."""
-    preset: Literal["paper", "paper_imagenet", "paper_cub", "official_code", "fast"] | None = None
-    """Take optimiser and schedule from this preset; official_code also starts as PyTorch's layers do."""
+    alone: bool = False
+    """Also train every sub-network by itself, from fresh weights, and report the optimality gap."""
+    alone_stages: Annotated[str | None, tyro.conf.arg(metavar="K,K,...")] = None
+    """The same for these stages only."""
+    preset: (
+        Literal[
+            "paper",
+            "paper_imagenet",
+            "paper_cub",
+            "official_code",
+            "official_code_imagenet",
+            "msdnet_cifar",
+            "msdnet_imagenet",
+            "fast",
+        ]
+        | None
+    ) = None
+    """Take optimiser and schedule from this preset; the official ones also start as PyTorch's layers do."""
     epochs: int | None = None
     """Passes over the training images."""
     batch_size: int | None = None
@@ -74,6 +99,10 @@ class Train:
     """Number format of the forward pass."""
     device: Literal["auto", "cpu", "cuda"] | None = None
     """Where to train."""
+    devices: int | None = None
+    """Processes that share every batch, each on a device of its own; torchrun says it instead."""
+    sync_batchnorm: bool = False
+    """BatchNorm takes its statistics from all processes; on several CUDA devices only."""
     scheme: str | None = None
     """How the stages learn together; see `anytimenet list schemes`."""
     select: Literal["last", "mean"] | None = None
@@ -84,16 +113,36 @@ class Train:
     """Mirror half of the training images; not for digits, letters and signs."""
     pad: int | None = None
     """Zero pixels around an image before a random crop back to size."""
+    cutout: int | None = None
+    """Side of a square that is blacked out in every training image."""
+    colour_jitter: float | None = None
+    """Brightness, contrast and saturation times 1 - X to 1 + X; of images that are read from files."""
+    lighting: float | None = None
+    """Strength of the shift along the principal colours of ImageNet; of images that are read from files."""
+    mixup: float | None = None
+    """Blend pairs of training images, with this alpha."""
+    cutmix: float | None = None
+    """Paste a rectangle of another training image, with this alpha."""
+    workers: int | None = None
+    """Processes that decode images which are read from files; by default one a core, 8 at most."""
     image_size: int | None = None
     """Side of the square that images are resized and cropped to."""
+    shorter_side: int | None = None
+    """Resize the shorter side to this first, then crop the centre; 256 of 224 for imagenet and cub."""
     channels: Literal[1, 3] | None = None
     """Read images as grey or RGB; by default as they are."""
     resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] | None = None
     """Filter that resizes; box at an integer factor is the exact mean."""
     val_fraction: float | None = None
-    """Part of the training images that selects; where the data brings no validation part."""
+    """Part of the training images that selects, where the data brings no validation part; 0 for none."""
     limit: int | None = None
     """At most this many training images, drawn by class."""
+    images_per_class: int | None = None
+    """At most this many training images of each class."""
+    standardise: Literal["preset", "data"] | None = None
+    """Mean and std of the input: published ones of data by name, or those of the training images."""
+    in_memory: bool = False
+    """Decode imagenet or cub once into memory, instead of streaming the files."""
     skip_bad: bool = False
     """Leave out images that cannot be read, and say how many."""
     threads: int | None = None
@@ -112,6 +161,7 @@ class Train:
 
         if self.threads is not None:
             torch.set_num_threads(check_threads(self.threads))
+            os.environ["OMP_NUM_THREADS"] = str(self.threads)  # Fabric would set another number
         if self.seed is not None and self.seeds is not None:
             raise ValueError("--seed is one run and --seeds several: give one of the two")
         experiment = self.experiment()
@@ -123,7 +173,9 @@ class Train:
             "quiet": self.quiet,
             "recipe_name": self.recipe,
         }
-        if self.seeds is None:
+        if self.alone or self.alone_stages is not None:
+            self._run_alone(experiment, out, options)
+        elif self.seeds is None:
             self._show(run(experiment, out, **options))
         else:
             self._show_seeds(run_seeds(experiment, out, parse_seeds(self.seeds), **options), out)
@@ -138,29 +190,79 @@ class Train:
         net_arguments = dict(experiment.net_arguments)
         if self.preset is not None:
             config = replace(preset(self.preset), seed=config.seed)
-        if self.preset == "official_code":
+        if self.preset is not None and self.preset.startswith("official_code"):
             net_arguments["init"] = "pytorch"
-        options = replace(experiment.options, skip_bad=experiment.options.skip_bad or self.skip_bad)
+        switches = {name: getattr(experiment.options, name) or getattr(self, name) for name in _SWITCHES}
+        options = replace(experiment.options, **switches)
+        synchronised = config.sync_batchnorm or self.sync_batchnorm
         return replace(
             experiment,
             data=self.data or experiment.data,
             net=self.net or experiment.net,
             net_arguments={**net_arguments, **parse_arguments(self.net_args)},
-            config=replace(config, **self._given(config)),
+            config=replace(config, **self._given(config), sync_batchnorm=synchronised),
             options=replace(options, **self._given(options)),
             augmentation=self._augmentation(experiment.augmentation),
+            mixing=self._mixing(experiment.mixing),
+            workers=experiment.workers if self.workers is None else self.workers,
         )
 
     def _given(self, target: Any) -> dict[str, Any]:
         """The flags of this command that are fields of `target` and were given."""
-        values = {f.name: getattr(self, f.name, None) for f in fields(target) if f.name != "skip_bad"}
+        names = [f.name for f in fields(target) if f.name not in (*_SWITCHES, "sync_batchnorm")]
+        values = {name: getattr(self, name, None) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _augmentation(self, augmentation: Augmentation) -> Augmentation:
-        flip = augmentation.flip if self.flip is None else self.flip == "yes"
-        return replace(augmentation, flip=flip, pad=augmentation.pad if self.pad is None else self.pad)
+    def _augmentation(
+        self, augmentation: Augmentation | LargeImageAugmentation
+    ) -> Augmentation | LargeImageAugmentation:
+        from anytimenet.data import Augmentation, LargeImageAugmentation
+
+        colours = {"colour_jitter": self.colour_jitter, "lighting": self.lighting}
+        if isinstance(augmentation, Augmentation) and any(colours.values()):
+            augmentation = LargeImageAugmentation(flip=augmentation.flip, cutout=augmentation.cutout)
+        large = isinstance(augmentation, LargeImageAugmentation)
+        if large and self.pad is not None:
+            raise ValueError("--pad is for small images; large ones are cropped at random: leave --pad out")
+        flip = None if self.flip is None else self.flip == "yes"
+        values: dict[str, Any] = {"flip": flip, "cutout": self.cutout}
+        values |= colours if large else {"pad": self.pad}
+        return replace(augmentation, **{name: value for name, value in values.items() if value is not None})
+
+    def _mixing(self, mixing: Mixing | None) -> Mixing | None:
+        from anytimenet.data import Mixing
+
+        if self.mixup is None and self.cutmix is None:
+            return mixing
+        before = {"mixup": 0.0, "cutmix": 0.0} if mixing is None else asdict(mixing)
+        alphas = {
+            name: before[name] if getattr(self, name) is None else getattr(self, name) for name in before
+        }
+        return Mixing(**alphas) if any(alphas.values()) else None
+
+    def _run_alone(self, experiment: Experiment, out: Path, options: dict[str, Any]) -> None:
+        from anytimenet.recipes import run_alone
+
+        if options.pop("init") is not None:
+            raise ValueError("--alone starts every net from fresh weights: leave --init out")
+        gap = run_alone(
+            experiment,
+            out,
+            stages=None if self.alone_stages is None else parse_numbers("--alone-stages", self.alone_stages),
+            seeds=None if self.seeds is None else parse_seeds(self.seeds),
+            **options,
+        )
+        if launched_rank() > 0:
+            return
+        if self.json is not None:
+            emit_json({"out": str(out), **gap.to_dict()}, self.json)
+        if self.json != "-":
+            print(gap.table())
+            print(f"Everything is in {out}: joint/, alone-K/, optimality_gap.json and optimality_gap.png.")
 
     def _show(self, run: Run) -> None:
+        if launched_rank() > 0:
+            return
         if self.json is not None:
             emit_json({"out": str(run.folder), **run.report.to_dict()}, self.json)
         if self.json != "-":
@@ -171,6 +273,8 @@ class Train:
         from anytimenet.core.files import write_json
         from anytimenet.evaluation import Spread, plot_curves
 
+        if launched_rank() > 0:
+            return
         result = Spread.of([run.report for run in runs])
         write_json(out / "spread.json", result.to_dict())
         plot_curves([result], out / "curve.png")
@@ -212,10 +316,15 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         ValueError: for anything but different whole numbers with commas.
     """
+    return parse_numbers("--seeds", text)
+
+
+def parse_numbers(flag: str, text: str) -> list[int]:
+    """As `parse_seeds`, for another flag."""
     try:
-        seeds = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"--seeds {text}: whole numbers with commas are needed, for example 1,2,3") from None
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise ValueError(f"--seeds {text}: different numbers from 0 on are needed")
-    return seeds
+        raise ValueError(f"{flag} {text}: whole numbers with commas are needed, for example 1,2,3") from None
+    if len(set(numbers)) != len(numbers) or min(numbers) < 0:
+        raise ValueError(f"{flag} {text}: different numbers from 0 on are needed")
+    return numbers

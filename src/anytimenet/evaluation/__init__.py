@@ -1,7 +1,21 @@
 """Evaluation: what a net's predictions are worth, stage by stage and over budgets. No torch in here."""
 
+from anytimenet.evaluation.branch_norms_plot import plot_branch_norms
+from anytimenet.evaluation.budgeted_batch import (
+    BudgetedBatch,
+    BudgetedPoint,
+    exit_costs,
+    sweep_budgeted_batch,
+)
 from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
+from anytimenet.evaluation.confidence import confidences
 from anytimenet.evaluation.curve import Curve, shared_range
+from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
+from anytimenet.evaluation.ensembles import geometric_ensemble, mean_ensemble
+from anytimenet.evaluation.example_quality import DropShare, ExampleQuality, measure_example_quality
+from anytimenet.evaluation.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
+from anytimenet.evaluation.failure_detection import failure_auroc
+from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
 from anytimenet.evaluation.metrics import (
     ClassScore,
     class_scores,
@@ -11,41 +25,73 @@ from anytimenet.evaluation.metrics import (
     top_k_accuracy,
     wilson_interval,
 )
+from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
+from anytimenet.evaluation.outcomes import Outcomes
+from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
 from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
+from anytimenet.evaluation.product_anytime import product_ensemble
 from anytimenet.evaluation.report import LevelReport, Report, StageReport
 from anytimenet.evaluation.report_files import read_report, write_report
 from anytimenet.evaluation.saving import Saving, SavingPoint, relative_saving
-from anytimenet.evaluation.scoring import make_report
+from anytimenet.evaluation.scoring import make_ensemble_report, make_report
 from anytimenet.evaluation.spread import MeanSd, Spread, StageSpread
 from anytimenet.evaluation.units import format_count
 
 __all__ = [
+    "BudgetedBatch",
+    "BudgetedPoint",
     "ClassScore",
     "Compared",
     "ComparedStage",
     "Curve",
+    "DropShare",
+    "EnsembleReport",
+    "EnsembleStage",
+    "ExampleQuality",
     "LevelReport",
     "MeanSd",
+    "OptimalityGap",
+    "Outcomes",
+    "Outputs",
     "PlotOptions",
     "Report",
     "Saving",
     "SavingPoint",
     "Spread",
+    "StageGap",
     "StageReport",
     "StageSpread",
+    "budgeted_from_outputs",
     "class_scores",
     "compare",
+    "confidences",
     "curve_figure",
+    "exit_costs",
     "expected_calibration_error",
+    "failure_auroc",
     "format_count",
+    "geometric_ensemble",
+    "leaving_stages",
+    "make_ensemble_report",
     "make_report",
+    "mean_ensemble",
+    "measure_example_quality",
     "negative_log_likelihood",
+    "plot_branch_norms",
     "plot_curves",
+    "plot_optimality_gap",
+    "product_ensemble",
+    "read_outputs",
     "read_report",
     "relative_saving",
+    "report_from_outputs",
     "shared_range",
     "softmax",
+    "solve_for_budget",
+    "solve_thresholds",
+    "sweep_budgeted_batch",
     "top_k_accuracy",
     "wilson_interval",
+    "write_outputs",
     "write_report",
 ]

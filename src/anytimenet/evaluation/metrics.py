@@ -67,10 +67,22 @@ def label_ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     >>> label_ranks(np.array([[2.0, 1.0, 3.0], [5.0, 5.0, 5.0]]), np.array([1, 1])).tolist()
     [2, 1]
     """
-    logits, labels = check_logits(logits, labels)
-    own = np.take_along_axis(logits, labels[:, None], axis=1)
-    ties_before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
-    return ((logits > own) | ties_before).sum(axis=1)
+    return ranks_of(*check_logits(logits, labels))
+
+
+def ranks_of(scores: np.ndarray, labels: np.ndarray, among_equals: np.ndarray | None = None) -> np.ndarray:
+    """`label_ranks` of checked scores (..., N, classes) and labels (N,): (..., N).
+
+    `among_equals`: scores of the same shape that order classes whose `scores` are equal.
+    """
+    rows = np.arange(len(labels))
+    own = scores[..., rows, labels][..., None]
+    before, equal = scores > own, scores == own
+    if among_equals is not None:
+        own = among_equals[..., rows, labels][..., None]
+        before |= equal & (among_equals > own)
+        equal &= among_equals == own
+    return (before | (equal & (np.arange(scores.shape[-1]) < labels[:, None]))).sum(axis=-1)
 
 
 def top_k_accuracy(logits: np.ndarray, labels: np.ndarray, k: int = 1) -> float:
@@ -198,8 +210,8 @@ def class_scores(
     )
 
 
-def check_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays (float64 and integer), after checks.
+def check_logits(logits: np.ndarray, labels: np.ndarray, *, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays (float64 and integer), after checks; `first` is the number of the first example.
 
     Raises:
         DataError: see `label_ranks`.
@@ -213,7 +225,7 @@ def check_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
             f"labels are one whole number an example, ({len(logits)},), not {labels.dtype} {labels.shape}"
         )
     if not np.isfinite(logits).all():
-        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        row = first + int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         raise DataError(f"the logits of example {row} are not finite: the net or its input is broken")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise DataError(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 # Okabe and Ito's palette without yellow, which is too pale for lines on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#666666"
 
 
@@ -49,30 +49,31 @@ def set_budget_axis(axes: Axes, series: Sequence[Series], *, log: bool) -> float
 
 def draw(axes: Axes, one: Series, number: int, divisor: float, *, steps: bool) -> Line2D:
     """One series on axes whose x limits are set: the line, which is returned, with markers, bars or band."""
-    colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
     # With more curves than colours the line's dashes tell them apart.
-    dashes = ("-", "--", ":")[number // len(_COLOURS) % 3]
+    dashes = ("-", "--", ":")[number // len(COLOURS) % 3] if one.joined else "none"
     x, y, low, high = one.costs / divisor, one.values, one.low, one.high
     points = len(x)
-    if steps:
+    if steps and one.joined:
         # The last stage answers for every larger budget, up to the edge of the figure.
         x = np.append(x, axes.get_xlim()[1])
         y, low, high = (np.append(v, v[-1]) for v in (y, low, high))
     (drawn,) = axes.plot(
         x,
         y,
-        dashes,
+        linestyle=dashes,
         drawstyle="steps-post" if steps else "default",
         color=colour,
         linewidth=1.3,
         marker=marker,
-        markersize=3.6,
+        # A sweep of many points is a line with dots, not a row of shapes that cover it.
+        markersize=3.6 if points <= 20 else 1.8,
         markevery=range(points),
         zorder=3,
     )
     if one.mark == "band":
         axes.fill_between(x, low, high, step="post" if steps else None, color=colour, alpha=0.2, linewidth=0)
-    elif one.mark == "bars":
+    elif one.mark in ("bars", "sd"):
         bars = np.abs(np.stack([low, high]) - y)[:, :points]
         axes.errorbar(
             x[:points],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,8 +12,8 @@ from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.report import Cost, Report, stage_costs_in
 from anytimenet.evaluation.spread import Spread
 
-Drawable = Curve | Report | Spread
 Value = Literal["accuracy", "error"]
+Mark = Literal["none", "bars", "band", "sd"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Series:
         values: accuracy or error in percent.
         low: lower end of what is uncertain; equal to the value where nothing is known.
         high: its upper end.
-        mark: how the uncertainty is drawn.
+        mark: how the uncertainty is drawn: bars of a 95 % interval, a band of one standard deviation, or
+            bars of one ("sd").
+        joined: whether a line joins the points; separate nets have none.
     """
 
     label: str
@@ -36,7 +38,11 @@ class Series:
     values: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    mark: Literal["none", "bars", "band"]
+    mark: Mark
+    joined: bool = True
+
+
+Drawable = Curve | Report | Spread | Series
 
 
 def all_series(
@@ -62,8 +68,10 @@ def all_series(
 
 
 def _series(item: Drawable, label: str, cost: Cost, value: Value) -> Series:
+    if isinstance(item, Series):
+        return replace(item, label=label)
     unit: str = cost
-    mark: Literal["none", "bars", "band"] = "none"
+    mark: Mark = "none"
     costs: Sequence[float]
     if isinstance(item, Curve):
         costs, unit = item.costs, item.unit
@@ -72,7 +80,9 @@ def _series(item: Drawable, label: str, cost: Cost, value: Value) -> Series:
         costs, mark = stage_costs_in(item.stages, cost), "bars"
         rows = [(stage.top1, stage.top1_low, stage.top1_high) for stage in item.stages]
     else:
-        costs, mark = item.costs_in(cost), "band" if item.runs > 1 else "none"
+        costs = item.costs_in(cost)
+        if item.runs > 1:
+            mark = "band" if len(item.stages) > 1 else "sd"  # a band over one point has no width
         tops = [stage.top1 for stage in item.stages]
         rows = [(top.mean, top.mean - (top.sd or 0.0), top.mean + (top.sd or 0.0)) for top in tops]
     order = np.argsort(costs, kind="stable")

@@ -95,7 +95,7 @@ def plot_curves(
     """Draws anytime curves into one file, atomically; its ending says which kind.
 
     A `Report` gets the 95 % interval of each stage, a `Spread` a band of one standard deviation around the
-    mean, a `Curve` its line alone.
+    mean, a `Curve` its line alone, a `Series` what it says.
 
     Args:
         items: what to draw, first to last in the legend.
@@ -131,16 +131,10 @@ def render_curves(
     options: PlotOptions | None = None,
 ) -> bytes:
     """The bytes of the file that `plot_curves` writes; the same input gives the same bytes."""
-    if ending.lower() not in ENDINGS:
-        raise ValueError(f"no figure can end in {ending!r}: {', '.join(ENDINGS)} are known")
+    check_ending(ending)
     options = options or PlotOptions()
-    # No dates in the file: it is the same tomorrow.
-    dates: dict[str, dict[str, None]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    with _paper_style():
-        figure = curve_figure(items, labels=labels, options=options)
-        file = io.BytesIO()
-        figure.savefig(file, format=ending[1:].lower(), dpi=options.dpi, metadata=dates.get(ending.lower()))
-    return file.getvalue()
+    with paper_style():
+        return figure_bytes(curve_figure(items, labels=labels, options=options), ending, options.dpi)
 
 
 def curve_figure(
@@ -159,7 +153,7 @@ def curve_figure(
     figure_class = require("matplotlib.figure", "train").Figure
     canvas_class = require("matplotlib.backends.backend_agg", "train").FigureCanvasAgg
     series = all_series(items, labels, cost=options.cost, value=options.value)
-    with _paper_style():
+    with paper_style():
         figure = figure_class((options.width_in, options.height_in), layout="constrained")
         canvas = canvas_class(figure)
         axes = figure.add_subplot()
@@ -175,8 +169,24 @@ def curve_figure(
     return figure
 
 
+def check_ending(ending: str) -> None:
+    """Raises ValueError unless a figure can end so."""
+    if ending.lower() not in ENDINGS:
+        raise ValueError(f"no figure can end in {ending!r}: {', '.join(ENDINGS)} are known")
+
+
+def figure_bytes(figure: Figure, ending: str, dpi: int) -> bytes:
+    """The bytes of a figure's file; call it within `paper_style`. The same figure gives the same bytes."""
+    check_ending(ending)
+    # No dates in the file: it is the same tomorrow.
+    dates: dict[str, dict[str, None]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+    file = io.BytesIO()
+    figure.savefig(file, format=ending[1:].lower(), dpi=dpi, metadata=dates.get(ending.lower()))
+    return file.getvalue()
+
+
 @contextmanager
-def _paper_style() -> Iterator[None]:
+def paper_style() -> Iterator[None]:
     """matplotlib's own defaults with this project's style, whatever the user set; undone at the end."""
     matplotlib = require("matplotlib", "train")
     with matplotlib.rc_context():
@@ -193,7 +203,11 @@ def _chance_percent(options: PlotOptions) -> float | None:
 
 def _explain(figure: Figure, series: Sequence[Series]) -> None:
     """Says below the figure what bars and bands are."""
-    meanings = {"bars": "bars: 95 % interval", "band": "band: ± 1 sd over seeds"}
+    meanings = {
+        "bars": "bars: 95 % interval",
+        "band": "band: ± 1 sd over seeds",
+        "sd": "bars: ± 1 sd over seeds",
+    }
     words = [meaning for mark, meaning in meanings.items() if any(one.mark == mark for one in series)]
     if words:
         figure.supxlabel("; ".join(words), fontsize=6.5, color=GREY)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
+from anytimenet.evaluation.ensemble_report import EnsembleReport
+from anytimenet.evaluation.example_quality import ExampleQuality
 from anytimenet.evaluation.metrics import ClassScore
 from anytimenet.evaluation.tables import plain_table, report_columns, rich_table
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Cost = Literal["macs", "full", "ms"]
+
+_LATER = ("failure_auroc",)
+"""What `StageReport` has and the first report.json files had not."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class StageReport:
         latency_median_ms: measured latency of one image; None if not profiled.
         latency_p99_ms: its 99th percentile; None if not profiled.
         latency_estimated: true if it was derived from other segments' times, not measured.
+        failure_auroc: how well low confidence tells wrong answers, see `failure_detection`; None where all
+            answers are right or all are wrong, and in reports written before it was measured.
     """
 
     stage: int
@@ -51,6 +58,7 @@ class StageReport:
     latency_median_ms: float | None = None
     latency_p99_ms: float | None = None
     latency_estimated: bool = False
+    failure_auroc: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,8 @@ class Report:
         example_violations: share of examples right at some stage and wrong at a later one.
         levels: the coarser label levels.
         per_class: the classes of the fine level for each stage; empty unless asked for.
+        example_quality: how often single examples get worse; None in reports written before it was measured.
+        ensemble: a running ensemble of the stages; None unless asked for.
     """
 
     data: str
@@ -87,6 +97,8 @@ class Report:
     example_violations: float
     levels: tuple[LevelReport, ...] = ()
     per_class: tuple[tuple[ClassScore, ...], ...] = ()
+    example_quality: ExampleQuality | None = None
+    ensemble: EnsembleReport | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -144,7 +156,8 @@ class Report:
         `StageReport`; `budget_unit` ("macs"), `budget_range` ([low, high]), `area`, `area_log`,
         `expected_accuracy`; `violations` (list of stages), `example_violations` (share); `levels`, a list of
         `{level, num_classes, stages}` for levels 2 and on; `per_class`, a list of `{stage, classes}` with
-        the attributes of `ClassScore`. Accuracies, areas and shares are fractions.
+        the attributes of `ClassScore`; `example_quality` and `ensemble`, objects with the attributes of
+        `ExampleQuality` and `EnsembleReport`. Accuracies, areas and shares are fractions.
         """
         return {
             "data": self.data,
@@ -171,17 +184,22 @@ class Report:
                 {"stage": stage, "classes": [asdict(score) for score in scores]}
                 for stage, scores in enumerate(self.per_class, start=1)
             ],
+            "example_quality": self.example_quality and self.example_quality.to_dict(),
+            "ensemble": self.ensemble and self.ensemble.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Report:
-        """The report that `to_dict` wrote; areas and violations are derived again, other keys ignored.
+        """The report that `to_dict` wrote, in this version of the package or an earlier one.
+
+        Areas and violations are derived again, other keys ignored.
 
         Raises:
             ValueError: if a key is missing or holds something else.
         """
         try:
             low, high = values["budget_range"]
+            quality, ensemble = values.get("example_quality"), values.get("ensemble")
             return cls(
                 data=values["data"],
                 split=values["split"],
@@ -197,6 +215,8 @@ class Report:
                 per_class=tuple(
                     tuple(ClassScore(**score) for score in stage["classes"]) for stage in values["per_class"]
                 ),
+                example_quality=None if quality is None else ExampleQuality.from_dict(quality),
+                ensemble=None if ensemble is None else EnsembleReport.from_dict(ensemble),
             )
         except KeyError as error:
             raise ValueError(f"this is not a report: the key {error} is missing") from error
@@ -230,4 +250,9 @@ def stage_costs_in(stages: tuple[StageReport, ...], cost: Cost) -> list[float]:
 
 
 def _stages(values: list[dict[str, Any]]) -> tuple[StageReport, ...]:
-    return tuple(StageReport(**{f.name: stage[f.name] for f in fields(StageReport)}) for stage in values)
+    # A key that came later than the first version of the file may be missing, no other.
+    names = [field.name for field in fields(StageReport)]
+    return tuple(
+        StageReport(**{name: stage[name] for name in names if name in stage or name not in _LATER})
+        for stage in values
+    )

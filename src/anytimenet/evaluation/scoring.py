@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.evaluation.curve import Curve
-from anytimenet.evaluation.metrics import (
-    check_logits,
-    class_scores,
-    expected_calibration_error,
-    label_ranks,
-    log_softmax,
-    wilson_interval,
-)
+from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
+from anytimenet.evaluation.ensembles import Ensemble, ensemble_rule
+from anytimenet.evaluation.example_quality import example_violations, measure_example_quality
+from anytimenet.evaluation.failure_detection import failure_auroc
+from anytimenet.evaluation.metrics import class_scores, expected_calibration_error, wilson_interval
+from anytimenet.evaluation.outcomes import Outcomes
 from anytimenet.evaluation.report import LevelReport, Report, StageReport
-
-_ROWS = 4096
-"""Examples worked on at once, so that float64 copies of a thousand classes stay small."""
 
 
 class StageCosts(Protocol):
@@ -35,6 +30,15 @@ class StageCosts(Protocol):
     def full(self) -> int: ...
     @property
     def params(self) -> int: ...
+
+
+class CumulativeCosts(Protocol):
+    """What is read of a stage's costs where every earlier stage has answered too."""
+
+    @property
+    def stage(self) -> int: ...
+    @property
+    def macs_cumulative(self) -> int: ...
 
 
 class StageLatency(Protocol):
@@ -91,15 +95,24 @@ def make_report(
             raise ValueError(
                 f"{len(given)} {name} for the logits of {len(logits)} stages: one a stage is needed"
             )
-    judged = [[_judge(stage, labels[:, i]) for stage in level] for i, level in enumerate(by_level)]
+    judged = [Outcomes.of(level, labels[:, i]) for i, level in enumerate(by_level)]
     levels = [
         tuple(
-            _stage_report(examples, cost, latency)
-            for examples, cost, latency in zip(
-                level, stage_costs, latencies or [None] * len(logits), strict=True
+            StageReport(
+                stage=cost.stage,
+                macs=cost.macs,
+                full=cost.full,
+                params=cost.params,
+                latency_median_ms=None if latency is None else latency.median_ms,
+                latency_p99_ms=None if latency is None else latency.p99_ms,
+                latency_estimated=latency is not None and latency.estimated,
+                **_scores(outcomes, number),
+            )
+            for number, (cost, latency) in enumerate(
+                zip(stage_costs, latencies or [None] * len(logits), strict=True)
             )
         )
-        for level in judged
+        for outcomes in judged
     ]
     fine = levels[0]
     widths = [level[0].shape[1] for level in by_level]
@@ -112,94 +125,81 @@ def make_report(
         num_classes=widths[0],
         stages=fine,
         budget_range=budget_range,
-        example_violations=example_violations(np.stack([examples.right for examples in judged[0]])),
+        example_violations=example_violations(judged[0].right),
         levels=tuple(
             LevelReport(number, widths[number - 1], stages)
             for number, stages in enumerate(levels[1:], start=2)
         ),
         per_class=tuple(
-            class_scores(examples.predicted, labels[:, 0], widths[0], class_names) for examples in judged[0]
+            class_scores(predicted, labels[:, 0], widths[0], class_names) for predicted in judged[0].predicted
         )
         if per_class
         else (),
+        example_quality=measure_example_quality(judged[0].label_probability, judged[0].right),
     )
 
 
-def example_violations(right: np.ndarray) -> float:
-    """Share of examples right at some stage and wrong at a later one.
+def make_ensemble_report(
+    logits: Sequence[Any],
+    labels: np.ndarray,
+    stage_costs: Sequence[CumulativeCosts],
+    kind: Ensemble = "mean",
+) -> EnsembleReport:
+    """Scores the running ensemble of the stages on one data split, fine label level.
 
     Args:
-        right: (stages, examples), true where the stage's answer is right.
+        logits: as in `make_report`.
+        labels: as in `make_report`.
+        stage_costs: one entry a stage, with `stage` and `macs_cumulative`.
+        kind: one of `ensembles.ENSEMBLES`.
 
-    >>> example_violations(np.array([[True, True, False, False], [True, False, True, False]]))
-    0.25
+    Raises:
+        DataError: for logits or labels that are malformed or do not fit each other.
+        ValueError: for numbers of stages that differ, or no such ensemble.
+
+    >>> from types import SimpleNamespace
+    >>> costs = [SimpleNamespace(stage=k, macs_cumulative=10 * k) for k in (1, 2)]
+    >>> stage_1, stage_2 = np.array([[4.0, 1.0], [3.0, 1.0]]), np.array([[1.0, 2.0], [1.0, 9.0]])
+    >>> report = make_ensemble_report([stage_1, stage_2], np.array([0, 1]), costs)
+    >>> [stage.top1 for stage in report.stages], report.example_violations
+    ([0.5, 1.0], 0.0)
     """
-    right = np.asarray(right, dtype=bool)
-    earlier = np.logical_or.accumulate(right, axis=0)[:-1]
-    return float((earlier & ~right[1:]).any(axis=0).mean())
-
-
-@dataclass(frozen=True)
-class _Examples:
-    """What one stage says of each example, (N,) each: answer, rank of the label, confidence, likelihood."""
-
-    predicted: np.ndarray
-    rank: np.ndarray
-    confidence: np.ndarray
-    nll: np.ndarray
-
-    @property
-    def right(self) -> np.ndarray:
-        return self.rank == 0
-
-    @classmethod
-    def of(cls, logits: np.ndarray, labels: np.ndarray) -> _Examples:
-        logits, labels = check_logits(logits, labels)
-        log_probabilities = log_softmax(logits)
-        return cls(
-            predicted=logits.argmax(axis=1),
-            rank=label_ranks(logits, labels),
-            confidence=np.exp(log_probabilities.max(axis=1)),
-            nll=-np.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0],
-        )
-
-
-def _judge(logits: np.ndarray, labels: np.ndarray) -> _Examples:
-    if logits.ndim != 2 or len(logits) != len(labels):
-        raise DataError(
-            f"logits of shape {logits.shape} for {len(labels)} labels: (examples, classes) is needed"
-        )
-    blocks = [
-        _Examples.of(logits[start : start + _ROWS], labels[start : start + _ROWS])
-        for start in range(0, len(labels), _ROWS)
-    ]
-    return _Examples(
-        *(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(_Examples))
+    by_level = _by_level(logits)
+    labels = _label_columns(labels, len(by_level))[:, 0]
+    if len(stage_costs) != len(logits):
+        raise ValueError(f"{len(stage_costs)} stage costs for the logits of {len(logits)} stages")
+    outcomes = Outcomes.of(by_level[0], labels, combine=ensemble_rule(kind))
+    return EnsembleReport(
+        kind=kind,
+        count=len(labels),
+        stages=tuple(
+            EnsembleStage(stage=cost.stage, macs_cumulative=cost.macs_cumulative, **_scores(outcomes, number))
+            for number, cost in enumerate(stage_costs)
+        ),
+        example_violations=example_violations(outcomes.right),
+        example_quality=measure_example_quality(outcomes.label_probability, outcomes.right),
     )
 
 
-def _stage_report(examples: _Examples, cost: StageCosts, latency: StageLatency | None) -> StageReport:
-    count = len(examples.rank)
-    top1, top5 = (int((examples.rank < k).sum()) for k in (1, 5))
+def _scores(outcomes: Outcomes, number: int) -> dict[str, Any]:
+    """What `StageReport` and `EnsembleStage` share, of the stage at index `number`."""
+    rank, confidence = outcomes.rank[number], outcomes.confidence[number]
+    count = len(rank)
+    top1, top5 = (int((rank < k).sum()) for k in (1, 5))
     top1_low, top1_high = wilson_interval(top1, count)
     top5_low, top5_high = wilson_interval(top5, count)
-    return StageReport(
-        stage=cost.stage,
-        macs=cost.macs,
-        full=cost.full,
-        params=cost.params,
-        top1=top1 / count,
-        top1_low=top1_low,
-        top1_high=top1_high,
-        top5=top5 / count,
-        top5_low=top5_low,
-        top5_high=top5_high,
-        ece=expected_calibration_error(examples.confidence, examples.right),
-        nll=float(examples.nll.mean()),
-        latency_median_ms=None if latency is None else latency.median_ms,
-        latency_p99_ms=None if latency is None else latency.p99_ms,
-        latency_estimated=latency is not None and latency.estimated,
-    )
+    nll = float(outcomes.nll[number].mean())
+    return {
+        "top1": top1 / count,
+        "top1_low": top1_low,
+        "top1_high": top1_high,
+        "top5": top5 / count,
+        "top5_low": top5_low,
+        "top5_high": top5_high,
+        "ece": expected_calibration_error(confidence, rank == 0),
+        "nll": nll if isfinite(nll) else None,
+        "failure_auroc": failure_auroc(confidence, rank == 0),
+    }
 
 
 def _by_level(logits: Sequence[Any]) -> list[list[np.ndarray]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from anytimenet.core.errors import suggest
-from anytimenet.data import Augmentation, DataOptions
+from anytimenet.data import Augmentation, DataOptions, LargeImageAugmentation, Mixing
 from anytimenet.training import TrainConfig
 
 
@@ -21,7 +22,13 @@ class Experiment:
         net_arguments: overrides of the net's builder; channels and classes follow from the data.
         options: how the data is read and split.
         config: how the net is trained.
-        augmentation: of training batches; do not flip digits, letters or signs.
+        augmentation: of training images; do not flip digits, letters or signs. Where the data is read from
+            files, an `Augmentation` becomes a `LargeImageAugmentation` of the same flip and cutout.
+        stages: keep only these stages of the net and draw weights anew for their shapes: `(2,)` is
+            sub-network 2 trained alone. None trains the whole net.
+        mixing: mixup or CutMix of training batches.
+        workers: processes that decode images which are read from files; None takes the cores of the machine.
+            No part of `to_dict`: what comes out is the same.
     """
 
     data: str
@@ -29,7 +36,24 @@ class Experiment:
     net_arguments: Mapping[str, Any] = field(default_factory=dict)
     options: DataOptions = field(default_factory=DataOptions)
     config: TrainConfig = field(default_factory=TrainConfig)
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | LargeImageAugmentation = field(default_factory=Augmentation)
+    stages: tuple[int, ...] | None = None
+    mixing: Mixing | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.stages is not None:
+            try:
+                object.__setattr__(self, "stages", tuple(operator.index(stage) for stage in self.stages))
+            except TypeError:
+                raise ValueError(
+                    f"stages {self.stages!r}: a list of whole numbers is needed, for example (1,)"
+                ) from None
+        if self.options.in_memory and isinstance(self.augmentation, LargeImageAugmentation):
+            raise ValueError(
+                "this recipe crops and resizes images at random as they are read from files: leave out "
+                "--in-memory"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -40,6 +64,8 @@ class Experiment:
             "options": self.options.to_dict(),
             "config": self.config.to_dict(),
             "augmentation": asdict(self.augmentation),
+            "mixing": None if self.mixing is None else asdict(self.mixing),
+            "stages": None if self.stages is None else list(self.stages),
         }
 
 

@@ -16,11 +16,13 @@ from anytimenet.api import evaluate, fit
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.files import write_json, write_text
-from anytimenet.data import DataSplits, load_data
-from anytimenet.evaluation import Report, write_report
+from anytimenet.core.launched import launched_count, launched_rank
+from anytimenet.data import DataSplits, augmentation_for, load_data
+from anytimenet.evaluation import Report, read_report, write_report
 from anytimenet.nets import AnytimeNet, create_net
+from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
-from anytimenet.training import Reporter
+from anytimenet.training import Reporter, wait_for_processes
 
 _RUN_FILES = (
     "bundle",
@@ -63,6 +65,9 @@ def run(
 ) -> Run:
     """Trains and judges one experiment; everything lands in `out`.
 
+    Where several processes train together the first one claims the folder, judges and writes; the others
+    come back with what it wrote.
+
     Args:
         experiment: what to run.
         out: a folder; it is made if it is missing.
@@ -79,36 +84,46 @@ def run(
             go on.
     """
     folder = Path(out)
-    _claim_folder(folder, resume=resume, overwrite=overwrite)
+    claim_folder(folder, resume=resume, overwrite=overwrite)
     splits = load_experiment_data(experiment)
     net = build_net(experiment, splits)
     if init is not None:
         start_from(net, Bundle.load(init).net)
-    write_json(folder / "experiment.json", experiment.to_dict())
+    first = launched_rank() == 0
+    told = folder / "experiment.json"
+    # A resumed run may turn out to be another one: what is there stays until training agrees.
+    if first and not (resume and told.exists()):
+        write_json(told, experiment.to_dict())
     bundle = fit(
         net,
         splits,
         config=experiment.config,
-        augmentation=experiment.augmentation,
+        augmentation=augmentation_for(splits.train, experiment.augmentation),
+        mixing=experiment.mixing,
+        workers=experiment.workers,
         out=folder,
         resume=resume,
-        reporter=Reporter(quiet=quiet, title=f"{experiment.net} on {splits.name}"),
+        reporter=Reporter(quiet=quiet, title=f"{_net_in_words(experiment)} on {splits.name}"),
         provenance={
             "recipe": recipe_name,
             "experiment": experiment.to_dict(),
             "init": str(init or ""),
         },
     )
-    report = evaluate(bundle, splits)
-    write_report(report, folder)
-    bundle.save(folder / "bundle", extra_files={name: folder / name for name in ("report.json", "curve.png")})
-    write_text(folder / "summary.txt", summary(experiment, splits, bundle, report))
-    return Run(folder, bundle, report)
+    if first:
+        write_json(told, experiment.to_dict())
+        report = evaluate(bundle, splits, workers=experiment.workers)
+        write_report(report, folder)
+        pictured = {name: folder / name for name in ("report.json", "curve.png")}
+        bundle.save(folder / "bundle", extra_files=pictured)
+        write_text(folder / "summary.txt", summary(experiment, splits, bundle, report))
+    wait_for_processes(launched_count())
+    return Run(folder, bundle, report if first else read_report(folder))
 
 
 def run_seeds(experiment: Experiment, out: Path | str, seeds: Sequence[int], **options: Any) -> list[Run]:
     """The experiment once per seed, in `out/seed-N`; the seed draws weights, order and validation split."""
-    _claim_folder(
+    claim_folder(
         Path(out),
         resume=options.get("resume", False),
         overwrite=options.get("overwrite", False),
@@ -116,13 +131,17 @@ def run_seeds(experiment: Experiment, out: Path | str, seeds: Sequence[int], **o
     )
     runs = []
     for seed in seeds:
-        seeded = replace(
-            experiment,
-            config=replace(experiment.config, seed=seed),
-            options=replace(experiment.options, seed=seed),
-        )
-        runs.append(run(seeded, Path(out) / f"seed-{seed}", **options))
+        runs.append(run(with_seed(experiment, seed), Path(out) / f"seed-{seed}", **options))
     return runs
+
+
+def with_seed(experiment: Experiment, seed: int) -> Experiment:
+    """The experiment with another seed for weights, order and validation split."""
+    return replace(
+        experiment,
+        config=replace(experiment.config, seed=seed),
+        options=replace(experiment.options, seed=seed),
+    )
 
 
 def load_experiment_data(experiment: Experiment) -> DataSplits:
@@ -133,7 +152,8 @@ def load_experiment_data(experiment: Experiment) -> DataSplits:
     """
     if not experiment.data:
         raise DataError(
-            "this recipe needs data: give --data folder:PATH, with one sub-folder of images a class"
+            "this recipe needs data: give --data folder:PATH, with one sub-folder of images a class, "
+            "--data imagenet:PATH or --data cub:PATH"
         )
     return load_data(experiment.data, experiment.options)
 
@@ -142,7 +162,13 @@ def build_net(experiment: Experiment, splits: DataSplits) -> AnytimeNet:
     """The experiment's net for that data, with weights drawn from the seed."""
     torch.manual_seed(experiment.config.seed)
     arguments = {"in_channels": splits.preprocessing.channels, **experiment.net_arguments}
-    return create_net(experiment.net, splits.num_classes, **arguments)
+    net = create_net(experiment.net, splits.num_classes, **arguments)
+    if experiment.stages is None:
+        return net
+    net = net.keep(experiment.stages)
+    torch.manual_seed(experiment.config.seed)
+    draw_weights(net)
+    return net
 
 
 @torch.no_grad()
@@ -170,17 +196,29 @@ def start_from(net: AnytimeNet, source: AnytimeNet) -> int:
 
 def summary(experiment: Experiment, splits: DataSplits, bundle: Bundle, report: Report) -> str:
     """What was done and what came out, for anyone."""
-    config = experiment.config
+    config, first, last = experiment.config, report.stages[0], report.stages[-1]
+    found = (
+        f"It is right on {100 * last.top1:.1f} % of them."
+        if len(report.stages) == 1
+        else f"Stage 1 is right on {100 * first.top1:.1f} % of them, the last stage on "
+        f"{100 * last.top1:.1f} %, with {last.macs / first.macs:.1f} times the multiply-adds."
+    )
+    chosen = f"chosen on {len(splits.val)} validation images" if len(splits.val) else "left as it ended"
     return (
-        f"{experiment.net} was trained for {config.epochs} epoch{'s' * (config.epochs != 1)} on "
+        f"{_net_in_words(experiment)} was trained for {config.epochs} epoch{'s' * (config.epochs != 1)} on "
         f"{len(splits.train)} images of "
-        f"{splits.name} ({len(splits.class_names[0])} classes), chosen on {len(splits.val)} validation "
-        f"images and tested on {report.count} others that it had never seen.\n"
-        f"Stage 1 is right on {100 * report.stages[0].top1:.1f} % of them, the last stage on "
-        f"{100 * report.stages[-1].top1:.1f} %, with "
-        f"{report.stages[-1].macs / report.stages[0].macs:.1f} times the multiply-adds.\n\n"
+        f"{splits.name} ({len(splits.class_names[0])} classes), {chosen} and tested on {report.count} others "
+        "that it had never seen.\n"
+        f"{found}\n\n"
         f"{report.table()}\n"
     )
+
+
+def _net_in_words(experiment: Experiment) -> str:
+    if experiment.stages is None:
+        return experiment.net
+    numbers = ", ".join(map(str, experiment.stages))
+    return f"Stage{'s' * (len(experiment.stages) != 1)} {numbers} of {experiment.net} alone"
 
 
 def _differences(one: AnytimeNet, other: AnytimeNet) -> str:
@@ -195,8 +233,12 @@ def _differences(one: AnytimeNet, other: AnytimeNet) -> str:
     return "; ".join(f"{n} {theirs.get(n, 'default')}, here {ours.get(n, 'default')}" for n in changed)
 
 
-def _claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = False) -> None:
-    """Makes sure that no run is lost or mixed with another one."""
+def claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = False) -> None:
+    """Makes sure that no run is lost or mixed with another one; of several processes the first one does."""
+    if launched_rank() > 0:
+        return
+    if (folder / "joint").is_dir():
+        raise TrainingError(f"{folder} holds runs of train --alone: choose another --out")
     single = (folder / "experiment.json").exists()
     several = any(folder.glob("seed-*"))
     if resume:

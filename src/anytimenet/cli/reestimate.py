@@ -1,0 +1,101 @@
+"""`anytimenet reestimate BUNDLE --out FOLDER`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from anytimenet.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from anytimenet.evaluation import Report
+
+
+@dataclass(frozen=True)
+class Reestimate:
+    """Estimate a bundle's BatchNorm statistics anew on training images; no weight changes.
+
+    Stages that share BatchNorms get own copies of them with statistics of their own. Writes --out like a run:
+    bundle/, report.json, report.csv and curve.png, judged on the test images. A folder of `train --seeds` is
+    done seed by seed. JSON: what `evaluate` gives and `out`; for seeds what `train --seeds` gives.
+    """
+
+    bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
+    """Folder of a bundle, of the run that made it, or of runs with several seeds."""
+    out: Path
+    """The new folder."""
+    data: str | None = None
+    """Data by name; its training part is read. By default what the bundle was trained on."""
+    data_root: Path | None = None
+    """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
+    augmentation: Literal["trained", "none"] = "trained"
+    """Change the images as in training, or not at all; without, statistics of a net that was trained with it
+    are worse."""
+    num_batches: int | None = None
+    """How many batches of 256 images to read; all by default."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, and say how many."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the net runs."""
+    overwrite: bool = False
+    """Replace a bundle that is in --out."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
+    """Print the result as JSON, or write it to a file."""
+
+    def run(self) -> None:
+        """Estimates, judges, saves and prints."""
+        from anytimenet.core.errors import require
+
+        require("torch", "train")
+        from anytimenet.evaluation import Spread
+
+        seeds = sorted(path.parent for path in self.bundle.glob("seed-*/bundle"))
+        pairs = [(seed, self.out / seed.name) for seed in seeds] or [(self.bundle, self.out)]
+        self._check_out([target for _, target in pairs])
+        reports = [self._one(source, target) for source, target in pairs]
+        result = Spread.of(reports) if seeds else reports[0]
+        if self.json is not None:
+            emit_json({"out": str(self.out), **result.to_dict()}, self.json)
+        if self.json != "-":
+            print(f"statistics estimated anew; {reports[0].count} test images of {reports[0].data}")
+            print(result.table())
+            print(f"Everything is in {self.out}.")
+
+    def _check_out(self, targets: list[Path]) -> None:
+        if self.out.resolve() == self.bundle.resolve():
+            raise ValueError("--out is the bundle itself: give another folder")
+        taken = [path for path in (self.out, *targets) if (path / "bundle").exists()]
+        if not taken and (self.out / "bundle.json").exists():
+            taken = [self.out]
+        if taken and not self.overwrite:
+            raise ValueError(f"{taken[0]} holds a bundle already: choose another --out or give --overwrite")
+
+    def _one(self, source: Path, target: Path) -> Report:
+        from anytimenet.api import evaluate, load, reestimate
+        from anytimenet.evaluation import write_report
+
+        bundle = reestimate(
+            load(source),
+            self.data,
+            augmentation="trained" if self.augmentation == "trained" else None,
+            num_batches=self.num_batches,
+            skip_bad=self.skip_bad,
+            device=self.device,
+            workers=None,
+            data_root=self.data_root,
+        )
+        report = evaluate(
+            bundle,
+            self.data,
+            skip_bad=self.skip_bad,
+            device=self.device,
+            workers=None,
+            data_root=self.data_root,
+        )
+        write_report(report, target)
+        extra = {name: target / name for name in ("report.json", "curve.png")}
+        bundle.save(target / "bundle", extra_files=extra)
+        return report

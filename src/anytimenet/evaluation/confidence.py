@@ -1,0 +1,103 @@
+"""How sure a stage is of its answer: one number an example, higher = surer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import log
+from typing import Literal, get_args
+
+import numpy as np
+
+from anytimenet.core.errors import suggest
+from anytimenet.evaluation.metrics import log_softmax
+
+Confidence = Literal["max_probability", "margin", "entropy"]
+
+CONFIDENCES: tuple[str, ...] = get_args(Confidence)
+"""`max_probability`: the largest probability, 0..1. `margin`: the largest minus the second, 0..1.
+`entropy`: minus the entropy of the probabilities over its maximum, log(classes), so -1..0, 0 = certain."""
+
+_BLOCK = 1 << 22
+"""Numbers worked on at once, so that float64 copies of a thousand classes stay small."""
+
+
+def confidences(logits: Sequence[np.ndarray], kind: Confidence = "max_probability") -> np.ndarray:
+    """Confidence of every stage in every example: (stages, examples), float64, higher = surer.
+
+    Args:
+        logits: one array (examples, classes) a stage, or one array (stages, examples, classes).
+        kind: one of `CONFIDENCES`.
+
+    Raises:
+        ValueError: for another kind or shape, or logits that are not finite.
+
+    >>> stage_1, stage_2 = np.zeros((2, 4)), np.log([[0.5, 0.25, 0.125, 0.125], [0.7, 0.1, 0.1, 0.1]])
+    >>> confidences([stage_1, stage_2]).round(3).tolist()
+    [[0.25, 0.25], [0.5, 0.7]]
+    >>> confidences([stage_1, stage_2], "margin").round(3).tolist()
+    [[0.0, 0.0], [0.25, 0.6]]
+    >>> confidences([stage_1, stage_2], "entropy").round(3).tolist()
+    [[-1.0, -1.0], [-0.875, -0.678]]
+    """
+    check_kind(kind)
+    stages = [np.asarray(stage) for stage in logits]
+    if not stages or any(stage.ndim != 2 or stage.shape != stages[0].shape for stage in stages):
+        shapes = sorted({stage.shape for stage in stages})
+        raise ValueError(f"logits (examples, classes) of one shape for each stage are needed, not {shapes}")
+    examples, classes = stages[0].shape
+    rows = rows_at_once(classes)
+    found = np.empty((len(stages), examples))
+    for stage, into in zip(stages, found, strict=True):
+        for start in range(0, examples, rows):
+            into[start : start + rows] = confidence_of(log_softmax(stage[start : start + rows]), kind)
+    if not np.isfinite(found).all():
+        raise ValueError("logits that are not finite give no confidence: the net or its input is broken")
+    return found
+
+
+def confidence_of(log_probabilities: np.ndarray, kind: Confidence) -> np.ndarray:
+    """Confidence over the last axis; -inf, a probability of 0, is allowed.
+
+    >>> confidence_of(np.array([0.0, -np.inf]), "entropy").item()
+    0.0
+    """
+    return _RULES[kind](log_probabilities)
+
+
+def check_kind(kind: str) -> None:
+    """Raises ValueError unless `kind` is one of `CONFIDENCES`."""
+    if kind not in CONFIDENCES:
+        raise ValueError(f"no confidence is named {kind!r}: {suggest(kind, CONFIDENCES)}")
+
+
+def rows_at_once(numbers_a_row: int) -> int:
+    """How many rows make a block of work."""
+    return max(1, _BLOCK // max(numbers_a_row, 1))
+
+
+def _max_probability(log_probabilities: np.ndarray) -> np.ndarray:
+    return np.exp(log_probabilities.max(axis=-1))
+
+
+def _margin(log_probabilities: np.ndarray) -> np.ndarray:
+    if log_probabilities.shape[-1] == 1:
+        return np.exp(log_probabilities[..., 0])
+    two = np.exp(np.partition(log_probabilities, -2, axis=-1)[..., -2:])
+    return two[..., 1] - two[..., 0]
+
+
+def _entropy(log_probabilities: np.ndarray) -> np.ndarray:
+    classes = log_probabilities.shape[-1]
+    probabilities = np.exp(log_probabilities)
+    # 0 log 0 = 0. Minus the entropy, not 1 minus it, keeps very sure examples apart: 1 - 1e-20 is 1.
+    terms = np.multiply(
+        probabilities, log_probabilities, out=np.zeros_like(probabilities), where=probabilities > 0
+    )
+    return terms.sum(axis=-1) / log(classes) if classes > 1 else terms.sum(axis=-1)
+
+
+_RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "max_probability": _max_probability,
+    "margin": _margin,
+    "entropy": _entropy,
+}

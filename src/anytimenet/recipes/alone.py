@@ -1,0 +1,127 @@
+"""The optimality gap: a net's sub-networks trained together, and each of them trained alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anytimenet.core.errors import TrainingError
+from anytimenet.core.files import write_json
+from anytimenet.core.launched import launched_rank
+from anytimenet.evaluation import Report, read_report
+from anytimenet.evaluation.optimality_gap import OptimalityGap, plot_optimality_gap
+from anytimenet.nets import build_on_meta, create_net
+from anytimenet.recipes.experiment import Experiment
+from anytimenet.recipes.runner import claim_folder, run, with_seed
+
+
+def run_alone(
+    experiment: Experiment,
+    out: Path | str,
+    *,
+    stages: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    recipe_name: str = "",
+) -> OptimalityGap:
+    """Trains the net in `out/joint` and sub-network k by itself, from fresh weights, in `out/alone-k`.
+
+    Every run has the experiment's settings. With seeds the runs are `out/joint/seed-N` and so on. The gaps
+    are written to `out/optimality_gap.json` and drawn in `out/optimality_gap.png`.
+
+    Args:
+        experiment: of the joint net.
+        out: a folder; it is made if it is missing.
+        stages: which sub-networks to train alone; all by default.
+        seeds: repeat everything with each of these seeds; the experiment's own by default.
+        resume: go on; what is finished is not trained again.
+        overwrite: replace the runs that are in `out`.
+        quiet: no progress.
+        recipe_name: remembered in the bundles.
+
+    Raises:
+        ValueError: for a stage that the net does not have.
+        TrainingError: if `out` holds runs and neither `resume` nor `overwrite` is given.
+    """
+    out = Path(out)
+    wanted = _check_stages(experiment, stages)
+    experiments = {"joint": experiment}
+    for stage in wanted:
+        kept = stage if experiment.stages is None else experiment.stages[stage - 1]
+        experiments[f"alone-{stage}"] = replace(experiment, stages=(kept,))
+    _claim(out, list(experiments), resume=resume, overwrite=overwrite, seeds=seeds is not None)
+    reports: dict[str, list[Report]] = {name: [] for name in experiments}
+    for name, one in experiments.items():
+        for folder, seeded in _seeded(one, out / name, seeds):
+            reports[name].append(_report_of(seeded, folder, resume, quiet=quiet, recipe_name=recipe_name))
+    gap = OptimalityGap.of(reports["joint"], {stage: reports[f"alone-{stage}"] for stage in wanted})
+    if launched_rank() == 0:
+        write_json(out / "optimality_gap.json", gap.to_dict())
+        plot_optimality_gap(gap, out / "optimality_gap.png")
+    return gap
+
+
+def _check_stages(experiment: Experiment, stages: Sequence[int] | None) -> tuple[int, ...]:
+    net = build_on_meta(lambda: create_net(experiment.net, **experiment.net_arguments))
+    if experiment.stages is not None:
+        net = net.keep(experiment.stages)
+    return tuple(sorted(net.check_stages(stages)))
+
+
+def _claim(out: Path, names: list[str], *, resume: bool, overwrite: bool, seeds: bool) -> None:
+    """Looks at every folder before the first run: nothing may stop the last one after hours."""
+    if launched_rank() > 0:
+        return
+    if (out / "experiment.json").exists() or any(out.glob("seed-*")):
+        raise TrainingError(f"{out} holds a run of one net already: choose another --out")
+    if overwrite and not resume:
+        # Stages that are not asked for this time would stay beside the new runs as if they belonged to them.
+        for folder in out.glob("alone-*"):
+            ours = folder.name.removeprefix("alone-").isdigit() and folder.is_dir()
+            if ours and folder.name not in names:
+                shutil.rmtree(folder)
+    for name in names:
+        folder = out / name
+        if folder.exists() and not resume:
+            claim_folder(folder, resume=False, overwrite=overwrite)
+        elif seeds and (folder / "experiment.json").exists():
+            raise TrainingError(f"{folder} holds a run without --seeds: go on with the same command")
+        elif not seeds and any(folder.glob("seed-*")):
+            raise TrainingError(f"{folder} holds runs with several seeds: go on with the same command")
+
+
+def _seeded(
+    experiment: Experiment, folder: Path, seeds: Sequence[int] | None
+) -> list[tuple[Path, Experiment]]:
+    if seeds is None:
+        return [(folder, experiment)]
+    return [(folder / f"seed-{seed}", with_seed(experiment, seed)) for seed in seeds]
+
+
+def _report_of(experiment: Experiment, folder: Path, resume: bool, **options: Any) -> Report:
+    """The report of one run; a finished one is read, not repeated."""
+    if resume and _is_finished(experiment, folder):
+        return read_report(folder)
+    started = (folder / "checkpoints" / "last.safetensors").exists()
+    # What stopped before its first checkpoint left nothing that could be lost.
+    nothing = resume and not started and not (folder / "bundle").exists()
+    return run(experiment, folder, resume=resume and started, overwrite=nothing, **options).report
+
+
+def _is_finished(experiment: Experiment, folder: Path) -> bool:
+    """Whether `folder` holds all of a run of exactly this experiment; its summary is written last."""
+    try:
+        told = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    ours = json.loads(json.dumps(experiment.to_dict()))
+    for described in (told, ours):  # with how many processes it was run is no part of what was run
+        for name in ("devices", "sync_batchnorm"):
+            described.get("config", {}).pop(name, None)
+    return told == ours and all((folder / name).exists() for name in ("summary.txt", "report.json", "bundle"))
