@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+from anytimenet.nets import registry
+
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for torchvision is marked, so that `make test` can run it where torchvision is."""
+    for item in items:
+        if "torchvision" in getattr(item, "fixturenames", ()):
+            item.add_marker("vision")
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +30,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("NO_COLOR", "1")
 
 
+@pytest.fixture(autouse=True)
+def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets that a test registers are gone after it."""
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real images beside a checkout; tests that need it are skipped where it is absent."""
@@ -24,3 +43,28 @@ def shared_data() -> Path:
     if not (folder / "cifar10.zip").exists():
         pytest.skip(f"the real images are not beside this checkout ({folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """torchvision; tests that need it are skipped where it is not installed.
+
+    The build of the package index is for CUDA and does not import beside a torch for CPUs, which lacks two
+    operators that it expects. Nothing here calls them, so declaring them is enough.
+    """
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed (extra vision)")
+    from anytimenet.data import resizing
+
+    resizing._torchvision_error.cache_clear()
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for operator in ("nms", "qnms"):
+            _TORCHVISION.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return importlib.import_module("torchvision")
+
+
+_TORCHVISION = torch.library.Library("torchvision", "FRAGMENT")

@@ -305,3 +305,44 @@ def test_version(capsys):
 
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.strip() == anytimenet.__version__
+
+
+def test_a_module_of_ones_own_is_imported_before_the_verb(tmp_path, monkeypatch, capsys):
+    (tmp_path / "nets_for_this_test.py").write_text(
+        "import anytimenet as an\n"
+        "from torch import nn\n"
+        "@an.register_net('net_for_this_test', input_shape=(1, 8, 8), summary='two layers')\n"
+        "def build(num_classes, in_channels=1):\n"
+        "    blocks = [nn.Conv2d(in_channels, 4, 3), nn.Conv2d(4, 4, 3)]\n"
+        "    shape = (in_channels, 8, 8)\n"
+        "    return an.ExitNet(None, blocks, (1, 2), num_classes=num_classes, input_shape=shape)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    command = ["--import", "nets_for_this_test", "info", "net_for_this_test", "--json"]
+    assert len(json_of(capsys, *command)["stages"]) == 2
+    assert run(["--import", "no_such_module_here", "list", "nets"]) == 2
+    assert "--import: No module named 'no_such_module_here'" in capsys.readouterr().err
+
+
+def test_compare_says_dearer_and_warns_of_different_data(trained, tmp_path, capsys):
+    # The same run under another name of data, twice as dear and as good at its first stage only.
+    report = json.loads((trained / "report.json").read_text())
+    report["data"] = "others"
+    for stage in report["stages"]:
+        stage["macs"] *= 2
+    (tmp_path / "dear").mkdir()
+    (tmp_path / "dear" / "report.json").write_text(json.dumps(report))
+    capsys.readouterr()
+    assert run(["compare", str(trained), str(tmp_path / "dear"), "--out", str(tmp_path / "f.png")]) == 0
+    printed = capsys.readouterr()
+    assert "100.0 % dearer than" in printed.out
+    assert "judged on different data (digits, others)" in printed.err
+
+
+def test_a_folder_of_several_runs_or_of_an_unfinished_one_says_what_to_give(trained, tmp_path, capsys):
+    (tmp_path / "gap" / "joint").mkdir(parents=True)
+    (tmp_path / "half" / "checkpoints").mkdir(parents=True)
+    assert run(["evaluate", str(tmp_path / "gap")]) == 1
+    assert f"for example {tmp_path / 'gap' / 'joint'}" in capsys.readouterr().err
+    assert run(["evaluate", str(tmp_path / "half")]) == 1
+    assert "go on with the same command and --resume" in capsys.readouterr().err

@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 import anytimenet as an
-from anytimenet.core.errors import DataError
+from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.data import ImageSet, splits_from_datasets
+from anytimenet.evaluation import budgeted_from_outputs
+from anytimenet.tasks import Classification
 
 CONFIG = an.TrainConfig(epochs=6, batch_size=16, lr=0.1, schedule="cosine", device="cpu")
 
@@ -168,3 +170,51 @@ def test_two_label_levels_train_evaluate_and_predict():
     assert report.levels[0].level == 2
     assert report.levels[0].stages[-1].top1 > 0.8
     assert len(ours.predict(items[0][0]).coarser) == 1
+
+
+def test_thresholds_of_one_dataset_are_judged_on_another_but_not_on_itself(bundle):
+    val, test = an.collect_outputs(bundle, pictures(40, 2)), an.collect_outputs(bundle, pictures(50, 3))
+    assert len(budgeted_from_outputs(val, test).points) == 39
+    with pytest.raises(DataError, match="judged on the same images"):
+        budgeted_from_outputs(val, val)
+
+
+def test_the_training_split_of_a_limited_run_is_what_it_was_trained_on():
+    options = an.DataOptions(limit=100)
+    net = an.create_net("resnet_tiny", in_channels=1)
+    limited = an.fit(net, an.load_data("digits", options), config=an.TrainConfig(epochs=1))
+    assert an.evaluate(limited, split="train").count == 100
+    assert an.evaluate(limited, split="test").count == 539
+
+
+def test_what_belongs_to_a_task_is_said_once_and_remembered():
+    net = an.create_net("resnet_tiny", in_channels=1)
+    task = Classification((10,), augmentation=an.Augmentation(flip=False, pad=2))
+    config = an.TrainConfig(epochs=1)
+    trained = an.fit(net, "digits", config=config, task=task)
+    assert trained.manifest.provenance["augmentation"] == {"flip": False, "pad": 2, "cutout": 0}
+    with pytest.raises(ValueError, match="augmentation belongs to the task"):
+        an.fit(net, "digits", config=config, task=task, augmentation=an.Augmentation())
+    with pytest.raises(ValueError, match="label_smoothing belongs to the task"):
+        an.fit(net, "digits", config=an.TrainConfig(epochs=1, label_smoothing=0.1), task=task)
+
+
+def test_what_cannot_learn_or_resume_is_refused_in_a_line(tmp_path):
+    config = an.TrainConfig(epochs=1)
+    net = an.create_net("resnet_tiny", in_channels=1)
+    with pytest.raises(ValueError, match="resume needs the folder"):
+        an.fit(net, "digits", config=config, resume=True)
+    with pytest.raises(ValueError, match=r"weights are torch\.float64"):
+        an.fit(net.double(), "digits", config=config)
+    with pytest.raises(ValueError, match="no weight of this net can learn"):
+        an.fit(net.float().requires_grad_(False), "digits", config=config)
+
+
+def test_two_hand_made_nets_of_one_class_are_different_runs(tmp_path):
+    def chain(width: int) -> an.ExitNet:
+        blocks = [torch.nn.Conv2d(1, width, 3), torch.nn.Conv2d(width, width, 3)]
+        return an.ExitNet(None, blocks, (1, 2), input_shape=(1, 8, 8))
+
+    an.fit(chain(4), "digits", config=an.TrainConfig(epochs=1), out=tmp_path)
+    with pytest.raises(TrainingError, match="belongs to another run"):
+        an.fit(chain(6), "digits", config=an.TrainConfig(epochs=1), out=tmp_path, resume=True)

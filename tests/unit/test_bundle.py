@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.numpy import load as load_numpy
 from safetensors.torch import load as load_torch
 from safetensors.torch import save as save_torch
+from torch import nn
 
 import anytimenet.bundle.folder as folder_module
 from anytimenet.bundle import Bundle
@@ -32,7 +33,7 @@ from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs import StageCost, stage_costs
-from anytimenet.nets import AnytimeNet, create_net, list_nets, rebuild_net
+from anytimenet.nets import AnytimeNet, create_net, list_nets, rebuild_net, register_net, wrap
 from anytimenet.nets.isresnext import ISResNeXt
 
 TINY = list_nets("*_tiny")
@@ -819,3 +820,32 @@ def test_the_committed_bundle_is_small_and_whole() -> None:
     assert sum(map(len, files.values())) < 60_000
     for name, record in manifest.files.items():
         assert record_of(files[name]) == record, f"{name} was changed"
+
+
+def _wrapped(num_classes, width=4, frozen=False):
+    layers = nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, num_classes[0]),
+    )
+    return wrap(layers, ["1"], frozen=frozen, input_shape=(3, 8, 8))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_wrapped_net_is_saved_and_loaded_like_any_other(tmp_path, frozen):
+    register_net("wrapped_for_test_bundle", input_shape=(3, 8, 8), summary="a wrapped module")(_wrapped)
+    net = create_net("wrapped_for_test_bundle", num_classes=4, frozen=frozen).eval()
+    bundle = Bundle.create(
+        net,
+        class_names=(("a", "b", "c", "d"),),
+        preprocessing=Preprocessing(8, 8, 3, (0.5,) * 3, (0.5,) * 3),
+    )
+    bundle.save(tmp_path / "wrapped")
+    x = torch.randn(2, 3, 8, 8)
+    for stages in (1, 2):
+        loaded = Bundle.load(tmp_path / "wrapped", stages=stages).net.eval()
+        for (ours,), (theirs,) in zip(loaded(x), net(x), strict=False):
+            assert torch.equal(ours, theirs)

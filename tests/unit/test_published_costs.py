@@ -59,6 +59,22 @@ ISRESNEXT = {
         9_985_776,
     ),
 }
+SHALLOW = {
+    ("resnext_29_exits", 10): (
+        "12.518 17.892 23.267 28.641 34.014 39.390 44.764 50.138",
+        "13.370 19.072 24.577 30.115 35.653 41.094 46.550 52.005",
+        "13514 19018 41290 62794 84298 170826 255818 340810",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "classes"), SHALLOW)
+def test_shallow_exit_table(name: str, classes: int) -> None:
+    macs, full, params = SHALLOW[name, classes]
+    costs = _costs(name, classes)
+    assert _millions(costs, "macs") == macs
+    assert _millions(costs, "full") == full
+    assert _integers(costs, "params") == params
 
 
 @pytest.mark.parametrize(("name", "classes"), IRESNEXT)

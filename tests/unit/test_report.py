@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from anytimenet.core.errors import DataError, MissingExtraError
-from anytimenet.evaluation import Report, make_report, read_report, write_report
+from anytimenet.evaluation import (
+    Report,
+    failure_auroc,
+    make_ensemble_report,
+    make_report,
+    mean_ensemble,
+    measure_example_quality,
+    read_report,
+    write_report,
+)
 from anytimenet.evaluation.metrics import (
     expected_calibration_error,
     negative_log_likelihood,
@@ -192,11 +201,12 @@ def test_json_has_the_documented_keys(full_report):
     values = json.loads(json.dumps(full_report.to_dict(), allow_nan=False))
     assert list(values) == [
         "data", "split", "count", "num_classes", "stages", "budget_unit", "budget_range", "area", "area_log",
-        "expected_accuracy", "violations", "example_violations", "levels", "per_class",
+        "expected_accuracy", "violations", "example_violations", "levels", "per_class", "example_quality",
+        "ensemble",
     ]  # fmt: skip
     assert list(values["stages"][0]) == [
         "stage", "macs", "full", "params", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high",
-        "ece", "nll", "latency_median_ms", "latency_p99_ms", "latency_estimated",
+        "ece", "nll", "latency_median_ms", "latency_p99_ms", "latency_estimated", "failure_auroc",
     ]  # fmt: skip
     assert list(values["levels"][0]) == ["level", "num_classes", "stages"]
     assert list(values["per_class"][0]["classes"][0]) == ["class_id", "name", "precision", "recall", "count"]
@@ -227,6 +237,70 @@ def test_from_dict_refuses_other_things(full_report):
         Report.from_dict({**full_report.to_dict(), "stages": 3})
     with pytest.raises(ValueError, match="at least one stage"):
         Report.from_dict({**full_report.to_dict(), "stages": []})
+
+
+def test_a_report_of_the_first_version_still_loads(full_report):
+    values = full_report.to_dict()
+    for key in ("example_quality", "ensemble"):
+        del values[key]
+    for stage in [*values["stages"], *values["levels"][0]["stages"]]:
+        del stage["failure_auroc"]
+    old = Report.from_dict(json.loads(json.dumps(values)))
+    assert (old.example_quality, old.ensemble) == (None, None)
+    assert [stage.failure_auroc for stage in old.stages] == [None] * 3
+    assert replace(old, stages=full_report.stages, levels=full_report.levels) == replace(
+        full_report, example_quality=None
+    )
+    assert list(old.to_dict()) == list(full_report.to_dict())
+    assert old.curve() == full_report.curve()
+
+
+def test_failures_and_examples_are_judged_by_the_functions_that_say_so():
+    stages, labels = random_stages(classes=(8,))
+    report = make_report(stages, labels, COSTS)
+    probabilities = np.stack([softmax(z) for (z,) in stages])
+    right = probabilities.argmax(2) == labels[:, 0]
+    for stage, p, r in zip(report.stages, probabilities, right, strict=True):
+        assert stage.failure_auroc == pytest.approx(failure_auroc(p.max(1), r))
+    own = probabilities[:, np.arange(300), labels[:, 0]]
+    expected = measure_example_quality(own, right)
+    assert report.example_quality.drops == expected.drops
+    assert report.example_quality.overthinking == expected.overthinking
+    assert report.example_quality.probability == pytest.approx(expected.probability)
+    perfect = make_report([logits_of([0, 1])], np.array([0, 1]), COSTS[:1])
+    assert perfect.stages[0].failure_auroc is None
+
+
+def test_an_ensemble_is_scored_like_a_net_that_answers_with_it():
+    stages, labels = random_stages(classes=(8,))
+    logits, costs = (
+        [z for (z,) in stages],
+        [SimpleNamespace(stage=k, macs_cumulative=9 * k) for k in (1, 2, 3)],
+    )
+    combined = make_ensemble_report(logits, labels, costs, "mean")
+    alone = make_report([np.log(p) for p in mean_ensemble(np.stack(logits))], labels, COSTS)
+    for ours, theirs in zip(combined.stages, alone.stages, strict=True):
+        for name in ("top1", "top1_low", "top5", "top5_high", "ece", "nll", "failure_auroc"):
+            assert getattr(ours, name) == pytest.approx(getattr(theirs, name))
+    assert combined.example_violations == alone.example_violations
+    assert combined.curve().costs == (9, 18, 27)
+    assert combined.curve().accuracies == tuple(stage.top1 for stage in alone.stages)
+    assert len(combined.table().splitlines()) == 4
+    report = replace(alone, ensemble=combined)
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False))) == report
+
+
+def test_a_product_that_rules_out_the_true_class_has_no_likelihood_and_is_still_strict_json():
+    logits = [np.array([[2.0, -1.0], [1.0, 3.0]])]
+    costs = [SimpleNamespace(stage=1, macs_cumulative=9)]
+    combined = make_ensemble_report(logits, np.array([1, 1]), costs, "product")
+    assert combined.stages[0].nll is None
+    assert (combined.stages[0].top1, combined.example_quality.probability) == (0.5, (0.375,))
+    json.dumps(combined.to_dict(), allow_nan=False)
+    with pytest.raises(ValueError, match="no ensemble is named"):
+        make_ensemble_report(logits, np.array([1, 1]), costs, "sum")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="2 stage costs for the logits of 1 stages"):
+        make_ensemble_report(logits, np.array([1, 1]), costs * 2)
 
 
 def test_csv_has_a_line_a_stage(full_report):

@@ -1,0 +1,115 @@
+"""Recipes say what they run: registered nets, known data, the published settings."""
+
+import inspect
+import shlex
+from dataclasses import replace
+
+import pytest
+import torch
+
+from anytimenet.cli.train import Train
+from anytimenet.data.load import data_names
+from anytimenet.nets import create_net, list_nets
+from anytimenet.recipes import Experiment, list_recipes, recipe
+from anytimenet.recipes.runner import build_net
+from anytimenet.training import preset
+
+CLASSES = {"cifar10": (10,), "cifar100": (100,), "digits": (10,), "": (200,)}
+
+
+@pytest.fixture(params=list_recipes())
+def known(request):
+    return recipe(request.param)
+
+
+def net_of(experiment: Experiment):
+    with torch.device("meta"):
+        net = create_net(experiment.net, CLASSES[experiment.data], **experiment.net_arguments)
+    return net if experiment.stages is None else net.keep(experiment.stages)
+
+
+def test_net_and_data_exist_and_the_net_can_be_built(known):
+    experiment = known.build()
+    assert experiment.net in list_nets()
+    assert experiment.data in {"", *data_names()}
+    assert net_of(experiment).num_stages >= 1
+
+
+def test_the_command_is_one_and_trains_this_recipe(known):
+    words = shlex.split(known.command)
+    assert words[:3] == ["anytimenet", "train", known.name]
+    flags = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+    assert flags <= set(inspect.signature(Train).parameters)
+    # A recipe that leaves the data open has to say so in its command.
+    assert ("data" in flags) == (known.build().data == "")
+
+
+def test_what_a_reader_is_told(known):
+    assert known.summary
+    assert known.hardware
+    assert known.expected
+    assert known.minutes > 0
+    assert len(known.summary) <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "net", "batch", "epochs", "divided_after"),
+    [
+        ("isresnext_cifar", "isresnext_47", 64, 300, [150, 225]),
+        ("iresnext_cifar100", "iresnext_65", 64, 300, [150, 225]),
+        ("isresnext_imagenet", "isresnext_62_imagenet", 96, 90, [30, 60]),
+        ("isresnext_cub", "isresnext_50_cub", 64, 150, [75, 112.5]),
+        ("msdnet_cifar_7", "msdnet_cifar_7", 64, 300, [150, 225]),
+        ("msdnet_imagenet_step4", "msdnet_imagenet_step4", 256, 90, [30, 60]),
+    ],
+)
+def test_published_settings(name, net, batch, epochs, divided_after):
+    experiment = recipe(name).build()
+    config = experiment.config
+    assert (experiment.net, config.batch_size, config.epochs) == (net, batch, epochs)
+    assert [epochs * milestone for milestone in config.milestones] == pytest.approx(divided_after)
+    assert (config.lr, config.momentum, config.nesterov, config.weight_decay) == (0.1, 0.9, True, 1e-4)
+    assert (config.schedule, config.warmup, config.label_smoothing) == ("multistep", 0.0, 0.0)
+    assert experiment.options.val_fraction is None  # the published share of the data set
+    assert experiment.augmentation.flip
+    assert getattr(experiment.augmentation, "pad", 4) == 4
+
+
+@pytest.mark.parametrize(
+    "net", ["resnext_65", "msdnet_cifar_10", "msdnet_imagenet_step6", "resnext_29_exits"]
+)
+def test_every_baseline_has_a_recipe(net):
+    assert net in {recipe(name).build().net for name in list_recipes()}
+
+
+def test_the_official_code_differs_in_nesterov_only():
+    assert preset("official_code") == replace(preset("paper"), nesterov=False)
+    assert preset("official_code_imagenet") == replace(preset("msdnet_imagenet"), nesterov=False)
+    train = Train("msdnet_imagenet_step4", preset="official_code_imagenet", data="imagenet:PATH")
+    experiment = train.experiment()
+    assert experiment.config == preset("official_code_imagenet")
+    assert experiment.net_arguments["init"] == "pytorch"
+
+
+def test_a_sub_network_alone_has_the_published_size():
+    """Thinnest and shallowest sub-network of section 4.1."""
+    for name, params in (("thin_alone", 49_162), ("shallow_alone", 13_514)):
+        net = net_of(recipe(name).build())
+        assert sum(p.numel() for p in net.parameters()) == params
+
+
+def test_the_weights_of_kept_stages_follow_the_seed():
+    class Splits:
+        num_classes = (10,)
+
+        class preprocessing:  # noqa: N801
+            channels = 1
+
+    experiment = Experiment(data="digits", net="iresnext_tiny", stages=[2])
+    assert experiment.stages == (2,)
+    assert experiment.to_dict()["stages"] == [2]
+    one, same = (build_net(experiment, Splits) for _ in range(2))
+    other = build_net(replace(experiment, config=replace(experiment.config, seed=1)), Splits)
+    assert one.branches == (2,)
+    assert torch.equal(one.stem.weight, same.stem.weight)
+    assert not torch.equal(one.stem.weight, other.stem.weight)
