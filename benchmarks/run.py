@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SCRIPTS = ("training/steps", "training/growth", "training/breakdown", "data/loader")
+SCRIPTS = (
+    "training/steps",
+    "training/growth",
+    "training/breakdown",
+    "training/families",
+    "data/loader",
+    "data/stream",
+    "nets/msdnet",
+)
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
 """Gathers the reports of runs with several seeds into one CSV file: a row a run, seed and stage.
 
-python reproductions/results.py runs/slicing/isresnext runs/slicing/iresnext_own --csv results.csv
+python reproductions/results.py runs/slicing/isresnext runs/slicing/thin --csv results.csv
+
+A folder of `train --alone` gives its runs as `thin/joint`, `thin/alone-1` and so on.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ from anytimenet.evaluation import read_report
 COLUMNS = ("run", "seed", "stage", "macs", "params", "top1", "top5", "ece", "nll")
 
 
-def rows(run: Path) -> list[dict[str, object]]:
+def rows(run: Path, name: str = "") -> list[dict[str, object]]:
     """The test results of every seed of a run, seed by seed."""
+    if (run / "joint").is_dir():
+        inside = ["joint", *sorted(folder.name for folder in run.glob("alone-*"))]
+        return [row for part in inside for row in rows(run / part, f"{run.name}/{part}")]
     found: list[dict[str, object]] = []
     folders = sorted(run.glob("seed-*"), key=lambda folder: int(folder.name.partition("-")[2]))
     for folder in folders:
         for stage in read_report(folder).stages:
             values = {name: getattr(stage, name) for name in COLUMNS[2:]}
-            found.append({"run": run.name, "seed": folder.name.partition("-")[2], **values})
+            found.append({"run": name or run.name, "seed": folder.name.partition("-")[2], **values})
     if not found:
         raise SystemExit(f"{run} holds no folders seed-N with a report.json; train with --seeds")
     return found

@@ -1,0 +1,92 @@
+"""Writes docs/reference/nets.md from the registry.
+
+python docs/reference/generate_nets.py            writes the page
+python docs/reference/generate_nets.py --check    exits with 1 if the page is not what would be written
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from anytimenet.costs import count
+from anytimenet.evaluation import format_count
+from anytimenet.nets import NetEntry, create_net, list_nets, net_entry
+
+PAGE = Path(__file__).with_name("nets.md")
+
+_INTRODUCTION = """\
+# Nets by name
+Written by `python docs/reference/generate_nets.py` from the registry; a test compares. Every name is an
+argument of `create_net`, `anytimenet info` and `anytimenet train --net`; `anytimenet info NAME` has each
+step, and other conventions of counting. Counted on one image, for 10 classes (1,000 where the image has 224
+pixels a side, 200 for CUB): the multiply-adds of sub-networks 1 to K, each alone, and the parameters that
+are stored for all of them.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    entries = sorted((net_entry(name) for name in list_nets()), key=lambda entry: (entry.paper, entry.name))
+    sections = [_section(paper, list(group)) for paper, group in groupby(entries, lambda e: e.paper)]
+    return "\n".join([_INTRODUCTION, *sections])
+
+
+def _section(paper: str, entries: list[NetEntry]) -> str:
+    lines = [
+        f"## {paper or 'No paper'}",
+        "| name | what | stages | image | multiply-adds of each stage | parameters |",
+        "|---|---|--:|---|---|--:|",
+        *(_line(entry) for entry in sorted(entries, key=_size)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(entry: NetEntry) -> str:
+    net, macs, params = _counted(entry)
+    image = "x".join(map(str, entry.input_shape))
+    counts = ", ".join(format_count(count) for count in macs)
+    return f"| `{entry.name}` | {entry.summary} | {net} | {image} | {counts} | {format_count(params)} |"
+
+
+def _size(entry: NetEntry) -> tuple[bool, bool, int]:
+    """Published nets first, then the small ones, then those for tests; by cost among themselves."""
+    name = entry.name
+    return name.endswith("_tiny"), name.endswith("_small"), _counted(entry)[1][-1]
+
+
+_KNOWN: dict[str, tuple[int, list[int], int]] = {}
+
+
+def _counted(entry: NetEntry) -> tuple[int, list[int], int]:
+    """Stages, multiply-adds of each, stored parameters."""
+    if entry.name not in _KNOWN:
+        with torch.device("meta"):
+            net = create_net(entry.name, _classes(entry)).eval()
+            image = torch.empty(1, *entry.input_shape)
+            stages = range(1, net.num_stages + 1)
+            macs = [count(net.segment(0, stage, last=True), (image,)).macs for stage in stages]
+        _KNOWN[entry.name] = net.num_stages, macs, sum(p.numel() for p in net.parameters())
+    return _KNOWN[entry.name]
+
+
+def _classes(entry: NetEntry) -> int:
+    if entry.name.endswith("_cub"):
+        return 200
+    return 1000 if entry.input_shape[1] == 224 else 10
+
+
+def main() -> None:
+    text = page()
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(text, encoding="utf-8")
+        print(f"{PAGE} is written.")
+    elif PAGE.read_text(encoding="utf-8") != text:
+        sys.exit(f"{PAGE} is not what the registry says: run python {Path(__file__).name} beside it")
+
+
+if __name__ == "__main__":
+    main()
