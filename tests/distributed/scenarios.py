@@ -20,7 +20,8 @@ from torch import nn
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader, Shard
 from anytimenet.nets import AnytimeNet, create_net
-from anytimenet.schemes import Scheme
+from anytimenet.schemes import RunFacts, Scheme
+from anytimenet.schemes.gradients import ConflictProjection, OrthogonalGradients
 from anytimenet.schemes.hooks import GradientRule
 from anytimenet.tasks import Classification
 from anytimenet.training import TrainConfig, train
@@ -160,7 +161,9 @@ def halves(rank: int, name: str) -> dict[str, Any]:
 
 def is_wrapped(rank: int, name: str) -> bool:
     net, fabric = net_of(name), launch(CONFIG)
-    run = _Run(net, training(Shard(rank, 2)), None, Float64Classification((3,)), CONFIG, None, {}, fabric)
+    run = _Run(
+        net, training(Shard(rank, 2)), None, Float64Classification((3,)), CONFIG, None, {}, fabric, RunFacts()
+    )
     run.train_epoch(_Silent())
     return run.sync.is_wrapped
 
@@ -294,3 +297,20 @@ def rule_that_is_not_linear(rank: int) -> list[float]:
         scheme.step(called, x, labels, Float64Classification((3,)).loss)
     found = torch.cat([p.grad.flatten() for p in net.parameters()])
     return found.tolist()
+
+
+def projected_step(rank: int, order: str) -> list[float]:
+    """The gradients of two processes after one step of OSGD, or of projection on conflict in some order."""
+    return projected_half(rank, order, Processes(rank, 2).average)
+
+
+def projected_half(part: int, order: str, average: Any = None) -> list[float]:
+    """The same for one half of the batch, with another mean of the stages' gradients, or none."""
+    net = net_of("msdnet_tiny")
+    rule = OrthogonalGradients() if order == "orthogonal" else ConflictProjection(order=order)
+    scheme = Scheme(gradients=rule).build(net)
+    x, labels = next(training(Shard(part, 2)).epoch(0))
+    if average:
+        scheme.gradients.average = average
+    scheme.step(net, x, labels, Float64Classification((3,)).loss)
+    return torch.cat([p.grad.flatten() for p in net.parameters()]).tolist()

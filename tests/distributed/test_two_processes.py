@@ -113,3 +113,25 @@ def test_a_rule_that_is_not_linear_sees_the_mean_gradients_of_each_stage(pair, s
     expected = sum((a + b).sign() for a, b in zip(*parts, strict=True))
     assert one == expected.tolist()
     assert one != (sum(a.sign() + b.sign() for a, b in zip(*parts, strict=True)) / 2).tolist()
+
+
+@pytest.mark.parametrize("order", ["orthogonal", "early", "random"])
+def test_projected_gradients_of_two_are_those_of_one_that_averages_the_stages_of_two_halves(
+    pair, scenarios, order
+):
+    one, other = pair.run("projected_step", order=order)
+    assert one == other
+    half: list[torch.Tensor] = []
+
+    def keep(tensors):
+        half.extend(tensor.clone() for tensor in tensors)
+
+    def mean_with_kept(tensors):
+        for tensor, kept in zip(tensors, half, strict=True):
+            tensor.add_(kept).div_(2)
+
+    alone = [torch.tensor(scenarios.projected_half(part, order)) for part in range(2)]
+    scenarios.projected_half(1, order, keep)
+    expected = torch.tensor(scenarios.projected_half(0, order, mean_with_kept))
+    torch.testing.assert_close(torch.tensor(one), expected, rtol=0, atol=ROUNDING)
+    assert (sum(alone) / 2 - expected).abs().max() > 1e-4  # projecting first is something else

@@ -64,7 +64,7 @@ def test_commands_and_recipes_are_found_at_all():
 def test_arguments_that_a_table_names_are_arguments(arguments):
     from anytimenet.cli.train import parse_arguments
 
-    values = parse_arguments(tuple(arguments.split()))
+    values = parse_arguments("--net-args", tuple(arguments.split()))
     nets = ["iresnext_29", "msdnet_cifar_7"]
     with torch.device("meta"):
         built = [name for name in nets if _builds(name, values)]

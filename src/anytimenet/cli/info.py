@@ -25,8 +25,8 @@ class Info:
     """A registered net, or the folder of a bundle."""
     num_classes: int | None = None
     """Classes; 10 by default for a registered net."""
-    image_size: int | None = None
-    """Side of the image that is counted; by default that of the published costs."""
+    image_size: Annotated[str | None, tyro.conf.arg(metavar="N|HxW")] = None
+    """Side of the image that is counted, or height and width; by default that of the published costs."""
     net_args: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
     """Arguments of the net, for example normalisation=shared."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
@@ -39,18 +39,20 @@ class Info:
         require("torch", "train")
         from anytimenet.cli.train import parse_arguments
         from anytimenet.costs import stage_costs
+        from anytimenet.data import parse_image_size
         from anytimenet.nets import build_on_meta, create_net, net_entry, rebuild_net
 
         manifest = self._manifest()
         if manifest is not None:
             net, input_shape = build_on_meta(lambda: rebuild_net(manifest.net)), manifest.input_shape
         else:
-            arguments = parse_arguments(self.net_args)
+            arguments = parse_arguments("--net-args", self.net_args)
             classes = 10 if self.num_classes is None else self.num_classes
             net = build_on_meta(lambda: create_net(self.name, classes, **arguments))
             input_shape = (net.in_channels, *net_entry(self.name).input_shape[1:])
         if self.image_size is not None:
-            input_shape = (input_shape[0], self.image_size, self.image_size)
+            sides = parse_image_size(self.image_size)
+            input_shape = (input_shape[0], *((sides, sides) if isinstance(sides, int) else sides))
         costs = stage_costs(net, input_shape)
         result = {
             "name": self.name if manifest is None else manifest.net.name,

@@ -1,27 +1,80 @@
 """How the stages learn together: sampling, targets, weighting, gradients."""
 
-from anytimenet.schemes.gradients import SummedGradients
-from anytimenet.schemes.hooks import Criterion, GradientRule, Group, GroupLoss, Sampling, Targets, Weighting
-from anytimenet.schemes.sampling import AllStages
-from anytimenet.schemes.scheme import BuiltScheme, Scheme, SchemePreset, list_schemes, scheme_preset
-from anytimenet.schemes.targets import FromLabels
-from anytimenet.schemes.weighting import ConstantWeights
+from anytimenet.schemes.facts import RunFacts
+from anytimenet.schemes.gradients import (
+    BlockDependent,
+    ConflictProjection,
+    GradientEquilibrium,
+    GroupedLosses,
+    OrthogonalGradients,
+    SummedGradients,
+)
+from anytimenet.schemes.hooks import (
+    Criterion,
+    GradientRule,
+    Group,
+    GroupLoss,
+    Lesson,
+    Sampling,
+    Targets,
+    Weighting,
+)
+from anytimenet.schemes.members import MEMBERS, override, scheme_to_dict
+from anytimenet.schemes.presets import SchemePreset, list_schemes, scheme_preset
+from anytimenet.schemes.sampling import AllStages, DrawnStages, Sandwich
+from anytimenet.schemes.scheme import BuiltScheme, Scheme
+from anytimenet.schemes.targets import Distillation, EMATeacher, FromLabels, GivenTeacher, TDLambda
+from anytimenet.schemes.weighting import (
+    AdaLossWeights,
+    AlternatingWeights,
+    CalledWeights,
+    ConstantWeights,
+    CostWeights,
+    GivenWeights,
+    HalfEndWeights,
+    LinearWeights,
+    SieveWeights,
+)
 
 __all__ = [
+    "MEMBERS",
+    "AdaLossWeights",
     "AllStages",
+    "AlternatingWeights",
+    "BlockDependent",
     "BuiltScheme",
+    "CalledWeights",
+    "ConflictProjection",
     "ConstantWeights",
+    "CostWeights",
     "Criterion",
+    "Distillation",
+    "DrawnStages",
+    "EMATeacher",
     "FromLabels",
+    "GivenTeacher",
+    "GivenWeights",
+    "GradientEquilibrium",
     "GradientRule",
     "Group",
     "GroupLoss",
+    "GroupedLosses",
+    "HalfEndWeights",
+    "Lesson",
+    "LinearWeights",
+    "OrthogonalGradients",
+    "RunFacts",
     "Sampling",
+    "Sandwich",
     "Scheme",
     "SchemePreset",
+    "SieveWeights",
     "SummedGradients",
+    "TDLambda",
     "Targets",
     "Weighting",
     "list_schemes",
+    "override",
     "scheme_preset",
+    "scheme_to_dict",
 ]

@@ -1,17 +1,19 @@
 """The four questions that every training scheme answers, as interfaces.
 
 Each hook has two faces: a frozen dataclass, which is configuration, and the module that its `build` makes
-for one net, whose running averages and generators belong to the checkpoint.
+for one net, whose running averages, teachers and generators belong to the checkpoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet, Output
+from anytimenet.schemes.facts import RunFacts
 
 Group = Sequence[tuple[int, Output]]
 """Some stages with their outputs, as `AnytimeNet.passes` yields them."""
@@ -31,6 +33,24 @@ Average = Callable[[Iterable[Tensor]], None]
 """Replaces tensors by their means over all processes that train together, in place."""
 
 
+@dataclass
+class Lesson:
+    """What one step teaches.
+
+    Attributes:
+        labels: of the batch.
+        criterion: the task's loss of one output against labels.
+        outputs: detached outputs of the stages that ran in this step so far, those of the group at hand
+            included.
+        taught: outputs of a teacher beside the net, by stage; empty without one.
+    """
+
+    labels: Any
+    criterion: Criterion
+    outputs: dict[int, Output] = field(default_factory=dict)
+    taught: Mapping[int, Output] = field(default_factory=dict)
+
+
 class Sampling(nn.Module):
     """Which stages run in a step, and in which order.
 
@@ -48,9 +68,23 @@ class Sampling(nn.Module):
 
 
 class Targets(nn.Module):
-    """What each stage learns."""
+    """What each stage learns.
 
-    def losses(self, group: Group, labels: Any, criterion: Criterion) -> list[Tensor]:
+    Attributes:
+        largest_first: stages learn from the outputs of later ones, which must therefore have run: the step
+            runs its stages from the largest on.
+    """
+
+    largest_first: bool = False
+
+    def teach(self, x: Tensor) -> Mapping[int, Output]:
+        """Outputs of a teacher beside the net for the batch, by stage and without a graph.
+
+        Called once at the beginning of each step, in training mode. Nothing by default.
+        """
+        return {}
+
+    def losses(self, group: Group, lesson: Lesson) -> list[Tensor]:
         """The unweighted loss of each stage of a group."""
         raise NotImplementedError
 
@@ -59,7 +93,7 @@ class Weighting(nn.Module):
     """How much each stage counts."""
 
     def weights(self, stages: Sequence[int]) -> Mapping[int, float]:
-        """The weight of each stage in the next step."""
+        """The weight of each stage in the next step; called once a step."""
         raise NotImplementedError
 
     def observe(self, losses: Mapping[int, Tensor]) -> None:
@@ -85,12 +119,19 @@ class GradientRule(nn.Module):
     average: Average = staticmethod(lambda tensors: None)
 
     def forward(self, net: AnytimeNet, x: Tensor, stages: Sequence[int], loss: GroupLoss) -> None:
-        """Adds the combined gradient to `.grad` of the parameters of `net`."""
+        """Adds the combined gradient to `.grad` of the parameters of `net`.
+
+        `loss` is called with every stage of `stages` exactly once, in one group or several.
+        """
         raise NotImplementedError
 
 
 class HookConfig(Protocol):
-    """Configuration of one hook."""
+    """Configuration of one hook: a frozen dataclass."""
 
-    def build(self, net: AnytimeNet) -> Any:
-        """The hook's module for `net`."""
+    def build(self, net: AnytimeNet, facts: RunFacts) -> Any:
+        """The hook's module for `net`.
+
+        Raises:
+            ValueError: if the net's architecture does not allow it, or a fact is missing.
+        """

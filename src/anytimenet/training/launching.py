@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import logging
 import os
@@ -51,6 +52,20 @@ def wrapper_options() -> dict[str, Any]:
     known = inspect.signature(DistributedDataParallel).parameters
     # Renamed in torch 2.13, where the old name warns.
     return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+
+
+def leave_group_at_exit() -> None:
+    """Lets this process leave its group before Python shuts down.
+
+    A group that is still open then has threads that may ask for an interpreter which is gone, and abort the
+    process ("terminate called without an active exception") after all its work is done.
+    """
+    atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def check_device(name: str) -> None:

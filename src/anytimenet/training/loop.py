@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.core.errors import SharedTrainingError, TrainingError, require
+from anytimenet.costs import stage_costs
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes import BuiltScheme, scheme_preset
+from anytimenet.schemes import BuiltScheme, RunFacts
 from anytimenet.tasks import Task
 from anytimenet.training.batches import Batches
 from anytimenet.training.checkpoints import Checkpoint, gather, restore
@@ -26,6 +27,7 @@ from anytimenet.training.launching import (
     check_can_start,
     check_device,
     fabric_options,
+    leave_group_at_exit,
     quiet_fabric,
     wrapper_options,
 )
@@ -51,6 +53,8 @@ def train(
     identity: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
     fabric: Any = None,
+    input_shape: Sequence[int] | None = None,
+    teacher: AnytimeNet | None = None,
 ) -> TrainResult:
     """Trains `net` in place and leaves the best validated weights in it.
 
@@ -68,8 +72,11 @@ def train(
         identity: what else identifies the run (data fingerprint, net); compared on resume.
         reporter: progress for people.
         fabric: from `launch(config)`, for a caller who must know the device or the share of this process.
+        input_shape: (C, H, W) of the images, for a scheme whose weights follow the cost.
+        teacher: a trained net, for a scheme whose stages learn from one.
 
     Raises:
+        ValueError: if the net does not allow the scheme, or the scheme misses something.
         TrainingError: for a loss that is not finite, a checkpoint of another run, or no space to write.
         SharedTrainingError: the same where another process has stopped.
     """
@@ -78,7 +85,8 @@ def train(
     if len(batches) == 0:
         raise TrainingError("there is no full batch of training images: lower the batch size")
     fabric = fabric or launch(config)
-    run = _Run(net, batches, val_batches, task, config, folder, identity or {}, fabric)
+    facts = _facts(net, config, input_shape, teacher)
+    run = _Run(net, batches, val_batches, task, config, folder, identity or {}, fabric, facts)
     try:
         if resume:
             run.resume()
@@ -123,7 +131,37 @@ def launch(config: TrainConfig) -> Any:
         fabric = fabric_module.Fabric(**options)
         if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already and forbids it
             fabric.launch()
+    if fabric.world_size > 1:
+        leave_group_at_exit()
     return fabric
+
+
+def _facts(
+    net: AnytimeNet, config: TrainConfig, input_shape: Sequence[int] | None, teacher: AnytimeNet | None
+) -> RunFacts:
+    def macs() -> list[int]:
+        assert input_shape is not None
+        return [cost.macs for cost in stage_costs(net, input_shape)]
+
+    return RunFacts(config.seed, None if input_shape is None else macs, teacher)
+
+
+def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
+    optimiser = torch.optim.SGD(
+        net.parameters(),
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    if config.momentum:
+        # The fused kernel wants a buffer for every parameter or for none, and where stages are drawn some
+        # parameters get their first gradient later than others. From zero the first step is the same.
+        for parameter in net.parameters():
+            if parameter.requires_grad:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 class _Run:
@@ -139,6 +177,7 @@ class _Run:
         folder: Path | None,
         identity: Mapping[str, Any],
         fabric: Any,
+        facts: RunFacts,
     ) -> None:
         self.fabric, device = fabric, fabric.device
         self.processes = Processes(fabric.global_rank, fabric.world_size, device)
@@ -149,16 +188,9 @@ class _Run:
         self.batches, self.val_batches = batches, val_batches
         self.task, self.config, self.folder = task, config, folder
         self.identity = {**config.identity, **identity}
-        self.scheme: BuiltScheme = scheme_preset(config.scheme).scheme.build(net).to(device)
+        self.scheme: BuiltScheme = config.chosen_scheme.build(net, facts).to(device)
         self.sync = GradientSync(net, self.scheme, self.processes, fabric.strategy.setup_module)
-        self.optimiser = torch.optim.SGD(
-            net.parameters(),
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.optimiser = _sgd(net, config)
         self.epoch, self.batch = 0, 0
         self.losses: dict[int, float] = {}
         self.history: list[dict[str, Any]] = []

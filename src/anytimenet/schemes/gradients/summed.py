@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.hooks import GradientRule, GroupLoss
 
 
@@ -16,7 +17,7 @@ from anytimenet.schemes.hooks import GradientRule, GroupLoss
 class SummedGradients:
     """The gradient of the sum of the weighted losses, with one graph a pass of the net in memory."""
 
-    def build(self, net: AnytimeNet) -> GradientRule:
+    def build(self, net: AnytimeNet, facts: RunFacts) -> GradientRule:
         """The rule for `net`."""
         return _SummedGradients()
 

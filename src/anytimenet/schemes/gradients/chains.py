@@ -1,0 +1,32 @@
+"""What rules that act between the blocks of a chain share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.contract import AnytimeNet, State
+
+
+def check_chain(net: AnytimeNet, rule: str) -> None:
+    """Raises ValueError, with the cure, unless `net` is a chain of blocks with predictions after them."""
+    if not isinstance(net, ChainNet):
+        raise ValueError(
+            f"{rule} act between the blocks of a chain, and {type(net).__name__} is none: take a net with "
+            "predictions on the way (msdnet, resnet_ann, any *_exits, or wrap your own), or another scheme"
+        )
+
+
+def as_leaves(state: State) -> State:
+    """The tensors of a state cut from their graph; those that had one collect gradients of their own."""
+    return tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in state)
+
+
+def take_gradients(leaves: Sequence[Tensor]) -> list[Tensor | None]:
+    """What has gathered in `.grad` of each leaf, which is cleared."""
+    found = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    return found

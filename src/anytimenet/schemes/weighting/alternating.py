@@ -1,0 +1,91 @@
+"""Alternating weights: in each step one drawn stage counts as much more as the last stage does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.draws import WEIGHTS, Draws
+from anytimenet.schemes.facts import RunFacts
+from anytimenet.schemes.hooks import HookConfig, Weighting
+from anytimenet.schemes.weighting.sieve import SieveWeights
+from anytimenet.schemes.weighting.stage_weights import check_total
+
+
+@dataclass(frozen=True)
+class AlternatingWeights:
+    """Each step adds the last stage's weight beta_L to one stage, drawn with probability beta_i / sum beta.
+
+    All stages that run learn in every step; with SIEVE beneath, half of the draws meet the last one. Where
+    only some stages run, the draw is among them. From the workshop paper that precedes "Learning Anytime
+    Predictions in Neural Networks via Adaptive Loss Balancing" (Hu et al., arXiv 1708.06832), where a net so
+    trained is an AANN.
+
+    Args:
+        base: the weights beta beneath.
+        total: the sum of all weights of a step, the drawn addition included, that they are rescaled to. It
+            is sum beta + beta_L in every step, whatever is drawn: 3 with SIEVE, which has 2 by itself. None
+            to leave them; `total` of `base` is that of beta alone.
+
+    Raises:
+        ValueError: if the base itself draws, or the total is not a positive number.
+
+    >>> from anytimenet.nets import create_net
+    >>> from anytimenet.schemes import RunFacts
+    >>> built = AlternatingWeights().build(create_net("msdnet_tiny"), RunFacts(seed=1))
+    >>> [sum(built.weights([1, 2, 3]).values()) for _ in range(3)]
+    [3.0, 3.0, 3.0]
+    """
+
+    base: HookConfig = field(default_factory=SieveWeights)
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.base, AlternatingWeights):
+            raise ValueError(
+                "alternating weights on alternating weights would draw the same stage twice: give a base "
+                "that does not draw"
+            )
+        check_total(self.total)
+
+    def build(self, net: AnytimeNet, facts: RunFacts) -> Weighting:
+        """The weighting of `net`.
+
+        Raises:
+            ValueError: if the base cannot be built.
+        """
+        draws = Draws(facts.seed, WEIGHTS)
+        return _AlternatingWeights(self.base.build(net, facts), draws, net.num_stages, self.total)
+
+
+class _AlternatingWeights(Weighting):
+    def __init__(self, base: Weighting, draws: Draws, num_stages: int, total: float | None) -> None:
+        super().__init__()
+        self.base, self.draws = base, draws
+        self._all, self._total = range(1, num_stages + 1), total
+
+    def weights(self, stages: Sequence[int]) -> Mapping[int, float]:
+        beta = self.base.weights(self._all)
+        extra = beta[self._all[-1]]
+        if not extra > 0:
+            raise ValueError(
+                "alternating weights add the last stage's weight, which is 0: give a base with more"
+            )
+        scale = 1.0 if self._total is None else self._total / (math.fsum(beta.values()) + extra)
+        drawn = self._draw(beta, sorted(stages))
+        return {stage: scale * (beta[stage] + extra * (stage == drawn)) for stage in stages}
+
+    def observe(self, losses: Mapping[int, Tensor]) -> None:
+        self.base.observe(losses)
+
+    def _draw(self, beta: Mapping[int, float], stages: Sequence[int]) -> int | None:
+        """One of the stages; none where those that run have no weight, and so no chance."""
+        generator = self.draws.next()
+        whole = math.fsum(beta[stage] for stage in stages)
+        if not whole > 0:
+            return None
+        return int(generator.choice(stages, p=[beta[stage] / whole for stage in stages]))

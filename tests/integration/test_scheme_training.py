@@ -1,0 +1,148 @@
+"""Every published scheme trains from the command line, and goes on after an interruption bit for bit."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from anytimenet.cli.main import run
+from anytimenet.schemes import list_schemes
+from anytimenet.training import loop
+
+CHAIN = "resnext_exits_tiny"
+COMMON = ["--quiet", "--epochs", "2", "--checkpoint-steps", "1", "--batch-size", "16", "--device", "cpu"]
+
+
+class PowerCutError(BaseException):
+    """Stands for a power cut: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("teacher")
+    train = ["train", "digits", "--net", "resnet_tiny", *COMMON, "--limit", "48", "--out", str(out)]
+    assert run(train) == 0
+    return out / "bundle"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of two classes, 32 pictures each, grey on the left or on the right."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for side, name in enumerate(("left", "right")):
+        (root / name).mkdir()
+        for number in range(32):
+            pixels = rng.integers(0, 60, (8, 8), dtype=np.uint8)
+            pixels[:, 4 * side : 4 * side + 4] += 150
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+def command(scheme: str, teacher: Path, *words: str) -> list[str]:
+    # Three exits are fewer than some published windows, never more.
+    given = ["--teacher", str(teacher)] if scheme == "teacher" else []
+    return ["train", *words, "--net", CHAIN, "--scheme", scheme, *given, *COMMON]
+
+
+def weights(folder: Path) -> dict[tuple[str, str], np.ndarray]:
+    shards = sorted((folder / "bundle").glob("model-*.safetensors"))
+    assert shards
+    return {(shard.name, name): array for shard in shards for name, array in load_file(shard).items()}
+
+
+def cut_after(monkeypatch, steps: int) -> None:
+    """Power fails in the step after `steps` steps of this process."""
+    step, done = loop._Run._train_step, []
+
+    def cut(self, x, labels):
+        if len(done) == steps:
+            raise PowerCutError
+        done.append(1)
+        return step(self, x, labels)
+
+    monkeypatch.setattr(loop._Run, "_train_step", cut)
+
+
+@pytest.mark.parametrize("scheme", list_schemes())
+def test_a_scheme_trains_on_digits_and_an_interrupted_run_ends_with_equal_weights(
+    scheme, teacher, tmp_path, monkeypatch, capsys
+):
+    words = command(scheme, teacher, "digits", "--limit", "48")
+    assert run([*words, "--out", str(tmp_path / "whole")]) == 0, capsys.readouterr().err
+    with monkeypatch.context() as patched:
+        cut_after(patched, 4)  # in the middle of the second epoch
+        with pytest.raises(PowerCutError):
+            run([*words, "--out", str(tmp_path / "cut")])
+    assert run([*words, "--out", str(tmp_path / "cut"), "--resume"]) == 0, capsys.readouterr().err
+    ours, expected = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    assert ours.keys() == expected.keys()
+    assert all((ours[key] == expected[key]).all() for key in expected)
+
+
+@pytest.mark.parametrize("scheme", [name for name in list_schemes() if name != "teacher"])
+def test_a_scheme_trains_on_a_folder_of_pictures(scheme, teacher, pictures, tmp_path, capsys):
+    words = command(scheme, teacher, "folder", "--data", f"folder:{pictures}")
+    assert run([*words, "--out", str(tmp_path), "--json"]) == 0, capsys.readouterr().err
+    lines = capsys.readouterr().out
+    stages = json.loads(lines[lines.index("{") :])["stages"]
+    assert len(stages) == 3
+    told = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    assert told["provenance"]["config"]["scheme"] == scheme
+
+
+def test_a_changed_scheme_is_remembered_and_another_one_is_not_resumed(tmp_path, capsys):
+    words = ["train", "digits", "--net", CHAIN, "--limit", "48", *COMMON, "--out", str(tmp_path)]
+    changed = ["--scheme", "block_dependent", "--scheme-args", "gradients.window=2", "targets=distillation"]
+    assert run([*words, *changed]) == 0, capsys.readouterr().err
+    told = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["provenance"]["config"]["scheme"]
+    assert told["gradients"] == {"member": "block_dependent", "window": 2, "include_final": False}
+    assert told["targets"]["member"] == "distillation"
+    capsys.readouterr()
+    assert run([*words, "--scheme", "block_dependent", "--resume"]) == 1
+    said = capsys.readouterr().err
+    assert "scheme gradients window was 2, is 3" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--scheme", "sive"], "did you mean 'sieve'"),
+        (["--scheme", "block_dependent", "--net", "isresnext_tiny"], "ISResNeXt is none: take a net"),
+        (["--scheme", "equilibrium", "--net", "iresnext_tiny"], "between the blocks of a chain"),
+        (["--scheme-args", "gradients=block_dependent", "gradients.window=9"], "larger than the net's 3"),
+        (["--scheme-args", "gradients.window=2"], "sum has no field 'window'"),
+        (["--scheme-args", "weighting=sive"], "did you mean 'sieve'"),
+        (["--scheme-args", "weigting=sieve"], "did you mean 'weighting'"),
+        (["--scheme-args", "weighting=given", "weighting.weights=[0,0,0]"], "no stage has a weight above 0"),
+        (["--scheme-args", "weighting=given", "weighting.weights=[1,-1,1]"], "0 or more"),
+        (["--scheme-args", "weighting=given", "weighting.weights=[1,1]"], "3 stages"),
+        (["--scheme-args", "weighting.total=0"], "positive"),
+        (["--scheme-args", "targets=distillation", "targets.temperature=0"], "temperature"),
+        (["--scheme-args", "targets=td", "targets.decay=2"], "from 0 to 1"),
+        (["--scheme-args", "weighting"], "KEY=VALUE is needed"),
+        (["--scheme", "teacher"], "give --teacher BUNDLE"),
+        (["--scheme", "slimmable", "--scheme-args", "sampling.random=-1"], "random"),
+    ],
+)
+def test_a_scheme_that_cannot_be_is_one_line_that_says_what_to_change(words, said, tmp_path, capsys):
+    net = [] if "--net" in words else ["--net", CHAIN]
+    command_line = ["train", "digits", "--limit", "48", *net, *COMMON, *words, "--out", str(tmp_path)]
+    assert run(command_line) == 1
+    error = capsys.readouterr().err
+    assert re.search(said, error), error
+    assert error.count("\n") == 1
+    assert "unexpected" not in error
+
+
+def test_a_teacher_with_other_classes_is_refused(teacher, pictures, tmp_path, capsys):
+    words = command("teacher", teacher, "folder", "--data", f"folder:{pictures}")
+    assert run([*words, "--out", str(tmp_path)]) == 1
+    assert "the teacher knows 10 classes and the data has 2" in capsys.readouterr().err
