@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 
-from anytimenet.costs import StageCost, stage_costs
+from anytimenet.costs import StageCost, count, stage_costs
 from anytimenet.nets import AnytimeNet, create_net
 
 IRESNEXT = {
@@ -127,6 +127,24 @@ def test_plain_resnext_costs_what_the_full_sub_network_costs(
 ) -> None:
     (cost,) = _costs(name, 10)
     assert (f"{cost.macs / 1e6:.3f}", f"{cost.full / 1e6:.3f}", cost.params) == (macs, full, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "macs"),
+    [
+        ("resnet_ann_45", 32, "388"),
+        ("resnet_ann_81", 32, "728"),
+        ("resnet_ann_153", 32, "1407"),
+        ("resnet_ann_45", 16, "97"),
+        ("resnet_ann_81", 16, "182"),
+        ("resnet_ann_153", 16, "352"),
+    ],
+)
+def test_resnet_ann_costs(name: str, width: int, macs: str) -> None:
+    with torch.device("meta"):
+        net = create_net(name, 100, width=width).eval()
+        last = net.segment(0, net.num_stages, last=True)
+        assert f"{count(last, (torch.empty(1, 3, 32, 32),)).macs / 1e6:.0f}" == macs
 
 
 @pytest.mark.parametrize("name", ["iresnext_29", "isresnext_47", "isresnext_62_imagenet"])

@@ -1,6 +1,8 @@
-"""The classifier of one stage: BN - ReLU - global average pooling - FC, one for each label level.
+"""The classifier of one stage: global average pooling and FC, one for each label level.
 
-Source: the sliced-networks paper, appendix B; hierarchical heads g_{k,d} of its equation 2.
+Source: BN - ReLU before the pooling is the sliced-networks paper, appendix B, with the hierarchical heads
+g_{k,d} of its equation 2; pooling without BN is Hu et al., "Learning Anytime Predictions in Neural Networks
+via Adaptive Loss Balancing".
 """
 
 from __future__ import annotations
@@ -21,11 +23,7 @@ class LevelHead(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu_(self.norm(x))
-        if not torch.is_grad_enabled():
-            return self.fc(h.mean((2, 3)))
-        # The gradient of a mean divides every pixel; that of a sum, divided afterwards, none.
-        return self.fc(h.sum((2, 3)) / (h.shape[2] * h.shape[3]))
+        return self.fc(_pooled(F.relu_(self.norm(x))))
 
 
 class Head(nn.Module):
@@ -41,3 +39,35 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(level(x) for level in self.levels)
+
+
+class PooledHead(nn.Module):
+    """ReLU, global average pooling and one linear layer for each entry of `num_classes`; no BatchNorm.
+
+    Features `(N, channels, H, W)` to an output, a tuple of logits `(N, classes)`. The levels share the pooled
+    features.
+
+    Args:
+        channels: of the features.
+        num_classes: classes of each label level, fine level first.
+        relu: false for features that come out of a ReLU.
+
+    >>> [tuple(t.shape) for t in PooledHead(8, (10, 2))(torch.zeros(3, 8, 4, 4))]
+    [(3, 10), (3, 2)]
+    """
+
+    def __init__(self, channels: int, num_classes: Sequence[int], *, relu: bool = True) -> None:
+        super().__init__()
+        self.relu = relu
+        self.levels = nn.ModuleList(nn.Linear(channels, classes) for classes in num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        h = _pooled(F.relu(x) if self.relu else x)  # not in place: the next block reads x, too
+        return tuple(level(h) for level in self.levels)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return x.mean((2, 3))
+    # The gradient of a mean divides every pixel; that of a sum, divided afterwards, none.
+    return x.sum((2, 3)) / (x.shape[2] * x.shape[3])

@@ -1,10 +1,13 @@
 """Architectures and the contract that they all keep."""
 
 from anytimenet.nets import (  # noqa: F401  (registers the names)
+    fcn_exits,
     iresnext,
     isresnext,
     msdnet,
+    plain_chain,
     resnet,
+    resnet_ann,
     resnext,
     resnext_exits,
 )

@@ -1,0 +1,153 @@
+"""ResANN: a residual net with a predictor after every unit, what anytime loss weights were made for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anytimenet.layers.heads import PooledHead
+from anytimenet.layers.init import init_weights
+from anytimenet.nets.arguments import as_numbers, check_positive
+from anytimenet.nets.exits import ExitNet
+from anytimenet.nets.registry import register_net
+
+PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"
+
+
+def resnet_ann(
+    num_classes: Sequence[int] = (10,),
+    *,
+    exits_after: Sequence[int] | None = None,
+    stack: int | None = None,
+    width: int = 32,
+    units: Sequence[int] = (7, 7, 7),
+    in_channels: int = 3,
+    init: str = "msra",
+) -> ExitNet:
+    """ResANN in its CIFAR form, with basic units; stage k predicts after unit `exits_after[k-1]`.
+
+    Method card:
+        Paper: Hu, Dey, Hebert and Bagnell, "Learning Anytime Predictions in Neural Networks via Adaptive
+            Loss Balancing" (arXiv 1708.06832). Depth 6n + 3 for n units a group: 45, 81 and 153.
+        Shared: the convolution on the image and the units up to the first predictor by all stages, later
+            units by later stages. Plain BatchNorms.
+        Per stage: a predictor ReLU - global average pooling - FC, without BatchNorm.
+        State: the last unit's features.
+        Deviations: He initialisation over the fan-out, as in all nets here. An odd last row or column is
+            kept, by the pooling as by the convolution. Of an odd number of zero channels, one more comes
+            after than before. Bottleneck units and the ImageNet form are not built.
+
+    Args:
+        num_classes: classes of each label level, fine level first.
+        exits_after: for each stage the number of units that it runs; None: see `stack`.
+        stack: a predictor every `stack` units, counted from the last one; None: every unit, or `exits_after`.
+        width: channels c of the first group; each later group has twice as many.
+        units: residual units of each group.
+        in_channels: channels of the images.
+        init: "msra", "msra_ungrouped" or "pytorch"; see `layers.init`.
+
+    Raises:
+        ValueError: if `exits_after` does not increase to the number of units, it is given together with
+            `stack`, or a number is not positive.
+
+    >>> net = resnet_ann(width=4, units=(2, 2, 1), stack=2)
+    >>> net.num_stages, list(net.graph.exits)
+    (3, ['block1', 'block3', 'block5'])
+    """
+    check_positive(width=width, in_channels=in_channels)
+    counts = _check_units(units)
+    smallest = 2 ** (len(counts) - 1)
+    net = ExitNet(
+        nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+        [
+            BasicUnit(width * 2**group, shrinks=group > 0 and first == 0)
+            for group, count in enumerate(counts)
+            for first in range(count)
+        ],
+        _exits(exits_after, stack, sum(counts)),
+        lambda channels: PooledHead(channels, num_classes),
+        num_classes=num_classes,
+        input_shape=(in_channels, smallest, smallest),
+        smallest_image=smallest,
+    )
+    init_weights(net, init)
+    return net
+
+
+class BasicUnit(nn.Module):
+    """BN-ReLU-conv3x3-BN-ReLU-conv3x3-BN, added to the identity; `width` is that of its output.
+
+    One that `shrinks` halves the image and doubles the channels: by the stride of its first convolution, and
+    on the identity by a 2x2 average and zero channels, half of them before the others and half after.
+    """
+
+    def __init__(self, width: int, *, shrinks: bool) -> None:
+        super().__init__()
+        before = width // 2 if shrinks else width
+        self.norm1 = nn.BatchNorm2d(before)
+        self.conv1 = nn.Conv2d(before, width, 3, 2 if shrinks else 1, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(width)
+        self.shrinks = shrinks
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.relu_(self.norm1(x)))
+        h = self.conv2(F.relu_(self.norm2(h)))
+        return self.norm3(h) + (_between_zeros(x) if self.shrinks else x)
+
+
+def _between_zeros(x: Tensor) -> Tensor:
+    """`(N, C, H, W)` to `(N, 2C, H/2, W/2)`, the zero channels split evenly before and after the others."""
+    before = x.shape[1] // 2
+    return F.pad(F.avg_pool2d(x, 2, ceil_mode=True), (0, 0, 0, 0, before, x.shape[1] - before))
+
+
+def _check_units(units: Sequence[int]) -> tuple[int, ...]:
+    counts = as_numbers("units", units)
+    if not counts or any(count < 1 for count in counts):
+        raise ValueError(f"units {counts}: for each group the number of units, 1 or more, is needed")
+    return counts
+
+
+def _exits(exits_after: Sequence[int] | None, stack: int | None, units: int) -> Sequence[int]:
+    """After which units there is a predictor: as given, or every `stack` units up to the last of `units`."""
+    if exits_after is None:
+        stack = 1 if stack is None else stack
+        check_positive(stack=stack)
+        return range((units - 1) % stack + 1, units + 1, stack)
+    if stack is not None:
+        raise ValueError(
+            f"exits_after {exits_after!r} and stack {stack!r} both say where predictors are: "
+            "give one of them, and None for the other"
+        )
+    return exits_after
+
+
+for _name, _input_shape, _summary, _build in (
+    ("resnet_ann_45", (3, 32, 32), "21 predictors: n=7 c=32", resnet_ann),
+    ("resnet_ann_81", (3, 32, 32), "39 predictors: n=13 c=32", partial(resnet_ann, units=(13, 13, 13))),
+    ("resnet_ann_153", (3, 32, 32), "75 predictors: n=25 c=32", partial(resnet_ann, units=(25, 25, 25))),
+    (
+        "resnet_ann_small",
+        (3, 16, 16),
+        "minutes on 2 cores: 9 predictors: n=3 c=16",
+        partial(resnet_ann, units=(3, 3, 3), width=16),
+    ),
+    (
+        "resnet_ann_small_6",
+        (3, 16, 16),
+        "minutes on 2 cores: 6 predictors, every 2 units: n=4 c=16",
+        partial(resnet_ann, units=(4, 4, 4), width=16, exits_after=(2, 4, 6, 8, 10, 12)),
+    ),
+    (
+        "resnet_ann_tiny",
+        (3, 8, 8),
+        "for tests: 3 predictors: n=1 c=4",
+        partial(resnet_ann, units=(1, 1, 1), width=4),
+    ),
+):
+    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
