@@ -2,7 +2,8 @@
 
 python reproductions/results.py runs/slicing/isresnext runs/slicing/thin --csv results.csv
 
-A folder of `train --alone` gives its runs as `thin/joint`, `thin/alone-1` and so on.
+A folder of `train --alone` gives its runs as `thin/joint`, `thin/alone-1` and so on, and a folder of such
+runs as `folder/run`. `table.py` prints the file for a page.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ def rows(run: Path, name: str = "") -> list[dict[str, object]]:
     if (run / "joint").is_dir():
         inside = ["joint", *sorted(folder.name for folder in run.glob("alone-*"))]
         return [row for part in inside for row in rows(run / part, f"{run.name}/{part}")]
+    groups = [folder.name for folder in sorted(run.glob("*")) if any(folder.glob("seed-*"))]
+    if groups:
+        return [row for part in groups for row in rows(run / part, f"{run.name}/{part}")]
     found: list[dict[str, object]] = []
     folders = sorted(run.glob("seed-*"), key=lambda folder: int(folder.name.partition("-")[2]))
     for folder in folders:

@@ -6,11 +6,11 @@ python docs/reference/generate_nets.py --check    exits with 1 if the page is no
 
 from __future__ import annotations
 
-import sys
 from itertools import groupby
 from pathlib import Path
 
 import torch
+from page_file import write_or_check
 
 from anytimenet.costs import count
 from anytimenet.evaluation import format_count
@@ -55,7 +55,7 @@ def _line(entry: NetEntry) -> str:
 def _size(entry: NetEntry) -> tuple[bool, bool, int]:
     """Published nets first, then the small ones, then those for tests; by cost among themselves."""
     name = entry.name
-    return name.endswith("_tiny"), name.endswith("_small"), _counted(entry)[1][-1]
+    return name.endswith("_tiny"), "_small" in name, _counted(entry)[1][-1]
 
 
 _KNOWN: dict[str, tuple[int, list[int], int]] = {}
@@ -79,14 +79,5 @@ def _classes(entry: NetEntry) -> int:
     return 1000 if entry.input_shape[1] == 224 else 10
 
 
-def main() -> None:
-    text = page()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(text, encoding="utf-8")
-        print(f"{PAGE} is written.")
-    elif PAGE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{PAGE} is not what the registry says: run python {Path(__file__).name} beside it")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page())

@@ -105,30 +105,37 @@ def reference(net: AnytimeNet, parts: int, config: TrainConfig = CONFIG, start: 
         torch.optim.SGD(one.parameters(), lr=1.0, momentum=config.momentum, nesterov=True,
                         weight_decay=config.weight_decay) for one in copies
     ]  # fmt: skip
+    schemes = [config.chosen_scheme.build(one, RunFacts(config.seed)) for one in copies]
+    observe = [scheme.weighting.observe for scheme in schemes]
     batches = [training(Shard(part, parts)) for part in range(parts)]
     epoch = batch = 0
     if start is not None:
         checkpoint = Checkpoint.load(start)
         epoch, batch = checkpoint.epoch, checkpoint.batch
-        for one, optimiser in zip(copies, optimisers, strict=True):
-            restore(checkpoint, one, optimiser, Scheme().build(one))
+        for one, optimiser, scheme in zip(copies, optimisers, schemes, strict=True):
+            restore(checkpoint, one, optimiser, scheme)
     for number in range(epoch, config.epochs):
         first = batch if number == epoch else 0
         for place, shares in enumerate(zip(*(b.epoch(number, first) for b in batches), strict=True), first):
-            for one, (x, labels) in zip(copies, shares, strict=True):
+            seen: list[dict[int, torch.Tensor]] = []
+            for one, scheme, (x, labels) in zip(copies, schemes, shares, strict=True):
                 one.zero_grad()
-                for group in one.passes(x):
-                    torch.stack(
-                        [F.cross_entropy(output[0], labels[0]) for _, output in group]
-                    ).sum().backward()
+                scheme.weighting.observe = seen.append
+                scheme.step(one, x, labels, Float64Classification((3,)).loss)
+            for note in observe:
+                note({stage: torch.stack([part[stage] for part in seen]).mean() for stage in seen[0]})
             for same in zip(*(one.parameters() for one in copies), strict=True):
-                mean = torch.stack([p.grad for p in same]).mean(dim=0)
+                given = [p.grad for p in same if p.grad is not None]
                 for p in same:
-                    p.grad = mean.clone()
+                    p.grad = torch.stack(given).mean(dim=0) if given else None
             for one, optimiser in zip(copies, optimisers, strict=True):
                 nn.utils.clip_grad_norm_(one.parameters(), config.clip_norm)
                 optimiser.param_groups[0]["lr"] = learning_rate(config, number * len(batches[0]) + place, 3)
                 optimiser.step()
+        for same in zip(*(s.buffers() for s in schemes), strict=True):  # as at the end of an epoch
+            for buffer in same:
+                if buffer.is_floating_point():
+                    buffer.copy_(torch.stack(same).mean(dim=0))
     for name, tensor in net.state_dict().items():
         tensor.copy_(torch.stack([one.state_dict()[name].double() for one in copies]).mean(dim=0))
 
@@ -146,10 +153,11 @@ def weights_of(net: AnytimeNet) -> list[float]:
 # --- scenarios ------------------------------------------------------------------------------------------
 
 
-def halves(rank: int, name: str) -> dict[str, Any]:
+def halves(rank: int, name: str, scheme: str = "anytime") -> dict[str, Any]:
+    config = replace(CONFIG, scheme=scheme)
     net, expected = net_of(name, seed=rank), net_of(name)  # other weights in the second process: not for long
-    result = train_here(net, Shard(rank, 2))
-    reference(expected, 2)
+    result = train_here(net, Shard(rank, 2), config)
+    reference(expected, 2, config)
     # The run keeps its last weights: without validation the last epoch is the best.
     return {
         "difference": largest_difference(net, expected),

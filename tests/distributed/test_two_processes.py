@@ -21,6 +21,28 @@ def test_two_processes_equal_one_that_accumulates_two_halves(pair, name):
 
 
 @pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("resnext_exits_tiny", "block_dependent_distilled"),
+        ("msdnet_tiny", "block_dependent_final"),
+        ("msdnet_tiny", "equilibrium"),
+        ("resnext_exits_tiny", "grouped"),
+        ("isresnext_tiny", "sieve_alternating"),
+        ("iresnext_tiny", "adaloss"),
+        ("iresnext_tiny", "slimmable"),
+        ("isresnext_tiny", "drawn"),
+        ("isresnext_tiny", "td"),
+    ],
+)
+def test_two_processes_equal_one_under_other_schemes(pair, name, scheme):
+    one, other = pair.run("halves", name=name, scheme=scheme)
+    assert one["difference"] < ROUNDING
+    assert one["moved"] > 0.01
+    assert one["weights"] == other["weights"]
+    assert one["losses"] == other["losses"]
+
+
+@pytest.mark.parametrize(
     ("name", "wrapped"),
     [
         (NETS[0], True),

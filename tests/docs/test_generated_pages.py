@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,32 +10,34 @@ from pathlib import Path
 import pytest
 
 from anytimenet.nets import list_nets
+from anytimenet.schemes import list_schemes
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
 
 @pytest.mark.slow
-def test_the_page_of_nets_is_what_the_registry_says():
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [("nets", list_nets("*resne?t_*")), ("schemes", list_schemes())],
+    ids=["nets", "schemes"],
+)
+def test_a_page_is_what_the_registry_says(page, names):
     # A process of its own: other tests register nets of theirs.
-    command = [sys.executable, str(REFERENCE / "generate_nets.py"), "--check"]
+    command = [sys.executable, str(REFERENCE / f"generate_{page}.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    page = (REFERENCE / "nets.md").read_text(encoding="utf-8")
-    assert all(f"| `{name}` |" in page for name in list_nets("*resne?t_*"))
+    text = (REFERENCE / f"{page}.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in text for name in names)
 
 
-def test_a_page_that_says_something_else_is_found(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("generate_nets", REFERENCE / "generate_nets.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    monkeypatch.setattr(generate, "PAGE", tmp_path / "nets.md")
-    monkeypatch.setattr(generate, "page", lambda: "what the registry says")
+def test_a_page_that_says_something_else_is_found(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REFERENCE))
+    write_or_check = importlib.import_module("page_file").write_or_check
+    page = tmp_path / "nets.md"
     monkeypatch.setattr(sys, "argv", ["generate_nets.py"])
-    generate.main()
+    write_or_check(page, "what the registry says")
     monkeypatch.setattr(sys, "argv", ["generate_nets.py", "--check"])
-    generate.main()
-    (tmp_path / "nets.md").write_text("something else", encoding="utf-8")
+    write_or_check(page, "what the registry says")
+    page.write_text("something else", encoding="utf-8")
     with pytest.raises(SystemExit, match="is not what the registry says"):
-        generate.main()
+        write_or_check(page, "what the registry says")

@@ -28,7 +28,7 @@ ARROWS = {
     "bundle": {"nets", "costs", "core"},
     "testing": {"nets", "costs", "core"},
     "api": {"bundle", "core", "costs", "data", "evaluation", "nets", "tasks", "training"},
-    "recipes": {"api", "bundle", "core", "data", "evaluation", "nets", "training"},
+    "recipes": {"api", "bundle", "core", "data", "evaluation", "nets", "schemes", "training"},
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
     "__main__": EVERYTHING,

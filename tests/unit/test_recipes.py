@@ -12,7 +12,8 @@ from anytimenet.data.load import data_names
 from anytimenet.nets import create_net, list_nets
 from anytimenet.recipes import Experiment, list_recipes, recipe
 from anytimenet.recipes.runner import build_net
-from anytimenet.training import preset
+from anytimenet.schemes import BlockDependent, GroupedLosses
+from anytimenet.training import TrainConfig, preset
 
 CLASSES = {"cifar10": (10,), "cifar100": (100,), "digits": (10,), "": (200,)}
 
@@ -89,6 +90,85 @@ def test_the_official_code_differs_in_nesterov_only():
     experiment = train.experiment()
     assert experiment.config == preset("official_code_imagenet")
     assert experiment.net_arguments["init"] == "pytorch"
+
+
+@pytest.mark.parametrize(
+    ("name", "net", "named", "data"),
+    [
+        ("ann_resnet_45", "resnet_ann_45", "ann_cifar", "cifar100"),
+        ("ann_resnet_81", "resnet_ann_81", "ann_cifar", "cifar100"),
+        ("ann_resnet_153", "resnet_ann_153", "ann_cifar", "cifar100"),
+        ("ann_msdnet_26", "msdnet_imagenet_step4", "ann_imagenet", ""),
+        ("ann_msdnet_36", "msdnet_imagenet_step6", "ann_imagenet", ""),
+        ("ann_msdnet_41", "msdnet_imagenet_step7", "ann_imagenet", ""),
+    ],
+)
+def test_the_anytime_neural_network_trains_on_all_images_with_sieve(name, net, named, data):
+    experiment = recipe(name).build()
+    assert (experiment.net, experiment.data, experiment.options.val_fraction) == (net, data, 0)
+    assert experiment.config == replace(preset(named), scheme="sieve")
+
+
+def test_their_adaloss_is_a_flag_away():
+    flags = {"scheme": "adaloss", "scheme_args": ("weighting.final_extra=1",)}
+    config = Train("ann_resnet_45", **flags).experiment().config
+    assert config.chosen_scheme.weighting.final_extra == 1
+    assert replace(config, scheme="sieve") == recipe("ann_resnet_45").build().config
+
+
+@pytest.mark.parametrize(
+    ("name", "first_blocks"),
+    [
+        ("block_dependent_cifar100", (1, 1, 1, 2, 3, 4, 5)),
+        ("block_dependent_cifar100_final", (1, 1, 1, 2, 3, 4, 1)),
+        ("block_dependent_cifar100_grouped", (1, 1, 1, 4, 4, 4, 4)),
+        ("block_dependent_cifar100_local", (1, 2, 3, 4, 5, 6, 7)),
+        ("block_dependent_cifar100_distilled", (1, 1, 1, 2, 3, 4, 5)),
+        ("block_dependent_imagenet", (1, 1, 2, 3, 4)),
+        ("block_dependent_imagenet_grouped", (1, 1, 1, 4, 4)),
+    ],
+)
+def test_block_dependent_recipes_cut_gradients_where_the_paper_does(name, first_blocks):
+    experiment = recipe(name).build()
+    rule = experiment.config.chosen_scheme.gradients
+    assert isinstance(rule, BlockDependent | GroupedLosses)
+    assert rule.first_blocks(net_of(experiment).num_stages) == first_blocks
+    assert not experiment.config.nesterov
+
+
+def test_the_published_distillation_is_added_to_the_labels():
+    targets = recipe("block_dependent_cifar100_distilled").build().config.chosen_scheme.targets
+    assert (targets.mixing, targets.temperature, targets.label_weight) == (0.25, 1.5, 1.0)
+    assert (targets.teacher, targets.squared_temperature) == ("last", False)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (
+            Train("block_dependent_cifar100", scheme="anytime"),
+            Train("msdnet_cifar_7", preset="official_code", val_fraction=0.0),
+        ),
+        (
+            Train("block_dependent_imagenet", scheme="anytime", data="imagenet:PATH"),
+            Train(
+                "msdnet_imagenet_step4",
+                preset="official_code_imagenet",
+                data="imagenet:PATH",
+                colour_jitter=0.0,
+                lighting=0.0,
+            ),
+        ),
+    ],
+)
+def test_block_dependent_recipes_with_the_plain_sum_are_msdnets_official_code(ours, theirs):
+    assert ours.experiment() == theirs.experiment()
+
+
+def test_a_preset_changes_optimiser_and_schedule_and_leaves_the_scheme():
+    config = Train("ann_resnet_45", preset="fast").experiment().config
+    assert config == replace(preset("fast"), scheme="sieve")
+    assert Train("digits", preset="paper").experiment().config == TrainConfig()
 
 
 def test_a_sub_network_alone_has_the_published_size():

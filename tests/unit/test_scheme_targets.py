@@ -188,7 +188,7 @@ def test_a_teaching_stage_gets_no_gradient_from_those_it_teaches(targets, levels
     net = make("isresnext_tiny")
     lesson = lesson_of(outputs, labels)
     built = targets.build(net, RunFacts())
-    built.teach(torch.zeros(1))
+    built.teach(torch.zeros(1), (1,))
     (student,) = built.losses([(1, outputs[1])], lesson)
     student.backward()
     assert all(z.grad is not None and z.grad.abs().sum() > 0 for z in outputs[1])
@@ -201,7 +201,7 @@ def test_warm_up_raises_the_teachers_share_linearly_and_a_checkpoint_remembers_t
     labels, soft = criterion(outputs[1], lesson.labels), divergence(outputs[3], outputs[1])
 
     def next_loss(targets):
-        targets.teach(torch.zeros(1))
+        targets.teach(torch.zeros(1), (1,))
         return targets.losses([(1, outputs[1])], lesson)[0]
 
     config = Distillation(mixing=0.8, warmup_steps=4)

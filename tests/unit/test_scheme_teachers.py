@@ -177,7 +177,7 @@ def test_a_given_net_is_no_part_of_the_checkpoint():
 def test_a_given_net_follows_the_batch_to_its_device():
     targets = GivenTeacher().build(make("isresnext_tiny"), RunFacts(teacher=make("resnet_tiny")))
     targets.to("meta")  # does not reach what is hidden
-    (output,) = targets.teach(torch.zeros(2, 3, 8, 8, dtype=torch.float64, device="meta")).values()
+    (output,) = targets.teach(torch.zeros(2, 3, 8, 8, dtype=torch.float64, device="meta"), (1,)).values()
     assert output[0].device.type == "meta"
 
 

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from anytimenet.nets import create_net
-from anytimenet.schemes import ConstantWeights, Scheme, list_schemes, scheme_preset
+from anytimenet.schemes import (
+    AlternatingWeights,
+    BlockDependent,
+    ConstantWeights,
+    Distillation,
+    GivenWeights,
+    GradientEquilibrium,
+    GroupedLosses,
+    LinearWeights,
+    RunFacts,
+    Scheme,
+    SieveWeights,
+    TDLambda,
+    list_schemes,
+    override,
+    scheme_preset,
+    scheme_to_dict,
+)
 from anytimenet.tasks import Classification
 
 NETS = ["isresnext_tiny", "iresnext_tiny", "resnet_tiny"]
@@ -70,3 +91,121 @@ def test_presets_are_found_by_name_and_a_typo_gets_a_suggestion():
 def test_more_label_levels_than_the_net_predicts_is_an_error_with_the_cure():
     with pytest.raises(ValueError, match="one entry of num_classes per level"):
         Classification((4,)).loss((torch.zeros(2, 4),), (torch.zeros(2).long(), torch.zeros(2).long()))
+
+
+# --- schemes as words -------------------------------------------------------------------------------
+
+
+def test_presets_differ_and_each_becomes_json_values():
+    described = [json.dumps(scheme_to_dict(scheme_preset(name).scheme)) for name in list_schemes()]
+    assert len(set(described)) == len(described) > 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"weighting": "sieve"}, Scheme(weighting=SieveWeights())),
+        ({"weighting": "sieve", "weighting.version": "v2"}, Scheme(weighting=SieveWeights("v2"))),
+        (
+            {"weighting": "alternating", "weighting.base": "linear", "weighting.base.total": 2},
+            Scheme(weighting=AlternatingWeights(LinearWeights(total=2))),
+        ),
+        (
+            {"gradients": "grouped", "gradients.groups": [2, 1]},
+            Scheme(gradients=GroupedLosses(groups=(2, 1))),
+        ),
+        (
+            {"gradients": "block_dependent", "targets": "td", "targets.decay": 0.1},
+            Scheme(targets=TDLambda(0.1), gradients=BlockDependent()),
+        ),
+    ],
+)
+def test_words_change_hooks_and_fields_in_their_order(changes, expected):
+    assert override(Scheme(), changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gradient": "sum"}, "no hook 'gradient': did you mean 'gradients'"),
+        ({"gradients": "summ"}, "did you mean 'sum'"),
+        ({"weighting": "sieve", "weighting.versin": "v2"}, "did you mean 'version'"),
+        ({"gradients.window": 2}, "sum has no field 'window'; it has no fields"),
+        ({"weighting.total.deeper": 2}, "'total' is a value and has no field 'deeper'"),
+        ({"weighting": "alternating", "weighting.base": "sive"}, "did you mean 'sieve'"),
+        ({"weighting.weight": "much"}, "weighting.weight cannot be 'much'"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_with_the_nearest_that_do(changes, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        override(Scheme(), changes)
+
+
+# --- combinations ------------------------------------------------------------------------------------
+
+
+def test_block_dependent_losses_compose_with_distillation_and_sieve():
+    """Against losses that are written out, of blocks that run again for every exit."""
+    x, labels = batch()
+    net, reference = build("resnext_exits_tiny"), build("resnext_exits_tiny")
+    distillation = Distillation(mixing=0.3, temperature=1.5, squared_temperature=False, label_weight=1.0)
+    rule = BlockDependent(window=2)
+    scheme = Scheme(targets=distillation, weighting=SieveWeights(), gradients=rule)
+    scheme.build(net).step(net, x, labels, lambda output, y: F.cross_entropy(output[0], y[0]))
+
+    logits = []
+    for exit_, first in enumerate(rule.first_blocks(3), 1):
+        state = (x,)
+        for number in range(1, exit_ + 1):
+            state = tuple(t.detach() for t in state) if number == first else state
+            state = reference.blocks[number - 1](state)
+        logits.append(reference.heads[exit_ - 1](state)[0])
+    teacher = (logits[-1].detach() / 1.5).softmax(1)
+    total = F.cross_entropy(logits[-1], labels[0])
+    for weight, z in zip((1 / 3, 2 / 3), logits, strict=False):
+        divergence = F.kl_div((z / 1.5).log_softmax(1), teacher, reduction="batchmean")
+        total = total + weight * (F.cross_entropy(z, labels[0]) + 0.3 * divergence)
+    total.backward()
+    for (name, ours), theirs in zip(net.named_parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_sieve_composes_with_equilibrium():
+    x, labels = batch()
+    nets = [build("msdnet_tiny") for _ in range(3)]
+
+    def criterion(output, y):
+        return F.cross_entropy(output[0], y[0])
+
+    def only(stage: int) -> Scheme:
+        weights = tuple(float(k == stage) for k in (1, 2, 3))
+        return Scheme(weighting=GivenWeights(weights), gradients=GradientEquilibrium())
+
+    Scheme(weighting=SieveWeights(), gradients=GradientEquilibrium()).build(nets[0]).step(
+        nets[0], x, labels, criterion
+    )
+    sieve = SieveWeights().build(nets[0], RunFacts()).weights((1, 2, 3))
+    expected = [torch.zeros_like(p) for p in nets[1].parameters()]
+    for stage in (1, 2, 3):
+        nets[1].zero_grad(set_to_none=True)
+        only(stage).build(nets[1]).step(nets[1], x, labels, criterion)
+        for sum_, p in zip(expected, nets[1].parameters(), strict=True):
+            sum_ += sieve[stage] * (0 if p.grad is None else p.grad)
+    for ours, sum_ in zip(nets[0].parameters(), expected, strict=True):
+        torch.testing.assert_close(ours.grad, sum_, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("scheme", list_schemes())
+def test_a_step_in_bfloat16_is_near_the_one_in_float32(scheme):
+    x, labels = batch()
+    losses, gradients = [], []
+    for low in (False, True):
+        net = build("resnext_exits_tiny").float()
+        facts = RunFacts(seed=3, stage_macs=lambda: (1, 2, 3), teacher=build("resnet_tiny").float())
+        built = scheme_preset(scheme).scheme.build(net, facts)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            found = built.step(net, x.float(), labels, Classification((4,)).loss)
+        losses.append(torch.stack(list(found.values())))
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.05)
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.9

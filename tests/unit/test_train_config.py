@@ -24,6 +24,9 @@ from anytimenet.training.schedule import learning_rate
         ("schedule", "linear"),
         ("milestones", (0.75, 0.5)),
         ("milestones", (0.0, 0.5)),
+        ("lr_factors", (0.1,)),
+        ("lr_factors", (0.1, 1.0)),
+        ("lr_factors", (0.1, 0.0)),
         ("warmup", 1.0),
         ("clip_norm", 0.0),
         ("label_smoothing", 1.0),
@@ -67,6 +70,35 @@ def test_the_other_published_schedules_drop_where_the_paper_says(name, drops):
     rates = [learning_rate(preset(name), 10 * epoch, 10) for epoch in range(preset(name).epochs)]
     falls = tuple(epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1])
     assert falls == drops
+
+
+def test_the_anytime_neural_network_falls_tenfold_twice_and_then_fivefold():
+    config = preset("ann_cifar")
+    assert (config.epochs, config.batch_size, config.nesterov, config.weight_decay) == (300, 128, False, 2e-4)
+    rates = [learning_rate(config, 391 * epoch, 391) for epoch in (0, 139, 140, 209, 210, 249, 250, 299)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 2e-4, 2e-4])
+
+
+def test_the_anytime_neural_network_falls_tenfold_four_times_on_imagenet():
+    config = preset("ann_imagenet")
+    assert (config.epochs, config.batch_size, config.nesterov, config.weight_decay) == (128, 256, False, 1e-4)
+    rates = [learning_rate(config, 10 * epoch, 10) for epoch in range(128)]
+    expected = [0.1 * 0.1 ** sum(epoch >= fall for fall in (30, 60, 90, 105)) for epoch in range(128)]
+    assert rates == pytest.approx(expected)
+
+
+def test_without_factors_every_milestone_divides_by_ten():
+    tenths = TrainConfig(milestones=(0.25, 0.5, 0.75), lr_factors=(0.1, 0.1, 0.1))
+    plain = TrainConfig(milestones=(0.25, 0.5, 0.75))
+    for epoch in range(300):
+        assert learning_rate(plain, epoch, 1) == learning_rate(tenths, epoch, 1)
+
+
+def test_factors_that_json_brings_as_a_list_are_the_same_configuration():
+    config = TrainConfig(lr_factors=[0.5, 0.2])
+    assert config == TrainConfig(lr_factors=(0.5, 0.2))
+    assert config.to_dict()["lr_factors"] == [0.5, 0.2]
+    assert config.identity != TrainConfig().identity
 
 
 @given(

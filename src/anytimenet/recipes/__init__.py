@@ -1,8 +1,12 @@
 """Whole experiments by name: `anytimenet train NAME`, `anytimenet list recipes`."""
 
 from anytimenet.recipes import (  # noqa: F401  (registers the recipes)
+    anytime_neural_network,
+    block_dependent_losses,
     first_steps,
+    hierarchy,
     msdnet,
+    segmentation,
     slicing_ablations,
     slicing_cifar,
     slicing_large,

@@ -12,6 +12,7 @@ from typing import Any
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_json
 from anytimenet.core.launched import launched_rank
+from anytimenet.data import has_masks
 from anytimenet.evaluation import Report, read_report
 from anytimenet.evaluation.optimality_gap import OptimalityGap, plot_optimality_gap
 from anytimenet.nets import build_on_meta, create_net
@@ -32,8 +33,9 @@ def run_alone(
 ) -> OptimalityGap:
     """Trains the net in `out/joint` and sub-network k by itself, from fresh weights, in `out/alone-k`.
 
-    Every run has the experiment's settings. With seeds the runs are `out/joint/seed-N` and so on. The gaps
-    are written to `out/optimality_gap.json` and drawn in `out/optimality_gap.png`.
+    Every run has the experiment's settings; a single stage learns by the plain loss, whatever the scheme.
+    With seeds the runs are `out/joint/seed-N` and so on. The gaps are written to `out/optimality_gap.json`
+    and drawn in `out/optimality_gap.png`.
 
     Args:
         experiment: of the joint net.
@@ -49,12 +51,18 @@ def run_alone(
         ValueError: for a stage that the net does not have.
         TrainingError: if `out` holds runs and neither `resume` nor `overwrite` is given.
     """
+    if has_masks(experiment.data):
+        raise ValueError(
+            "the optimality gap is one of errors on whole images: train without --alone on masks"
+        )
     out = Path(out)
     wanted = _check_stages(experiment, stages)
     experiments = {"joint": experiment}
     for stage in wanted:
         kept = stage if experiment.stages is None else experiment.stages[stage - 1]
-        experiments[f"alone-{stage}"] = replace(experiment, stages=(kept,))
+        # One stage shares with no other: whatever the joint scheme, alone it learns its labels.
+        plain = replace(experiment.config, scheme="anytime")
+        experiments[f"alone-{stage}"] = replace(experiment, stages=(kept,), config=plain)
     _claim(out, list(experiments), resume=resume, overwrite=overwrite, seeds=seeds is not None)
     reports: dict[str, list[Report]] = {name: [] for name in experiments}
     for name, one in experiments.items():
@@ -111,7 +119,8 @@ def _report_of(experiment: Experiment, folder: Path, resume: bool, **options: An
     started = (folder / "checkpoints" / "last.safetensors").exists()
     # What stopped before its first checkpoint left nothing that could be lost.
     nothing = resume and not started and not (folder / "bundle").exists()
-    return run(experiment, folder, resume=resume and started, overwrite=nothing, **options).report
+    run(experiment, folder, resume=resume and started, overwrite=nothing, **options)
+    return read_report(folder)
 
 
 def _is_finished(experiment: Experiment, folder: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from anytimenet.core.errors import suggest
-from anytimenet.data import Augmentation, DataOptions, LargeImageAugmentation, Mixing
+from anytimenet.data import AnyAugmentation, Augmentation, DataOptions, LargeImageAugmentation, Mixing
 from anytimenet.training import TrainConfig
 
 
@@ -23,7 +23,8 @@ class Experiment:
         options: how the data is read and split.
         config: how the net is trained.
         augmentation: of training images; do not flip digits, letters or signs. Where the data is read from
-            files, an `Augmentation` becomes a `LargeImageAugmentation` of the same flip and cutout.
+            files, an `Augmentation` becomes a `LargeImageAugmentation` of the same flip and cutout; where
+            images have masks, a `MaskAugmentation` of the same flip and pad.
         stages: keep only these stages of the net and draw weights anew for their shapes: `(2,)` is
             sub-network 2 trained alone. None trains the whole net.
         mixing: mixup or CutMix of training batches.
@@ -36,7 +37,7 @@ class Experiment:
     net_arguments: Mapping[str, Any] = field(default_factory=dict)
     options: DataOptions = field(default_factory=DataOptions)
     config: TrainConfig = field(default_factory=TrainConfig)
-    augmentation: Augmentation | LargeImageAugmentation = field(default_factory=Augmentation)
+    augmentation: AnyAugmentation = field(default_factory=Augmentation)
     stages: tuple[int, ...] | None = None
     mixing: Mixing | None = None
     workers: int | None = None

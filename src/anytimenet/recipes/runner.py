@@ -12,13 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytimenet.api import evaluate, fit
+from anytimenet.api import draw_masks, evaluate, fit
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.files import write_json, write_text
 from anytimenet.core.launched import launched_count, launched_rank
-from anytimenet.data import DataSplits, augmentation_for, load_data
-from anytimenet.evaluation import Report, read_report, write_report
+from anytimenet.data import DataSplits, MaskSet, augmentation_for, load_data
+from anytimenet.evaluation import (
+    Report,
+    SegmentationReport,
+    most_varied,
+    read_any_report,
+    write_report,
+)
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
@@ -30,6 +36,7 @@ _RUN_FILES = (
     "curve.png",
     "experiment.json",
     "log.jsonl",
+    "masks.png",
     "report.csv",
     "report.json",
     "spread.json",
@@ -43,14 +50,15 @@ class Run:
     """What an experiment leaves behind.
 
     Attributes:
-        folder: holds `bundle/`, `report.json`, `report.csv`, `curve.png`, `summary.txt`, `log.jsonl`.
+        folder: holds `bundle/`, `report.json`, `report.csv`, `curve.png`, `summary.txt`, `log.jsonl`, and of
+            a net that labels pixels `masks.png`, one test image at every stage.
         bundle: the trained net.
         report: its stages on the test images.
     """
 
     folder: Path
     bundle: Bundle
-    report: Report
+    report: Report | SegmentationReport
 
 
 def run(
@@ -58,6 +66,7 @@ def run(
     out: Path | str,
     *,
     init: Path | str | None = None,
+    teacher: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -72,6 +81,7 @@ def run(
         experiment: what to run.
         out: a folder; it is made if it is missing.
         init: a bundle whose weights are the start, also for other classes.
+        teacher: a bundle that the stages learn from, for a scheme with a given teacher.
         resume: go on with what an earlier attempt left in `out`.
         overwrite: replace a run that is in `out`.
         quiet: no progress.
@@ -108,17 +118,21 @@ def run(
             "recipe": recipe_name,
             "experiment": experiment.to_dict(),
             "init": str(init or ""),
+            "teacher": str(teacher or ""),
         },
+        teacher=teacher,
     )
     if first:
         write_json(told, experiment.to_dict())
         report = evaluate(bundle, splits, workers=experiment.workers)
         write_report(report, folder)
+        if isinstance(splits.test, MaskSet):
+            draw_masks(bundle, splits.test, most_varied(splits.test.masks), folder / "masks.png")
         pictured = {name: folder / name for name in ("report.json", "curve.png")}
         bundle.save(folder / "bundle", extra_files=pictured)
         write_text(folder / "summary.txt", summary(experiment, splits, bundle, report))
     wait_for_processes(launched_count())
-    return Run(folder, bundle, report if first else read_report(folder))
+    return Run(folder, bundle, report if first else read_any_report(folder))
 
 
 def run_seeds(experiment: Experiment, out: Path | str, seeds: Sequence[int], **options: Any) -> list[Run]:
@@ -153,7 +167,8 @@ def load_experiment_data(experiment: Experiment) -> DataSplits:
     if not experiment.data:
         raise DataError(
             "this recipe needs data: give --data folder:PATH, with one sub-folder of images a class, "
-            "--data imagenet:PATH or --data cub:PATH"
+            "--data imagenet:PATH or --data cub:PATH; for a net that labels pixels --data camvid:PATH or "
+            "--data masks:PATH"
         )
     return load_data(experiment.data, experiment.options)
 
@@ -194,15 +209,16 @@ def start_from(net: AnytimeNet, source: AnytimeNet) -> int:
     return copied
 
 
-def summary(experiment: Experiment, splits: DataSplits, bundle: Bundle, report: Report) -> str:
+def summary(
+    experiment: Experiment, splits: DataSplits, bundle: Bundle, report: Report | SegmentationReport
+) -> str:
     """What was done and what came out, for anyone."""
-    config, first, last = experiment.config, report.stages[0], report.stages[-1]
-    found = (
-        f"It is right on {100 * last.top1:.1f} % of them."
-        if len(report.stages) == 1
-        else f"Stage 1 is right on {100 * first.top1:.1f} % of them, the last stage on "
-        f"{100 * last.top1:.1f} %, with {last.macs / first.macs:.1f} times the multiply-adds."
-    )
+    config, found, classes = experiment.config, "", ""
+    if isinstance(report, SegmentationReport):
+        found = _maps_in_words(report)
+        classes = f"\nIntersection over union in % of each class:\n{report.class_table()}\n"
+    else:
+        found = _labels_in_words(report)
     chosen = f"chosen on {len(splits.val)} validation images" if len(splits.val) else "left as it ended"
     return (
         f"{_net_in_words(experiment)} was trained for {config.epochs} epoch{'s' * (config.epochs != 1)} on "
@@ -210,7 +226,27 @@ def summary(experiment: Experiment, splits: DataSplits, bundle: Bundle, report: 
         f"{splits.name} ({len(splits.class_names[0])} classes), {chosen} and tested on {report.count} others "
         "that it had never seen.\n"
         f"{found}\n\n"
-        f"{report.table()}\n"
+        f"{report.table()}\n{classes}"
+    )
+
+
+def _labels_in_words(report: Report) -> str:
+    first, last = report.stages[0], report.stages[-1]
+    if len(report.stages) == 1:
+        return f"It is right on {100 * last.top1:.1f} % of them."
+    return (
+        f"Stage 1 is right on {100 * first.top1:.1f} % of them, the last stage on {100 * last.top1:.1f} %, "
+        f"with {last.macs / first.macs:.1f} times the multiply-adds."
+    )
+
+
+def _maps_in_words(report: SegmentationReport) -> str:
+    first, last = report.stages[0], report.stages[-1]
+    if len(report.stages) == 1:
+        return f"Its label maps reach a mean IoU of {100 * last.mean_iou:.1f} %."
+    return (
+        f"The label maps of stage 1 reach a mean IoU of {100 * first.mean_iou:.1f} %, those of the last "
+        f"stage {100 * last.mean_iou:.1f} %, with {last.macs / first.macs:.1f} times the multiply-adds."
     )
 
 

@@ -5,7 +5,6 @@ Settings: section 4.2 and appendix A. Expected errors are the paper's, of five r
 
 from __future__ import annotations
 
-from anytimenet.data import DataOptions
 from anytimenet.recipes.experiment import Experiment, register_recipe
 from anytimenet.training import preset
 
@@ -34,23 +33,6 @@ def isresnext_cifar() -> Experiment:
 def isresnext_cifar100() -> Experiment:
     """IS-ResNeXt on CIFAR-100."""
     return Experiment(data="cifar100", net="isresnext_47", config=preset("paper"))
-
-
-@register_recipe(
-    summary="IS-ResNeXt on CIFAR-100 with two heads a stage, for 100 classes and 20 superclasses",
-    command="anytimenet train isresnext_cifar100_levels --data-root data",
-    hardware=_HARDWARE,
-    minutes=600,
-    expected="superclasses are right more often than classes at every stage (section 4.3, Fig. 5)",
-)
-def isresnext_cifar100_levels() -> Experiment:
-    """Section 4.3, hierarchical anytime prediction."""
-    return Experiment(
-        data="cifar100",
-        net="isresnext_47",
-        options=DataOptions(all_levels=True),
-        config=preset("paper"),
-    )
 
 
 @register_recipe(

@@ -1,4 +1,4 @@
-"""ImageNet and CUB experiments of "Anytime Neural Prediction via Slicing Networks Vertically" (Fig. 4c, 5).
+"""ImageNet and CUB experiments of "Anytime Neural Prediction via Slicing Networks Vertically" (Fig. 4c).
 
 Settings: sections 4.2 and 4.3 and appendix A. "As ResNet" is read as random resized crops of 224 pixels and
 mirroring. The data are the user's: `--data imagenet:PATH`, `--data cub:PATH`. Minutes are estimates.
@@ -6,7 +6,7 @@ mirroring. The data are the user's: `--data imagenet:PATH`, `--data cub:PATH`. M
 
 from __future__ import annotations
 
-from anytimenet.data import DataOptions, LargeImageAugmentation
+from anytimenet.data import LargeImageAugmentation
 from anytimenet.recipes.experiment import Experiment, register_recipe
 from anytimenet.training import preset
 
@@ -40,24 +40,6 @@ def isresnext_cub() -> Experiment:
     return Experiment(
         data="",
         net="isresnext_50_cub",
-        config=preset("paper_cub"),
-        augmentation=LargeImageAugmentation(),
-    )
-
-
-@register_recipe(
-    summary="the birds on four label levels (200, 183, 149 and 80 classes), four heads a stage",
-    command="anytimenet train isresnext_cub_levels --data cub:PATH",
-    hardware="one GPU",
-    minutes=150,
-    expected="with a level chosen for each stage 52.5 % error at worst instead of 68.8 % (section 4.3)",
-)
-def isresnext_cub_levels() -> Experiment:
-    """Section 4.3; the levels are those of `taxonomy.json` beside the images."""
-    return Experiment(
-        data="",
-        net="isresnext_50_cub",
-        options=DataOptions(all_levels=True),
         config=preset("paper_cub"),
         augmentation=LargeImageAugmentation(),
     )

@@ -77,8 +77,8 @@ class Targets(nn.Module):
 
     largest_first: bool = False
 
-    def teach(self, x: Tensor) -> Mapping[int, Output]:
-        """Outputs of a teacher beside the net for the batch, by stage and without a graph.
+    def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
+        """Outputs of a teacher beside the net that `stages` learn from, by stage and without a graph.
 
         Called once at the beginning of each step, in training mode. Nothing by default.
         """

@@ -64,7 +64,9 @@ def list_schemes() -> list[str]:
 
 _SLICING = "Anytime Neural Prediction via Slicing Networks Vertically, equation 1"
 _ANN = "Hu et al., Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing (AAAI 2019)"
-_BLOCKS = "Han et al., Improving Low-Latency Predictions in Multi-Exit Networks via Block-Dependent Losses"
+_BLOCKS = (
+    "Han et al., Improving Low-Latency Predictions in Multi-Exit Neural Networks via Block-Dependent Losses"
+)
 _IMTA = "Li et al., Improved Techniques for Training Adaptive Deep Networks (ICCV 2019)"
 _TD = "Iuzzolino et al., Improving Anytime Prediction with Parallel Cascaded Networks (NeurIPS 2021)"
 _OSGD = "Wan et al., Orthogonalized SGD and Nested Architectures for Anytime Neural Networks (ICML 2020)"
@@ -213,7 +215,7 @@ _PRESETS: Mapping[str, SchemePreset] = {
             "slimmable",
             Scheme(
                 sampling=Sandwich(),
-                targets=Distillation("largest", mixing=1.0, temperature=1.0),
+                targets=Distillation("largest", mixing=1.0),
             ),
             "largest, smallest and two random stages; all but the largest learn the largest one's answer",
             _SLIMMABLE,

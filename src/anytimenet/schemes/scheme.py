@@ -69,7 +69,7 @@ class BuiltScheme(nn.Module):
         """
         stages = self._draw()
         weights = self.weighting.weights(stages)
-        lesson = Lesson(labels, criterion, taught=self.targets.teach(x))
+        lesson = Lesson(labels, criterion, taught=self.targets.teach(x, stages))
         seen: dict[int, Tensor] = {}
 
         def weighted(group: Group) -> list[Tensor]:

@@ -26,6 +26,7 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
     if config.schedule == "multistep":
         epoch = step // steps_per_epoch
         passed = sum(epoch >= round(milestone * config.epochs) for milestone in config.milestones)
-        return config.lr * 0.1**passed
+        factors = config.lr_factors or (0.1,) * len(config.milestones)
+        return config.lr * math.prod(factors[:passed])
     share = (step - warmup) / max(1, total - warmup)
     return config.lr * (1 + math.cos(math.pi * share)) / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,7 +91,7 @@ class _Distillation(Targets):
         self._last = num_stages
         self._steps = 0
 
-    def teach(self, x: Tensor) -> Mapping[int, Output]:
+    def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
         self._steps += 1
         return {}
 

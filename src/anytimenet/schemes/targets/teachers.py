@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ class GivenTeacher:
     >>> from anytimenet.nets import create_net
     >>> net, teacher = create_net("isresnext_tiny"), create_net("resnet_tiny")
     >>> targets = GivenTeacher().build(net, RunFacts(teacher=teacher))
-    >>> [logits.shape for logits in targets.teach(torch.zeros(4, 3, 8, 8))[teacher.num_stages]]
+    >>> [logits.shape for logits in targets.teach(torch.zeros(4, 3, 8, 8), (1, 2))[teacher.num_stages]]
     [torch.Size([4, 10])]
     """
 
@@ -148,11 +148,11 @@ class _EMATeacher(Targets):
         self._net = (net,)
         self._started = False
 
-    def teach(self, x: Tensor) -> Mapping[int, Output]:
+    def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
         self._follow()
-        stages = [self._last] if self._source == "last" else list(range(1, self._last + 1))
+        teaching = [self._last] if self._source == "last" else stages
         with torch.no_grad():
-            return dict(zip(stages, self.teacher(x, stages), strict=True))
+            return dict(zip(teaching, self.teacher(x, teaching), strict=True))
 
     def losses(self, group: Group, lesson: Lesson) -> list[Tensor]:
         if self._source == "same":
@@ -199,7 +199,7 @@ class _GivenTeacher(Targets):
         self._teacher = (_frozen_copy(teacher),)
         self._last = teacher.num_stages
 
-    def teach(self, x: Tensor) -> Mapping[int, Output]:
+    def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
         (teacher,) = self._teacher
         if next(teacher.parameters()).device != x.device:
             teacher.to(x.device)
