@@ -11,19 +11,40 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from anytimenet.api import collect_outputs, evaluate, evaluate_budgeted, fit, load, profile, reestimate
+    from anytimenet.api import (
+        collect_outputs,
+        evaluate,
+        evaluate_budgeted,
+        evaluate_levels,
+        fit,
+        load,
+        profile,
+        reestimate,
+        segment,
+        write_masks,
+    )
     from anytimenet.bundle import Bundle
     from anytimenet.core.cost_table import CostTable
+    from anytimenet.core.level_selection import LevelSelection
     from anytimenet.core.manifest import Manifest
     from anytimenet.core.prediction import Prediction
     from anytimenet.core.preprocessing import Preprocessing
     from anytimenet.core.taxonomy import Taxonomy
     from anytimenet.costs import stage_costs
-    from anytimenet.data import Augmentation, DataOptions, LargeImageAugmentation, Mixing, load_data
-    from anytimenet.evaluation import Curve, Report
+    from anytimenet.data import (
+        Augmentation,
+        DataOptions,
+        LargeImageAugmentation,
+        MaskAugmentation,
+        MaskSet,
+        Mixing,
+        load_data,
+    )
+    from anytimenet.evaluation import Curve, Report, SegmentationReport
     from anytimenet.nets import AnytimeNet, ChainNet, ExitNet, create_net, list_nets, register_net, wrap
     from anytimenet.recipes import Experiment, recipe, run
     from anytimenet.schemes import Scheme
+    from anytimenet.tasks import Segmentation
     from anytimenet.training import TrainConfig
 
 _HOMES = {
@@ -37,18 +58,24 @@ _HOMES = {
     "ExitNet": "nets",
     "Experiment": "recipes",
     "LargeImageAugmentation": "data",
+    "LevelSelection": "core.level_selection",
     "Manifest": "core.manifest",
+    "MaskAugmentation": "data",
+    "MaskSet": "data",
     "Mixing": "data",
     "Prediction": "core.prediction",
     "Preprocessing": "core.preprocessing",
     "Report": "evaluation",
     "Scheme": "schemes",
+    "Segmentation": "tasks",
+    "SegmentationReport": "evaluation",
     "Taxonomy": "core.taxonomy",
     "TrainConfig": "training",
     "collect_outputs": "api",
     "create_net": "nets",
     "evaluate": "api",
     "evaluate_budgeted": "api",
+    "evaluate_levels": "api",
     "fit": "api",
     "list_nets": "nets",
     "load": "api",
@@ -58,8 +85,10 @@ _HOMES = {
     "reestimate": "api",
     "register_net": "nets",
     "run": "recipes",
+    "segment": "api",
     "stage_costs": "costs",
     "wrap": "nets",
+    "write_masks": "api",
 }
 
 __all__ = [
@@ -74,11 +103,15 @@ __all__ = [
     "Experiment",
     "LargeImageAugmentation",
     "Manifest",
+    "MaskAugmentation",
+    "MaskSet",
     "Mixing",
     "Prediction",
     "Preprocessing",
     "Report",
     "Scheme",
+    "Segmentation",
+    "SegmentationReport",
     "Taxonomy",
     "TrainConfig",
     "__version__",
@@ -95,8 +128,10 @@ __all__ = [
     "reestimate",
     "register_net",
     "run",
+    "segment",
     "stage_costs",
     "wrap",
+    "write_masks",
 ]
 
 

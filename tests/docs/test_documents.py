@@ -24,7 +24,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the reader works: an own folder with some pictures of cats and dogs, or nearly so."""
+    """Where the reader works: own folders with pictures of cats and dogs, and of streets, or nearly so."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 20), ("test", 5)):
         for name, low in (("cat", 0), ("dog", 100)):
@@ -33,6 +33,17 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for i in range(count):
                 pixels = rng.integers(low, low + 120, (40, 48, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
+    for split in ("train", "val", "test"):
+        for kind in ("images", "masks"):
+            (tmp_path / "streets" / split / kind).mkdir(parents=True)
+        for i in range(8):
+            mask = np.repeat(rng.integers(0, 3, 40, dtype=np.uint8)[:, None], 48, axis=1)
+            Image.fromarray(mask).save(tmp_path / "streets" / split / "masks" / f"{i}.png")
+            pixels = np.repeat(mask[:, :, None] * 60, 3, axis=2)
+            Image.fromarray(pixels).save(tmp_path / "streets" / split / "images" / f"{i}.png")
+    (tmp_path / "streets" / "classes.json").write_text(
+        '{"class_names": ["road", "sky", "void"], "ignore_index": 2}'
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -169,6 +169,8 @@ def test_every_name_is_listed_with_its_counts(capsys):
         "folder:PATH",
         "imagenet:PATH",
         "cub:PATH",
+        "camvid:PATH",
+        "masks:PATH",
     ]
     counts = ("train_images", "held_out", "test_images", "image_size")
     assert [listed["cub:PATH"][key] for key in counts] == [5994, 1000, 5794, 224]

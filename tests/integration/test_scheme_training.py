@@ -142,6 +142,12 @@ def test_a_scheme_that_cannot_be_is_one_line_that_says_what_to_change(words, sai
     assert "unexpected" not in error
 
 
+def test_a_refused_scheme_is_not_in_the_way_of_the_corrected_command(tmp_path, capsys):
+    words = ["train", "digits", "--limit", "48", "--net", CHAIN, *COMMON, "--out", str(tmp_path)]
+    assert run([*words, "--scheme-args", "gradients=block_dependent", "gradients.window=9"]) == 1
+    assert run(words) == 0, capsys.readouterr().err
+
+
 def test_a_teacher_with_other_classes_is_refused(teacher, pictures, tmp_path, capsys):
     words = command("teacher", teacher, "folder", "--data", f"folder:{pictures}")
     assert run([*words, "--out", str(tmp_path)]) == 1

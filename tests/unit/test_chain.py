@@ -188,6 +188,22 @@ def test_the_last_stage_of_a_wrapped_module_is_the_modules_own_answer(taps):
     check_anytime_net(net, (3, 8, 8), export=False)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_wrapped_module_gets_heads_for_coarser_levels_at_every_stage(frozen):
+    module = Backbone()
+    net = wrap(module, ["layer1.0", "layer1.1"], input_shape=(3, 8, 8), frozen=frozen, coarser=(4, 2)).eval()
+    x = torch.randn(4, 3, 8, 8)
+    outputs = net(x)
+    assert net.num_classes == (10, 4, 2)
+    assert all([logits.shape for logits in output] == [(4, 10), (4, 4), (4, 2)] for output in outputs)
+    assert torch.equal(outputs[-1][0], module.eval()(x))
+    if frozen:
+        learning = {name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad}
+        assert learning == {"heads"}
+    else:
+        check_anytime_net(net, (3, 8, 8), export=False)
+
+
 def test_training_a_wrapped_net_trains_the_module():
     module = Backbone()
     net = wrap(module, ["layer1"], input_shape=(3, 8, 8))

@@ -1,6 +1,9 @@
 """CUB-200-2011 from its text files."""
 
+import csv
 import json
+from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, ImageFiles, load_data
 from anytimenet.data.named.catalogue import CUB
+from anytimenet.data.named.cub_levels import cub_taxonomy
 from anytimenet.data.stratify import draw_part
 
 SPECIES = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "010.Red_winged_Blackbird"]
@@ -80,9 +84,44 @@ def test_coarser_levels_come_from_a_taxonomy_beside_the_texts(root):
     splits = load(root, all_levels=True)
     assert splits.num_classes == (3, 2)
     assert splits.test.labels[:, 1].tolist() == [[0, 0, 1][fine] for fine in splits.test.labels[:, 0]]
-    (root / "taxonomy.json").unlink()
-    with pytest.raises(DataError, match="need a taxonomy"):
-        load(root, all_levels=True)
+
+
+def test_the_levels_of_the_paper_come_with_the_package(root):
+    splits = load(root, taxonomy="own")
+    assert splits.class_names == (
+        tuple(SPECIES),
+        tuple(SPECIES),
+        ("blackbird", "albatross"),
+        ("thrush", "pelagic_bird"),
+    )
+    assert splits.taxonomy.parents == ((0, 1, 1), (1, 1, 1), (2, 0, 0))
+    assert load(root).num_classes == (3,)
+
+
+def test_a_taxonomy_that_is_given_goes_before_both(root):
+    (root / "taxonomy.json").write_text("{")
+    kinds = dict.fromkeys(SPECIES[:2], "long wings") | {SPECIES[2]: "short wings"}
+    assert load(root, taxonomy=kinds).class_names[1] == ("long wings", "short wings")
+
+
+def test_classes_that_are_no_species_of_cub_have_no_levels_of_their_own(root):
+    classes = root / "classes.txt"
+    classes.write_text(classes.read_text().replace("Laysan_Albatross", "Dodo"))
+    assert load(root).taxonomy is None
+    with pytest.raises(DataError, match="need a taxonomy: give one with --taxonomy FILE"):
+        load(root, taxonomy="own")
+
+
+def test_the_four_levels_are_those_of_the_paper():
+    table = files("anytimenet.data.named").joinpath("cub_levels.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(table.splitlines()))
+    taxonomy = cub_taxonomy([f"{int(row['class_id']):03d}.{row['class_name']}" for row in rows])
+    assert [len(names) for names in taxonomy.levels] == [200, 183, 149, 80]
+    ids = [tuple(int(row[f"level{level}_id"]) for level in (2, 3, 4)) for row in rows]
+    assert taxonomy.parents == tuple(ids)
+    columns = [range(200), *zip(*ids, strict=True)]
+    for finer, coarser in pairwise(columns):
+        assert len(set(zip(finer, coarser, strict=True))) == len(set(finer))  # one coarser parent each
 
 
 def test_in_memory(root):

@@ -328,3 +328,131 @@ def test_a_bare_path_says_how_to_write_it(tmp_path):
 def test_bad_options_are_refused(options, why):
     with pytest.raises(DataError, match=why):
         DataOptions(**options)
+
+
+# --- a taxonomy that is asked for -----------------------------------------------------------------------
+
+
+KINDS = {"cat": ["mammal", "animal"], "oak": ["tree", "plant"]}
+
+
+def test_a_taxonomy_file_is_remembered_by_its_content(tmp_path, load):
+    root = fill(tmp_path / "data", ["train/", "test/"], classes=("cat", "oak"))
+    file = tmp_path / "kinds.json"
+    file.write_text(json.dumps(KINDS))
+    splits = load(root, taxonomy=str(file))
+    file.unlink()
+    assert splits.class_names == (("cat", "oak"), ("mammal", "tree"), ("animal", "plant"))
+    assert splits.train.labels[:, 2].tolist() == splits.train.labels[:, 0].tolist()
+    told = json.loads(json.dumps(splits.options.to_dict()))
+    assert told["taxonomy"] == KINDS
+    assert told["all_levels"] is True
+    again = load_data(f"folder:{root}", DataOptions(**told))
+    assert again.fingerprint == splits.fingerprint
+    assert DataOptions(**told) == DataOptions(taxonomy={name: tuple(up) for name, up in KINDS.items()})
+
+
+def test_a_taxonomy_that_is_given_goes_before_the_folders_own(tmp_path, load):
+    root = fill(tmp_path / "data", ["train/"], classes=("cat", "oak"))
+    (root / "taxonomy.json").write_text(json.dumps({"cat": "soft", "oak": "hard"}))
+    assert load(root, taxonomy="own").class_names[1] == ("hard", "soft")
+    assert load(root, taxonomy=KINDS).class_names[1] == ("mammal", "tree")
+    (root / "taxonomy.json").write_text("{")
+    assert load(root, taxonomy=KINDS).num_classes == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "why"),
+    [
+        ({"cat": "mammal"}, "nothing about 'oak'; add a coarser name for each class"),
+        ({"cat": ["mammal", "animal"], "oak": "tree"}, "1 coarser names and others 2.*same number"),
+        (
+            {"cat": ["thing", "soft"], "oak": ["thing", "hard"]},
+            "'thing' on level 2.*two parents.*the same one",
+        ),
+    ],
+)
+def test_a_taxonomy_that_is_no_tree_of_the_classes_says_what_to_change(tmp_path, load, mapping, why):
+    with pytest.raises(DataError, match=why):
+        load(fill(tmp_path / "data", ["train/"], classes=("cat", "oak")), taxonomy=mapping)
+
+
+def test_a_taxonomy_file_with_a_class_twice_or_none_at_all_is_named(tmp_path):
+    file = tmp_path / "kinds.json"
+    file.write_text('{"cat": "animal", "cat": "plant"}')
+    with pytest.raises(DataError, match=r"kinds\.json: 'cat' stands there twice; one parent is needed"):
+        DataOptions(taxonomy=file)
+    with pytest.raises(DataError, match="'kind' is no file: give a JSON file"):
+        DataOptions(taxonomy="kind")
+
+
+# --- nested class folders -------------------------------------------------------------------------------
+
+
+NESTED = ("animals/pets/cat", "animals/wild/fox", "plants/trees/oak")
+
+
+@pytest.mark.parametrize("parts", [["train/", "test/"], [""]])
+def test_nested_class_folders_give_the_levels(tmp_path, load, parts):
+    root = fill(tmp_path / "data", parts, classes=NESTED)
+    splits = load(root, taxonomy="nested")
+    assert splits.class_names == (("cat", "fox", "oak"), ("pets", "trees", "wild"), ("animals", "plants"))
+    for image, labels in zip(splits.test.names, splits.test.labels, strict=True):
+        chain = [names[i] for names, i in zip(splits.class_names, labels, strict=True)]
+        assert chain == image.split("/")[-2:-5:-1]
+    assert splits.options.taxonomy == "nested"
+    again = load_data(splits.name, DataOptions(**splits.options.to_dict()))
+    assert again.fingerprint == splits.fingerprint
+
+
+def test_nesting_is_used_only_where_it_is_asked_for(tmp_path, load):
+    root = fill(tmp_path / "data", [""], classes=NESTED)
+    assert load(root).class_names == (("animals", "plants"),)
+
+
+@pytest.mark.parametrize(
+    ("classes", "why"),
+    [
+        (
+            ("animals/cat", "plants/trees/oak"),
+            "animals/cat lies 2 deep and .*oak 3: nest every class equally",
+        ),
+        (("cat", "oak"), "are not nested: put each into a folder of its coarser class"),
+        (("animals/cat", "toys/cat"), "two class folders are called 'cat'.*rename one of them"),
+        (("a/small/cat", "b/small/oak"), "'small' on level 2.*two parents, 'a' and 'b'.*rename it"),
+    ],
+)
+def test_nesting_that_is_no_tree_says_what_to_change(tmp_path, load, classes, why):
+    with pytest.raises(DataError, match=why):
+        load(fill(tmp_path / "data", ["train/"], classes=classes), taxonomy="nested")
+
+
+def test_images_beside_nested_folders_and_parts_nested_otherwise_are_named(tmp_path, load):
+    root = fill(tmp_path / "data", ["train/"], classes=("animals/cat", "plants/oak"))
+    write(root, "test/plants/cat/0.png")
+    with pytest.raises(DataError, match=r"test/plants/cat/0\.png is not where.*lie in animals/"):
+        load(root, taxonomy="nested")
+    write(root, "train/animals/stray.png")
+    with pytest.raises(DataError, match=r"stray\.png lies beside the folder cat/"):
+        load(root, taxonomy="nested")
+
+
+def test_an_empty_nested_folder_is_named(tmp_path, load):
+    root = fill(tmp_path / "data", ["train/"], classes=("animals/cat", "plants/oak"))
+    (root / "train" / "plants" / "elm").mkdir()
+    with pytest.raises(DataError, match="elm holds no images"):
+        load(root, taxonomy="nested")
+
+
+def test_only_folders_are_nested():
+    with pytest.raises(DataError, match="nested folders is for folder:PATH only"):
+        load_data("digits", DataOptions(taxonomy="nested"))
+
+
+def test_data_by_name_takes_a_taxonomy_too():
+    shapes = {str(i): "round" if i in (0, 3, 6, 8, 9) else "straight" for i in range(10)}
+    splits = load_data("digits", DataOptions(taxonomy=shapes))
+    assert splits.num_classes == (10, 2)
+    assert splits.test.labels[:, 1].tolist() == [
+        ("round", "straight").index(shapes[str(i)]) for i in splits.test.labels[:, 0]
+    ]

@@ -14,9 +14,11 @@ import pytest
 
 from anytimenet.core.bundle_folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest import FORMAT_VERSION, Manifest, StageRecord, _digest
+from anytimenet.core.level_selection import LevelSelection
+from anytimenet.core.manifest import FORMAT_VERSION, Manifest, _digest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 
 LEVELS = (("cat", "dog", "eiche, blühend"), ("animal", "plant"))
@@ -285,3 +287,64 @@ def test_keeping_stages_renumbers_them_and_remembers_where_they_came_from(manife
     assert with_stages(manifest, (1, None), (2, None), (3, None)).keep([1, 3]).net == NetOrigin(
         "a_net", {"num_classes": [3, 2]}, (1, 3)
     )
+
+
+# --- label levels -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def levelled(manifest: Manifest) -> Manifest:
+    return replace(
+        manifest,
+        stages=(StageRecord(1, 10, 20, 5, 0.5, (0.75,)), StageRecord(2, 30, 40, 7, 0.625, (0.875,))),
+        level_selection=LevelSelection((2, 1), (0.75, 0.625), 0.6),
+    )
+
+
+def test_levels_survive_the_round_trip_through_a_file_exactly(levelled: Manifest, tmp_path: Path) -> None:
+    levelled.write(tmp_path)
+    assert Manifest.read(tmp_path) == levelled
+    assert levelled.level_accuracies == ((0.5, 0.75), (0.625, 0.875))
+
+
+def test_a_manifest_without_them_looks_as_it_did_before_there_were_any(manifest: Manifest) -> None:
+    value = manifest.to_dict()
+    assert "level_selection" not in value
+    assert all(set(stage) == {"stage", "macs", "full", "params", "val_accuracy"} for stage in value["stages"])
+    assert manifest.level_accuracies is None
+
+
+def test_one_level_is_measured_by_the_fine_accuracy_alone(manifest: Manifest) -> None:
+    stages = (StageRecord(1, 10, 20, 5, 0.5), StageRecord(2, 30, 40, 7, 0.9))
+    one = replace(manifest, net=None, class_names=LEVELS[:1], taxonomy=None, stages=stages)
+    assert one.level_accuracies == ((0.5,), (0.9,))
+
+
+def test_kept_stages_keep_their_levels(levelled: Manifest) -> None:
+    kept = levelled.keep([2])
+    assert kept.level_selection == LevelSelection((1,), (0.625,), 0.6)
+    assert kept.level_accuracies == ((0.625, 0.875),)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "cause"),
+    [
+        (("stages", 0, "coarser_val_accuracies"), [0.5, 0.5], "2 coarser label levels, and there are 1"),
+        (("stages", 0, "coarser_val_accuracies"), [1.5], "coarser_val_accuracies must be a fraction"),
+        (("stages", 0, "coarser_val_accuracies"), 0.5, "coarser_val_accuracies must be a JSON list"),
+        (("level_selection",), [2, 1], "level_selection cannot be used"),
+        (("level_selection", "levels"), [1, 2], "level_selection cannot be used.*rise"),
+        (("level_selection", "levels"), [3, 1], r"has the levels \(3, 1\): 2 are needed, each from 1 to 2"),
+        (("level_selection", "target_accuracy"), "x", "level_selection cannot be used"),
+    ],
+)
+def test_levels_are_checked_even_under_a_right_digest(
+    levelled: Manifest, path: tuple[Any, ...], value: Any, cause: str
+) -> None:
+    with pytest.raises(BundleError, match=cause):
+        Manifest.from_dict(changed(levelled, path, value))
+
+
+def test_a_selection_for_other_stages_is_refused(manifest: Manifest) -> None:
+    with pytest.raises(BundleError, match="2 are needed"):
+        replace(manifest, level_selection=LevelSelection((1, 1, 1), (0.5, 0.5, 0.5), 0.5))

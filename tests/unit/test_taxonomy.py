@@ -54,7 +54,10 @@ def test_json_round_trip():
     [
         ({"a": "x"}, "nothing about 'b'"),
         ({"a": "x", "b": ["x", "y"]}, "1 coarser names and others 2"),
-        ({"a": ["x", "u"], "b": ["x", "v"]}, "'x' on level 1 of the taxonomy has two parents"),
+        (
+            {"a": ["x", "u"], "b": ["x", "v"]},
+            "'x' on level 2 of the taxonomy has two parents, 'u' and 'v': give all",
+        ),
         ({"a": "x", "b": 3}, "needs a coarser name or a list of names for 'b'"),
         ({"a": "x", "b": []}, "needs a coarser name or a list of names for 'b'"),
         ({"a": "x", "b": {"y": 1, 2: 3}}, "needs a coarser name or a list of names for 'b'"),
@@ -70,7 +73,7 @@ def test_bad_mappings_are_refused(mapping, why):
     [
         ((), (), "at least one level"),
         ((("a", "b"), ()), ((0,), (0,)), "at least one level and one class"),
-        ((("a", "a"), ("x",)), ((0,), (0,)), "twice on level 0"),
+        ((("a", "a"), ("x",)), ((0,), (0,)), "twice on level 1"),
         ((("a", "b"), ("x",)), ((0,),), "as many parents"),
         ((("a", "b"), ("x",)), ((0,), (1,)), "class 'b' needs one id"),
         ((("a", "b"), ("x",)), ((0,), (0, 0)), "class 'b' needs one id"),
@@ -80,6 +83,28 @@ def test_bad_mappings_are_refused(mapping, why):
 def test_what_is_no_tree_is_refused(levels, parents, why):
     with pytest.raises(DataError, match=why):
         Taxonomy(levels, parents)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_summed_probabilities_are_those_of_a_loop_over_the_classes(level):
+    taxonomy = Taxonomy.from_mapping(sorted(BIRDS), BIRDS)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
+    found = taxonomy.sum_up(probabilities, level)
+    truth = np.zeros((6, len(taxonomy.levels[level - 1])))
+    for fine, row in enumerate(taxonomy.lift(range(4))):
+        for example in range(6):
+            truth[example, row[level - 1]] += probabilities[example, fine]
+    np.testing.assert_allclose(found, truth)
+    np.testing.assert_allclose(found.sum(1), 1)
+
+
+def test_probabilities_are_summed_for_levels_and_classes_that_exist_only():
+    taxonomy = Taxonomy.from_mapping(["a", "b"], {"a": "x", "b": "x"})
+    for level in (0, 3):
+        with pytest.raises(ValueError, match=f"level {level} does not exist: 1 to 2"):
+            taxonomy.sum_up(np.zeros((1, 2)), level)
+    with pytest.raises(DataError, match=r"probabilities of 2 classes are needed, got \(1, 3\)"):
+        taxonomy.sum_up(np.zeros((1, 3)), 2)
 
 
 def test_labels_outside_the_classes_are_refused():

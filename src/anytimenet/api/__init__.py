@@ -1,20 +1,28 @@
-"""The front door from Python: `fit`, `evaluate`, `profile`, `reestimate`, `load`."""
+"""The front door from Python: `fit`, `evaluate`, `profile`, `reestimate`, `load` and what belongs to them."""
 
 from anytimenet.api.arguments import Split
 from anytimenet.api.fitting import fit
 from anytimenet.api.judging import collect_outputs, evaluate, evaluate_budgeted, measured_latencies
+from anytimenet.api.levels import choose_levels, evaluate_levels
 from anytimenet.api.loading import load
 from anytimenet.api.profiling import profile
 from anytimenet.api.reestimating import reestimate
+from anytimenet.api.segmenting import LabelMap, draw_masks, segment, write_masks
 
 __all__ = [
+    "LabelMap",
     "Split",
+    "choose_levels",
     "collect_outputs",
+    "draw_masks",
     "evaluate",
     "evaluate_budgeted",
+    "evaluate_levels",
     "fit",
     "load",
     "measured_latencies",
     "profile",
     "reestimate",
+    "segment",
+    "write_masks",
 ]

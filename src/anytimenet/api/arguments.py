@@ -13,3 +13,9 @@ def check_type(value: object, wanted: type, name: str, example: str) -> None:
         raise TypeError(
             f"{name} must be {wanted.__name__}, for example {example}, not {type(value).__name__}"
         )
+
+
+def check_split(split: str) -> None:
+    """Raises ValueError unless there is a part of data with that name."""
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"split {split!r} does not exist: 'train', 'val' or 'test' is needed")

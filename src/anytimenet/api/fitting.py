@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +15,21 @@ import torch
 
 import anytimenet
 from anytimenet.api.arguments import check_type
+from anytimenet.api.choosing_task import check_output, task_for
 from anytimenet.api.images import plain_loader
+from anytimenet.api.levels import measure_level_accuracies
+from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import (
+    AnyAugmentation,
     Augmentation,
     DataOptions,
     DataSplits,
     LargeImageAugmentation,
     Loader,
+    MaskAugmentation,
     Mixing,
     Shard,
     StreamLoader,
@@ -44,7 +49,7 @@ def fit(
     val: Any = None,
     config: TrainConfig | None = None,
     *,
-    augmentation: Augmentation | LargeImageAugmentation | None = None,
+    augmentation: AnyAugmentation | None = None,
     mixing: Mixing | None = None,
     task: Task | None = None,
     out: Path | str | None = None,
@@ -52,6 +57,7 @@ def fit(
     workers: int | None = 0,
     reporter: Reporter | None = None,
     provenance: Mapping[str, Any] | None = None,
+    teacher: AnytimeNet | Bundle | Path | str | None = None,
 ) -> Bundle:
     """Trains `net` and returns it as a bundle, with the best validated weights.
 
@@ -64,19 +70,21 @@ def fit(
             (image, label).
         val: a map-style dataset for validation; without it a part of the training data is set aside.
         config: how to train; the published CIFAR settings by default.
-        augmentation: of training images, `Augmentation` for those in memory and `LargeImageAugmentation` for
-            those that are read from files; none by default.
+        augmentation: of training images, `Augmentation` for those in memory, `LargeImageAugmentation` for
+            those that are read from files and `MaskAugmentation` for those with masks; none by default.
         mixing: mixup or CutMix of training batches; none by default.
-        task: loss, metric and decoding; classification by default.
+        task: loss, metric and decoding; by default segmentation for data with masks, else classification.
         out: folder for checkpoints and logs; nothing is written without it.
         resume: go on from the last checkpoint in `out`.
         workers: processes that decode images which are read from files; None takes the cores of this machine,
             0 decodes in this process. What comes out is the same.
         reporter: progress for people.
         provenance: what else the bundle should remember.
+        teacher: a trained net or bundle that the stages learn from, for a scheme with a given teacher.
 
     Raises:
-        ValueError: if the net's classes or channels are not those of the data.
+        ValueError: if the net's classes or channels are not those of the data, or the net does not allow the
+            scheme.
         TrainingError: if training cannot go on; see `training.train`.
 
     >>> from anytimenet.nets import create_net
@@ -90,14 +98,17 @@ def fit(
     check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
     splits = _as_splits(train, val, config.seed)
     _check_net(net, splits)
+    check_output(net, splits)
     if task is not None:
         _check_given_once(task, augmentation, config)
         augmentation = task.augmentation  # type: ignore[assignment]
     augmentation = _checked_augmentation(augmentation, splits.preprocessing)
     if task is None:
-        task = Classification(net.num_classes, config.label_smoothing, augmentation)
+        task = task_for(net, splits, config.label_smoothing, augmentation)
+    taught_by = teacher_net(teacher, splits)
     check_share(min(config.batch_size, len(splits.train)), config)
     fabric = launch(config)
+    p = splits.preprocessing
     shard = Shard(fabric.global_rank, fabric.world_size)
     result = train_net(
         net,
@@ -109,16 +120,25 @@ def fit(
         config,
         folder=Path(out) if out is not None else None,
         resume=resume,
-        identity=_identity(net, splits, task, mixing, provenance or {}),
+        identity=_identity(net, splits, task, mixing, provenance or {}, taught_by),
         reporter=reporter,
         fabric=fabric,
+        input_shape=(p.channels, p.height, p.width),
+        teacher=taught_by,
     )
+    accuracies: Sequence[Sequence[float]] = [(score,) for score in result.val_scores]
+    if isinstance(task, Classification) and len(net.num_classes) > 1 and len(splits.val):
+        # Once, with the chosen weights: while it trains, only the fine level is watched.
+        accuracies = measure_level_accuracies(
+            net, plain_loader(splits.val, splits.preprocessing, fabric.device, workers=workers)
+        )
     return Bundle.create(
         net.cpu(),
         class_names=splits.class_names,
         preprocessing=splits.preprocessing,
         taxonomy=splits.taxonomy if len(splits.class_names) > 1 else None,
-        val_accuracies=result.val_scores or None,
+        val_accuracies=[row[0] for row in accuracies] or None,
+        coarser_val_accuracies=[row[1:] for row in accuracies] or None,
         provenance={**_provenance(splits, config, augmentation, result), **(provenance or {})},
     )
 
@@ -131,7 +151,12 @@ def _check_given_once(task: Task, augmentation: object, config: TrainConfig) -> 
 
 
 def _identity(
-    net: AnytimeNet, splits: DataSplits, task: Task, mixing: Mixing | None, provenance: Mapping[str, Any]
+    net: AnytimeNet,
+    splits: DataSplits,
+    task: Task,
+    mixing: Mixing | None,
+    provenance: Mapping[str, Any],
+    teacher: AnytimeNet | None,
 ) -> dict[str, Any]:
     """What else than the configuration tells one run from another; compared when a run is resumed."""
     identity = {
@@ -142,6 +167,8 @@ def _identity(
     }
     if provenance.get("init"):
         identity["init"] = provenance["init"]
+    if teacher is not None:
+        identity["teacher"] = teacher_identity(teacher)
     return identity
 
 
@@ -187,15 +214,15 @@ def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
 
 
 def _checked_augmentation(
-    augmentation: Augmentation | LargeImageAugmentation | None, preprocessing: Preprocessing
-) -> Augmentation | LargeImageAugmentation | None:
+    augmentation: AnyAugmentation | None, preprocessing: Preprocessing
+) -> AnyAugmentation | None:
     """The augmentation, with nothing left for the machine to choose."""
     side = min(preprocessing.height, preprocessing.width)
-    if isinstance(augmentation, Augmentation) and augmentation.pad >= side:
+    if isinstance(augmentation, Augmentation | MaskAugmentation) and augmentation.pad >= side:
         raise ValueError(
             f"pad {augmentation.pad} would shift images out of sight: less than a side is needed"
         )
-    if augmentation is not None and augmentation.cutout >= side:
+    if isinstance(augmentation, Augmentation | LargeImageAugmentation) and augmentation.cutout >= side:
         raise ValueError(
             f"cutout {augmentation.cutout} would black out whole images: less than a side ({side}) is needed"
         )
@@ -230,7 +257,7 @@ def _training_loader(
 def _provenance(
     splits: DataSplits,
     config: TrainConfig,
-    augmentation: Augmentation | LargeImageAugmentation | None,
+    augmentation: AnyAugmentation | None,
     result: TrainResult,
 ) -> dict[str, Any]:
     return {
@@ -241,6 +268,7 @@ def _provenance(
         },
         "config": config.to_dict(),
         "augmentation": None if augmentation is None else asdict(augmentation),
+        **({} if splits.masks is None else {"masks": splits.masks.to_dict()}),
         "best_epoch": result.best_epoch,
         "seed": config.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

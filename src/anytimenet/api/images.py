@@ -19,6 +19,7 @@ from anytimenet.data import (
     Images,
     ImageSet,
     Loader,
+    MaskSet,
     Shard,
     StreamLoader,
     load_data,
@@ -28,6 +29,8 @@ from anytimenet.data import (
 )
 
 EVALUATION_BATCH = 256
+_PIXELS_OF_BATCH = 2**20
+"""Of images with masks, whose outputs are as large as they: less than a gigabyte."""
 
 
 def images_for(
@@ -39,19 +42,25 @@ def images_for(
         DataError: if the data has no name, or other classes than the bundle.
     """
     trained_on = bundle.manifest.provenance.get("data", {})
+    taxonomy = bundle.manifest.taxonomy
+    nested = (trained_on.get("options") or {}).get("taxonomy") == "nested"
     p = bundle.manifest.preprocessing
     options = DataOptions(
-        image_size=p.height if p.height == p.width else None,
-        shorter_side=p.shorter_side if p.height == p.width else None,
+        image_size=(p.height, p.width),
+        shorter_side=p.shorter_side,
         channels=p.channels,
         resample=p.resample,
-        all_levels=len(bundle.manifest.class_names) > 1,
+        # Where the bundle has a taxonomy, fine labels are lifted along it, whatever the other data has.
+        all_levels=len(bundle.manifest.class_names) > 1 and taxonomy is None,
+        taxonomy="nested" if nested and isinstance(data, str) and data.startswith("folder:") else None,
         skip_bad=skip_bad,
     )
     if not (data is None or isinstance(data, str | DataSplits)):
         images = data if isinstance(data, ImageSet | ImageFiles) else read_dataset(data, options)
         if len(images) == 0:
             raise DataError("the data holds no images: give some to judge the bundle on")
+        if taxonomy is not None and images.labels.shape[1] == 1:
+            images = replace(images, labels=taxonomy.lift(images.labels[:, 0]))
         _check_labels(images, bundle)
         return images, "dataset", "all"
     if not isinstance(data, DataSplits):
@@ -75,6 +84,9 @@ def images_for(
                 f"{error} (the bundle was trained on {trained_on['name']!r}, seen from where training was "
                 "started: go there, or name the data)"
             ) from error
+    if taxonomy is not None and data.class_names == taxonomy.levels[:1]:
+        images = getattr(data, split)
+        return replace(images, labels=taxonomy.lift(images.labels[:, 0])), data.name, split
     if data.class_names != bundle.manifest.class_names:
         raise DataError(
             f"the classes of {data.name} are not those that the bundle knows: "
@@ -84,7 +96,7 @@ def images_for(
 
 
 def plain_loader(
-    images: Images,
+    images: Images | MaskSet,
     preprocessing: Preprocessing,
     device: torch.device,
     shard: Shard | None = None,
@@ -94,11 +106,18 @@ def plain_loader(
     return make_loader(
         images,
         preprocessing,
-        batch_size=EVALUATION_BATCH,
+        batch_size=_evaluation_batch(images),
         workers=workers,
         device=device,
         shard=shard or Shard(),
     )
+
+
+def _evaluation_batch(images: Images | MaskSet) -> int:
+    if not isinstance(images, MaskSet):
+        return EVALUATION_BATCH
+    _, height, width = images.masks.shape
+    return max(1, min(EVALUATION_BATCH, _PIXELS_OF_BATCH // (height * width)))
 
 
 def _check_labels(images: Images, bundle: Bundle) -> None:

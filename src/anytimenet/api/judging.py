@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import torch
 
-from anytimenet.api.arguments import Split, check_type
+from anytimenet.api.arguments import Split, check_split, check_type
 from anytimenet.api.images import images_for, plain_loader
+from anytimenet.api.mask_judging import evaluate_masks, mask_classes
 from anytimenet.bundle import Bundle
 from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
@@ -20,6 +21,7 @@ from anytimenet.evaluation import (
     BudgetedBatch,
     Outputs,
     Report,
+    SegmentationReport,
     budgeted_from_outputs,
     report_from_outputs,
 )
@@ -41,8 +43,10 @@ def evaluate(
     data_root: Path | str | None = None,
     device: str = "cpu",
     workers: int | None = 0,
-) -> Report:
+) -> Report | SegmentationReport:
     """Judges every stage of a bundle on a split of some data.
+
+    A net that labels pixels gets a `SegmentationReport`, with mean IoU in the place of accuracy.
 
     Args:
         bundle: from `fit` or `load`.
@@ -68,6 +72,21 @@ def evaluate(
     """
     if ensemble is not None:
         ensemble_rule(ensemble)
+    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    if mask_classes(bundle) is not None:
+        if ensemble is not None:
+            raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
+        check_split(split)
+        check_device(device)
+        return evaluate_masks(
+            bundle,
+            data,
+            split=split,
+            skip_bad=skip_bad,
+            data_root=data_root,
+            device=device,
+            latencies=measured_latencies(bundle),
+        )
     outputs = collect_outputs(
         bundle,
         data,
@@ -164,8 +183,9 @@ def collect_outputs(
     net. Arguments and errors are those of `evaluate`.
     """
     check_type(bundle, Bundle, "bundle", "load(PATH)")
-    if split not in ("train", "val", "test"):
-        raise ValueError(f"split {split!r} does not exist: 'train', 'val' or 'test' is needed")
+    check_split(split)
+    if mask_classes(bundle) is not None:
+        raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
     check_device(device)
     images, name, judged = images_for(bundle, data, split, skip_bad, data_root)
     if len(images) == 0:

@@ -16,13 +16,13 @@ from anytimenet.api.judging import evaluate
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.data import (
-    Augmentation,
+    AnyAugmentation,
     DataSplits,
-    LargeImageAugmentation,
     augmentation_for,
     augmentation_from,
     make_loader,
 )
+from anytimenet.evaluation import SegmentationReport
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.iresnext import IResNeXt
 from anytimenet.training import check_device
@@ -33,7 +33,7 @@ def reestimate(
     bundle: Bundle,
     data: Any = None,
     *,
-    augmentation: Augmentation | LargeImageAugmentation | Literal["trained"] | None = "trained",
+    augmentation: AnyAugmentation | Literal["trained"] | None = "trained",
     num_batches: int | None = None,
     skip_bad: bool = False,
     device: str = "cpu",
@@ -96,10 +96,13 @@ def reestimate(
     report = evaluate(
         fresh, data, split="val", skip_bad=skip_bad, device=device, workers=workers, data_root=data_root
     )
-    return _with_net(fresh, fresh.net, {}, [stage.top1 for stage in report.stages])
+    if isinstance(report, SegmentationReport):
+        return _with_net(fresh, fresh.net, {}, [[stage.mean_iou for stage in report.stages]])
+    accuracies = [report.stages, *(level.stages for level in report.levels)]
+    return _with_net(fresh, fresh.net, {}, [[stage.top1 for stage in level] for level in accuracies])
 
 
-def _trained_augmentation(bundle: Bundle) -> Augmentation | LargeImageAugmentation | None:
+def _trained_augmentation(bundle: Bundle) -> AnyAugmentation | None:
     told = bundle.manifest.provenance
     for place in (told, told.get("experiment", {})):
         if "augmentation" in place:
@@ -114,15 +117,20 @@ def _with_net(
     bundle: Bundle,
     net: AnytimeNet,
     reestimated: dict[str, Any],
-    val_accuracies: Sequence[float] | None = None,
+    val_accuracies: Sequence[Sequence[float]] | None = None,
 ) -> Bundle:
-    """`bundle` with another net of the same stages, and without what was measured of the old one."""
+    """`bundle` with another net of the same stages, and without what was measured of the old one.
+
+    `val_accuracies` has one row a label level, fine level first, one entry a stage in each.
+    """
     m = bundle.manifest
+    rows = val_accuracies or []
     return Bundle.create(
         net,
         class_names=m.class_names,
         preprocessing=m.preprocessing,
         taxonomy=m.taxonomy,
-        val_accuracies=val_accuracies,
+        val_accuracies=rows[0] if rows else None,
+        coarser_val_accuracies=list(zip(*rows[1:], strict=True)) or None,
         provenance={**m.provenance, **({"reestimated": reestimated} if reestimated else {})},
     )

@@ -24,7 +24,7 @@ def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSp
     if theirs.class_names != ours.class_names:
         raise ValueError(
             f"the teacher knows {_count(theirs.class_names)} classes and the data has "
-            f"{_count(ours.class_names)}, or their names differ: take a teacher that was trained on these classes"
+            f"{_count(ours.class_names)}, or their names differ: take a teacher that was trained on these"
         )
     if theirs.preprocessing != ours.preprocessing:
         raise ValueError(

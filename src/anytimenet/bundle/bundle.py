@@ -17,9 +17,11 @@ from anytimenet.bundle.tables import check_table, kept_tables
 from anytimenet.core.bundle_folder import find_bundle
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest import Manifest, StageRecord
+from anytimenet.core.level_selection import LevelSelection
+from anytimenet.core.manifest import Manifest
 from anytimenet.core.prediction import Prediction
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
@@ -80,6 +82,7 @@ class Bundle:
         preprocessing: Preprocessing,
         taxonomy: Taxonomy | None = None,
         val_accuracies: Sequence[float] | None = None,
+        coarser_val_accuracies: Sequence[Sequence[float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
         costs: Sequence[StageCost] | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -92,6 +95,7 @@ class Bundle:
             preprocessing: from an image to the net's input.
             taxonomy: how the label levels hang together.
             val_accuracies: fraction of validation images that each stage got right.
+            coarser_val_accuracies: for each stage the same on each coarser label level, finer to coarser.
             provenance: a JSON object: recipe, data name and fingerprint, versions, seed, ...
             costs: of each stage; counted if not given.
             clock: seconds, for `elapsed_ms`.
@@ -102,13 +106,15 @@ class Bundle:
         shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
         costs = stage_costs(net, shape) if costs is None else costs
         accuracies = [None] * len(costs) if val_accuracies is None else [float(a) for a in val_accuracies]
-        if len(accuracies) != len(costs):
-            raise BundleError(
-                f"{len(accuracies)} validation accuracies, {len(costs)} stages: one each is needed"
-            )
+        coarser = [()] * len(costs) if coarser_val_accuracies is None else list(coarser_val_accuracies)
+        for found in (accuracies, coarser):
+            if len(found) != len(costs):
+                raise BundleError(
+                    f"{len(found)} validation accuracies, {len(costs)} stages: one each is needed"
+                )
         stages = tuple(
-            StageRecord(cost.stage, cost.macs, cost.full, cost.params, accuracy)
-            for cost, accuracy in zip(costs, accuracies, strict=True)
+            StageRecord(cost.stage, cost.macs, cost.full, cost.params, accuracy, tuple(map(float, more)))
+            for cost, accuracy, more in zip(costs, accuracies, coarser, strict=True)
         )
         names = tuple(tuple(level) for level in class_names)
         manifest = Manifest(None, names, preprocessing, shape, stages, taxonomy, dict(provenance or {}))
@@ -185,6 +191,16 @@ class Bundle:
         check_table(table, self.manifest)
         self.cost_tables[table.device] = table
 
+    def use_levels(self, selection: LevelSelection | None) -> None:
+        """From now on each stage answers with a label of the level selected for it; None for fine labels.
+
+        `save` keeps the selection.
+
+        Raises:
+            BundleError: if it is for another number of stages, or has levels that the bundle lacks.
+        """
+        self.manifest = replace(self.manifest, level_selection=selection)
+
     def segment_for(self, stage: int) -> Segment:
         """Sub-network `stage`, `(x,) -> Output`: built when first asked for, then kept.
 
@@ -201,7 +217,7 @@ class Bundle:
     def predict(
         self, image: Any, *, stage: int | None = None, budget_macs: float | None = None
     ) -> Prediction:
-        """The answer for one image, from one stage.
+        """The answer for one image, from one stage, on the level that `use_levels` chose for it.
 
         Args:
             image: a path, a PIL image, a uint8 array `(H, W)` or `(H, W, C)`, or a tensor `(C, H, W)` of
@@ -227,16 +243,17 @@ class Bundle:
         weight = next(segment.parameters())
         with torch.inference_mode():
             output = segment((x.to(weight.device, weight.dtype),))
-        levels = [softmax(logits) for logits in output]
-        labels = [names[p.argmax()] for names, p in zip(self.manifest.class_names, levels, strict=True)]
+        found = tuple(softmax(logits) for logits in output)
+        names = zip(self.manifest.class_names, found, strict=True)
+        selection = self.manifest.level_selection
         return Prediction(
-            label=labels[0],
-            probabilities=levels[0],
+            labels=tuple(level[p.argmax()] for level, p in names),
+            level_probabilities=found,
             stage=stage,
             elapsed_ms=1000 * (self._clock() - began),
             macs=self.manifest.stages[stage - 1].macs,
             over_budget=over_budget,
-            coarser=tuple(labels[1:]),
+            level=1 if selection is None else selection.levels[stage - 1],
         )
 
     def __repr__(self) -> str:

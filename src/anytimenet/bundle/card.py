@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.manifest import Manifest
+from anytimenet.core.mask_classes import mask_classes_in
 
 CURVE = "curve.png"
 
@@ -18,7 +19,7 @@ def model_card(manifest: Manifest, cost_tables: Mapping[str, CostTable], files: 
     blocks = [
         f"# {manifest.net.name}, an anytime net",
         _summary(manifest),
-        *([f"![accuracy against multiply-adds]({CURVE})"] if CURVE in files else []),
+        *([f"![{_score(manifest)} against multiply-adds]({CURVE})"] if CURVE in files else []),
         "## Stages\n" + _stage_table(manifest, cost_tables),
         "## Data\n" + _data(manifest),
         "## Use\n" + _usage(manifest),
@@ -38,16 +39,23 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _stage_table(manifest: Manifest, cost_tables: Mapping[str, CostTable]) -> str:
-    devices = sorted(cost_tables)
-    head = ["stage", "multiply-adds", "parameters", "validation accuracy"]
+    devices, selection = sorted(cost_tables), manifest.level_selection
+    head = ["stage", "multiply-adds", "parameters", f"validation {_score(manifest)}"]
+    head += ["answers on level"] if selection else []
     head += [f"median on {_plain(device)}" for device in devices]
     rows = [head, ["--:"] * len(head)]
     for record in manifest.stages:
         accuracy = "" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} %"
         row = [str(record.stage), f"{record.macs:,}", f"{record.params:,}", accuracy]
+        row += [str(selection.levels[record.stage - 1])] if selection else []
         rows.append(row + [_latency(cost_tables[device], record.stage) for device in devices])
     note = "\nCosts are those of the stage's sub-network alone, for one image; one multiply-add counts 1."
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n" + note
+
+
+def _score(manifest: Manifest) -> str:
+    """What the validation score of a stage is."""
+    return "accuracy" if mask_classes_in(manifest.provenance) is None else "mean IoU"
 
 
 def _latency(table: CostTable, stage: int) -> str:
@@ -67,10 +75,16 @@ def _data(manifest: Manifest) -> str:
 
 def _usage(manifest: Manifest) -> str:
     less = "  # stages=1 reads less and loads the first stage only" if manifest.num_stages > 1 else ""
+    budget, maps = manifest.stages[-1].macs, mask_classes_in(manifest.provenance) is not None
+    names, answer = (
+        ("Bundle, segment", f'segment(bundle, "IMAGE.png", budget_macs={budget}).classes')
+        if maps
+        else ("Bundle", f'bundle.predict("IMAGE.png", budget_macs={budget}).label')
+    )
     code = (
-        "from anytimenet import Bundle\n\n"
+        f"from anytimenet import {names}\n\n"
         f'bundle = Bundle.load("PATH OF THIS FOLDER"){less}\n'
-        f'print(bundle.predict("IMAGE.png", budget_macs={manifest.stages[-1].macs}).label)'
+        f"print({answer})"
     )
     return _fenced(code, "python")
 

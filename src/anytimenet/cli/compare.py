@@ -79,7 +79,7 @@ def read_run(path: Path, cost: str) -> Report | Spread:
     Raises:
         ValueError: if there is neither, or both.
     """
-    from anytimenet.evaluation import Spread, read_report
+    from anytimenet.evaluation import SegmentationReport, Spread, read_report
 
     if (path / "report.json").is_file():
         report = read_report(path)
@@ -95,10 +95,12 @@ def read_run(path: Path, cost: str) -> Report | Spread:
     require("torch", "train")
     from anytimenet.api import evaluate, load
 
-    report = evaluate(load(path))
-    if cost == "ms" and not all(stage.latency_median_ms for stage in report.stages):
+    judged = evaluate(load(path))
+    if isinstance(judged, SegmentationReport):
+        raise ValueError(f"{path} labels pixels: compare draws accuracies of whole images")
+    if cost == "ms" and not all(stage.latency_median_ms for stage in judged.stages):
         raise ValueError(f"{path} was not profiled on this machine: anytimenet profile {path}")
-    return report
+    return judged
 
 
 def run_label(path: Path) -> str:

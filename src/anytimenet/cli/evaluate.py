@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from anytimenet.cli.output import emit_json
+from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, print_report
 
 if TYPE_CHECKING:
     from anytimenet.api import Split
     from anytimenet.bundle import Bundle
+    from anytimenet.core.level_selection import LevelSelection
     from anytimenet.evaluation import BudgetedBatch, Outputs, Report
 
 
@@ -23,8 +25,8 @@ class Evaluate:
 
     JSON keys: data, split, count, num_classes, stages [{stage, macs, full, params, top1, top1_low, top1_high,
     top5, ece, nll, ...}], area, area_log, expected_accuracy, budget_range, violations, example_violations,
-    levels, per_class, example_quality, ensemble, and budgeted with --budgeted. Accuracies and areas are
-    fractions, budgets multiply-adds.
+    levels, per_class, example_quality, ensemble, budgeted with --budgeted, and chosen_levels with
+    --target-accuracy. Accuracies and areas are fractions, budgets multiply-adds.
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
@@ -56,6 +58,16 @@ class Evaluate:
     exit_cost: Literal["macs_cumulative", "msd", "macs", "full"] = "macs_cumulative"
     """What leaving at a stage costs, with --budgeted and in --figure: multiply-adds with all earlier answers,
     the same in MSDNet's convention, or the sub-network alone (macs, full)."""
+    target_accuracy: float | Literal["full"] | None = None
+    """Of a net with several label levels: choose for each stage the finest level that reaches this accuracy
+    (a fraction) on the validation images, and judge the choice. `full` is the last stage's on fine labels."""
+    tolerance: float = 0.0
+    """With --target-accuracy full: how far below it the target lies."""
+    level_fallback: Literal["coarsest", "best"] = "coarsest"
+    """With --target-accuracy: what a stage takes where no level reaches it: the coarsest, or its most
+    accurate."""
+    save_levels: bool = False
+    """With --target-accuracy: keep the choice in the bundle, so that `predict` answers with labels of it."""
     figure: Path | None = None
     """Draw the stages, the ensemble and the budgeted batch in one .png, .pdf or .svg."""
     save_outputs: Path | None = None
@@ -71,11 +83,18 @@ class Evaluate:
 
         require("torch", "train")
         from anytimenet.api import load, measured_latencies
+        from anytimenet.api.mask_judging import mask_classes
+        from anytimenet.cli.segmentation import evaluate_maps
+        from anytimenet.core.bundle_folder import find_bundle
         from anytimenet.core.files import write_json
-        from anytimenet.evaluation import report_from_outputs, write_outputs, write_report
+        from anytimenet.evaluation import judge_levels, report_from_outputs, write_outputs, write_report
 
         self._check()
         bundle = load(self.bundle)
+        if mask_classes(bundle) is not None:
+            evaluate_maps(self, bundle)
+            return
+        selection = self._selection(bundle)
         val = self._outputs(bundle, "val") if self.budgeted else None
         if val is not None:
             self._check_budgets(val)
@@ -89,19 +108,28 @@ class Evaluate:
             latencies=measured_latencies(bundle),
         )
         budgeted = None if val is None else self._budgeted(val, outputs)
+        chosen = None if selection is None else judge_levels(outputs, selection, bundle.manifest.taxonomy)
         if self.out is not None:
             write_report(report, self.out)
             if budgeted is not None:
                 write_json(self.out / "budgeted.json", budgeted.to_dict())
+            if chosen is not None:
+                write_json(self.out / "chosen_levels.json", chosen.to_dict())
         if self.figure is not None:
             self._draw(outputs, report, budgeted, self.figure)
         if self.json is not None:
-            more = {} if budgeted is None else {"budgeted": budgeted.to_dict()}
+            parts = {"budgeted": budgeted, "chosen_levels": chosen}
+            more = {name: part.to_dict() for name, part in parts.items() if part is not None}
             emit_json({**report.to_dict(), **more}, self.json)
         if self.json != "-":
             print_report(report)
             if budgeted is not None:
                 print_budgeted(budgeted)
+            if chosen is not None:
+                print_chosen_levels(chosen)
+        if self.save_levels:
+            bundle.use_levels(selection)
+            bundle.save(find_bundle(self.bundle))
 
     def _check(self) -> None:
         """Refuses what could only fail after the net has run."""
@@ -121,10 +149,50 @@ class Evaluate:
             raise ValueError(
                 "--budgeted solves its thresholds on the validation images: judge another --split"
             )
+        self._check_levels()
         if self.figure is not None:
             check_ending(self.figure.suffix)
         if self.save_outputs is not None:
             check_outputs_path(self.save_outputs)
+
+    def _check_levels(self) -> None:
+        if self.target_accuracy is None:
+            given = {
+                "--save-levels": self.save_levels,
+                "--tolerance": self.tolerance,
+                "--level-fallback": self.level_fallback != "coarsest",
+            }
+            for flag in (flag for flag, value in given.items() if value):
+                raise ValueError(f"{flag} needs --target-accuracy")
+        elif self.split == "val":
+            raise ValueError(
+                "--target-accuracy chooses levels on the validation images: judge another --split"
+            )
+        elif self.target_accuracy != "full":
+            if self.tolerance:
+                raise ValueError("--tolerance lowers --target-accuracy full: name the lower accuracy instead")
+            if not 0 <= self.target_accuracy <= 1:
+                raise ValueError(
+                    f"--target-accuracy {self.target_accuracy:g} must be a fraction from 0 to 1, or full"
+                )
+
+    def _selection(self, bundle: Bundle) -> LevelSelection | None:
+        """The level of each stage, if a target was given."""
+        from anytimenet.api import choose_levels
+
+        if self.target_accuracy is None:
+            return None
+        return choose_levels(
+            bundle,
+            self.data,
+            target_accuracy=None if self.target_accuracy == "full" else self.target_accuracy,
+            tolerance=self.tolerance,
+            fallback=self.level_fallback,
+            skip_bad=self.skip_bad,
+            data_root=self.data_root,
+            device=self.device,
+            workers=self.workers,
+        )
 
     def _check_budgets(self, val: Outputs) -> None:
         from anytimenet.evaluation import exit_costs
@@ -169,52 +237,3 @@ class Evaluate:
         if budgeted is not None:
             curves.append(budgeted.curve())
         plot_curves(curves, figure, options=PlotOptions(width_in=4.6, height_in=3.2))
-
-
-def print_report(report: Report) -> None:
-    """The table of the stages and what else the report says, for people."""
-    print(f"{report.count} {report.split} images of {report.data}")
-    print(report.table())
-    print(
-        f"area under the curve {report.area:.4f} (log budget {report.area_log:.4f}), "
-        f"{100 * report.example_violations:.1f} % of the images are right at a stage and wrong later"
-    )
-    known = [f"{s.failure_auroc:.2f}" if s.failure_auroc is not None else "-" for s in report.stages]
-    print(f"low confidence tells wrong answers with AUROC {' '.join(known)}")
-    if report.ensemble is not None:
-        print(
-            f"stages 1..k combined ({report.ensemble.kind}), "
-            f"{100 * report.ensemble.example_violations:.1f} % right at a stage and wrong later"
-        )
-        print(report.ensemble.table())
-    if report.per_class:
-        print(f"stage {report.stages[-1].stage}, by class:")
-        print(class_table(report.per_class[-1]))
-
-
-def print_budgeted(budgeted: BudgetedBatch) -> None:
-    """The table of a budgeted batch, for people."""
-    print(
-        f"budgeted batch by {budgeted.confidence.replace('_', ' ')}, thresholds from {budgeted.val_count} "
-        f"validation images; mean cost in {_COST_WORDS[budgeted.cost]}, images that leave at each stage"
-    )
-    print(budgeted.table())
-
-
-_COST_WORDS = {
-    "macs_cumulative": "multiply-adds",
-    "msd": "MSDNet's operations",
-    "macs": "multiply-adds of the sub-network alone",
-    "full": "operations of the sub-network alone",
-}
-
-
-def class_table(scores: tuple) -> str:
-    """Precision and recall of the last stage, a line a class."""
-    width = max(len(score.name) for score in scores)
-    lines = [f"{'class':{width}}  images  precision %  recall %"]
-    for score in scores:
-        precision = "-" if score.precision is None else f"{100 * score.precision:.1f}"
-        recall = "-" if score.recall is None else f"{100 * score.recall:.1f}"
-        lines.append(f"{score.name:{width}}  {score.count:6}  {precision:>11}  {recall:>8}")
-    return "\n".join(lines)

@@ -16,8 +16,8 @@ class List:
     """Show registered nets, recipes, schemes or data sets.
 
     JSON: a line each; nets {name, summary, paper, input_shape}, recipes {name, summary, command, hardware,
-    minutes, expected}, schemes {name, summary, paper}, data {name, summary, classes, train_images, held_out,
-    test_images, image_size, page}, where null depends on the folder.
+    minutes, expected}, schemes {name, summary, paper, hooks}, data {name, summary, classes, train_images,
+    held_out, test_images, image_size, page}, where null depends on the folder.
     """
 
     what: Annotated[
@@ -65,10 +65,13 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _schemes() -> list[dict[str, Any]]:
-    from anytimenet.schemes import list_schemes, scheme_preset
+    from anytimenet.schemes import list_schemes, scheme_preset, scheme_to_dict
 
     presets = [scheme_preset(name) for name in list_schemes()]
-    return [{"name": p.name, "summary": p.summary, "paper": p.paper} for p in presets]
+    return [
+        {"name": p.name, "summary": p.summary, "paper": p.paper, "hooks": scheme_to_dict(p.scheme)}
+        for p in presets
+    ]
 
 
 def _data() -> list[dict[str, Any]]:

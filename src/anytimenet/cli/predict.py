@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 class Predict:
     """Predict images within a budget.
 
+    A net that labels pixels tells the share of each class; with --out it writes the masks of every stage.
+
     JSON, one object a line: {image, label, probability, stage, macs, elapsed_ms}, and "over_budget": true
-    when even stage 1 exceeds the budget.
+    when even stage 1 exceeds the budget. With several label levels also {level, fine_label, coarser}: label
+    is of the level that `evaluate --target-accuracy A --save-levels` chose for the stage, else of level 1,
+    the fine one.
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
@@ -30,6 +34,8 @@ class Predict:
     """Answer with this stage."""
     budget_macs: float | None = None
     """Answer with the best validated stage whose multiply-adds fit, for example 2e6."""
+    out: Path | None = None
+    """Of a net that labels pixels: write the mask of every stage into this folder, as PNG pictures."""
     threads: int = 1
     """CPU threads of PyTorch; more than one is slower for one image on a busy machine."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.jsonl]")] = None
@@ -41,11 +47,18 @@ class Predict:
 
         torch = require("torch", "train")
         from anytimenet.api import load
+        from anytimenet.api.mask_judging import mask_classes
+        from anytimenet.cli.segmentation import predict_maps
 
         torch.set_num_threads(check_threads(self.threads))
         if not self.images:
             raise ValueError("no image was given: anytimenet predict BUNDLE IMAGE ...")
         bundle = load(self.bundle)
+        if mask_classes(bundle) is not None:
+            predict_maps(self, bundle)
+            return
+        if self.out is not None:
+            raise ValueError("--out writes masks, and this bundle gives one label an image: leave --out out")
         found = [
             (path, bundle.predict(path, stage=self.stage, budget_macs=self.budget_macs))
             for path in self.images
@@ -68,6 +81,8 @@ def as_record(path: Path, prediction: Prediction) -> dict[str, Any]:
         "elapsed_ms": prediction.elapsed_ms,
     }
     if prediction.coarser:
+        record["level"] = prediction.level
+        record["fine_label"] = prediction.fine_label
         record["coarser"] = list(prediction.coarser)
     if prediction.over_budget:
         record["over_budget"] = True
@@ -79,7 +94,9 @@ def as_line(path: Path, prediction: Prediction) -> str:
     from anytimenet.evaluation import format_count
 
     note = "  (even stage 1 exceeds the budget)" if prediction.over_budget else ""
+    level = f", level {prediction.level} of {len(prediction.labels)}" if prediction.coarser else ""
     return (
-        f"{path}: {prediction.label} ({100 * prediction.probability:.1f} %) by stage {prediction.stage}, "
-        f"{format_count(prediction.macs)} multiply-adds, {prediction.elapsed_ms:.1f} ms{note}"
+        f"{path}: {prediction.label} ({100 * prediction.probability:.1f} %{level}) "
+        f"by stage {prediction.stage}, {format_count(prediction.macs)} multiply-adds, "
+        f"{prediction.elapsed_ms:.1f} ms{note}"
     )

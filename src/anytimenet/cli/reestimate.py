@@ -11,7 +11,7 @@ import tyro
 from anytimenet.cli.output import emit_json
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation import Report
+    from anytimenet.evaluation import Report, SegmentationReport
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Reestimate:
         from anytimenet.core.errors import require
 
         require("torch", "train")
-        from anytimenet.evaluation import Spread
+        from anytimenet.evaluation import spread_of
 
         seeds = sorted(path.parent for path in self.bundle.glob("seed-*/bundle"))
         pairs = [(seed, self.out / seed.name) for seed in seeds] or [(self.bundle, self.out)]
         self._check_out([target for _, target in pairs])
         reports = [self._one(source, target) for source, target in pairs]
-        result = Spread.of(reports) if seeds else reports[0]
+        result = spread_of(reports) if seeds else reports[0]
         if self.json is not None:
             emit_json({"out": str(self.out), **result.to_dict()}, self.json)
         if self.json != "-":
@@ -73,7 +73,7 @@ class Reestimate:
         if taken and not self.overwrite:
             raise ValueError(f"{taken[0]} holds a bundle already: choose another --out or give --overwrite")
 
-    def _one(self, source: Path, target: Path) -> Report:
+    def _one(self, source: Path, target: Path) -> Report | SegmentationReport:
         from anytimenet.api import evaluate, load, reestimate
         from anytimenet.evaluation import write_report
 

@@ -14,9 +14,11 @@ from anytimenet.cli.output import check_threads, emit_json
 from anytimenet.core.launched import launched_rank
 
 if TYPE_CHECKING:
-    from anytimenet.data import Augmentation, LargeImageAugmentation, Mixing
+    from anytimenet.data import AnyAugmentation, Mixing
     from anytimenet.recipes import Experiment, Run
+    from anytimenet.training import TrainConfig
 
+_EXAMPLES = {"--net-args": "width=64", "--scheme-args": "gradients.window=2"}
 _SWITCHES = ("skip_bad", "download", "in_memory")  # of the data; a recipe may have turned them on
 
 
@@ -38,9 +40,14 @@ class Train:
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name of a recipe."""
     data: str | None = None
-    """Data by name (`anytimenet list data`), or folder:PATH with one sub-folder of images a class."""
+    """Data by name (`anytimenet list data`), folder:PATH with one sub-folder of images a class, or masks:PATH
+    with images and their masks."""
     data_root: Path | None = None
     """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
+    taxonomy: Annotated[str | None, tyro.conf.arg(metavar="FILE|nested|own")] = None
+    """Predict coarser labels, too: a JSON file gives each class a coarser name or a list of them; nested
+    takes the folders that class folders lie in; own the levels of cifar100, cub or a folder's
+    taxonomy.json."""
     download: bool = False
     """Fetch the files of data by name that are missing; their checksums are verified."""
     net: str | None = None
@@ -72,6 +79,8 @@ class Train:
             "official_code_imagenet",
             "msdnet_cifar",
             "msdnet_imagenet",
+            "ann_cifar",
+            "ann_imagenet",
             "fast",
         ]
         | None
@@ -105,6 +114,10 @@ class Train:
     """BatchNorm takes its statistics from all processes; on several CUDA devices only."""
     scheme: str | None = None
     """How the stages learn together; see `anytimenet list schemes`."""
+    scheme_args: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
+    """Change the scheme: gradients.window=2 sets a field of a hook, weighting=sieve takes another member."""
+    teacher: Path | None = None
+    """A bundle that the stages learn from, for a scheme with a given teacher."""
     select: Literal["last", "mean"] | None = None
     """The best checkpoint is best for the last stage, or for the mean over stages."""
     checkpoint_steps: int | None = None
@@ -125,8 +138,8 @@ class Train:
     """Paste a rectangle of another training image, with this alpha."""
     workers: int | None = None
     """Processes that decode images which are read from files; by default one a core, 8 at most."""
-    image_size: int | None = None
-    """Side of the square that images are resized and cropped to."""
+    image_size: Annotated[str | None, tyro.conf.arg(metavar="N|HxW")] = None
+    """Side of the square that images are resized and cropped to, or height and width such as 96x128."""
     shorter_side: int | None = None
     """Resize the shorter side to this first, then crop the centre; 256 of 224 for imagenet and cub."""
     channels: Literal[1, 3] | None = None
@@ -168,6 +181,7 @@ class Train:
         out = self.out or Path("runs") / self.recipe
         options: dict[str, Any] = {
             "init": self.init,
+            "teacher": self.teacher,
             "resume": self.resume,
             "overwrite": self.overwrite,
             "quiet": self.quiet,
@@ -189,7 +203,7 @@ class Train:
         config = experiment.config
         net_arguments = dict(experiment.net_arguments)
         if self.preset is not None:
-            config = replace(preset(self.preset), seed=config.seed)
+            config = replace(preset(self.preset), seed=config.seed, scheme=config.scheme)
         if self.preset is not None and self.preset.startswith("official_code"):
             net_arguments["init"] = "pytorch"
         switches = {name: getattr(experiment.options, name) or getattr(self, name) for name in _SWITCHES}
@@ -199,24 +213,44 @@ class Train:
             experiment,
             data=self.data or experiment.data,
             net=self.net or experiment.net,
-            net_arguments={**net_arguments, **parse_arguments(self.net_args)},
-            config=replace(config, **self._given(config), sync_batchnorm=synchronised),
+            net_arguments={**net_arguments, **self._net_arguments()},
+            config=replace(
+                config, **self._given(config), **self._scheme(config), sync_batchnorm=synchronised
+            ),
             options=replace(options, **self._given(options)),
             augmentation=self._augmentation(experiment.augmentation),
             mixing=self._mixing(experiment.mixing),
             workers=experiment.workers if self.workers is None else self.workers,
         )
 
+    def _net_arguments(self) -> dict[str, Any]:
+        given = parse_arguments("--net-args", self.net_args)
+        if "num_classes" in given:
+            raise ValueError("--net-args num_classes: the data says how many; `info` has --num-classes")
+        return given
+
+    def _scheme(self, config: TrainConfig) -> dict[str, Any]:
+        """The scheme by name, or a changed one."""
+        if not self.scheme_args:
+            return {} if self.scheme is None else {"scheme": self.scheme}
+        from anytimenet.schemes import override
+
+        named = config if self.scheme is None else replace(config, scheme=self.scheme)
+        changes = parse_arguments("--scheme-args", self.scheme_args)
+        return {"scheme": override(named.chosen_scheme, changes)}
+
     def _given(self, target: Any) -> dict[str, Any]:
         """The flags of this command that are fields of `target` and were given."""
-        names = [f.name for f in fields(target) if f.name not in (*_SWITCHES, "sync_batchnorm")]
-        values = {name: getattr(self, name, None) for name in names}
+        names = [f.name for f in fields(target) if f.name not in (*_SWITCHES, "sync_batchnorm", "scheme")]
+        values: dict[str, Any] = {name: getattr(self, name, None) for name in names}
+        if values.get("image_size") is not None:
+            from anytimenet.data import parse_image_size
+
+            values["image_size"] = parse_image_size(values["image_size"])
         return {name: value for name, value in values.items() if value is not None}
 
-    def _augmentation(
-        self, augmentation: Augmentation | LargeImageAugmentation
-    ) -> Augmentation | LargeImageAugmentation:
-        from anytimenet.data import Augmentation, LargeImageAugmentation
+    def _augmentation(self, augmentation: AnyAugmentation) -> AnyAugmentation:
+        from anytimenet.data import Augmentation, LargeImageAugmentation, MaskAugmentation
 
         colours = {"colour_jitter": self.colour_jitter, "lighting": self.lighting}
         if isinstance(augmentation, Augmentation) and any(colours.values()):
@@ -225,7 +259,13 @@ class Train:
         if large and self.pad is not None:
             raise ValueError("--pad is for small images; large ones are cropped at random: leave --pad out")
         flip = None if self.flip is None else self.flip == "yes"
-        values: dict[str, Any] = {"flip": flip, "cutout": self.cutout}
+        masks = isinstance(augmentation, MaskAugmentation)
+        if masks and (self.cutout or any(colours.values())):
+            raise ValueError(
+                "--cutout, --colour-jitter and --lighting are for labels of whole images, and this recipe is "
+                "for masks: leave them out"
+            )
+        values: dict[str, Any] = {"flip": flip} if masks else {"flip": flip, "cutout": self.cutout}
         values |= colours if large else {"pad": self.pad}
         return replace(augmentation, **{name: value for name, value in values.items() if value is not None})
 
@@ -245,6 +285,8 @@ class Train:
 
         if options.pop("init") is not None:
             raise ValueError("--alone starts every net from fresh weights: leave --init out")
+        if options.pop("teacher") is not None:
+            raise ValueError("--alone compares nets that learn without help: leave --teacher out")
         gap = run_alone(
             experiment,
             out,
@@ -271,13 +313,13 @@ class Train:
 
     def _show_seeds(self, runs: list[Run], out: Path) -> None:
         from anytimenet.core.files import write_json
-        from anytimenet.evaluation import Spread, plot_curves
+        from anytimenet.evaluation import plot_spread, spread_of
 
         if launched_rank() > 0:
             return
-        result = Spread.of([run.report for run in runs])
+        result = spread_of([run.report for run in runs])
         write_json(out / "spread.json", result.to_dict())
-        plot_curves([result], out / "curve.png")
+        plot_spread(result, out / "curve.png")
         if self.json is not None:
             emit_json({"out": str(out), **result.to_dict()}, self.json)
         if self.json != "-":
@@ -285,24 +327,22 @@ class Train:
             print(f"Everything is in {out}: one folder a seed, spread.json and curve.png.")
 
 
-def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`("slices=[2,2]", "normalisation=shared")` to a dictionary; values are JSON where they parse as such.
+def parse_arguments(flag: str, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`("slices=[2,2]", "init=msra")` of a flag to a dictionary; values are JSON where they parse as such.
 
     Raises:
         ValueError: for an entry without an equals sign.
 
-    >>> parse_arguments(("slices=[2,2]", "normalisation=shared"))
+    >>> parse_arguments("--net-args", ("slices=[2,2]", "normalisation=shared"))
     {'slices': [2, 2], 'normalisation': 'shared'}
     """
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise ValueError(f"--net-args {pair}: KEY=VALUE is needed, for example width=64")
-        if name == "num_classes":
-            raise ValueError("--net-args num_classes: the data says how many; `info` has --num-classes")
+            raise ValueError(f"{flag} {pair}: KEY=VALUE is needed, for example {_EXAMPLES[flag]}")
         if name in found:
-            raise ValueError(f"--net-args gives {name} twice")
+            raise ValueError(f"{flag} gives {name} twice")
         try:
             found[name] = json_module.loads(value)
         except json_module.JSONDecodeError:

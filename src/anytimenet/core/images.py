@@ -73,6 +73,17 @@ def fit(image: Image.Image, height: int, width: int, resample: str = "bilinear")
     return _crop_centre(image.resize(size, Image.Resampling[resample.upper()]), height, width)
 
 
+def fit_labels(labels: Image.Image, height: int, width: int, resample: str = "bilinear") -> Image.Image:
+    """A picture of class ids cut where `fit` cuts an image with the filter `resample`, nearest pixels taken.
+
+    Filters that mix pixels would make ids that mean something else.
+    """
+    factor = _integer_factor(labels, height, width)
+    if resample == "box" and factor:
+        labels = _crop_centre(labels, factor * height, factor * width)
+    return fit(labels, height, width, "nearest")
+
+
 def fit_shorter_side(
     image: Image.Image, shorter_side: int, height: int, width: int, resample: str = "bilinear"
 ) -> Image.Image:

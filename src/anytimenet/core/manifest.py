@@ -19,38 +19,14 @@ from anytimenet.core.bundle_folder import (
 )
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
+from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest_fields import is_number, json_list, json_object, keys, text, whole
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """What sub-network `stage` alone costs, and how good it was on validation data.
-
-    Attributes:
-        stage: counted from 1.
-        macs: multiply-adds of its convolutions and linear layers.
-        full: the same with the arithmetic of all other layers.
-        params: parameters.
-        val_accuracy: fraction of validation images whose fine label it got right; None if not measured.
-    """
-
-    stage: int
-    macs: int
-    full: int
-    params: int
-    val_accuracy: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("stage", 1), ("macs", 1), ("full", 1), ("params", 0)):
-            whole(getattr(self, name), f"stages: {name}", least)
-        accuracy = self.val_accuracy
-        if accuracy is not None and not (is_number(accuracy) and 0 <= accuracy <= 1):
-            raise BundleError(f"stages: val_accuracy must be a fraction from 0 to 1, not {accuracy!r}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +42,7 @@ class Manifest:
         taxonomy: how the label levels hang together; None if there is one level.
         provenance: a free JSON object: recipe, data name and fingerprint, versions, seed, ...
         files: the other files of the folder, by their path in it.
+        level_selection: the label level that each stage answers with; None for the fine level.
 
     Raises:
         BundleError: if a field is malformed, or two of them contradict each other.
@@ -80,6 +57,7 @@ class Manifest:
     provenance: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+    level_selection: LevelSelection | None = None
 
     def __post_init__(self) -> None:
         names = tuple(
@@ -93,6 +71,7 @@ class Manifest:
         _check_classes(self)
         _check_input(self)
         _check_stages(self)
+        _check_levels(self)
         for name in self.files:
             check_file_name(name)
 
@@ -100,6 +79,17 @@ class Manifest:
     def num_stages(self) -> int:
         """K."""
         return len(self.stages)
+
+    @property
+    def level_accuracies(self) -> tuple[tuple[float, ...], ...] | None:
+        """Validation accuracies, one row a stage, fine level first; None if a level was not measured."""
+        rows = [
+            (record.val_accuracy, *record.coarser_val_accuracies)
+            for record in self.stages
+            if record.val_accuracy is not None
+        ]
+        whole_rows = [row for row in rows if len(row) == len(self.class_names)]
+        return tuple(whole_rows) if len(whole_rows) == self.num_stages else None
 
     def best_stage(self, budget_macs: float | None = None) -> tuple[int, bool]:
         """The stage to answer with, and whether even stage 1 exceeds the budget.
@@ -125,7 +115,8 @@ class Manifest:
         before = (self.net.keep if self.net else None) or tuple(range(1, self.num_stages + 1))
         kept = self.net and replace(self.net, keep=tuple(before[stage - 1] for stage in stages))
         records = tuple(replace(self.stages[stage - 1], stage=i) for i, stage in enumerate(stages, 1))
-        return replace(self, net=kept, stages=records, files={})
+        selection = self.level_selection and self.level_selection.keep(stages)
+        return replace(self, net=kept, stages=records, files={}, level_selection=selection)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `bundle.json`, its digest included.
@@ -146,10 +137,12 @@ class Manifest:
             "taxonomy": self.taxonomy and self.taxonomy.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
             "input_shape": self.input_shape,
-            "stages": [asdict(record) for record in self.stages],
+            "stages": [record.to_dict() for record in self.stages],
             "provenance": self.provenance,
             "files": {name: asdict(record) for name, record in sorted(self.files.items())},
         }
+        if self.level_selection is not None:
+            value["level_selection"] = self.level_selection.to_dict()
         value = json.loads(json.dumps(value, allow_nan=False))
         return {**value, "digest": _digest(value)}
 
@@ -165,17 +158,14 @@ class Manifest:
         _check_version(value.get("format_version"))
         if value.get("digest") != _digest(value):
             raise BundleError(f"its digest does not match: it was changed or damaged; {AGAIN}")
-        keys(value, "the object", _FIELDS)
-        taxonomy = value["taxonomy"]
+        keys(value, "the object", _FIELDS, optional=("level_selection",))
+        taxonomy, selection = value["taxonomy"], value.get("level_selection")
         return cls(
             net=_net(value["net"]),
             class_names=value["class_names"],
             preprocessing=_convert(Preprocessing.from_dict, value["preprocessing"], "preprocessing"),
             input_shape=value["input_shape"],
-            stages=tuple(
-                StageRecord(**keys(record, "stages", ("stage", "macs", "full", "params", "val_accuracy")))
-                for record in json_list(value["stages"], "stages")
-            ),
+            stages=tuple(StageRecord.from_dict(record) for record in json_list(value["stages"], "stages")),
             taxonomy=None if taxonomy is None else _convert(Taxonomy.from_dict, taxonomy, "taxonomy"),
             provenance=value["provenance"],
             files={
@@ -183,6 +173,9 @@ class Manifest:
                 for name, record in json_object(value["files"], "files").items()
             },
             format_version=value["format_version"],
+            level_selection=None
+            if selection is None
+            else _convert(LevelSelection.from_dict, selection, "level_selection"),
         )
 
     @classmethod
@@ -261,6 +254,23 @@ def _check_stages(manifest: Manifest) -> None:
         raise BundleError(f"stages must be numbered 1, 2, ..., not {numbers}")
     if manifest.net and manifest.net.keep and len(manifest.net.keep) != len(numbers):
         raise BundleError(f"stages holds {len(numbers)} records and net.keep {len(manifest.net.keep)} stages")
+
+
+def _check_levels(manifest: Manifest) -> None:
+    coarser, selection = len(manifest.class_names) - 1, manifest.level_selection
+    for record in manifest.stages:
+        if len(record.coarser_val_accuracies) not in (0, coarser):
+            raise BundleError(
+                f"stage {record.stage} has validation accuracies of {len(record.coarser_val_accuracies)} "
+                f"coarser label levels, and there are {coarser}: they must agree"
+            )
+    if selection is None:
+        return
+    if len(selection.levels) != manifest.num_stages or max(selection.levels) > coarser + 1:
+        raise BundleError(
+            f"level_selection has the levels {selection.levels}: {manifest.num_stages} are needed, each from "
+            f"1 to {coarser + 1}"
+        )
 
 
 def _net(value: Any) -> NetOrigin:

@@ -10,11 +10,11 @@ from anytimenet.core.bundle_folder import AGAIN
 from anytimenet.core.errors import BundleError
 
 
-def keys(value: Any, where: str, names: Sequence[str]) -> dict[str, Any]:
-    """`value`, if it is an object with exactly these keys; else BundleError."""
+def keys(value: Any, where: str, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
+    """`value`, if it is an object with these keys and, beside `optional`, no others; else BundleError."""
     if not isinstance(value, dict):
         raise BundleError(f"{where} must be a JSON object, not {value!r}; {AGAIN}")
-    missing, unknown = sorted(set(names) - set(value)), sorted(set(value) - set(names))
+    missing, unknown = sorted(set(names) - set(value)), sorted(set(value) - {*names, *optional})
     if missing or unknown:
         raise BundleError(f"{where} has wrong fields (missing: {missing}, unknown: {unknown}); {AGAIN}")
     return value

@@ -7,29 +7,55 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The answer of one stage for one image.
 
     Attributes:
-        label: name of the most probable class of the fine level.
-        probabilities: `(classes,)` of the fine level, summing to 1.
+        labels: name of the most probable class of each label level, fine level first.
+        level_probabilities: `(classes,)` of each level, summing to 1.
         stage: the stage that gave it, counted from 1.
         elapsed_ms: wall-clock time from call to answer, preprocessing and decoding included.
         macs: counted multiply-adds of that stage's sub-network.
         over_budget: true if even stage 1 costs more than the budget given.
-        coarser: names of the most probable classes of the coarser levels, if the net has them.
+        level: which level `label` is of; 1 is the fine one. It is coarser only where a bundle holds a
+            `LevelSelection`.
+
+    >>> found = (np.array([0.5, 0.2, 0.3]), np.array([0.1, 0.9]))
+    >>> answer = Prediction(("crow", "bird"), found, stage=1, elapsed_ms=0.3, macs=900, level=2)
+    >>> answer.label, answer.probability, answer.fine_label
+    ('bird', 0.9, 'crow')
     """
 
-    label: str
-    probabilities: np.ndarray
+    labels: tuple[str, ...]
+    level_probabilities: tuple[np.ndarray, ...]
     stage: int
     elapsed_ms: float
     macs: int
     over_budget: bool = False
-    coarser: tuple[str, ...] = ()
+    level: int = 1
+
+    @property
+    def label(self) -> str:
+        """The answer: the most probable class of `level`."""
+        return self.labels[self.level - 1]
 
     @property
     def probability(self) -> float:
         """Probability of `label`."""
-        return float(self.probabilities.max())
+        return float(self.level_probabilities[self.level - 1].max())
+
+    @property
+    def fine_label(self) -> str:
+        """The most probable class of the fine level, whatever level the answer is of."""
+        return self.labels[0]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """`(classes,)` of the fine level, whatever level the answer is of."""
+        return self.level_probabilities[0]
+
+    @property
+    def coarser(self) -> tuple[str, ...]:
+        """The most probable classes of the coarser levels."""
+        return self.labels[1:]

@@ -13,7 +13,7 @@ from anytimenet.core.errors import DataError
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """A tree of classes cut at several levels, fine level first.
+    """A tree of classes cut at several levels, fine level first; that is level 1.
 
     Attributes:
         levels: names of the classes of each level.
@@ -87,6 +87,30 @@ class Taxonomy:
         parents = np.asarray(self.parents, dtype=np.int64).reshape(len(self.parents), -1)
         return np.concatenate([labels[:, None], parents[labels]], axis=1)
 
+    def sum_up(self, probabilities: np.ndarray, level: int) -> np.ndarray:
+        """Probabilities `(N, classes of level)`: each class has the sum of the fine classes below it.
+
+        Args:
+            probabilities: of the fine classes, `(N, fine classes)`.
+            level: counted from 1, the fine level.
+
+        Raises:
+            ValueError: for a level that does not exist.
+            DataError: for another number of fine classes.
+
+        >>> taxonomy = Taxonomy((("cat", "dog", "oak"), ("animal", "plant")), ((0,), (0,), (1,)))
+        >>> taxonomy.sum_up(np.array([[0.25, 0.25, 0.5]]), 2).tolist()
+        [[0.5, 0.5]]
+        """
+        if not 1 <= level <= self.num_levels:
+            raise ValueError(f"level {level} does not exist: 1 to {self.num_levels} are there")
+        fine = len(self.levels[0])
+        if probabilities.ndim != 2 or probabilities.shape[1] != fine:
+            raise DataError(f"probabilities of {fine} classes are needed, got {probabilities.shape}")
+        members = np.zeros((fine, len(self.levels[level - 1])), dtype=probabilities.dtype)
+        members[np.arange(fine), self.lift(range(fine))[:, level - 1]] = 1
+        return probabilities @ members
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"levels": [list(names) for names in self.levels], "parents": [list(p) for p in self.parents]}
@@ -106,10 +130,11 @@ class Taxonomy:
     def _check_names(self) -> None:
         if not self.levels or not all(self.levels):
             raise DataError("a taxonomy needs at least one level and one class on each")
-        for depth, names in enumerate(self.levels):
+        for level, names in enumerate(self.levels, start=1):
             if len(set(names)) != len(names):
+                twice = _some(_twice(names))
                 raise DataError(
-                    f"a name occurs twice on level {depth} of the taxonomy: {_some(_twice(names))}"
+                    f"a name occurs twice on level {level} of the taxonomy: {twice}; rename one of them"
                 )
 
     def _check_parents(self) -> None:
@@ -128,17 +153,19 @@ class Taxonomy:
             self._check_tree(depth, {(row[depth], row[depth + 1]) for row in columns})
 
     def _check_tree(self, depth: int, edges: set[tuple[int, int]]) -> None:
-        children = [child for child, _ in edges]
+        children = [child for child, _ in sorted(edges)]
         if len(set(children)) != len(children):
-            name = self.levels[depth][_twice(children)[0]]
+            twice = _twice(children)[0]
+            parents = [self.levels[depth + 1][parent] for child, parent in sorted(edges) if child == twice]
             raise DataError(
-                f"{name!r} on level {depth} of the taxonomy has two parents; it needs exactly one"
+                f"{self.levels[depth][twice]!r} on level {depth + 1} of the taxonomy has two parents, "
+                f"{parents[0]!r} and {parents[1]!r}: give all classes below it the same one, or rename it"
             )
         childless = set(range(len(self.levels[depth + 1]))) - {parent for _, parent in edges}
         if childless:
             names = [self.levels[depth + 1][i] for i in sorted(childless)]
             raise DataError(
-                f"no class belongs to {_some(names)} on level {depth + 1} of the taxonomy; leave it out"
+                f"no class belongs to {_some(names)} on level {depth + 2} of the taxonomy; leave it out"
             )
 
 

@@ -5,16 +5,19 @@ from anytimenet.data.datasets import read_dataset, splits_from_datasets
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet, save_png
 from anytimenet.data.large_images import LargeImageAugmentation
-from anytimenet.data.load import load_data, same_data
+from anytimenet.data.load import has_masks, load_data, same_data
 from anytimenet.data.loader import Loader
-from anytimenet.data.making import augmentation_for, augmentation_from, make_loader
+from anytimenet.data.making import AnyAugmentation, augmentation_for, augmentation_from, make_loader
+from anytimenet.data.mask_augment import MaskAugmentation
+from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mixing import Mixing
-from anytimenet.data.options import DataOptions
+from anytimenet.data.options import DataOptions, parse_image_size
 from anytimenet.data.sharding import Shard
 from anytimenet.data.splits import DataSplits, Images
 from anytimenet.data.stream import StreamLoader
 
 __all__ = [
+    "AnyAugmentation",
     "Augmentation",
     "DataOptions",
     "DataSplits",
@@ -23,13 +26,17 @@ __all__ = [
     "Images",
     "LargeImageAugmentation",
     "Loader",
+    "MaskAugmentation",
+    "MaskSet",
     "Mixing",
     "Shard",
     "StreamLoader",
     "augmentation_for",
     "augmentation_from",
+    "has_masks",
     "load_data",
     "make_loader",
+    "parse_image_size",
     "read_dataset",
     "same_data",
     "save_png",

@@ -127,8 +127,14 @@ class Finishing:
         self._scale, self._shift = (torch.tensor(row, device=device) for row in rows)
 
     def __call__(self, plan: BatchPlan, images: Tensor, labels: Tensor) -> Batch:
-        """`(x, y)` of this process from the images `(N, H, W, C)` and labels `(N, levels)` that it needed."""
-        values, levels = self._standardise(images), labels.unbind(dim=1)
+        """`(x, y)` of this process from the images `(N, H, W, C)` and labels that it needed.
+
+        Labels are int64 `(N, levels)`, or uint8 masks `(N, H, W)`.
+        """
+        values = self._standardise(images)
+        if labels.ndim == 3:
+            return values.permute(0, 3, 1, 2), (labels.long(),)
+        levels = labels.unbind(dim=1)
         if self._mixing is None:
             return values.permute(0, 3, 1, 2), tuple(level.contiguous() for level in levels)
         rng = np.random.default_rng((MIX, self._seed, plan.epoch, plan.number))

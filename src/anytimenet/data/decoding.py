@@ -94,11 +94,10 @@ def _decode(source: ImageLike, options: DataOptions) -> np.ndarray:
     image = open_image(source)
     if options.channels == 1:
         image = with_channels(image, 1)
-    size = options.image_size
-    if size is not None and options.shorter_side is not None:
-        image = fit_shorter_side(image, options.shorter_side, size, size, options.resample)
-    elif size is not None:
-        image = fit(image, size, size, options.resample)
+    if options.size is not None and options.shorter_side is not None:
+        image = fit_shorter_side(image, options.shorter_side, *options.size, options.resample)
+    elif options.size is not None:
+        image = fit(image, *options.size, options.resample)
     return as_array(image)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,10 @@ from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
 from anytimenet.data.image_set import ImageSet
+from anytimenet.data.nested_folders import ClassFolder, find_class_folders
 from anytimenet.data.options import DataOptions
 from anytimenet.data.splits import DataSplits, make_splits
+from anytimenet.data.taxonomies import read_taxonomy
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 PART_NAMES = {
@@ -31,24 +32,28 @@ def load_folder(root: Path, options: DataOptions) -> DataSplits:
 
     Without `val` (also called `valid`, `validation`) a part of train becomes it; without `test` a part
     of train becomes that first, by `options.split_seed`. `root/taxonomy.json` may give each class a
-    coarser name or a list of names from finer to coarser. Files that are no images by their suffix, and
-    those whose name starts with a dot, are left aside.
+    coarser name or a list of names from finer to coarser. With the taxonomy `nested` class folders lie in
+    folders of coarser classes, `root/train/animals/cats/`, all equally deep; else what lies deeper in a class
+    folder is of that class. Files that are no images by their suffix, and those whose name starts with a
+    dot, are left aside.
 
     Raises:
         DataError: if the folder is missing, badly laid out or holds images that cannot be read.
     """
     root = root.expanduser()
     try:
-        files = _list(root)
+        files = _list(root, nested=options.taxonomy == "nested")
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error
     class_names = sorted({file.class_name for file in files if file.part == "train"})
     _check_classes(files, class_names)
-    taxonomy = read_taxonomy(root / "taxonomy.json", class_names)
+    taxonomy = _taxonomy(root, files, class_names, options)
     decoded = _decode(root, files, options)
     parts = _parts([files[i] for i in decoded.good], decoded.images, class_names)
     _check_left(files, parts, class_names)
     name, skipped = f"folder:{root}", len(decoded.bad)
+    if options.taxonomy == "nested":
+        options = replace(options, taxonomy="own")  # found here, so that it is the data's own from now on
     return make_splits(name, parts, [class_names], options, taxonomy=taxonomy, skipped=skipped)
 
 
@@ -56,12 +61,13 @@ def load_folder(root: Path, options: DataOptions) -> DataSplits:
 class _File:
     part: str
     class_name: str
+    coarser: tuple[str, ...]  # the folders between part and class, where they are nested
     name: str  # relative to the root, with forward slashes
     size: int
     modified_ns: int
 
 
-def _list(root: Path) -> list[_File]:
+def _list(root: Path, *, nested: bool) -> list[_File]:
     if not root.exists():
         raise DataError(f"the folder {root} does not exist; check the path after folder:")
     if not root.is_dir():
@@ -72,8 +78,13 @@ def _list(root: Path) -> list[_File]:
             raise DataError(
                 f"{root} holds {others[0]}/ but no train/; add one, or rename the class {others[0]!r}"
             )
-        return list(_list_classes(root, root, "train"))
-    return [file for part, folder in folders.items() if folder for file in _list_classes(root, folder, part)]
+        return list(_list_classes(root, root, "train", nested))
+    return [
+        file
+        for part, folder in folders.items()
+        if folder
+        for file in _list_classes(root, folder, part, nested)
+    ]
 
 
 def _part_folder(root: Path, part: str) -> Path | None:
@@ -85,23 +96,25 @@ def _part_folder(root: Path, part: str) -> Path | None:
     return found[0] if found else None
 
 
-def _list_classes(root: Path, folder: Path, part: str) -> Iterator[_File]:
+def _list_classes(root: Path, folder: Path, part: str, nested: bool) -> Iterator[_File]:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
         loose = sum(_is_image(entry.name) for entry in entries)
         found = f"{loose} images but no class folders" if loose else "no class folders"
         raise DataError(f"{folder} holds {found}; put the images of each class into a folder of their own")
-    images = {class_folder: sorted(_walk(class_folder)) for class_folder in classes}
-    empty = [class_folder for class_folder, paths in images.items() if not paths]
-    if empty and (part == "train" or len(empty) == len(classes)):
+    folders = find_class_folders(folder, _is_image) if nested else [ClassFolder(path) for path in classes]
+    images = {class_folder: sorted(_walk(class_folder.path)) for class_folder in folders}
+    empty = [class_folder.path for class_folder, paths in images.items() if not paths]
+    if empty and (part == "train" or len(empty) == len(images)):
         raise DataError(
             f"{empty[0]} holds no images ({', '.join(IMAGE_SUFFIXES)}); add some or remove the folder"
         )
     for class_folder, paths in images.items():
         for path in paths:
             name = os.path.relpath(path, root).replace(os.sep, "/")
-            yield _File(part, class_folder.name, name, *_size_and_time(path))
+            class_name = class_folder.path.name
+            yield _File(part, class_name, class_folder.coarser, name, *_size_and_time(path))
 
 
 def _walk(folder: Path) -> Iterator[str]:
@@ -142,6 +155,24 @@ def _check_classes(files: list[_File], class_names: list[str]) -> None:
             )
 
 
+def _taxonomy(
+    root: Path, files: list[_File], class_names: list[str], options: DataOptions
+) -> Taxonomy | None:
+    """The folder's own taxonomy, where none was given."""
+    if options.taxonomy == "nested":
+        coarser = {file.class_name: file.coarser for file in files if file.part == "train"}
+        for file in files:
+            if file.coarser != coarser[file.class_name]:
+                raise DataError(
+                    f"{file.name} is not where the training images of {file.class_name!r} are, which lie in "
+                    f"{'/'.join(reversed(coarser[file.class_name]))}/: nest every part in the same way"
+                )
+        return Taxonomy.from_mapping(class_names, coarser)
+    if isinstance(options.taxonomy, dict):
+        return None
+    return read_taxonomy(root / "taxonomy.json", class_names)
+
+
 def _check_left(files: list[_File], parts: dict[str, ImageSet], class_names: list[str]) -> None:
     """After bad images were left out: something is left of every part, and of every class in train."""
     for part in sorted({file.part for file in files} - set(parts)):
@@ -163,23 +194,3 @@ def _parts(files: list[_File], images: np.ndarray, class_names: list[str]) -> di
         if names:
             parts[part] = ImageSet(images[run], labels[run], names)
     return parts
-
-
-def read_taxonomy(path: Path, class_names: Sequence[str]) -> Taxonomy | None:
-    """The coarser names of classes from a `taxonomy.json`; None where there is no such file.
-
-    Raises:
-        DataError: if it is not a mapping, or no tree.
-    """
-    if not path.exists():
-        return None
-    try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(mapping, dict):
-        raise DataError(f'{path} must map class names to coarser names, for example {{"oak": "tree"}}')
-    try:
-        return Taxonomy.from_mapping(class_names, mapping)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error

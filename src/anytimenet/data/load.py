@@ -10,6 +10,7 @@ from typing import Any
 from anytimenet.core.errors import DataError, suggest
 from anytimenet.data.digits import load_digits
 from anytimenet.data.folder import load_folder
+from anytimenet.data.masks import load_camvid, load_masks
 from anytimenet.data.named.catalogue import CATALOGUE
 from anytimenet.data.named.cifar import load_cifar10, load_cifar100
 from anytimenet.data.named.cub import load_cub
@@ -29,6 +30,8 @@ _BY_PATH: dict[str, Callable[[Path, DataOptions], DataSplits]] = {
     "folder": load_folder,
     "imagenet": load_imagenet,
     "cub": load_cub,
+    "camvid": load_camvid,
+    "masks": load_masks,
 }
 
 
@@ -36,8 +39,9 @@ def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
     """Training, validation and test images of a data set by name.
 
     Args:
-        name: "digits", "cifar10", "cifar100", "fashion_mnist", "mnist", "folder:PATH", "imagenet:PATH" or
-            "cub:PATH". The splits of the last two hold files instead of decoded images.
+        name: "digits", "cifar10", "cifar100", "fashion_mnist", "mnist", "folder:PATH", "imagenet:PATH",
+            "cub:PATH", "camvid:PATH" or "masks:PATH". The splits of imagenet and cub hold files instead of
+            decoded images, those of the last two images with masks.
 
     Raises:
         DataError: for an unknown name, or data that is missing or cannot be used.
@@ -61,7 +65,14 @@ def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
     raise DataError(f"unknown data {name!r}: {suggest(name, data_names())}")
 
 
-_EXAMPLES = {"folder": "flowers", "imagenet": "imagenet", "cub": "CUB_200_2011"}
+_EXAMPLES = {
+    "folder": "flowers",
+    "imagenet": "imagenet",
+    "cub": "CUB_200_2011",
+    "camvid": "camvid",
+    "masks": "streets",
+}
+_PUBLISHED = {*CATALOGUE, "camvid"}
 
 
 def data_names() -> list[str]:
@@ -80,7 +91,16 @@ def same_data(one: str, other: str) -> bool:
     (True, False)
     """
     kinds = {name.partition(":")[0] for name in (one, other)}
-    return one == other or (len(kinds) == 1 and kinds <= set(CATALOGUE))
+    return one == other or (len(kinds) == 1 and kinds <= _PUBLISHED)
+
+
+def has_masks(name: str) -> bool:
+    """Whether data of that name has a mask for each image instead of a label.
+
+    >>> has_masks("camvid:here"), has_masks("digits")
+    (True, False)
+    """
+    return name.partition(":")[0] in ("camvid", "masks")
 
 
 def describe_data() -> list[dict[str, Any]]:
@@ -112,4 +132,13 @@ _OTHERS: dict[str, dict[str, Any]] = {
         "page": "https://archive.ics.uci.edu/dataset/80",
     },
     "folder": {"summary": "a folder of your own: PATH/CLASS/IMAGE, or PATH/{train,val,test}/CLASS/IMAGE"},
+    "camvid": {
+        "summary": "480x360 road scenes with a class for every pixel, CamVid (Brostow et al. 2008)",
+        "classes": (11,),
+        "train_images": 367,
+        "held_out": 101,
+        "test_images": 233,
+        "page": "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
+    },
+    "masks": {"summary": "images with masks of your own: PATH/{train,val,test}/{images,masks}, classes.json"},
 }

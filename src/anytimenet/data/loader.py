@@ -12,6 +12,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data.batching import AUGMENT, Batching, Finishing
 from anytimenet.data.image_set import ImageSet
+from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mixing import Mixing
 from anytimenet.data.sharding import WHOLE, Shard
 
@@ -26,7 +27,8 @@ class Loader:
     """Batches `(x, y)` of an image set.
 
     `x` is float32 `(N, C, H, W)`, standardised, in channels_last memory; `y` holds one int64 `(N,)` per
-    label level, fine level first; with `mixing` float32 probabilities `(N, classes)`. Batch b of epoch e
+    label level, fine level first; with `mixing` float32 probabilities `(N, classes)`; of a `MaskSet` one
+    int64 `(N, H, W)`. Batch b of epoch e
     is a function of (seed, e, b) and nothing else, so a run resumes in the middle of an epoch without
     stored generators. On the CPU images are augmented by a loop of slices; on another device the whole
     set is kept there and batches are gathered.
@@ -53,7 +55,7 @@ class Loader:
 
     def __init__(
         self,
-        images: ImageSet,
+        images: ImageSet | MaskSet,
         preprocessing: Preprocessing,
         *,
         batch_size: int,
@@ -74,6 +76,10 @@ class Loader:
         self.device = torch.device(device)
         self.batching = Batching(len(images), batch_size, shuffle, seed, drop_last, shard, mixing)
         self._check()
+        if mixing is not None and isinstance(images, MaskSet):
+            raise DataError(
+                "mixup and CutMix mix the labels of whole images, and these have masks: leave them out"
+            )
         levels = images.labels.shape[1]
         self._finish = Finishing(preprocessing, self.device, self.batching, num_classes, levels)
         self._resident: tuple[Tensor, Tensor] | None = None

@@ -14,6 +14,8 @@ from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.large_images import LargeImageAugmentation
 from anytimenet.data.loader import Loader
+from anytimenet.data.mask_augment import MaskAugmentation
+from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mixing import Mixing
 from anytimenet.data.sharding import WHOLE, Shard
 from anytimenet.data.stream import StreamLoader
@@ -21,11 +23,13 @@ from anytimenet.data.stream import StreamLoader
 if TYPE_CHECKING:
     import torch
 
+AnyAugmentation = Augmentation | LargeImageAugmentation | MaskAugmentation
+
 _MOST_WORKERS = 8
 
 
 def make_loader(
-    images: ImageSet | ImageFiles,
+    images: ImageSet | ImageFiles | MaskSet,
     preprocessing: Preprocessing,
     *,
     batch_size: int,
@@ -42,7 +46,8 @@ def make_loader(
     """A `Loader` of images in memory, or a `StreamLoader` of files; the arguments are theirs.
 
     Args:
-        augmentation: `Augmentation` for images in memory, `LargeImageAugmentation` for files.
+        augmentation: `Augmentation` for images in memory, `LargeImageAugmentation` for files,
+            `MaskAugmentation` for images with masks.
         workers: processes that decode files, images in memory need none; None takes the cores of this
             machine over the processes of `shard`, 8 at most.
 
@@ -56,7 +61,8 @@ def make_loader(
     """
     if workers is not None and workers < 0:
         raise DataError(f"workers must be 0 or more processes, got {workers}")
-    if isinstance(images, ImageSet):
+    if isinstance(images, ImageSet | MaskSet):
+        _check_masks(images, augmentation)
         if augmentation is not None and not isinstance(augmentation, BatchAugmentation):
             raise DataError(
                 "colour jitter, lighting and random resized crops are for images that are read from files "
@@ -98,12 +104,16 @@ def make_loader(
 
 
 def augmentation_for(
-    images: ImageSet | ImageFiles, augmentation: Augmentation | LargeImageAugmentation
-) -> Augmentation | LargeImageAugmentation:
-    """`augmentation`, or what takes its place where images are read from files.
+    images: ImageSet | ImageFiles | MaskSet, augmentation: AnyAugmentation
+) -> AnyAugmentation:
+    """`augmentation`, or what takes its place where images are read from files, or have masks.
 
-    There an `Augmentation` becomes a `LargeImageAugmentation` of the same flip and cutout: the random
-    resized crop moves images more than any padding.
+    For files an `Augmentation` becomes a `LargeImageAugmentation` of the same flip and cutout: the random
+    resized crop moves images more than any padding. For masks it becomes a `MaskAugmentation` of the same
+    flip and pad.
+
+    Raises:
+        DataError: for a cutout of images with masks.
 
     >>> import numpy as np
     >>> from pathlib import Path
@@ -113,12 +123,14 @@ def augmentation_for(
     """
     if isinstance(images, ImageFiles) and isinstance(augmentation, Augmentation):
         return LargeImageAugmentation(flip=augmentation.flip, cutout=augmentation.cutout)
+    if isinstance(images, MaskSet) and isinstance(augmentation, Augmentation):
+        if augmentation.cutout:
+            raise DataError("cutout is for labels of whole images, and these have masks: leave it out")
+        return MaskAugmentation(flip=augmentation.flip, pad=augmentation.pad)
     return augmentation
 
 
-def augmentation_from(
-    values: Mapping[str, Any] | None,
-) -> Augmentation | LargeImageAugmentation | None:
+def augmentation_from(values: Mapping[str, Any] | None) -> AnyAugmentation | None:
     """The augmentation whose fields a bundle remembers as JSON values; None for none.
 
     >>> augmentation_from({"flip": False, "pad": 2, "cutout": 0})
@@ -129,7 +141,22 @@ def augmentation_from(
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
-    return LargeImageAugmentation(**given) if "area" in given else Augmentation(**given)
+    if "area" in given:
+        return LargeImageAugmentation(**given)
+    return MaskAugmentation(**given) if "scale" in given else Augmentation(**given)
+
+
+def _check_masks(images: ImageSet | MaskSet, augmentation: object) -> None:
+    """An augmentation that moves an image must move its mask, and one for masks needs some."""
+    if isinstance(images, MaskSet) and isinstance(augmentation, Augmentation):
+        raise DataError(
+            "Augmentation moves images and not their masks: use MaskAugmentation(flip=..., pad=...)"
+        )
+    if isinstance(images, ImageSet) and isinstance(augmentation, MaskAugmentation):
+        raise DataError(
+            "MaskAugmentation is for images with masks, and these have labels of whole images: "
+            "use Augmentation(flip=..., pad=...)"
+        )
 
 
 def _workers(shard: Shard) -> int:

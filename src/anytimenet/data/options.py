@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images import check_channels, check_resample, check_size
+from anytimenet.data.taxonomies import TaxonomySource, settled_source
 
 _OF_THIS_MACHINE = ("cache_dir", "data_root", "download")
 
@@ -17,8 +18,9 @@ class DataOptions:
     """How images are brought into shape and split.
 
     Attributes:
-        image_size: side of the square that images are resized and cropped to; None if all images share
-            a size already, or for the size that a data set by name has (224 for imagenet and cub).
+        image_size: side of the square that images are resized and cropped to, or (height, width); None if
+            all images share a size already, or for the size that a data set by name has (224 for imagenet
+            and cub).
         shorter_side: the shorter side is resized to this many pixels before the centre is cropped to
             `image_size`; None resizes it to `image_size` (imagenet and cub: to 256/224 of it).
         channels: 1 or 3; None takes 1 if every image is grey, else 3.
@@ -36,6 +38,10 @@ class DataOptions:
         skip_bad: leave out images that cannot be read, and count them, instead of raising.
         all_levels: labels on every level of the taxonomy instead of the fine level only. (Labels that a
             dataset gives as tuples keep their levels anyway.)
+        taxonomy: where the levels come from, which are then used: `own` takes those that the data brings
+            (cifar100, cub, a folder's `taxonomy.json`), `nested` the folders that class folders lie in;
+            else a JSON file that gives each class a coarser name or a list from finer to coarser, or what
+            such a file holds. A file is read at once: its content is what is remembered.
         standardise: mean and std of the input: `preset` takes the published constants of a data set by
             name, and those of the training images where there are none; `data` always the latter.
         in_memory: decode imagenet or cub once and keep the images in memory, instead of streaming them.
@@ -44,13 +50,13 @@ class DataOptions:
         download: fetch those files if they are not there, where a checksum is known.
 
     Raises:
-        DataError: for a value out of range.
+        DataError: for a value out of range, or a taxonomy that cannot be read.
 
     >>> DataOptions(image_size=16, resample="box").test_fraction
     0.3
     """
 
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
     shorter_side: int | None = None
     channels: int | None = None
     resample: str = "bilinear"
@@ -62,23 +68,39 @@ class DataOptions:
     images_per_class: int | None = None
     skip_bad: bool = False
     all_levels: bool = False
+    taxonomy: TaxonomySource | None = None
     standardise: Literal["preset", "data"] = "preset"
     in_memory: bool = False
     cache_dir: Path | None = None
     data_root: Path | None = None
     download: bool = False
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that images are resized and cropped to.
+
+        >>> DataOptions(image_size=16).size, DataOptions(image_size=(96, 128)).size
+        ((16, 16), (96, 128))
+        """
+        sides = self.image_size
+        return (sides, sides) if isinstance(sides, int) else sides
+
     def to_dict(self) -> dict[str, Any]:
         """The fields that change the data, as JSON values; `DataOptions(**values)` reads them."""
         return {name: value for name, value in asdict(self).items() if name not in _OF_THIS_MACHINE}
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "taxonomy", settled_source(self.taxonomy))
+        if self.taxonomy is not None:
+            object.__setattr__(self, "all_levels", True)
         if self.image_size is not None:
-            check_size(self.image_size, self.image_size)
+            height, width = self._check_image_size()
+            # One form for one size: options are compared, and written into bundles.
+            object.__setattr__(self, "image_size", height if height == width else (height, width))
         if self.shorter_side is not None:
-            if self.image_size is None:
+            if self.size is None:
                 raise DataError("shorter_side needs image_size: the side of the square that is cropped")
-            if self.shorter_side < self.image_size:
+            if self.shorter_side < max(self.size):
                 raise DataError(
                     f"shorter_side must be at least image_size ({self.image_size}), got {self.shorter_side}"
                 )
@@ -95,3 +117,32 @@ class DataOptions:
             raise DataError(f"images_per_class must be at least 1, got {self.images_per_class}")
         if self.standardise not in ("preset", "data"):
             raise DataError(f"standardise must be 'preset' or 'data', got {self.standardise!r}")
+
+    def _check_image_size(self) -> tuple[int, int]:
+        sides: Any = self.image_size
+        sides = tuple(sides) if isinstance(sides, tuple | list) else (sides, sides)
+        if len(sides) != 2 or any(type(side) is not int for side in sides):
+            raise DataError(
+                f"image_size {self.image_size!r}: a side in pixels, or height and width such as (96, 128), "
+                "is needed"
+            )
+        check_size(*sides)
+        return sides
+
+
+def parse_image_size(text: str) -> int | tuple[int, int]:
+    """`"32"` or `"96x128"`, height first, as `DataOptions.image_size` has it.
+
+    Raises:
+        DataError: for anything else.
+
+    >>> parse_image_size("32"), parse_image_size("96x128")
+    (32, (96, 128))
+    """
+    try:
+        sides = [int(side) for side in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise DataError(f"image size {text!r}: a side such as 32, or HEIGHTxWIDTH such as 96x128, is needed")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])

@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet
+from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.options import DataOptions
 from anytimenet.data.stratify import draw_limit, draw_part, draw_per_class
+from anytimenet.data.taxonomies import chosen_taxonomy
 
 Images = ImageSet | ImageFiles
-_VAL_FRACTION = 0.1
+VAL_FRACTION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class DataSplits:
     Attributes:
         name: how the data was asked for.
         train, val, test: validation selects, test is only ever measured; decoded, or files that are
-            decoded when they are needed.
+            decoded when they are needed; for segmentation images with masks.
         class_names: names of the classes of each label level, fine level first.
         taxonomy: the tree of classes if the data has one; kept whether or not labels use its levels.
         preprocessing: how these images were decoded, with the mean and std that the input is standardised by.
@@ -36,18 +39,20 @@ class DataSplits:
             of the three parts.
         skipped: images left out because they could not be read.
         options: with these, `load_data(name, options)` gives the same splits again; None where no name does.
+        masks: what the pixels of masks mean; None where labels are of whole images.
     """
 
     name: str
-    train: Images
-    val: Images
-    test: Images
+    train: Images | MaskSet
+    val: Images | MaskSet
+    test: Images | MaskSet
     class_names: tuple[tuple[str, ...], ...]
     taxonomy: Taxonomy | None
     preprocessing: Preprocessing
     fingerprint: str
     skipped: int
     options: DataOptions | None = None
+    masks: MaskClasses | None = None
 
     @property
     def num_classes(self) -> tuple[int, ...]:
@@ -79,11 +84,12 @@ def make_splits(
     """
     train, val, test = parts["train"], parts.get("val"), parts.get("test")
     class_names = tuple(tuple(level) for level in names)
+    taxonomy = chosen_taxonomy(options.taxonomy, class_names[0], taxonomy)
     _check_taxonomy(class_names, taxonomy)
     if test is None:
         train, test = _cut(train, options.test_fraction, options.split_seed, "test")
     if val is None:
-        fraction = _VAL_FRACTION if options.val_fraction is None else options.val_fraction
+        fraction = VAL_FRACTION if options.val_fraction is None else options.val_fraction
         train, val = _cut(train, fraction, options.seed, "val")
     _check_classes(class_names[0], train, {"val": val, "test": test})
     train = _limited(train, options)
@@ -92,7 +98,7 @@ def make_splits(
         class_names = taxonomy.levels if taxonomy else class_names
     if preprocessing is None:
         preprocessing = _preprocessing(train, options)
-    fingerprint = _fingerprint(class_names, preprocessing, (train, val, test))
+    fingerprint = splits_fingerprint(class_names, preprocessing, (train, val, test))
     return DataSplits(name, train, val, test, class_names, taxonomy, preprocessing, fingerprint, skipped)
 
 
@@ -157,7 +163,8 @@ def _check_taxonomy(class_names: tuple[tuple[str, ...], ...], taxonomy: Taxonomy
 def _lift(images: Images, taxonomy: Taxonomy | None) -> Images:
     if taxonomy is None:
         raise DataError(
-            "labels on all levels need a taxonomy: put a taxonomy.json into the folder of the data"
+            "labels on all levels need a taxonomy: give one with --taxonomy FILE (in Python "
+            "DataOptions(taxonomy=...)), or put a taxonomy.json into the folder of the data"
             " (beside train/, or beside CUB's classes.txt)"
         )
     return replace(images, labels=taxonomy.lift(images.labels[:, 0]))
@@ -171,8 +178,11 @@ def _preprocessing(train: Images, options: DataOptions) -> Preprocessing:
     return Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
 
 
-def _fingerprint(
-    class_names: tuple[tuple[str, ...], ...], preprocessing: Preprocessing, parts: tuple[Images, ...]
+def splits_fingerprint(
+    class_names: tuple[tuple[str, ...], ...],
+    preprocessing: Preprocessing,
+    parts: Sequence[Images | MaskSet],
 ) -> str:
+    """SHA-256 of classes, preprocessing and the fingerprints of the parts."""
     described = [class_names, preprocessing.to_dict(), [part.fingerprint for part in parts]]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,12 @@ from anytimenet.evaluation.budgeted_batch import (
     exit_costs,
     sweep_budgeted_batch,
 )
+from anytimenet.evaluation.chosen_levels import (
+    ChosenLevels,
+    ChosenStage,
+    judge_levels,
+    level_accuracies,
+)
 from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
 from anytimenet.evaluation.confidence import confidences
 from anytimenet.evaluation.curve import Curve, shared_range
@@ -16,6 +22,7 @@ from anytimenet.evaluation.example_quality import DropShare, ExampleQuality, mea
 from anytimenet.evaluation.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
 from anytimenet.evaluation.failure_detection import failure_auroc
 from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
+from anytimenet.evaluation.mask_picture import most_varied, plot_masks
 from anytimenet.evaluation.metrics import (
     ClassScore,
     class_scores,
@@ -31,15 +38,28 @@ from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
 from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
 from anytimenet.evaluation.product_anytime import product_ensemble
 from anytimenet.evaluation.report import LevelReport, Report, StageReport
-from anytimenet.evaluation.report_files import read_report, write_report
+from anytimenet.evaluation.report_files import read_any_report, read_report, write_report
 from anytimenet.evaluation.saving import Saving, SavingPoint, relative_saving
 from anytimenet.evaluation.scoring import make_ensemble_report, make_report
+from anytimenet.evaluation.segmentation_report import (
+    SegmentationReport,
+    SegmentationStage,
+    make_segmentation_report,
+)
+from anytimenet.evaluation.segmentation_spread import (
+    SegmentationSpread,
+    SegmentationStageSpread,
+    plot_spread,
+    spread_of,
+)
 from anytimenet.evaluation.spread import MeanSd, Spread, StageSpread
 from anytimenet.evaluation.units import format_count
 
 __all__ = [
     "BudgetedBatch",
     "BudgetedPoint",
+    "ChosenLevels",
+    "ChosenStage",
     "ClassScore",
     "Compared",
     "ComparedStage",
@@ -57,6 +77,10 @@ __all__ = [
     "Report",
     "Saving",
     "SavingPoint",
+    "SegmentationReport",
+    "SegmentationSpread",
+    "SegmentationStage",
+    "SegmentationStageSpread",
     "Spread",
     "StageGap",
     "StageReport",
@@ -71,16 +95,23 @@ __all__ = [
     "failure_auroc",
     "format_count",
     "geometric_ensemble",
+    "judge_levels",
     "leaving_stages",
+    "level_accuracies",
     "make_ensemble_report",
     "make_report",
+    "make_segmentation_report",
     "mean_ensemble",
     "measure_example_quality",
+    "most_varied",
     "negative_log_likelihood",
     "plot_branch_norms",
     "plot_curves",
+    "plot_masks",
     "plot_optimality_gap",
+    "plot_spread",
     "product_ensemble",
+    "read_any_report",
     "read_outputs",
     "read_report",
     "relative_saving",
@@ -89,6 +120,7 @@ __all__ = [
     "softmax",
     "solve_for_budget",
     "solve_thresholds",
+    "spread_of",
     "sweep_budgeted_batch",
     "top_k_accuracy",
     "wilson_interval",

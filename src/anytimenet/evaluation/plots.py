@@ -52,6 +52,7 @@ class PlotOptions:
     Attributes:
         cost: what reports and spreads show on the x axis: "macs", "full" or "ms" (median latency).
         value: "accuracy" or "error".
+        score: what the y axis calls an accuracy, for example "mean IoU" of label maps.
         line: "points" joins the stages by straight lines, as papers do; "step" shows what each budget gets.
         log: logarithmic budget axis.
         chance: accuracy of guessing, drawn as a dotted line; None leaves it out.
@@ -66,6 +67,7 @@ class PlotOptions:
 
     cost: Cost = "macs"
     value: Value = "accuracy"
+    score: str = "accuracy"
     line: Literal["points", "step"] = "points"
     log: bool = False
     chance: float | None = None
@@ -160,7 +162,8 @@ def curve_figure(
         divisor = set_budget_axis(axes, series, log=options.log)
         steps = options.line == "step"
         lines = [draw(axes, one, number, divisor, steps=steps) for number, one in enumerate(series)]
-        set_percent_axis(axes, series, f"{options.value} (%)", _chance_percent(options))
+        name = options.score if options.value == "accuracy" else options.value
+        set_percent_axis(axes, series, f"{name} (%)", _chance_percent(options))
         if options.title:
             axes.set_title(options.title)
         _explain(figure, series)

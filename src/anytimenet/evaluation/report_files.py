@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from anytimenet.core.files import write_bytes, write_json, write_text
 from anytimenet.evaluation.plots import PlotOptions, render_curves
 from anytimenet.evaluation.report import Report
+from anytimenet.evaluation.segmentation_report import KIND, SCORE, SegmentationReport
 
 
-def write_report(report: Report, folder: Path | str, *, options: PlotOptions | None = None) -> Path:
+def write_report(
+    report: Report | SegmentationReport, folder: Path | str, *, options: PlotOptions | None = None
+) -> Path:
     """Writes report.json, report.csv and curve.png into `folder`, which may hold other files.
+
+    The curve of label maps shows the mean IoU.
 
     The figure is drawn before anything is written, and each file is whole or absent.
 
@@ -24,7 +30,11 @@ def write_report(report: Report, folder: Path | str, *, options: PlotOptions | N
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
-    figure = render_curves([report], ".png", options=options)
+    if isinstance(report, SegmentationReport):
+        options = replace(options or PlotOptions(), score=SCORE)
+        figure = render_curves([report.curve(options.cost)], ".png", options=options)
+    else:
+        figure = render_curves([report], ".png", options=options)
     write_json(folder / "report.json", report.to_dict())
     write_text(folder / "report.csv", report.to_csv())
     write_bytes(folder / "curve.png", figure)
@@ -35,9 +45,20 @@ def read_report(path: Path | str) -> Report:
     """The report in a report.json, or in a folder that holds one.
 
     Raises:
-        ValueError: if the file is no report.
+        ValueError: if the file is no report of labels.
         OSError: if there is none.
     """
+    report = read_any_report(path)
+    if isinstance(report, SegmentationReport):
+        raise ValueError(
+            f"{path} holds a report of label maps, and labels of whole images are needed here: `evaluate` "
+            "and `train --seeds` judge label maps"
+        )
+    return report
+
+
+def read_any_report(path: Path | str) -> Report | SegmentationReport:
+    """As `read_report`, of labels or of label maps."""
     path = Path(path)
     if path.is_dir():
         path = path / "report.json"
@@ -47,4 +68,4 @@ def read_report(path: Path | str) -> Report:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a report: it holds no object")
-    return Report.from_dict(values)
+    return (SegmentationReport if values.get("kind") == KIND else Report).from_dict(values)

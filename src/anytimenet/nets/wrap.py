@@ -24,6 +24,7 @@ def wrap(
     frozen: bool = False,
     input_shape: Sequence[int] = (3, 32, 32),
     smallest_image: int = 1,
+    coarser: Sequence[int] = (),
 ) -> ChainNet:
     """Adds a prediction after each of the sub-modules `taps`; the module's own answer is the last stage.
 
@@ -37,12 +38,14 @@ def wrap(
         taps: names as in `module.named_modules()`, in the order in which they run, for example
             ("layer1", "layer2.0"); the sub-modules around a nested one must run in sequence as well.
         head: called with the channels of the features at a tap, it returns the module that predicts there;
-            by default `layers.heads.Head`.
+            by default `layers.heads.Head`, one for each label level.
         frozen: only the new heads learn: the module gets no gradient and stays in eval mode, statistics of
             BatchNorm included, so that training never changes its own answer. (`check_anytime_net` expects
             every weight to learn: check the net without `frozen`.)
         input_shape: (C, H, W) of the example.
         smallest_image: smallest side that the module can read.
+        coarser: classes of the coarser label levels, finer to coarser. The module answers on the fine level;
+            the last stage gets new heads for the others.
 
     Raises:
         ValueError: for a name that does not exist, or a module whose sub-modules do not run in sequence.
@@ -82,11 +85,15 @@ def wrap(
     ]
     rest, classifier = _split_rest(pieces[-1], taps[-1])
     nodes.append(Node("rest", rest, (nodes[-1].name,)))
-    classes = (answer.shape[1],)
+    classes = (answer.shape[1], *coarser)
     kept = {INPUT, *(node.name for node in nodes)}
     shapes = node_shapes(nodes, input_shape, dtype=example.dtype, kept=kept)
     read = {tap: shapes[node.name] for tap, node in zip(taps, nodes, strict=False)}
-    heads = [*(new.to(example) for new in new_heads(head, read, classes)), classifier]
+    last: nn.Module = classifier
+    if coarser:
+        (added,) = new_heads(None, {"the last stage": shapes["rest"]}, coarser)
+        last = _WithCoarser(classifier, added.to(example))
+    heads = [*(new.to(example) for new in new_heads(head, read, classes)), last]
     check_heads(heads, [shapes[node.name] for node in nodes], classes, dtype=example.dtype)
     if frozen:
         module.requires_grad_(False)
@@ -110,6 +117,18 @@ class Frozen(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             return super().forward(x)
+
+
+class _WithCoarser(nn.Module):
+    """The module's own classifier for the fine level, beside heads for the coarser ones."""
+
+    def __init__(self, own: nn.Module, coarser: nn.Module) -> None:
+        super().__init__()
+        self.own = own
+        self.coarser = coarser
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (self.own(x), *self.coarser(x))
 
 
 @dataclass

@@ -102,26 +102,33 @@ def run(
     first = launched_rank() == 0
     told = folder / "experiment.json"
     # A resumed run may turn out to be another one: what is there stays until training agrees.
-    if first and not (resume and told.exists()):
+    fresh = first and not (resume and told.exists())
+    if fresh:
         write_json(told, experiment.to_dict())
-    bundle = fit(
-        net,
-        splits,
-        config=experiment.config,
-        augmentation=augmentation_for(splits.train, experiment.augmentation),
-        mixing=experiment.mixing,
-        workers=experiment.workers,
-        out=folder,
-        resume=resume,
-        reporter=Reporter(quiet=quiet, title=f"{_net_in_words(experiment)} on {splits.name}"),
-        provenance={
-            "recipe": recipe_name,
-            "experiment": experiment.to_dict(),
-            "init": str(init or ""),
-            "teacher": str(teacher or ""),
-        },
-        teacher=teacher,
-    )
+    try:
+        bundle = fit(
+            net,
+            splits,
+            config=experiment.config,
+            augmentation=augmentation_for(splits.train, experiment.augmentation),
+            mixing=experiment.mixing,
+            workers=experiment.workers,
+            out=folder,
+            resume=resume,
+            reporter=Reporter(quiet=quiet, title=f"{_net_in_words(experiment)} on {splits.name}"),
+            provenance={
+                "recipe": recipe_name,
+                "experiment": experiment.to_dict(),
+                "init": str(init or ""),
+                "teacher": str(teacher or ""),
+            },
+            teacher=teacher,
+        )
+    except ValueError:
+        # Refused before its first step: nothing may be in the way of the corrected command.
+        if fresh and not (folder / "log.jsonl").exists():
+            told.unlink(missing_ok=True)
+        raise
     if first:
         write_json(told, experiment.to_dict())
         report = evaluate(bundle, splits, workers=experiment.workers)

@@ -229,7 +229,7 @@ IMAGENET = NamedData(
 CUB = NamedData(
     "cub",
     "photographs of 200 species of birds, CUB-200-2011 (Wah et al. 2011)",
-    classes=(200,),
+    classes=(200, 183, 149, 80),
     train_images=5_994,
     test_images=5_794,
     held_out=1_000,

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
-from anytimenet.data.folder import read_taxonomy
+from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.named.catalogue import CUB
+from anytimenet.data.named.cub_levels import cub_taxonomy
 from anytimenet.data.named.in_files import label_column, split_files
 from anytimenet.data.options import DataOptions
 from anytimenet.data.splits import DataSplits
+from anytimenet.data.taxonomies import read_taxonomy
 
 _IMAGES, _CLASSES, _LABELS, _SPLIT = (
     "images.txt",
@@ -24,8 +26,8 @@ _IMAGES, _CLASSES, _LABELS, _SPLIT = (
 def load_cub(path: Path, options: DataOptions) -> DataSplits:
     """5,994 training and 5,794 test images of 200 species, 1,000 of the former held out.
 
-    `path` is the archive's folder `CUB_200_2011`, or holds it. A `taxonomy.json` there gives coarser
-    classes, as in a folder of images.
+    `path` is the archive's folder `CUB_200_2011`, or holds it. The levels are those of the sliced-networks
+    paper (200, 183, 149 and 80 classes), unless a `taxonomy.json` there gives others.
 
     Raises:
         DataError: if a text is missing or malformed, or the texts do not agree.
@@ -54,8 +56,12 @@ def load_cub(path: Path, options: DataOptions) -> DataSplits:
         part: _files(root, [i for i in numbered if split[i] == flag], images, labels, ids)
         for part, flag in (("train", "1"), ("test", "0"))
     }
-    taxonomy = read_taxonomy(root / "taxonomy.json", names)
+    taxonomy = None if isinstance(options.taxonomy, dict) else _own_taxonomy(root, names)
     return split_files(CUB, path, parts, names, options, taxonomy)
+
+
+def _own_taxonomy(root: Path, names: Sequence[str]) -> Taxonomy | None:
+    return read_taxonomy(root / "taxonomy.json", names) or cub_taxonomy(names)
 
 
 def _files(

@@ -38,8 +38,8 @@ def split_files(
             are not in memory.
     """
     options = _with_sizes(data, options)
-    size = options.image_size or data.image_size
-    preprocessing = data.preprocessing(size, size, options.channels or 3, options)
+    height, width = options.size or (data.image_size, data.image_size)
+    preprocessing = data.preprocessing(height, width, options.channels or 3, options)
     if preprocessing is None:
         raise DataError(
             f"{data.name} is standardised by its published constants, which are those of colour images: "
@@ -71,9 +71,9 @@ def label_column(labels: Sequence[int]) -> np.ndarray:
 
 
 def _with_sizes(data: NamedData, options: DataOptions) -> DataOptions:
-    size = options.image_size or data.image_size
+    size = options.size or (data.image_size, data.image_size)
     # Up, so that 256 goes with 224 and no size falls below the crop.
-    shorter = options.shorter_side or math.ceil(size * _SHORTER_SIDE)
+    shorter = options.shorter_side or math.ceil(max(size) * _SHORTER_SIDE)
     return replace(options, image_size=size, shorter_side=shorter, channels=options.channels or 3)
 
 

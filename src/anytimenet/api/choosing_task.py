@@ -1,0 +1,51 @@
+"""The task that goes with a net and its data: one label an image, or one a pixel."""
+
+from __future__ import annotations
+
+import torch
+
+from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.data import DataSplits
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.tasks import Classification, Segmentation, Task
+
+
+def task_for(
+    net: AnytimeNet,
+    splits: DataSplits,
+    label_smoothing: float,
+    augmentation: BatchAugmentation | FileAugmentation | None,
+) -> Task:
+    """Segmentation where the data has masks, else classification.
+
+    >>> from anytimenet.data import load_data
+    >>> from anytimenet.nets import create_net
+    >>> type(task_for(create_net("resnet_tiny", in_channels=1), load_data("digits"), 0.1, None)).__name__
+    'Classification'
+    """
+    if splits.masks is None:
+        return Classification(net.num_classes, label_smoothing, augmentation)
+    if augmentation is not None and not isinstance(augmentation, BatchAugmentation):
+        raise ValueError(
+            f"{type(augmentation).__name__} is for images that are read from files, and these have masks: "
+            "use MaskAugmentation(flip=..., pad=...)"
+        )
+    return Segmentation(net.num_classes, label_smoothing=label_smoothing, augmentation=augmentation)
+
+
+@torch.no_grad()
+def check_output(net: AnytimeNet, splits: DataSplits) -> None:
+    """Raises ValueError unless the net answers with label maps where the data has masks, and only there."""
+    p, weight = splits.preprocessing, next(net.parameters())
+    image = torch.zeros(1, p.channels, p.height, p.width, dtype=weight.dtype, device=weight.device)
+    dimensions = net.segment(0, 1, last=True)((image,))[0].ndim
+    if dimensions != 4 and splits.masks is not None:
+        raise ValueError(
+            f"the net gives one label an image and {splits.name} has a mask for each: take a net that labels "
+            "pixels, such as fcn_exits_small (--net fcn_exits_small)"
+        )
+    if dimensions == 4 and splits.masks is None:
+        raise ValueError(
+            f"the net labels every pixel and {splits.name} has one label an image: take data with masks "
+            "(camvid:PATH, masks:PATH), or another net"
+        )

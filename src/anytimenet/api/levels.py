@@ -1,0 +1,139 @@
+"""Label levels: how right each stage is on each, and the choice that holds an accuracy across budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from anytimenet.api.arguments import check_type
+from anytimenet.api.judging import collect_outputs
+from anytimenet.bundle import Bundle
+from anytimenet.core.errors import DataError
+from anytimenet.core.level_selection import Fallback, LevelSelection, select_levels
+from anytimenet.data import DataSplits, Loader, StreamLoader
+from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies
+from anytimenet.nets.contract import AnytimeNet
+
+
+def evaluate_levels(
+    bundle: Bundle,
+    data: Any = None,
+    *,
+    target_accuracy: float | None = None,
+    tolerance: float = 0.0,
+    fallback: Fallback = "coarsest",
+    split: Literal["train", "test"] = "test",
+    skip_bad: bool = False,
+    data_root: Path | str | None = None,
+    device: str = "cpu",
+    workers: int | None = 0,
+) -> ChosenLevels:
+    """Chooses a label level for each stage so that an accuracy holds at every budget, and judges the choice.
+
+    The choice is made on validation accuracies (`choose_levels`) and judged on `split`. To have a bundle
+    answer by it: `bundle.use_levels(found.selection)`, then `bundle.save`.
+
+    Args:
+        bundle: from `fit` or `load`, of a net with several label levels.
+        data: as in `evaluate`.
+        target_accuracy: a fraction; by default the last stage's accuracy on fine labels.
+        tolerance: how far below that default the target lies.
+        fallback: what a stage takes where no level reaches the target: "coarsest", or "best" for its most
+            accurate level.
+        split: what the choice is judged on.
+        skip_bad, data_root, device, workers: as in `evaluate`.
+
+    Raises:
+        DataError: if the bundle has one label level, or there are no validation images to choose on.
+        ValueError: for a target that is no fraction.
+
+    >>> from anytimenet import DataOptions, TrainConfig, create_net, fit, load_data
+    >>> shape = {str(i): "round" if i in (0, 3, 6, 8, 9) else "straight" for i in range(10)}
+    >>> digits = load_data("digits", DataOptions(taxonomy=shape))
+    >>> net = create_net("isresnext_tiny", num_classes=digits.num_classes, in_channels=1)
+    >>> bundle = fit(net, digits, config=TrainConfig(epochs=1))
+    >>> found = evaluate_levels(bundle, target_accuracy=0.0)
+    >>> found.selection.levels, found.count
+    ((1, 1, 1), 539)
+    """
+    if split not in ("train", "test"):
+        raise ValueError("levels are chosen on the validation images: judge them on another split")
+    options: dict[str, Any] = {
+        "skip_bad": skip_bad,
+        "data_root": data_root,
+        "device": device,
+        "workers": workers,
+    }
+    selection = choose_levels(
+        bundle, data, target_accuracy=target_accuracy, tolerance=tolerance, fallback=fallback, **options
+    )
+    outputs = collect_outputs(bundle, data, split=split, **options)
+    return judge_levels(outputs, selection, bundle.manifest.taxonomy)
+
+
+def choose_levels(
+    bundle: Bundle,
+    data: Any = None,
+    *,
+    target_accuracy: float | None = None,
+    tolerance: float = 0.0,
+    fallback: Fallback = "coarsest",
+    skip_bad: bool = False,
+    data_root: Path | str | None = None,
+    device: str = "cpu",
+    workers: int | None = 0,
+) -> LevelSelection:
+    """The levels that hold an accuracy on the validation images; see `core.level_selection.select_levels`.
+
+    The accuracies are those that training stored in the bundle; where it stored none the net runs on the
+    validation part of `data`. Arguments and errors are those of `evaluate_levels`.
+    """
+    check_levels(bundle)
+    accuracies = bundle.manifest.level_accuracies
+    if accuracies is None:
+        if not (data is None or isinstance(data, str | DataSplits)):
+            raise DataError(
+                "the bundle does not know how right it is on each label level, and a dataset has no "
+                "validation part: give data by name or DataSplits"
+            )
+        outputs = collect_outputs(
+            bundle,
+            data,
+            split="val",
+            skip_bad=skip_bad,
+            data_root=data_root,
+            device=device,
+            workers=workers,
+        )
+        accuracies = level_accuracies(outputs)
+    return select_levels(accuracies, target_accuracy, tolerance=tolerance, fallback=fallback)
+
+
+def check_levels(bundle: Bundle) -> None:
+    """Raises DataError unless the bundle's net predicts several label levels."""
+    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    if len(bundle.manifest.class_names) < 2:
+        raise DataError(
+            "this bundle predicts one label level, so there is none to choose: train it with --taxonomy FILE "
+            "(in Python DataOptions(taxonomy=...))"
+        )
+
+
+@torch.inference_mode()
+def measure_level_accuracies(
+    net: AnytimeNet, batches: Loader | StreamLoader
+) -> tuple[tuple[float, ...], ...]:
+    """For each stage the share of images that it answers right on each label level, in eval mode."""
+    was_training = net.training
+    net.eval()
+    right = [[0] * len(net.num_classes) for _ in range(net.num_stages)]
+    count = 0
+    for x, labels in batches.epoch(0):
+        count += len(x)
+        for stage, output in enumerate(net(x)):
+            for level, (logits, truth) in enumerate(zip(output, labels, strict=True)):
+                right[stage][level] += int((logits.argmax(1) == truth).sum())
+    net.train(was_training)
+    return tuple(tuple(number / count for number in row) for row in right)

@@ -1,0 +1,74 @@
+"""What `evaluate` prints for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report
+
+
+def print_report(report: Report) -> None:
+    """The table of the stages and what else the report says, for people."""
+    print(f"{report.count} {report.split} images of {report.data}")
+    print(report.table())
+    print(
+        f"area under the curve {report.area:.4f} (log budget {report.area_log:.4f}), "
+        f"{100 * report.example_violations:.1f} % of the images are right at a stage and wrong later"
+    )
+    known = [f"{s.failure_auroc:.2f}" if s.failure_auroc is not None else "-" for s in report.stages]
+    print(f"low confidence tells wrong answers with AUROC {' '.join(known)}")
+    if report.ensemble is not None:
+        print(
+            f"stages 1..k combined ({report.ensemble.kind}), "
+            f"{100 * report.ensemble.example_violations:.1f} % right at a stage and wrong later"
+        )
+        print(report.ensemble.table())
+    if report.per_class:
+        print(f"stage {report.stages[-1].stage}, by class:")
+        print(class_table(report.per_class[-1]))
+
+
+def print_budgeted(budgeted: BudgetedBatch) -> None:
+    """The table of a budgeted batch, for people."""
+    print(
+        f"budgeted batch by {budgeted.confidence.replace('_', ' ')}, thresholds from {budgeted.val_count} "
+        f"validation images; mean cost in {_COST_WORDS[budgeted.cost]}, images that leave at each stage"
+    )
+    print(budgeted.table())
+
+
+def print_chosen_levels(chosen: ChosenLevels) -> None:
+    """The table of chosen label levels and what they hold, for people."""
+    selection = chosen.selection
+    target = f"{100 * selection.target_accuracy:.1f} %"
+    words = f"{target}, the last stage's on fine labels" if selection.target_from == "full_net" else target
+    print(f"label levels chosen on the validation images to hold {words}")
+    print(chosen.table())
+    if selection.missed:
+        stages = ", ".join(map(str, selection.missed))
+        print(f"no level reached it on the validation images at stage {stages}")
+    print(
+        f"worst stage {100 * chosen.worst_accuracy:.1f} % right with chosen levels, "
+        f"{100 * chosen.worst_fine_accuracy:.1f} % with fine labels only; "
+        f"{chosen.mean_information:.2f} bits an answer on average"
+    )
+
+
+_COST_WORDS = {
+    "macs_cumulative": "multiply-adds",
+    "msd": "MSDNet's operations",
+    "macs": "multiply-adds of the sub-network alone",
+    "full": "operations of the sub-network alone",
+}
+
+
+def class_table(scores: tuple) -> str:
+    """Precision and recall of the last stage, a line a class."""
+    width = max(len(score.name) for score in scores)
+    lines = [f"{'class':{width}}  images  precision %  recall %"]
+    for score in scores:
+        precision = "-" if score.precision is None else f"{100 * score.precision:.1f}"
+        recall = "-" if score.recall is None else f"{100 * score.recall:.1f}"
+        lines.append(f"{score.name:{width}}  {score.count:6}  {precision:>11}  {recall:>8}")
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Which label level each stage answers with, so that an accuracy holds across budgets.
+
+Source: the sliced-networks paper, section 4.3, which says only that a level is chosen for each sub-network so
+that a target is met. The rule here makes that definite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+TargetFrom = Literal["given", "full_net"]
+Fallback = Literal["coarsest", "best"]
+
+
+@dataclass(frozen=True)
+class LevelSelection:
+    """The level of each stage's answer, and what it was chosen for.
+
+    Attributes:
+        levels: one entry a stage; 1 is the fine level. They never rise: more computation never gives a
+            coarser answer.
+        val_accuracies: the accuracy of each stage on its level, on the validation images.
+        target_accuracy: the accuracy that was to be held, a fraction.
+        target_from: "given", or "full_net" for the last stage's accuracy on the fine level.
+
+    Raises:
+        ValueError: for levels that rise or start below 1, or numbers that do not fit each other.
+
+    >>> LevelSelection((2, 1), (0.8, 0.7), 0.7).missed
+    ()
+    """
+
+    levels: tuple[int, ...]
+    val_accuracies: tuple[float, ...]
+    target_accuracy: float
+    target_from: TargetFrom = "given"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        object.__setattr__(self, "val_accuracies", tuple(self.val_accuracies))
+        if not self.levels or any(type(level) is not int or level < 1 for level in self.levels):
+            raise ValueError(f"a level from 1 on is needed for each stage, not {self.levels}")
+        if any(later > sooner for sooner, later in zip(self.levels, self.levels[1:], strict=False)):
+            raise ValueError(f"the levels {self.levels} rise: a later stage must not answer more coarsely")
+        if len(self.val_accuracies) != len(self.levels):
+            raise ValueError(f"{len(self.levels)} levels and {len(self.val_accuracies)} accuracies")
+        for accuracy in (*self.val_accuracies, self.target_accuracy):
+            _check_fraction(accuracy, "an accuracy")
+        if self.target_from not in ("given", "full_net"):
+            raise ValueError(f"target_from must be 'given' or 'full_net', not {self.target_from!r}")
+
+    @property
+    def missed(self) -> tuple[int, ...]:
+        """The stages that stay below the target on the validation images."""
+        reached = enumerate(self.val_accuracies, start=1)
+        return tuple(stage for stage, accuracy in reached if accuracy < self.target_accuracy)
+
+    def keep(self, stages: Sequence[int]) -> LevelSelection:
+        """The selection of the net with only these stages, an increasing subset."""
+        return replace(
+            self,
+            levels=tuple(self.levels[stage - 1] for stage in stages),
+            val_accuracies=tuple(self.val_accuracies[stage - 1] for stage in stages),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as JSON values."""
+        values = asdict(self)
+        return {**values, "levels": list(self.levels), "val_accuracies": list(self.val_accuracies)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LevelSelection:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError, KeyError, TypeError: for other values.
+        """
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+def select_levels(
+    accuracies: Sequence[Sequence[float]],
+    target_accuracy: float | None = None,
+    *,
+    tolerance: float = 0.0,
+    fallback: Fallback = "coarsest",
+) -> LevelSelection:
+    """The finest levels that hold an accuracy at every stage, and that never rise from stage to stage.
+
+    From the last stage to the first, each takes the finest level that reaches the target and is no finer than
+    the next stage's. Of all choices that never rise and reach the target, this one is the finest at every
+    stage at once. A stage where no level reaches it takes the coarsest.
+
+    Args:
+        accuracies: for each stage its validation accuracy on each level, fine level first; fractions.
+        target_accuracy: what is to be held; by default the last stage's accuracy on the fine level.
+        tolerance: how far below that default the target lies.
+        fallback: what a stage takes where no level reaches the target: "coarsest", or "best" for its most
+            accurate level.
+
+    Raises:
+        ValueError: for numbers that are no fractions, rows of different lengths, or a tolerance beside a
+            given target.
+
+    >>> select_levels([[0.5, 0.7], [0.6, 0.75], [0.7, 0.8]]).levels
+    (2, 2, 1)
+    >>> select_levels([[0.5, 0.7], [0.6, 0.75], [0.7, 0.8]], 0.6).levels
+    (2, 1, 1)
+    """
+    rows = [tuple(float(accuracy) for accuracy in row) for row in accuracies]
+    _check(rows, target_accuracy, tolerance, fallback)
+    target = max(0.0, rows[-1][0] - tolerance) if target_accuracy is None else float(target_accuracy)
+    levels: list[int] = []
+    finest = 1
+    for row in reversed(rows):
+        allowed = range(finest, len(row) + 1)
+        reaching = [level for level in allowed if row[level - 1] >= target]
+        finest = reaching[0] if reaching else _fallback(row, allowed, fallback)
+        levels.insert(0, finest)
+    return LevelSelection(
+        tuple(levels),
+        tuple(row[level - 1] for row, level in zip(rows, levels, strict=True)),
+        target,
+        "full_net" if target_accuracy is None else "given",
+    )
+
+
+def _fallback(row: Sequence[float], allowed: range, fallback: Fallback) -> int:
+    if fallback == "coarsest":
+        return allowed[-1]
+    return max(allowed, key=lambda level: (row[level - 1], -level))
+
+
+def _check(
+    rows: Sequence[Sequence[float]], target: float | None, tolerance: float, fallback: Fallback
+) -> None:
+    if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
+        raise ValueError("levels are selected from one row of accuracies a stage, one entry a level in each")
+    for row in rows:
+        for accuracy in row:
+            _check_fraction(accuracy, "a validation accuracy")
+    if target is not None:
+        _check_fraction(target, "target_accuracy")
+        if tolerance:
+            raise ValueError("tolerance lowers the full net's accuracy: leave it out beside target_accuracy")
+    _check_fraction(tolerance, "tolerance")
+    if fallback not in ("coarsest", "best"):
+        raise ValueError(f"no fallback is named {fallback!r}: 'coarsest' and 'best' are")
+
+
+def _check_fraction(value: float, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{what} must be a fraction from 0 to 1, not {value!r}")

@@ -1,0 +1,68 @@
+"""What `bundle.json` says of one stage."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from anytimenet.core.errors import BundleError
+from anytimenet.core.manifest_fields import is_number, json_list, keys, whole
+
+_LATER = "coarser_val_accuracies"  # came after format version 1; left out of the JSON where it is empty
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What sub-network `stage` alone costs, and how good it was on validation data.
+
+    Attributes:
+        stage: counted from 1.
+        macs: multiply-adds of its convolutions and linear layers.
+        full: the same with the arithmetic of all other layers.
+        params: parameters.
+        val_accuracy: fraction of validation images whose fine label it got right; None if not measured.
+        coarser_val_accuracies: the same for each coarser label level, finer to coarser; empty if there is
+            none, or if it was not measured.
+
+    Raises:
+        BundleError: for a value out of range.
+    """
+
+    stage: int
+    macs: int
+    full: int
+    params: int
+    val_accuracy: float | None = None
+    coarser_val_accuracies: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("stage", 1), ("macs", 1), ("full", 1), ("params", 0)):
+            whole(getattr(self, name), f"stages: {name}", least)
+        coarser = tuple(json_list(self.coarser_val_accuracies, f"stages: {_LATER}"))
+        object.__setattr__(self, _LATER, coarser)
+        if self.val_accuracy is not None:
+            _check_fraction(self.val_accuracy, "val_accuracy")
+        for accuracy in coarser:
+            _check_fraction(accuracy, _LATER)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `bundle.json`."""
+        value = asdict(self)
+        if not self.coarser_val_accuracies:
+            del value[_LATER]
+        return value
+
+    @classmethod
+    def from_dict(cls, value: Any) -> StageRecord:
+        """The inverse of `to_dict`.
+
+        Raises:
+            BundleError: if it is malformed.
+        """
+        names = ("stage", "macs", "full", "params", "val_accuracy")
+        return cls(**keys(value, "stages", names, optional=(_LATER,)))
+
+
+def _check_fraction(value: Any, name: str) -> None:
+    if not is_number(value) or not 0 <= value <= 1:
+        raise BundleError(f"stages: {name} must be a fraction from 0 to 1, not {value!r}")

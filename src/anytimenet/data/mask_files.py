@@ -1,0 +1,98 @@
+"""Mask files and the file that says what they mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from anytimenet.core.errors import DataError
+from anytimenet.core.images import fit_labels, fit_shorter_side
+from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
+from anytimenet.data.options import DataOptions
+
+CLASSES_NAME = "classes.json"
+_ORIENTATION = 0x0112  # EXIF; from 5 on width and height change places
+_CURE = (
+    'write {"class_names": ["road", "sky"], "ignore_index": 255}, where the place of a name is the pixel '
+    "value of its class"
+)
+
+
+def read_mask_classes(path: Path) -> MaskClasses:
+    """The classes that a `classes.json` describes.
+
+    Raises:
+        DataError: if it is missing or malformed, with what it should be.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: {_CURE}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+    told = {"class_names": told} if isinstance(told, list) else told
+    names = told.get("class_names") if isinstance(told, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise DataError(f"{path} holds no list of class names: {_CURE}")
+    if unknown := sorted(set(told) - {"class_names", "ignore_index", "palette"}):
+        raise DataError(f"{path} has an unknown key {unknown[0]!r}: {_CURE}")
+    ignored = told.get("ignore_index", IGNORED if len(names) <= IGNORED else None)
+    values = [value for value in range(len(names)) if value != ignored]
+    palette = told.get("palette")
+    if palette is not None and (not isinstance(palette, list) or len(palette) != len(names)):
+        raise DataError(f"{path}: palette needs one colour [red, green, blue] for each of {len(names)} names")
+    if len(values) < 2:
+        raise DataError(
+            f"{path} names {len(values)} class(es) besides what is ignored: two or more are needed"
+        )
+    colours = default_palette(len(values)) if palette is None else [_colour(palette[v]) for v in values]
+    try:
+        return MaskClasses(tuple(names[v] for v in values), tuple(values), tuple(colours), ignored)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
+    """The classes uint8 `(H, W)`, or `IGNORED`, of a mask file.
+
+    Raises:
+        DataError: if it cannot be read, is no picture of one channel, or holds a value that is no class.
+    """
+    try:
+        with Image.open(path) as picture:
+            mode, pixels = picture.mode, np.array(picture)
+    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
+        raise DataError(f"{path} cannot be read as a mask ({error}); replace it") from error
+    if mode not in ("L", "P"):
+        raise DataError(
+            f"{path} is a picture of mode {mode}: a mask has one channel of 8 bits, a class id in each pixel"
+        )
+    try:
+        return classes.from_file(pixels)
+    except DataError as error:
+        raise DataError(f"{path} {error}") from error
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image as it is decoded; its pixels are not read."""
+    with Image.open(path) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        return image.size if turned else image.size[::-1]
+
+
+def fit_mask(mask: np.ndarray, options: DataOptions) -> np.ndarray:
+    """A mask uint8 `(H, W)` cut and resized as its image is, nearest pixels taken."""
+    if options.size is None:
+        return mask
+    picture = Image.fromarray(mask)
+    if options.shorter_side is not None:
+        return np.array(fit_shorter_side(picture, options.shorter_side, *options.size, "nearest"))
+    return np.array(fit_labels(picture, *options.size, options.resample))
+
+
+def _colour(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else (value,)

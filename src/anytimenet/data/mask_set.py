@@ -1,0 +1,69 @@
+"""Images in memory with a mask each: a class for every pixel."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from anytimenet.core.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class MaskSet:
+    """Decoded images with their masks: what `ImageSet` is for semantic segmentation; never changed once made.
+
+    Attributes:
+        images: uint8 `(N, H, W, C)`.
+        masks: uint8 `(N, H, W)`: classes from 0 on, `core.mask_classes.IGNORED` where a pixel does not count.
+        names: where each image came from, for messages and fingerprints.
+
+    Raises:
+        DataError: if dtypes, shapes or lengths do not fit.
+
+    >>> pictures, masks = np.zeros((2, 4, 6, 3), np.uint8), np.zeros((2, 4, 6), np.uint8)
+    >>> MaskSet(pictures, masks, ("a", "b")).subset([1]).names
+    ('b',)
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise DataError(f"images must be uint8 (N, H, W, C), got {self.images.dtype} {self.images.shape}")
+        if self.masks.dtype != np.uint8 or self.masks.shape != self.images.shape[:3]:
+            raise DataError(
+                f"masks must be uint8 {self.images.shape[:3]}, one class a pixel, got {self.masks.dtype} "
+                f"{self.masks.shape}"
+            )
+        if len(self.images) != len(self.names):
+            raise DataError(
+                f"{len(self.images)} images and {len(self.names)} names: there must be as many of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The masks, under the name that loaders and augmentations know."""
+        return self.masks
+
+    def subset(self, indices: np.ndarray | list[int]) -> MaskSet:
+        """The images and masks at `indices`, in that order, with memory of their own."""
+        indices = np.asarray(indices, dtype=np.int64)
+        names = tuple(self.names[i] for i in indices)
+        return MaskSet(self.images[indices], self.masks[indices], names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of pixels, masks and names; equal on every machine."""
+        digest = hashlib.sha256(f"masks {self.images.shape}".encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.masks).data)
+        digest.update("\0".join(self.names).encode(errors="surrogateescape"))
+        return digest.hexdigest()

@@ -1,0 +1,171 @@
+"""Folders of images with a mask each, for semantic segmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from anytimenet.core.errors import DataError
+from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.data.cache import decode_once
+from anytimenet.data.decoding import Decoded, decode_all
+from anytimenet.data.folder import IMAGE_SUFFIXES, PART_NAMES
+from anytimenet.data.mask_files import (
+    CLASSES_NAME,
+    fit_mask,
+    read_mask,
+    read_mask_classes,
+    upright_size,
+)
+from anytimenet.data.mask_set import MaskSet
+from anytimenet.data.mask_splits import make_mask_splits
+from anytimenet.data.options import DataOptions
+from anytimenet.data.splits import DataSplits
+
+
+def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSplits:
+    """Images and masks under `root/{train,val,test}/{images,masks}/`, or under `root/{images,masks}/` alone.
+
+    `images/STEM.jpg` goes with `masks/STEM.png`, which holds one class id a pixel in one channel, and both
+    have one size. `root/classes.json` is a list of class names, or an object of `class_names`,
+    `ignore_index` and `palette`: the place of a name is the pixel value of its class, and the name at
+    `ignore_index`, if there is one, is no class. Images are resized as `options` say, masks with them by
+    nearest pixels. What has no `val` or `test` part gets one as class folders do.
+
+    Raises:
+        DataError: if a folder or file is missing, an image has no mask or a mask no image, sizes differ, or a
+            mask holds a value that is no class.
+    """
+    root = root.expanduser()
+    _check_options(options)
+    if not root.is_dir():
+        raise DataError(f"the folder {root} does not exist; check the path after {kind}:")
+    classes = read_mask_classes(root / CLASSES_NAME)
+    try:
+        pairs = _list(root)
+    except OSError as error:
+        raise DataError(f"{root} cannot be listed: {error}") from error
+    listing = [(pair.part, *_stamp(root / pair.image), *_stamp(root / pair.mask)) for pair in pairs]
+    names = [pair.image for pair in pairs]
+    images = decode_once(
+        f"{kind}-images",
+        str(root.resolve()),
+        [names, listing],
+        options,
+        lambda: decode_all(lambda i: root / names[i], names, options),
+    )
+    good = [pairs[i] for i in images.good]
+    masks = decode_once(
+        f"{kind}-masks",
+        str(root.resolve()),
+        [[pair.image for pair in good], listing, classes.to_dict()],
+        options,
+        lambda: _decode_masks(root, good, classes, options),
+    )
+    parts, start = {}, 0
+    for part in PART_NAMES:
+        run = [pair.image for pair in good if pair.part == part]
+        places = slice(start, start := start + len(run))
+        if run:
+            parts[part] = MaskSet(images.images[places], masks.images[places, :, :, 0], tuple(run))
+    for part in sorted({pair.part for pair in pairs} - set(parts)):
+        raise DataError(f"no image of the {part} part can be read; replace its images or remove the folder")
+    return make_mask_splits(f"{kind}:{root}", parts, classes, options, skipped=len(images.bad))
+
+
+def load_camvid(root: Path, options: DataOptions) -> DataSplits:
+    """CamVid (Brostow et al. 2008) in the same layout, so that a bundle knows it wherever it lies."""
+    return load_masks(root, options, "camvid")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An image and its mask, relative to the root, with forward slashes."""
+
+    part: str
+    image: str
+    mask: str
+
+
+def _check_options(options: DataOptions) -> None:
+    for name, given in (
+        ("images_per_class", options.images_per_class is not None),
+        ("taxonomy", options.all_levels),
+    ):
+        if given:
+            raise DataError(f"{name} is for labels of whole images, and these have masks: leave it out")
+
+
+def _list(root: Path) -> list[_Pair]:
+    folders = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
+    if folders["train"] is None:
+        if (root / "images").is_dir():
+            return _pairs(root, root, "train")
+        raise DataError(
+            f"{root} holds neither train/images and train/masks nor images and masks; give a folder that does"
+        )
+    return [pair for part, folder in folders.items() if folder for pair in _pairs(root, folder, part)]
+
+
+def _part_folder(root: Path, names: tuple[str, ...]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def _pairs(root: Path, folder: Path, part: str) -> list[_Pair]:
+    images = _by_stem(folder / "images", IMAGE_SUFFIXES)
+    masks = _by_stem(folder / "masks", (".png",))
+    for stem in sorted(set(images) ^ set(masks)):
+        found, lacking = (
+            (images[stem], folder / "masks" / f"{stem}.png")
+            if stem in images
+            else (masks[stem], folder / "images" / f"{stem}.*")
+        )
+        raise DataError(
+            f"{found} has no partner {lacking}: every image needs one mask of its name; add it, or remove "
+            "the file"
+        )
+    if not images:
+        raise DataError(f"{folder / 'images'} holds no images ({', '.join(IMAGE_SUFFIXES)}); add some")
+    relative = {
+        stem: (images[stem].relative_to(root), masks[stem].relative_to(root)) for stem in sorted(images)
+    }
+    return [_Pair(part, image.as_posix(), mask.as_posix()) for image, mask in relative.values()]
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing: images/ and masks/ belong side by side")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            if path.stem in found:
+                raise DataError(f"{found[path.stem]} and {path} have one name: keep one of them")
+            found[path.stem] = path
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:  # a broken link; decoding names it
+        return -1, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _decode_masks(root: Path, pairs: list[_Pair], classes: MaskClasses, options: DataOptions) -> Decoded:
+    def read(index: int) -> np.ndarray:
+        pair = pairs[index]
+        mask = read_mask(root / pair.mask, classes)
+        size = upright_size(root / pair.image)
+        if mask.shape != size:
+            raise DataError(
+                f"{root / pair.mask} is {mask.shape[1]}x{mask.shape[0]} and {root / pair.image} is "
+                f"{size[1]}x{size[0]} (width x height): give both one size"
+            )
+        return fit_mask(mask, options)
+
+    # The masks come out of `read` in their last size.
+    plain = replace(options, image_size=None, shorter_side=None, channels=1, skip_bad=False)
+    return decode_all(read, [pair.mask for pair in pairs], plain)

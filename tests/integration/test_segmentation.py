@@ -1,0 +1,375 @@
+"""Semantic segmentation from a folder of masks to a bundle, from Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+import anytimenet as an
+from anytimenet.cli.main import run
+from anytimenet.core.mask_classes import IGNORED, mask_classes_in
+from anytimenet.data import DataOptions, load_data
+from anytimenet.training import loop
+
+COLOURS = {"sky": (70, 130, 180), "road": (128, 64, 128), "tree": (0, 128, 0)}
+SIZE = (16, 24)
+
+
+def street(rng: np.random.Generator, height: int = 32, width: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """A bright sky above a dark road, sometimes a green tree, and a border that does not count."""
+    horizon = rng.integers(height // 3, 2 * height // 3)
+    mask = np.zeros((height, width), np.uint8)
+    mask[horizon:] = 1
+    left = rng.integers(0, width - 12)
+    mask[horizon - 8 : horizon + 4, left : left + 12] = 2
+    shades = np.array([[200, 210, 240], [70, 70, 75], [30, 140, 40]])
+    image = shades[mask] + rng.normal(0, 12, (height, width, 3))
+    mask[:, :2] = 3
+    return image.clip(0, 255).astype(np.uint8), mask
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `masks:PATH` reads it: 48 streets to train, 12 and 12 others."""
+    root, rng = tmp_path_factory.mktemp("streets"), np.random.default_rng(0)
+    classes = {
+        "class_names": [*COLOURS, "void"],
+        "palette": [*COLOURS.values(), (0, 0, 0)],
+        "ignore_index": 3,
+    }
+    (root / "classes.json").write_text(json.dumps(classes))
+    for part, count in (("train", 48), ("val", 12), ("test", 12)):
+        for kind in ("images", "masks"):
+            (root / part / kind).mkdir(parents=True)
+        for i in range(count):
+            image, mask = street(rng)
+            Image.fromarray(image).save(root / part / "images" / f"{i}.png")
+            Image.fromarray(mask).save(root / part / "masks" / f"{i}.png")
+    return root
+
+
+def words(folder: Path, out: Path, *more: str) -> list[str]:
+    common = ["train", "segmentation", "--data", f"masks:{folder}", "--net", "fcn_exits_tiny", "--quiet"]
+    size = ["--image-size", "16x24", "--pad", "2", "--batch-size", "8", "--device", "cpu"]
+    return [*common, *size, "--epochs", "8", "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    assert run(words(folder, out)) == 0
+    return out
+
+
+def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    capsys.readouterr()
+    assert run(arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert run(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+# --- what training leaves behind -------------------------------------------------------------------------
+
+
+def test_every_exit_learns_the_streets(trained):
+    report = json.loads((trained / "report.json").read_text())
+    assert report["kind"] == "segmentation"
+    assert report["class_names"] == list(COLOURS)
+    assert report["count"] == 12
+    assert [stage["stage"] for stage in report["stages"]] == [1, 2, 3, 4]
+    assert all(stage["mean_iou"] > 0.4 and stage["pixel_accuracy"] > 0.75 for stage in report["stages"])
+    assert all(len(stage["class_ious"]) == 3 for stage in report["stages"])
+
+
+def test_a_run_has_its_files_and_a_picture_of_one_street(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {
+        "bundle",
+        "report.json",
+        "report.csv",
+        "curve.png",
+        "summary.txt",
+        "masks.png",
+        "log.jsonl",
+    } <= names
+    summary = (trained / "summary.txt").read_text()
+    assert "The label maps of stage 1 reach a mean IoU of" in summary
+    assert "Intersection over union in % of each class:" in summary
+    shown = np.array(Image.open(trained / "masks.png").convert("RGB")).reshape(-1, 3)
+    colours = {tuple(colour) for colour in np.unique(shown, axis=0).tolist()}
+    assert set(COLOURS.values()) <= colours
+
+
+def test_the_bundle_remembers_what_masks_mean_and_its_card_says_how_to_use_it(trained):
+    bundle = an.load(trained)
+    classes = mask_classes_in(bundle.manifest.provenance)
+    assert classes.names == tuple(COLOURS)
+    assert classes.palette == tuple(COLOURS.values())
+    assert classes.ignore_index == 3
+    assert bundle.manifest.input_shape == (3, *SIZE)
+    told = [stage.val_accuracy for stage in bundle.manifest.stages]
+    last = json.loads(
+        (trained / "log.jsonl").read_text().splitlines()[bundle.manifest.provenance["best_epoch"] - 1]
+    )
+    assert told == last["val"]
+    card = (trained / "bundle" / "README.md").read_text()
+    assert "validation mean IoU" in card
+    assert 'segment(bundle, "IMAGE.png"' in card
+
+
+# --- from Python -----------------------------------------------------------------------------------------
+
+
+def test_a_label_map_is_what_the_reports_count(folder, trained):
+    bundle = an.load(trained)
+    test = load_data(f"masks:{folder}", DataOptions(image_size=SIZE)).test
+    report = an.evaluate(bundle, test)
+    assert report.to_dict()["stages"] == json.loads((trained / "report.json").read_text())["stages"]
+    for stage in (1, 4):
+        maps = np.stack([an.segment(bundle, image, stage=stage).classes for image in test.images])
+        counted = test.masks != IGNORED
+        accuracy = (maps == test.masks)[counted].mean()
+        assert report.stages[stage - 1].pixel_accuracy == pytest.approx(accuracy, abs=2e-4)
+
+
+def test_the_best_validated_stage_answers_within_a_budget(trained, folder):
+    bundle, image = an.load(trained), folder / "test" / "images" / "0.png"
+    assert an.segment(bundle, image).stage == bundle.manifest.best_stage()[0]
+    small = an.segment(bundle, image, budget_macs=1)
+    assert (small.stage, small.over_budget) == (1, True)
+    assert small.classes.shape == SIZE
+    assert small.classes.dtype == np.uint8
+    assert sum(small.shares(list(COLOURS)).values()) == pytest.approx(1)
+    with pytest.raises(ValueError, match="not both"):
+        an.segment(bundle, image, stage=1, budget_macs=2)
+    with pytest.raises(ValueError, match="stage 5 does not exist"):
+        an.segment(bundle, image, stage=5)
+
+
+def test_written_masks_are_as_the_training_masks_are(trained, folder, tmp_path):
+    bundle, image = an.load(trained), folder / "test" / "images" / "3.png"
+    paths = an.write_masks(bundle, image, tmp_path / "out")
+    assert [path.name for path in paths] == [f"3-stage-{k}.png" for k in range(1, 5)]
+    for stage, path in enumerate(paths, 1):
+        picture = Image.open(path)
+        assert np.array_equal(np.array(picture), an.segment(bundle, image, stage=stage).classes)
+        assert {tuple(c) for c in np.array(picture.convert("RGB")).reshape(-1, 3)} <= set(COLOURS.values())
+    assert (tmp_path / "out" / "3-stages.png").exists()
+
+
+def test_a_task_of_ones_own_may_weigh_the_classes(folder):
+    splits = load_data(f"masks:{folder}", DataOptions(image_size=SIZE, limit=16))
+    task = an.Segmentation((3,), class_weights=(1, 1, 4), augmentation=an.MaskAugmentation(scale=(0.8, 1.25)))
+    config = an.TrainConfig(epochs=1, batch_size=8, device="cpu")
+    bundle = an.fit(an.create_net("fcn_exits_tiny", 3), splits, config=config, task=task)
+    assert all(0 <= stage.val_accuracy <= 1 for stage in bundle.manifest.stages)
+    assert bundle.manifest.provenance["augmentation"]["scale"] == [0.8, 1.25]
+
+
+def test_what_does_not_fit_together_is_refused_in_one_line(folder, trained):
+    splits, bundle = load_data(f"masks:{folder}", DataOptions(image_size=SIZE)), an.load(trained)
+    with pytest.raises(ValueError, match="take a net that labels pixels, such as fcn_exits_small"):
+        an.fit(an.create_net("resnet_tiny", 3), splits)
+    with pytest.raises(ValueError, match="take data with masks"):
+        an.fit(an.create_net("fcn_exits_tiny", 10, in_channels=1), "digits")
+    with pytest.raises(ValueError, match="use MaskAugmentation"):
+        an.fit(an.create_net("fcn_exits_tiny", 3), splits, augmentation=an.Augmentation())
+    with pytest.raises(ValueError, match="pad 16 would shift images out of sight"):
+        an.fit(an.create_net("fcn_exits_tiny", 3), splits, augmentation=an.MaskAugmentation(pad=16))
+    with pytest.raises(ValueError, match="predict gives one label an image"):
+        bundle.predict(folder / "test" / "images" / "0.png")
+    with pytest.raises(ValueError, match="use evaluate"):
+        an.collect_outputs(bundle)
+    with pytest.raises(ValueError, match="judge it on images with masks"):
+        an.evaluate(bundle, [(np.zeros((16, 24, 3), np.uint8), 0)])
+    other = an.MaskSet(splits.test.images, np.full_like(splits.test.masks, 7), splits.test.names)
+    with pytest.raises(ValueError, match="the masks hold class 7 and the bundle knows 3 classes"):
+        an.evaluate(bundle, other)
+    with pytest.raises(ValueError, match="'train', 'val' or 'test' is needed"):
+        an.evaluate(bundle, splits, split="dev")
+
+
+# --- the command line ------------------------------------------------------------------------------------
+
+
+def test_evaluate_equals_the_report_of_training(trained, capsys, tmp_path):
+    report = json_of(capsys, "evaluate", str(trained), "--json")
+    assert report == json.loads((trained / "report.json").read_text())
+    arguments = ["--split", "val", "--per-class", "--out", str(tmp_path), "--figure", str(tmp_path / "a.png")]
+    assert run(["evaluate", str(trained), *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "mean IoU %" in out
+    assert "intersection over union in % of each class:" in out
+    assert json.loads((tmp_path / "report.json").read_text())["split"] == "val"
+    assert (tmp_path / "a.png").exists()
+
+
+def test_predict_tells_the_shares_and_writes_the_masks_of_every_stage(trained, folder, capsys, tmp_path):
+    image = str(folder / "test" / "images" / "0.png")
+    record = json_of(capsys, "predict", str(trained), image, "--stage", "2", "--json")
+    assert set(record) == {"image", "shares", "stage", "macs", "elapsed_ms"}
+    assert record["stage"] == 2
+    assert run(["predict", str(trained), image, "--out", str(tmp_path)]) == 0
+    assert "sky" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("0-stage-*.png"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["evaluate", "RUN", "--budgeted"], "--budgeted is for labels of whole images"),
+        (["evaluate", "RUN", "--ensemble", "mean"], "--ensemble is for labels of whole images"),
+        (["evaluate", "RUN", "--save-outputs", "x.safetensors"], "--save-outputs is for labels"),
+        (["evaluate", "RUN", "--data", "digits"], "the classes of digits are not those"),
+        (["compare", "RUN", "--out", "x.png"], "holds a report of label maps"),
+        (["predict", "RUN", "x.png", "--out", "x", "--stage", "1"], "leave --stage and --budget-macs out"),
+        (
+            ["train", "segmentation", "--data", "masks:FOLDER", "--out", "NEW", "--alone"],
+            "train without --alone",
+        ),
+        (
+            ["train", "segmentation", "--data", "masks:FOLDER", "--out", "NEW", "--cutmix", "1"],
+            "leave them out",
+        ),
+        (
+            ["train", "segmentation", "--data", "masks:FOLDER", "--out", "NEW", "--cutout", "4"],
+            "leave them out",
+        ),
+        (
+            ["train", "segmentation", "--data", "masks:FOLDER", "--out", "NEW", "--image-size", "big"],
+            "such as 96x128",
+        ),
+        (["train", "segmentation", "--out", "NEW"], "--data camvid:PATH or --data masks:PATH"),
+        (["train", "digits", "--data", "masks:FOLDER", "--out", "NEW"], "take a net that labels pixels"),
+    ],
+)
+def test_what_label_maps_cannot_do_is_said_in_one_line(trained, folder, tmp_path, capsys, arguments, why):
+    places = {"RUN": str(trained), "masks:FOLDER": f"masks:{folder}", "NEW": str(tmp_path / "new")}
+    assert why in error_of(capsys, *(places.get(word, word) for word in arguments))
+
+
+def test_other_verbs_know_the_bundle(trained, tmp_path, capsys):
+    assert json_of(capsys, "info", str(trained), "--json")["input_shape"] == [3, *SIZE]
+    assert run(["reestimate", str(trained), "--out", str(tmp_path / "again")]) == 0
+    again = an.load(tmp_path / "again")
+    assert mask_classes_in(again.manifest.provenance).names == tuple(COLOURS)
+    assert all(stage.val_accuracy > 0.3 for stage in again.manifest.stages)
+    assert run(["profile", str(tmp_path / "again"), "--minutes", "0.02"]) == 0
+    assert run(["evaluate", str(tmp_path / "again")]) == 0
+    assert "median ms" in capsys.readouterr().out
+
+
+def test_several_seeds_are_reported_with_their_spread(folder, tmp_path, capsys):
+    out = tmp_path / "seeds"
+    assert run(words(folder, out, "--seeds", "1,2", "--epochs", "1")) == 0
+    assert "sd of 2 runs" in capsys.readouterr().out
+    spread = json.loads((out / "spread.json").read_text())
+    assert spread["runs"] == 2
+    assert spread["stages"][0]["mean_iou"]["sd"] > 0
+
+
+def test_a_net_of_other_classes_is_a_start(folder, trained, tmp_path):
+    other = tmp_path / "two"
+    for part in ("train", "val", "test"):
+        for kind in ("images", "masks"):
+            (other / part / kind).mkdir(parents=True)
+        for i in range(8):
+            image, mask = street(np.random.default_rng(i), *SIZE)
+            Image.fromarray(image).save(other / part / "images" / f"{i}.png")
+            Image.fromarray(np.minimum(mask, 1)).save(other / part / "masks" / f"{i}.png")
+    (other / "classes.json").write_text('["sky", "ground"]')
+    assert run(words(other, tmp_path / "run", "--init", str(trained), "--epochs", "1")) == 0
+
+
+# --- resuming, several processes -------------------------------------------------------------------------
+
+
+class PowerCutError(BaseException):
+    """Stands for a power cut."""
+
+
+def weights(folder: Path) -> dict:
+    shards = sorted((folder / "bundle").glob("model-*.safetensors"))
+    assert shards
+    return {(shard.name, name): array for shard in shards for name, array in load_file(shard).items()}
+
+
+def test_a_run_that_is_cut_off_resumes_to_equal_weights(folder, tmp_path, monkeypatch):
+    more = ("--epochs", "2", "--checkpoint-steps", "2", "--precision", "bf16")
+    assert run(words(folder, tmp_path / "whole", *more)) == 0
+    step = loop._Run._train_step
+
+    def cut(self, x, labels):
+        if self.step == 9:
+            raise PowerCutError
+        return step(self, x, labels)
+
+    monkeypatch.setattr(loop._Run, "_train_step", cut)
+    with pytest.raises(PowerCutError):
+        run(words(folder, tmp_path / "cut", *more))
+    monkeypatch.setattr(loop._Run, "_train_step", step)
+    torch.manual_seed(99)
+    assert run(words(folder, tmp_path / "cut", *more, "--resume")) == 0
+    ours, expected = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    assert ours.keys() == expected.keys()
+    assert all((ours[key] == expected[key]).all() for key in expected)
+    assert (tmp_path / "cut" / "report.csv").read_text() == (tmp_path / "whole" / "report.csv").read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_and_count_all_pixels(folder, tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "anytimenet",
+            *words(folder, tmp_path / "two", "--devices", "2", "--epochs", "2"),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    bundle = an.load(tmp_path / "two")
+    one = an.evaluate(bundle, split="val")
+    told = [stage.val_accuracy for stage in bundle.manifest.stages]
+    assert told == pytest.approx([stage.mean_iou for stage in one.stages], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_camvid_is_learnt_a_little_in_one_epoch(shared_data, tmp_path):
+    if not (shared_data / "camvid.zip").exists():
+        pytest.skip("camvid.zip is not among the real images")
+    unpack = [sys.executable, str(shared_data / "unpack.py"), "camvid", str(tmp_path / "camvid")]
+    subprocess.run(unpack, check=True, capture_output=True)
+    arguments = [
+        "train",
+        "segmentation",
+        "--data",
+        f"camvid:{tmp_path / 'camvid'}",
+        "--net",
+        "fcn_exits_tiny",
+    ]
+    arguments += ["--image-size", "48x64", "--epochs", "4", "--batch-size", "8", "--quiet"]
+    assert run([*arguments, "--out", str(tmp_path / "run")]) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["count"] == 233
+    # Everything called road, the most frequent class, would be right on about 31 % of the pixels.
+    assert all(stage["pixel_accuracy"] > 0.45 for stage in report["stages"])
