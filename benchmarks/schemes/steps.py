@@ -65,9 +65,7 @@ def _scheme_step(scheme: Scheme) -> Callable[[], object]:
     facts = RunFacts(stage_macs=range(1, stepper.net.num_stages + 1), teacher=teacher)
     built = scheme.build(stepper.net, facts)
     task = Classification((CLASSES,))
-    return _with_optimiser(
-        stepper, lambda: built.step(stepper.net, stepper.x, (stepper.y,), task.loss)
-    )
+    return _with_optimiser(stepper, lambda: built.step(stepper.net, stepper.x, (stepper.y,), task.loss))
 
 
 def _with_optimiser(stepper: Stepper, gradients: Callable[[], object]) -> Callable[[], object]:
