@@ -25,6 +25,7 @@ SCRIPTS = (
     "data/loader",
     "data/stream",
     "nets/msdnet",
+    "schemes/steps",
 )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training.steppers import Stepper
 
 from anytimenet.nets import ChainNet, create_net
-from anytimenet.schemes import BlockDependent, RunFacts, Scheme, list_schemes, scheme_preset
+from anytimenet.schemes import BlockDependent, GivenTeacher, RunFacts, Scheme, list_schemes, scheme_preset
 from anytimenet.tasks import Classification
 
 NAME = "schemes-steps"
@@ -61,8 +61,8 @@ def _stepper() -> Stepper:
 
 def _scheme_step(scheme: Scheme) -> Callable[[], object]:
     stepper = _stepper()
-    teacher = create_net(NET, CLASSES)
-    facts = RunFacts(stage_macs=range(1, stepper.net.num_stages + 1), teacher=teacher)
+    teacher = create_net(NET, CLASSES) if isinstance(scheme.targets, GivenTeacher) else None
+    facts = RunFacts(stage_macs=lambda: range(1, stepper.net.num_stages + 1), teacher=teacher)
     built = scheme.build(stepper.net, facts)
     task = Classification((CLASSES,))
     return _with_optimiser(stepper, lambda: built.step(stepper.net, stepper.x, (stepper.y,), task.loss))
@@ -95,6 +95,20 @@ def _detach_and_rerun(stepper: Stepper) -> None:
     torch.stack(losses).sum().backward()
 
 
+def _rerun_for_every_exit(stepper: Stepper) -> None:
+    """The plainest way: for every exit all blocks from the image on, cut before the first that it trains."""
+    net = stepper.net
+    assert isinstance(net, ChainNet)
+    losses = []
+    for exit_, first in enumerate(BlockDependent(window=WINDOW).first_blocks(net.num_stages), 1):
+        state: tuple[Tensor, ...] = (stepper.x,)
+        for number in range(1, exit_ + 1):
+            state = tuple(t.detach() for t in state) if number == first else state
+            state = net.blocks[number - 1](state)
+        losses.append(F.cross_entropy(net.heads[exit_ - 1](state)[0], stepper.y))
+    torch.stack(losses).sum().backward()
+
+
 def _backward_per_exit(stepper: Stepper) -> None:
     """One ordinary forward; each loss goes back to the parameters that it may train, and no others."""
     net = stepper.net
@@ -108,6 +122,7 @@ def _backward_per_exit(stepper: Stepper) -> None:
 
 
 _OTHER_WAYS: dict[str, Callable[[Stepper], None]] = {
-    f"Q = {WINDOW} by detach and rerun": _detach_and_rerun,
+    f"Q = {WINDOW} by detach and rerun, equal cuts shared": _detach_and_rerun,
+    f"Q = {WINDOW} by detach and rerun for every exit": _rerun_for_every_exit,
     f"Q = {WINDOW} by backward(inputs=...) for each exit": _backward_per_exit,
 }

@@ -23,10 +23,11 @@ def test_two_processes_equal_one_that_accumulates_two_halves(pair, name):
 @pytest.mark.parametrize(
     ("name", "scheme"),
     [
-        ("resnext_exits_tiny", "block_dependent_distilled"),
-        ("msdnet_tiny", "block_dependent_final"),
+        ("five exits", "block_dependent_distilled"),
+        ("five exits", "block_dependent_final"),
         ("msdnet_tiny", "equilibrium"),
-        ("resnext_exits_tiny", "grouped"),
+        ("five exits", "grouped"),
+        ("isresnext_tiny", "ema_teacher"),
         ("isresnext_tiny", "sieve_alternating"),
         ("iresnext_tiny", "adaloss"),
         ("iresnext_tiny", "slimmable"),

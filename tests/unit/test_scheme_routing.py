@@ -69,7 +69,7 @@ def assert_equal_gradients(ours, theirs) -> None:
 RULES = [
     BlockDependent(window=1),
     BlockDependent(window=2),
-    BlockDependent(window=3),
+    BlockDependent(window=3),  # all of the three exits: ordinary training
     BlockDependent(window=1, include_final=True),
     BlockDependent(window=2, include_final=True),
     GroupedLosses(size=1),
@@ -266,3 +266,42 @@ def test_with_label_levels_and_the_classification_task_routing_still_runs():
     )
     assert set(losses) == {1, 2, 3}
     assert all(p.grad is not None for p in net.parameters())
+
+
+# --- steps that run some of the exits ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stages", [(1, 3, 5), (5, 1), (2, 4)])
+def test_windows_go_by_the_number_of_an_exit_where_only_some_run(stages):
+    ours, reference = five_exits(), five_exits()
+    rule = BlockDependent(window=2)
+    x, labels = batch()
+
+    def loss(group):
+        assert [stage for stage, _ in group] == list(stages)
+        return [criterion(output, labels) for _, output in group]
+
+    Scheme(gradients=rule).build(ours).gradients(ours, x, stages, loss)
+    every = rerun(reference, rule.first_blocks(5))
+    torch.stack([every[stage - 1] for stage in stages]).sum().backward()
+    assert_equal_gradients(ours, reference)
+
+
+def test_equilibrium_counts_the_exits_that_run():
+    x, labels = batch()
+    some, kept = five_exits(), five_exits().keep((2, 4))
+    for net, stages in ((some, (2, 4)), (kept, (1, 2))):
+        rule = Scheme(gradients=GradientEquilibrium()).build(net).gradients
+        rule(net, x, stages, lambda group: [criterion(output, labels) for _, output in group])
+    there = dict(some.named_modules())
+    pairs = [
+        ("blocks.1", "blocks.0"),
+        ("blocks.3", "blocks.1"),
+        ("heads.1", "heads.0"),
+        ("heads.3", "heads.1"),
+    ]
+    for name, in_kept in pairs:
+        ours = [p.grad for p in there[name].parameters()]
+        theirs = [p.grad for p in kept.get_submodule(in_kept).parameters()][-len(ours) :]
+        for mine, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-13)

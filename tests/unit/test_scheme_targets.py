@@ -12,7 +12,7 @@ from anytimenet.nets import create_net
 from anytimenet.schemes import FromLabels, RunFacts, Scheme
 from anytimenet.schemes.hooks import Lesson
 from anytimenet.schemes.sampling import DrawnStages, Sandwich
-from anytimenet.schemes.targets import Distillation, TDLambda, divergence, soft_cross_entropy
+from anytimenet.schemes.targets import Distillation, EMATeacher, TDLambda, divergence, soft_cross_entropy
 from anytimenet.tasks import Classification
 
 NETS = ["isresnext_tiny", "iresnext_tiny"]  # one graph, one pass for each stage
@@ -214,11 +214,23 @@ def test_warm_up_raises_the_teachers_share_linearly_and_a_checkpoint_remembers_t
         torch.testing.assert_close(next_loss(resumed), (1 - share) * labels + share * soft)
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_a_last_teacher_that_did_not_run_is_an_error_with_the_cure(name):
-    only_first = DrawnStages(weights=(1,) + (0,) * (make(name).num_stages - 1))
-    with pytest.raises(ValueError, match=r"did not run in this step: always run it .*teacher 'largest'"):
-        take_step(name, Scheme(sampling=only_first, targets=Distillation("last")))
+@pytest.mark.parametrize("targets", [Distillation("last"), EMATeacher()])
+def test_a_stage_that_others_learn_from_must_run_in_every_step(targets):
+    net = make("isresnext_tiny")
+    for sampling in (DrawnStages(), DrawnStages(weights=(1, 0, 0)), DrawnStages(2, always=("smallest",))):
+        if sampling == DrawnStages(2, always=("smallest",)):
+            Scheme(sampling=sampling, targets=targets).build(net)  # both that are left run in every step
+            continue
+        with pytest.raises(ValueError, match=r"stage 3 must run in every step, .*: sample with sandwich"):
+            Scheme(sampling=sampling, targets=targets).build(net)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "stages"), [("largest", [3, 1, 2]), ("last", [3, 1, 2]), ("next", [3, 2, 1])]
+)
+def test_only_stages_that_learn_from_the_next_one_run_in_falling_order(teacher, stages):
+    built = Scheme(sampling=Sandwich(1), targets=Distillation(teacher)).build(make("isresnext_tiny"))
+    assert list(built._draw()) == stages
 
 
 # --- temporal differences -------------------------------------------------------------------------------
@@ -296,7 +308,7 @@ def test_the_tasks_own_loss_smooths_the_labels(targets):
 @pytest.mark.parametrize(
     ("make_targets", "message"),
     [
-        (lambda: Distillation("largst"), "did you mean 'largest'"),
+        (lambda: Distillation("largst"), "take one of last, largest, next"),
         (lambda: Distillation(mixing=1.1), "from 0 to 1"),
         (lambda: Distillation(mixing=float("nan")), "from 0 to 1"),
         (lambda: Distillation(temperature=0), "must be a positive number"),

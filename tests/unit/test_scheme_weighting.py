@@ -383,7 +383,7 @@ def test_a_step_descends_the_losses_in_the_proportion_of_the_weights(name, confi
         (lambda: sieve_units(0), "at least one stage"),
         (lambda: AlternatingWeights(AlternatingWeights()), "give a base that does not draw"),
         (lambda: AdaLossWeights(momentum=1.0), r"momentum of AdaLoss must be in \[0, 1\)"),
-        (lambda: AdaLossWeights(every=0), "every 1 or more steps"),
+        (lambda: AdaLossWeights(every=0), "every 0: a whole number is needed, 1 or more"),
         (lambda: AdaLossWeights(uniform=1.5), r"uniform share of AdaLoss must be in \[0, 1\]"),
         (lambda: AdaLossWeights(final_extra=-1.0), "final_extra must be a finite number"),
     ],

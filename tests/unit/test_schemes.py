@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 
@@ -13,6 +14,7 @@ from anytimenet.nets import create_net
 from anytimenet.schemes import (
     AlternatingWeights,
     BlockDependent,
+    CalledWeights,
     ConstantWeights,
     Distillation,
     GivenWeights,
@@ -131,9 +133,9 @@ def test_words_change_hooks_and_fields_in_their_order(changes, expected):
         ({"gradients": "summ"}, "did you mean 'sum'"),
         ({"weighting": "sieve", "weighting.versin": "v2"}, "did you mean 'version'"),
         ({"gradients.window": 2}, "sum has no field 'window'; it has no fields"),
-        ({"weighting.total.deeper": 2}, "'total' is a value and has no field 'deeper'"),
+        ({"weighting.total.deeper": 2}, "weighting.total is a value and has no fields"),
         ({"weighting": "alternating", "weighting.base": "sive"}, "did you mean 'sieve'"),
-        ({"weighting.weight": "much"}, "weighting.weight cannot be 'much'"),
+        ({"weighting.weight": "much"}, "weighting.weight=much: a number is needed"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_the_nearest_that_do(changes, said):
@@ -195,13 +197,33 @@ def test_sieve_composes_with_equilibrium():
         torch.testing.assert_close(ours.grad, sum_, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("scheme", [name for name in list_schemes() if name != "teacher"])
+def test_with_one_stage_every_scheme_is_ordinary_training(scheme):
+    x, labels = batch()
+    net, plain = build("resnet_tiny"), build("resnet_tiny")
+    built = scheme_preset(scheme).scheme
+    if isinstance(built.gradients, BlockDependent | GroupedLosses | GradientEquilibrium):
+        with pytest.raises(ValueError, match="act between the blocks of a chain"):
+            built.build(net)
+        return
+    facts = RunFacts(stage_macs=lambda: (1,))
+    built.build(net, facts).step(net, x, labels, Classification((4,)).loss)
+    Scheme().build(plain).step(plain, x, labels, Classification((4,)).loss)
+    # Alternating weights add the last stage's weight to a drawn one, which is the same here.
+    factor = 2 if scheme == "sieve_alternating" else 1
+    for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, factor * theirs.grad, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("scheme", list_schemes())
 def test_a_step_in_bfloat16_is_near_the_one_in_float32(scheme):
     x, labels = batch()
     losses, gradients = [], []
     for low in (False, True):
-        net = build("resnext_exits_tiny").float()
-        facts = RunFacts(seed=3, stage_macs=lambda: (1, 2, 3), teacher=build("resnet_tiny").float())
+        torch.manual_seed(0)
+        net = create_net("resnext_exits_tiny", 4, exits_after=(1, 2, 3, 4, 5), blocks=(2, 2, 1))
+        teacher = build("resnet_tiny").float() if scheme == "teacher" else None
+        facts = RunFacts(seed=3, stage_macs=lambda: (1, 2, 3, 4, 5), teacher=teacher)
         built = scheme_preset(scheme).scheme.build(net, facts)
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
             found = built.step(net, x.float(), labels, Classification((4,)).loss)
@@ -209,3 +231,34 @@ def test_a_step_in_bfloat16_is_near_the_one_in_float32(scheme):
         gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
     torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.05)
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.9
+
+
+# --- hooks that make no sense ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Scheme(targets="distillation"), "targets must be a member of that hook, not 'distillation'"),
+        (lambda: Scheme(weighting=SieveWeights), "not the class SieveWeights"),
+        (
+            lambda: Scheme(BlockDependent(2)).build(build("msdnet_tiny")),
+            "BlockDependent is no member of sampl",
+        ),
+    ],
+)
+def test_what_is_no_member_of_a_hook_is_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_functions_are_told_apart_by_what_they_do():
+    def told(function):
+        return scheme_to_dict(Scheme(weighting=CalledWeights(function)))["weighting"]["function"]
+
+    def flat(count):
+        return [1.0] * count
+
+    assert told(lambda count: [1.0] * count) != told(lambda count: [2.0] * count)
+    assert told(flat) == told(flat)
+    assert "flat" in told(functools.partial(flat, count=3))

@@ -285,8 +285,6 @@ class Train:
 
         if options.pop("init") is not None:
             raise ValueError("--alone starts every net from fresh weights: leave --init out")
-        if options.pop("teacher") is not None:
-            raise ValueError("--alone compares nets that learn without help: leave --teacher out")
         gap = run_alone(
             experiment,
             out,

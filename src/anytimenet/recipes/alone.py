@@ -26,6 +26,7 @@ def run_alone(
     *,
     stages: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
+    teacher: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -42,6 +43,7 @@ def run_alone(
         out: a folder; it is made if it is missing.
         stages: which sub-networks to train alone; all by default.
         seeds: repeat everything with each of these seeds; the experiment's own by default.
+        teacher: a bundle that the joint net's stages learn from, for a scheme with a given teacher.
         resume: go on; what is finished is not trained again.
         overwrite: replace the runs that are in `out`.
         quiet: no progress.
@@ -67,7 +69,9 @@ def run_alone(
     reports: dict[str, list[Report]] = {name: [] for name in experiments}
     for name, one in experiments.items():
         for folder, seeded in _seeded(one, out / name, seeds):
-            reports[name].append(_report_of(seeded, folder, resume, quiet=quiet, recipe_name=recipe_name))
+            options = {"quiet": quiet, "recipe_name": recipe_name}
+            options |= {"teacher": teacher} if name == "joint" else {}
+            reports[name].append(_report_of(seeded, folder, resume, **options))
     gap = OptimalityGap.of(reports["joint"], {stage: reports[f"alone-{stage}"] for stage in wanted})
     if launched_rank() == 0:
         write_json(out / "optimality_gap.json", gap.to_dict())

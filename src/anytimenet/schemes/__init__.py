@@ -19,7 +19,8 @@ from anytimenet.schemes.hooks import (
     Targets,
     Weighting,
 )
-from anytimenet.schemes.members import MEMBERS, override, scheme_to_dict
+from anytimenet.schemes.members import MEMBERS, scheme_to_dict
+from anytimenet.schemes.overrides import override
 from anytimenet.schemes.presets import SchemePreset, list_schemes, scheme_preset
 from anytimenet.schemes.sampling import AllStages, DrawnStages, Sandwich
 from anytimenet.schemes.scheme import BuiltScheme, Scheme

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -27,6 +27,10 @@ Criterion = Callable[[Output, Any], Tensor]
 
 Mean = Callable[[Tensor], Tensor]
 """The mean of a tensor over all processes that train together; the tensor itself where there is one."""
+
+
+Order = Literal["drawn", "largest_first", "descending"]
+"""In which order the stages of a step run."""
 
 
 Average = Callable[[Iterable[Tensor]], None]
@@ -57,9 +61,13 @@ class Sampling(nn.Module):
     Processes that train together draw from equal generators, so that all run the same stages.
 
     Attributes:
+        always: stages that run in every step.
+        possible: stages that may run in some step.
         every_stage: whether each step runs all stages, so that no parameter is left without a gradient.
     """
 
+    always: Sequence[int] = ()
+    possible: Sequence[int] = ()
     every_stage: bool = False
 
     def draw(self) -> Sequence[int]:
@@ -71,11 +79,15 @@ class Targets(nn.Module):
     """What each stage learns.
 
     Attributes:
-        largest_first: stages learn from the outputs of later ones, which must therefore have run: the step
-            runs its stages from the largest on.
+        order: in which order the stages of a step must run: "drawn", as they come; "largest_first", the
+            largest teaches the others and runs before them; "descending", each learns from larger ones.
+        needs: stages that must run in every step, because others learn from them or they alone see labels.
+        uses_given_teacher: whether `RunFacts.teacher` is put to use.
     """
 
-    largest_first: bool = False
+    order: Order = "drawn"
+    needs: Sequence[int] = ()
+    uses_given_teacher: bool = False
 
     def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
         """Outputs of a teacher beside the net that `stages` learn from, by stage and without a graph.

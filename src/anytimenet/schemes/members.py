@@ -1,12 +1,13 @@
-"""Schemes as words: the members of each hook by name, JSON values, and overrides for the command line."""
+"""Schemes as words: the members of each hook by name, and what a scheme is as JSON values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from anytimenet.core.errors import suggest
 from anytimenet.schemes.gradients import (
     BlockDependent,
     ConflictProjection,
@@ -65,7 +66,8 @@ _NAMES = {member: name for members in MEMBERS.values() for name, member in membe
 def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
     """JSON values: each hook's member by name, and its fields.
 
-    A member of one's own is named by its class, a function by its module and name.
+    A member of one's own is named by its class, a function by its module, its name and a digest of what it
+    does, so that a run is not resumed with another function of the same name.
 
     >>> scheme_to_dict(Scheme())["weighting"]
     {'member': 'constant', 'weight': 1.0, 'total': None}
@@ -73,65 +75,29 @@ def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
     return {hook: _to_value(getattr(scheme, hook)) for hook in MEMBERS}
 
 
-def override(scheme: Scheme, changes: Mapping[str, Any]) -> Scheme:
-    """The scheme with other members or fields; changes apply in their order.
-
-    Args:
-        changes: `{"gradients": "block_dependent"}` takes a member with its defaults, and
-            `{"gradients.window": 2}` sets one of its fields, however deep ("weighting.base.version").
-
-    Raises:
-        ValueError: for an unknown hook, member or field, with the nearest known one, or a value that the
-            member refuses.
-
-    >>> override(Scheme(), {"weighting": "sieve", "weighting.version": "v2"}).weighting.version
-    'v2'
-    """
-    for path, value in changes.items():
-        hook, _, rest = path.partition(".")
-        if hook not in MEMBERS:
-            raise ValueError(f"a scheme has no hook {hook!r}: {suggest(hook, MEMBERS)}")
-        changed = _changed(getattr(scheme, hook), MEMBERS[hook], path, rest, value)
-        scheme = replace(scheme, **{hook: changed})
-    return scheme
-
-
-def _changed(config: Any, members: Mapping[str, type], path: str, rest: str, value: Any) -> Any:
-    """`config` with the field `rest` set, or another member in its place where `rest` is empty."""
-    if not rest:
-        if value not in members:
-            raise ValueError(f"{path} has no member {value!r}: {suggest(str(value), members)}")
-        return members[value]()
-    name, _, deeper = rest.partition(".")
-    known = [field.name for field in fields(config)]
-    if name not in known:
-        hint = suggest(name, known) if known else "it has no fields"
-        raise ValueError(f"{path}: {_name(type(config))} has no field {name!r}; {hint}")
-    before = getattr(config, name)
-    if type(before) in _NAMES:
-        value = _changed(before, members, path, deeper, value)
-    elif deeper:
-        raise ValueError(f"{path}: {name!r} is a value and has no field {deeper!r}; leave that out")
-    elif isinstance(value, list):
-        value = tuple(value)
-    try:
-        return replace(config, **{name: value})
-    except TypeError as error:
-        raise ValueError(f"{path} cannot be {value!r}: {error}") from error
+def name_of_member(member: type) -> str:
+    """The name that the command line has for a member; its class's for one of one's own."""
+    return _NAMES.get(member, member.__qualname__)
 
 
 def _to_value(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {
-            "member": _name(type(value)),
+            "member": name_of_member(type(value)),
             **{field.name: _to_value(getattr(value, field.name)) for field in fields(value)},
         }
     if isinstance(value, tuple | list):
         return [_to_value(one) for one in value]
-    if callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    return value
+    return _function(value) if callable(value) else value
 
 
-def _name(member: type) -> str:
-    return _NAMES.get(member, member.__qualname__)
+def _function(function: Callable[..., Any]) -> str:
+    if isinstance(function, functools.partial):
+        given = [*map(str, function.args), *(f"{name}={value}" for name, value in function.keywords.items())]
+        return f"{_function(function.func)}({', '.join(given)})"
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return f"{type(function).__module__}.{type(function).__qualname__}"
+    does = repr((code.co_code, code.co_names, [c for c in code.co_consts if not hasattr(c, "co_code")]))
+    digest = hashlib.sha256(does.encode()).hexdigest()[:8]
+    return f"{function.__module__}.{function.__qualname__} {digest}"

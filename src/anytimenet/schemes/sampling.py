@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anytimenet.core.errors import suggest
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.checks import check_choice, check_whole
 from anytimenet.schemes.draws import STAGES, Draws
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.hooks import Sampling
+from anytimenet.schemes.weighting.stage_weights import check_count, check_weights
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Sandwich:
     random: int = 2
 
     def __post_init__(self) -> None:
-        if self.random < 0:
-            raise ValueError(f"random {self.random}: a sandwich draws 0 or more stages between its two ends")
+        check_whole("random", self.random, 0)
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> Sampling:
         """The sampling of `net`."""
@@ -64,8 +64,8 @@ class DrawnStages:
     Args:
         count: how many stages are drawn for a step.
         weights: one for each stage, stage 1 first; all equal by default. They need not sum to 1.
-        always: "largest", "smallest" or both: they run in every step before the `count` stages, which are
-            then drawn from the others; their own weights do not matter.
+        always: ("largest",), ("smallest",) or both: they run in every step before the `count` stages, which
+            are then drawn from the others; their own weights do not matter.
 
     Raises:
         ValueError: for weights that are negative or all zero, or fewer positive ones than `count`.
@@ -73,7 +73,7 @@ class DrawnStages:
     >>> DrawnStages(weights=(1, -1))
     Traceback (most recent call last):
     ...
-    ValueError: weights (1, -1): each must be a number of 0 or more
+    ValueError: the weight of stage 2 is -1.0: give a finite number, 0 or more
     """
 
     count: int = 1
@@ -81,17 +81,15 @@ class DrawnStages:
     always: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"count {self.count}: at least one stage must be drawn for a step")
+        check_whole("count", self.count, 1)
+        if isinstance(self.always, str):
+            raise ValueError(f"always {self.always!r}: a tuple is needed, for example ({self.always!r},)")
+        object.__setattr__(self, "always", tuple(self.always))
         for name in self.always:
-            if name not in _ENDS:
-                raise ValueError(f"always has no stage {name!r}: {suggest(str(name), _ENDS)}")
-        if self.weights is None:
-            return
-        if not all(weight >= 0 and math.isfinite(weight) for weight in self.weights):
-            raise ValueError(f"weights {self.weights}: each must be a number of 0 or more")
-        if not any(self.weights):
-            raise ValueError(f"weights {self.weights} are all zero: one stage at least needs a positive one")
+            check_choice("the stage in always,", name, _ENDS)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", tuple(float(weight) for weight in self.weights))
+            check_weights(self.weights)
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> Sampling:
         """The sampling of `net`.
@@ -102,18 +100,18 @@ class DrawnStages:
         """
         last = net.num_stages
         weights = self.weights or (1.0,) * last
-        if len(weights) != last:
-            raise ValueError(f"{len(weights)} weights for {last} stages: give one weight for each stage")
+        check_count(weights, last)
         ends = {"largest": last, "smallest": 1}
         fixed = tuple(dict.fromkeys(ends[name] for name in _ENDS if name in self.always))
         free = [stage for stage in range(1, last + 1) if stage not in fixed]
         chances = [weights[stage - 1] for stage in free]
         possible = sum(chance > 0 for chance in chances)
         if self.count > possible:
+            left = " and do not run anyway" if fixed else ""
+            cure = f"draw at most {possible}" if possible else "leave always out"
             raise ValueError(
                 f"{self.count} stages a step cannot be drawn: {possible} of {last} have a positive weight"
-                + (" and do not run anyway" if fixed else "")
-                + f"; draw at most {possible} or raise weights"
+                f"{left}; {cure}, or raise weights"
             )
         return _Sampling(fixed, free, chances, self.count, facts.seed)
 
@@ -133,7 +131,10 @@ class _Sampling(Sampling):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        drawable = tuple(stage for stage, weight in zip(free, weights, strict=True) if weight > 0)
         self.every_stage = count == len(free)
+        self.always = (*fixed, *(drawable if count == len(drawable) else ()))
+        self.possible = (*fixed, *drawable)
         self._fixed, self._free, self._count = tuple(fixed), tuple(free), count
         total = math.fsum(weights)
         self._chances = [weight / total for weight in weights]

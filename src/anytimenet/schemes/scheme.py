@@ -12,10 +12,21 @@ from torch import Tensor, nn
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients import SummedGradients
-from anytimenet.schemes.hooks import Criterion, Group, HookConfig, Lesson, Mean
+from anytimenet.schemes.hooks import (
+    Criterion,
+    GradientRule,
+    Group,
+    HookConfig,
+    Lesson,
+    Mean,
+    Sampling,
+    Targets,
+    Weighting,
+)
 from anytimenet.schemes.sampling import AllStages
 from anytimenet.schemes.targets import FromLabels
 from anytimenet.schemes.weighting import ConstantWeights
+from anytimenet.schemes.weighting.stage_weights import StageWeights
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,16 @@ class Scheme:
     weighting: HookConfig = field(default_factory=ConstantWeights)
     gradients: HookConfig = field(default_factory=SummedGradients)
 
+    def __post_init__(self) -> None:
+        for name in _KINDS:
+            hook = getattr(self, name)
+            if isinstance(hook, type) or not callable(getattr(hook, "build", None)):
+                what = f"the class {hook.__name__}" if isinstance(hook, type) else repr(hook)
+                raise ValueError(
+                    f"{name} must be a member of that hook, not {what}: for example "
+                    f"Scheme(weighting=LinearWeights()), or scheme_preset(NAME).scheme"
+                )
+
     def build(self, net: AnytimeNet, facts: RunFacts | None = None) -> BuiltScheme:
         """The scheme's module for `net`; its state_dict is part of a checkpoint.
 
@@ -54,10 +75,11 @@ class BuiltScheme(nn.Module):
 
     def __init__(self, scheme: Scheme, net: AnytimeNet, facts: RunFacts) -> None:
         super().__init__()
-        self.sampling = scheme.sampling.build(net, facts)
-        self.targets = scheme.targets.build(net, facts)
-        self.weighting = scheme.weighting.build(net, facts)
-        self.gradients = scheme.gradients.build(net, facts)
+        self.sampling: Sampling = _built(scheme, "sampling", net, facts)
+        self.targets: Targets = _built(scheme, "targets", net, facts)
+        self.weighting: Weighting = _built(scheme, "weighting", net, facts)
+        self.gradients: GradientRule = _built(scheme, "gradients", net, facts)
+        self._check_together(facts)
 
     def step(
         self, net: AnytimeNet, x: Tensor, labels: Any, criterion: Criterion, mean: Mean | None = None
@@ -91,4 +113,44 @@ class BuiltScheme(nn.Module):
 
     def _draw(self) -> Sequence[int]:
         stages = tuple(self.sampling.draw())
-        return tuple(sorted(stages, reverse=True)) if self.targets.largest_first else stages
+        if self.targets.order == "descending":
+            return tuple(sorted(stages, reverse=True))
+        if self.targets.order == "largest_first":
+            return (max(stages), *(stage for stage in stages if stage != max(stages)))
+        return stages
+
+    def _check_together(self, facts: RunFacts) -> None:
+        """Hooks that are right by themselves may make no sense together."""
+        missing = sorted(set(self.targets.needs) - set(self.sampling.always))
+        if missing and not self.sampling.every_stage:
+            raise ValueError(
+                f"stage {missing[0]} must run in every step, because others learn from it: sample with "
+                'sandwich, or with drawn and always ["largest"], or take other targets'
+            )
+        possible = self.sampling.possible
+        fixed = self.weighting.weights(possible) if isinstance(self.weighting, StageWeights) else {}
+        if fixed and not any(fixed.values()):
+            raise ValueError("every stage that may run has the weight 0: raise one, or sample others")
+        if facts.teacher is not None and not self.targets.uses_given_teacher:
+            raise ValueError(
+                "this scheme learns from no given teacher: leave the teacher out, or take the scheme "
+                '"teacher"'
+            )
+
+
+def _built(scheme: Scheme, name: str, net: AnytimeNet, facts: RunFacts) -> Any:
+    config = getattr(scheme, name)
+    module = config.build(net, facts)
+    if not isinstance(module, _KINDS[name]):
+        raise ValueError(
+            f"{type(config).__name__} is no member of {name}: give it as one of the other hooks of the scheme"
+        )
+    return module
+
+
+_KINDS: dict[str, type] = {
+    "sampling": Sampling,
+    "targets": Targets,
+    "weighting": Weighting,
+    "gradients": GradientRule,
+}

@@ -181,18 +181,19 @@ class _Run:
     ) -> None:
         self.fabric, device = fabric, fabric.device
         self.processes = Processes(fabric.global_rank, fabric.world_size, device)
-        if config.sync_batchnorm:
-            to_synchronised(net)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.batches, self.val_batches = batches, val_batches
         self.task, self.config, self.folder = task, config, folder
         self.identity = {**config.identity, **identity}
         self.scheme: BuiltScheme = config.chosen_scheme.build(net, facts).to(device)
+        if config.sync_batchnorm:  # nothing below refuses the run: `release` undoes it
+            to_synchronised(net)
         self.sync = GradientSync(net, self.scheme, self.processes, fabric.strategy.setup_module)
         self.optimiser = _sgd(net, config)
         self.epoch, self.batch = 0, 0
-        self.losses: dict[int, float] = {}
+        # Sum of the losses of each stage in this epoch, and in how many steps it ran.
+        self.losses: dict[int, tuple[float, int]] = {}
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "val": []}
         self.best_weights: dict[str, Tensor] | None = None
@@ -212,7 +213,8 @@ class _Run:
         self.net.train()
         for x, labels in self.batches.epoch(self.epoch, self.batch):
             for stage, loss in self._train_step(x, labels).items():
-                self.losses[stage] = self.losses.get(stage, 0.0) + loss
+                total, count = self.losses.get(stage, (0.0, 0))
+                self.losses[stage] = total + loss, count + 1
             self.batch += 1
             reporter.step()
             every = self.config.checkpoint_steps
@@ -223,7 +225,7 @@ class _Run:
     def finish_epoch(self) -> dict[str, Any]:
         """Validates, chooses, writes the checkpoint; returns the epoch's record."""
         steps = len(self.batches)
-        losses = [total / steps for _, total in sorted(self.losses.items())]
+        losses = [self._mean_loss(stage) for stage in range(1, self.net.num_stages + 1)]
         self.processes.average_buffers(self.net, self.scheme)
         scores = self._validate()
         number = self.epoch + 1
@@ -231,7 +233,7 @@ class _Run:
         record = {
             "epoch": number,
             "lr": learning_rate(self.config, self.step - 1, steps),
-            "loss": sum(losses),
+            "loss": sum(loss for loss in losses if loss is not None),
             "losses": losses,
             "val": scores,
         }
@@ -257,7 +259,7 @@ class _Run:
         restore(last, self.net, self.optimiser, self.scheme)
         self.epoch, self.batch = last.epoch, last.batch
         self.history = list(last.progress["history"])
-        self.losses = {int(stage): total for stage, total in last.progress["losses"].items()}
+        self.losses = {int(stage): tuple(seen) for stage, seen in last.progress["losses"].items()}
         best = last.progress["best"]
         self.best = best if best["epoch"] else self.best
         if self.best["epoch"]:
@@ -314,6 +316,11 @@ class _Run:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
         self.optimiser.step()
         return values
+
+    def _mean_loss(self, stage: int) -> float | None:
+        """Over the steps of this epoch in which the stage ran; None if it never did."""
+        total, count = self.losses.get(stage, (0.0, 0))
+        return total / count if count else None
 
     def _validate(self) -> list[float]:
         if self.val_batches is None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.checks import check_choice
 from anytimenet.schemes.draws import ORDERS, Draws
 from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.gradients.projection import ProjectedGradients, Scope, check_choice, check_scope
+from anytimenet.schemes.gradients.projection import ProjectedGradients, Scope, check_scope
 from anytimenet.schemes.hooks import GradientRule
 
 Order = Literal["random", "early", "late"]

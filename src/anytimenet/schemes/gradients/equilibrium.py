@@ -23,9 +23,9 @@ from anytimenet.schemes.hooks import GradientRule, GroupLoss
 class GradientEquilibrium:
     """At exit i of n its own loss counts 1 / (n-i+1) in the features' gradient, later ones (n-i) / (n-i+1).
 
-    Classifiers get their whole gradient, and the forward pass is the ordinary one. Rescaled is the tensor
-    that the exit's head reads, the last of the state, as the net orders it: in MSDNet the coarsest scale
-    alone, as published.
+    In a step that runs only some exits, n counts those. Classifiers get their whole gradient, and the forward
+    pass is the ordinary one. Rescaled is the tensor that the exit's head reads, the last of the state, as the
+    net orders it: in MSDNet the coarsest scale alone, as published.
 
     Raises:
         ValueError: by `build` for a net that is no chain of blocks.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.checks import check_choice
 from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.gradients.projection import ProjectedGradients, Scope, check_choice, check_scope
+from anytimenet.schemes.gradients.projection import ProjectedGradients, Scope, check_scope
 from anytimenet.schemes.hooks import GradientRule
 
 First = Literal["early", "late"]

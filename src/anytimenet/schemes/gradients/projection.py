@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.checks import check_choice
 from anytimenet.schemes.gradients.stagewise import (
     StageGradients,
     add_gradient,
@@ -76,12 +77,6 @@ class ProjectedGradients(GradientRule):
         for each in shared:
             weight = places[each.stages] @ weight_of[self._groups[each.name]]
             add_gradient(each.parameter, weight.to(each.rows.dtype) @ each.rows)
-
-
-def check_choice(what: str, value: str, allowed: Sequence[str]) -> None:
-    """Raises ValueError unless `value` is one of `allowed`."""
-    if value not in allowed:
-        raise ValueError(f"{what} {value!r} does not exist: take one of {', '.join(allowed)}")
 
 
 def check_scope(scope: str) -> None:

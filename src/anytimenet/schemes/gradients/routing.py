@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from anytimenet.nets.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.checks import check_whole
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients.chains import as_leaves, check_chain, take_gradients
 from anytimenet.schemes.hooks import GradientRule, GroupLoss
@@ -22,6 +23,8 @@ from anytimenet.schemes.hooks import GradientRule, GroupLoss
 @dataclass(frozen=True)
 class BlockDependent:
     """Block i learns from the losses of exits i to i + window - 1: overlapping windows.
+
+    Windows go by the number of an exit, also in steps that run only some of them.
 
     Args:
         window: Q, how many exits a block learns from; 1 is local training.
@@ -41,8 +44,7 @@ class BlockDependent:
     include_final: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.window, bool) or not isinstance(self.window, int) or self.window < 1:
-            raise ValueError(f"window {self.window!r}: a whole number of exits from 1 on is needed")
+        check_whole("window", self.window, 1)
 
     def first_blocks(self, num_stages: int) -> tuple[int, ...]:
         """For each exit the first block that its loss trains; it trains all blocks from there to its own.
@@ -87,12 +89,11 @@ class GroupedLosses:
     include_final: bool = False
 
     def __post_init__(self) -> None:
-        sizes = (self.size,) if self.groups is None else tuple(self.groups)
-        object.__setattr__(self, "groups", None if self.groups is None else sizes)
-        if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-            raise ValueError(
-                f"groups of {self.groups or self.size!r} exits: whole numbers from 1 on are needed"
-            )
+        check_whole("size", self.size, 1)
+        if self.groups is not None:
+            object.__setattr__(self, "groups", tuple(self.groups))
+            for size in self.groups:
+                check_whole("the size of a group,", size, 1)
 
     def first_blocks(self, num_stages: int) -> tuple[int, ...]:
         """For each exit the first block that its loss trains.

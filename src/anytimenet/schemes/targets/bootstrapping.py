@@ -52,7 +52,7 @@ class TDLambda:
 class _TDLambda(Targets):
     def __init__(self, decay: float) -> None:
         super().__init__()
-        self.largest_first = decay < 1
+        self.order = "descending" if decay < 1 else "drawn"
         self._decay = decay
 
     def losses(self, group: Group, lesson: Lesson) -> list[Tensor]:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytimenet.core.errors import suggest
 from anytimenet.nets.contract import AnytimeNet, Output
+from anytimenet.schemes.checks import check_choice, check_whole
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.hooks import Group, Lesson, Targets
 from anytimenet.schemes.targets.soft import SoftLoss
@@ -49,7 +49,7 @@ class Distillation:
     >>> Distillation("largst")
     Traceback (most recent call last):
     ...
-    ValueError: no stage 'largst' can teach: did you mean 'largest' or 'last'?
+    ValueError: the teacher 'largst' does not exist: take one of last, largest, next
     """
 
     teacher: str = "last"
@@ -60,10 +60,8 @@ class Distillation:
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        if self.teacher not in _TEACHERS:
-            raise ValueError(f"no stage {self.teacher!r} can teach: {suggest(str(self.teacher), _TEACHERS)}")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps {self.warmup_steps}: it must be 0 or more")
+        check_choice("the teacher", self.teacher, _TEACHERS)
+        check_whole("warmup_steps", self.warmup_steps, 0)
         self._loss()
         if self.warmup_steps and self.label_weight == 0:
             raise ValueError(
@@ -83,12 +81,11 @@ _TEACHERS = ("last", "largest", "next")
 
 
 class _Distillation(Targets):
-    largest_first = True
-
     def __init__(self, teacher: str, loss: SoftLoss, warmup_steps: int, num_stages: int) -> None:
         super().__init__()
+        self.order = "descending" if teacher == "next" else "largest_first"
+        self.needs = (num_stages,) if teacher == "last" else ()
         self._teacher, self._loss, self._warmup_steps = teacher, loss, warmup_steps
-        self._last = num_stages
         self._steps = 0
 
     def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
@@ -120,12 +117,6 @@ class _Distillation(Targets):
 
     def _teacher_of(self, stage: int, lesson: Lesson) -> int | None:
         """The stage that teaches `stage` in this step; None for one that learns the labels alone."""
-        # Stages run from the largest on, so that all larger ones of the step are there.
-        if self._teacher == "last" and self._last not in lesson.outputs:
-            raise ValueError(
-                f"the last stage, {self._last}, is to teach and did not run in this step: always run it "
-                "(Sandwich, or DrawnStages with always=('largest',)) or take the teacher 'largest'"
-            )
         larger = [other for other in lesson.outputs if other > stage]
         if not larger:
             return None

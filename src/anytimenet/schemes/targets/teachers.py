@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from anytimenet.core.errors import suggest
 from anytimenet.nets.contract import AnytimeNet, Output
+from anytimenet.schemes.checks import check_choice
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.hooks import Group, Lesson, Targets
 from anytimenet.schemes.targets.soft import SoftLoss
@@ -60,8 +60,7 @@ class EMATeacher:
             raise ValueError(
                 f"momentum {self.momentum}: what the average keeps is a number from 0 to below 1"
             )
-        if self.source not in _SOURCES:
-            raise ValueError(f"no source is named {self.source!r}: {suggest(str(self.source), _SOURCES)}")
+        check_choice("the source", self.source, _SOURCES)
         loss = self._loss()
         if self.source == "same" and not loss.weight_of_labels:
             raise ValueError(
@@ -142,6 +141,8 @@ class _EMATeacher(Targets):
     def __init__(self, net: AnytimeNet, momentum: float, loss: SoftLoss, source: str) -> None:
         super().__init__()
         self._loss, self._source, self._last = loss, source, net.num_stages
+        # The last stage is the one that sees labels alone; without it nothing would.
+        self.needs = (self._last,) if source == "last" and not loss.weight_of_labels else ()
         self._average = get_ema_multi_avg_fn(momentum)
         self.teacher = _frozen_copy(net)
         # In a tuple, so that the net in training does not become a part of this module and its checkpoint.
@@ -192,6 +193,8 @@ class _EMATeacher(Targets):
 
 
 class _GivenTeacher(Targets):
+    uses_given_teacher = True
+
     def __init__(self, teacher: AnytimeNet, loss: SoftLoss) -> None:
         super().__init__()
         self._loss = loss

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.checks import check_whole
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.hooks import Weighting
 from anytimenet.schemes.weighting.stage_weights import check_total, rescale
@@ -61,8 +62,7 @@ class AdaLossWeights:
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"the momentum of AdaLoss must be in [0, 1), not {self.momentum}")
-        if self.every != int(self.every) or self.every < 1:
-            raise ValueError(f"AdaLoss renews its weights every 1 or more steps, not {self.every}")
+        check_whole("every", self.every, 1)
         if not 0 <= self.uniform <= 1:
             raise ValueError(f"the uniform share of AdaLoss must be in [0, 1], not {self.uniform}")
         if not (self.final_extra >= 0 and math.isfinite(self.final_extra)):

@@ -13,7 +13,7 @@ from anytimenet.schemes.draws import WEIGHTS, Draws
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.hooks import HookConfig, Weighting
 from anytimenet.schemes.weighting.sieve import SieveWeights
-from anytimenet.schemes.weighting.stage_weights import check_total
+from anytimenet.schemes.weighting.stage_weights import StageWeights, check_total
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,14 @@ class AlternatingWeights:
         """The weighting of `net`.
 
         Raises:
-            ValueError: if the base cannot be built.
+            ValueError: if the base cannot be built, or gives the last stage no weight.
         """
-        draws = Draws(facts.seed, WEIGHTS)
-        return _AlternatingWeights(self.base.build(net, facts), draws, net.num_stages, self.total)
+        base = self.base.build(net, facts)
+        if isinstance(base, StageWeights) and not base.weights([net.num_stages])[net.num_stages] > 0:
+            raise ValueError(
+                "alternating weights add the last stage's weight, which is 0: give a base with more"
+            )
+        return _AlternatingWeights(base, Draws(facts.seed, WEIGHTS), net.num_stages, self.total)
 
 
 class _AlternatingWeights(Weighting):
@@ -71,10 +75,6 @@ class _AlternatingWeights(Weighting):
     def weights(self, stages: Sequence[int]) -> Mapping[int, float]:
         beta = self.base.weights(self._all)
         extra = beta[self._all[-1]]
-        if not extra > 0:
-            raise ValueError(
-                "alternating weights add the last stage's weight, which is 0: give a base with more"
-            )
         scale = 1.0 if self._total is None else self._total / (math.fsum(beta.values()) + extra)
         drawn = self._draw(beta, sorted(stages))
         return {stage: scale * (beta[stage] + extra * (stage == drawn)) for stage in stages}
