@@ -14,9 +14,10 @@ import io
 from pathlib import Path
 
 from anytimenet.core.files import write_text
-from anytimenet.evaluation import read_report
+from anytimenet.evaluation import Report, read_any_report
 
 COLUMNS = ("run", "seed", "stage", "macs", "params", "top1", "top5", "ece", "nll")
+MASK_COLUMNS = (*COLUMNS[:5], "mean_iou", "pixel_accuracy")
 
 
 def rows(run: Path, name: str = "") -> list[dict[str, object]]:
@@ -30,8 +31,10 @@ def rows(run: Path, name: str = "") -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     folders = sorted(run.glob("seed-*"), key=lambda folder: int(folder.name.partition("-")[2]))
     for folder in folders:
-        for stage in read_report(folder).stages:
-            values = {name: getattr(stage, name) for name in COLUMNS[2:]}
+        report = read_any_report(folder)
+        columns = COLUMNS if isinstance(report, Report) else MASK_COLUMNS
+        for stage in report.stages:
+            values = {name: getattr(stage, name) for name in columns[2:]}
             found.append({"run": name or run.name, "seed": folder.name.partition("-")[2], **values})
     if not found:
         raise SystemExit(f"{run} holds no folders seed-N with a report.json; train with --seeds")
@@ -46,9 +49,10 @@ def main() -> None:
     parser.add_argument("--csv", required=True, type=Path)
     arguments = parser.parse_args()
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    found = [row for run in arguments.runs for row in rows(run)]
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row for run in arguments.runs for row in rows(run))
+    writer.writerows(found)
     write_text(arguments.csv, text.getvalue())
 
 

@@ -1,8 +1,9 @@
-"""Prints the results of a CSV file as a table for a page: a line a run, a column a stage, error in %.
+"""Prints the results of a CSV file as a table for a page: a line a run, a column a stage, in %.
 
 python reproductions/table.py results.csv [--runs GLOB]
 
-An entry is the mean over the seeds; the first and the last also show the standard deviation over seeds.
+An entry is the error (of masks: the mean IoU), mean over the seeds; the first and the last also show the
+standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from pathlib import Path
 
 def table(path: Path, pattern: str = "*") -> list[str]:
     """The lines of the table, in the order of the file."""
-    errors: dict[str, dict[int, list[float]]] = {}
+    scores: dict[str, dict[int, list[float]]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if fnmatch(row["run"], pattern):
-                stages = errors.setdefault(row["run"], {})
-                stages.setdefault(int(row["stage"]), []).append(100 * (1 - float(row["top1"])))
-    widest = max((max(stages) for stages in errors.values()), default=0)
+                stages = scores.setdefault(row["run"], {})
+                score = 1 - float(row["top1"]) if "top1" in row else float(row["mean_iou"])
+                stages.setdefault(int(row["stage"]), []).append(100 * score)
+    widest = max((max(stages) for stages in scores.values()), default=0)
     head = ["run", *(f"stage {number}" for number in range(1, widest + 1)), "seeds"]
     lines = [_line(head), _line(["---", *["--:"] * (widest + 1)])]
-    for run, stages in errors.items():
+    for run, stages in scores.items():
         cells = [_cell(values, number in (1, max(stages))) for number, values in sorted(stages.items())]
         seeds = str(len(next(iter(stages.values()))))
         lines.append(_line([run, *cells, *[""] * (widest - len(cells)), seeds]))

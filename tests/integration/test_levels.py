@@ -134,6 +134,33 @@ def test_fine_labels_of_other_data_are_lifted_along_the_bundles_taxonomy(trained
     assert anytimenet.evaluate(bundle, f"folder:{tmp_path / 'digits'}").levels[0].num_classes == 2
 
 
+def test_other_coarser_classes_are_named_with_their_level(trained):
+    bundle = anytimenet.load(trained)
+    halves = {str(i): "low" if i < 5 else "high" for i in range(10)}
+    with pytest.raises(
+        DataError, match=r"of digits on level 2 are not .*: high, low instead of round, straight"
+    ):
+        anytimenet.evaluate(bundle, anytimenet.load_data("digits", DataOptions(taxonomy=halves)))
+    swapped = {**SHAPES, "4": "round"}
+    with pytest.raises(DataError, match="digits and the bundle put '4' into different coarser classes"):
+        anytimenet.evaluate(bundle, anytimenet.load_data("digits", DataOptions(taxonomy=swapped)))
+    three = {name: [shape, "digit"] for name, shape in SHAPES.items()}
+    with pytest.raises(DataError, match=r"digits has labels on 3 level\(s\) and the bundle knows 2"):
+        anytimenet.evaluate(bundle, anytimenet.load_data("digits", DataOptions(taxonomy=three)))
+
+
+def test_a_run_is_not_resumed_with_another_taxonomy(tmp_path, capsys):
+    words = ["train", "digits", "--net", "isresnext_tiny", "--epochs", "1", "--quiet", "--limit", "64"]
+    for name, shapes in (("one", SHAPES), ("other", {**SHAPES, "4": "round"})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(shapes))
+    words += ["--out", str(tmp_path / "run"), "--taxonomy"]
+    assert run([*words, str(tmp_path / "one.json")]) == 0
+    assert run([*words, str(tmp_path / "one.json"), "--resume"]) == 0
+    capsys.readouterr()
+    assert run([*words, str(tmp_path / "other.json"), "--resume"]) == 1
+    assert "the images or their split changed" in capsys.readouterr().err
+
+
 def test_nested_folders_train_and_are_found_again(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for i, name in enumerate(("animals/cat", "animals/dog", "plants/oak")):
@@ -149,9 +176,17 @@ def test_nested_folders_train_and_are_found_again(tmp_path, capsys):
         run(["train", "folder", *arguments, "--image-size", "8", "--quiet", "--out", str(tmp_path / "r")])
         == 0
     )
-    for more in ([], ["--data", data]):
+    moved = shutil.copytree(tmp_path / "things", tmp_path / "moved")
+    flat = tmp_path / "flat"  # the same images, the coarser classes' folders left out
+    for part in ("train", "test"):
+        for folder in (tmp_path / "things" / part).glob("*/*"):
+            shutil.copytree(folder, flat / part / folder.name)
+    judged = []
+    for more in ([], ["--data", data], ["--data", f"folder:{moved}"], ["--data", f"folder:{flat}"]):
         report = json_of(capsys, "evaluate", str(tmp_path / "r"), *more)
         assert (report["count"], report["num_classes"], report["levels"][0]["num_classes"]) == (12, 3, 2)
+        judged.append([report["stages"], report["levels"]])
+    assert all(one == judged[0] for one in judged)
 
 
 @pytest.mark.parametrize(

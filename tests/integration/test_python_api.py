@@ -199,6 +199,28 @@ def test_what_belongs_to_a_task_is_said_once_and_remembered():
         an.fit(net, "digits", config=an.TrainConfig(epochs=1, label_smoothing=0.1), task=task)
 
 
+class PlainTask:
+    """A task of one's own that is no dataclass: its repr has an address in it."""
+
+    def __init__(self) -> None:
+        self.own = Classification((2,))
+        self.num_classes, self.augmentation = (2,), None
+        self.loss, self.meter, self.decode = self.own.loss, self.own.meter, self.own.decode
+
+
+def test_a_run_with_a_task_of_ones_own_resumes(tmp_path):
+    config = an.TrainConfig(epochs=1, batch_size=8, device="cpu")
+
+    def fit(task, resume):
+        net = an.create_net("resnet_tiny", num_classes=2)
+        return an.fit(net, pictures(32, 0), config=config, task=task, out=tmp_path, resume=resume)
+
+    fit(PlainTask(), resume=False)
+    assert fit(PlainTask(), resume=True).manifest.provenance["task"] == "PlainTask"
+    with pytest.raises(TrainingError, match=r"task was 'PlainTask', is {'class': 'Classification'"):
+        fit(Classification((2,)), resume=True)
+
+
 def test_what_cannot_learn_or_resume_is_refused_in_a_line(tmp_path):
     config = an.TrainConfig(epochs=1)
     net = an.create_net("resnet_tiny", in_channels=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,13 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import anytimenet as an
+from anytimenet.api import images as judged_images
+from anytimenet.api import label_maps, reestimating
 from anytimenet.cli.main import run
-from anytimenet.core.mask_classes import IGNORED, mask_classes_in
+from anytimenet.core.errors import DataError, TrainingError
+from anytimenet.core.mask_classes import IGNORED
 from anytimenet.data import DataOptions, load_data
+from anytimenet.evaluation import plot_masks
 from anytimenet.training import loop
 
 COLOURS = {"sky": (70, 130, 180), "road": (128, 64, 128), "tree": (0, 128, 0)}
@@ -117,7 +122,7 @@ def test_a_run_has_its_files_and_a_picture_of_one_street(trained):
 
 def test_the_bundle_remembers_what_masks_mean_and_its_card_says_how_to_use_it(trained):
     bundle = an.load(trained)
-    classes = mask_classes_in(bundle.manifest.provenance)
+    classes = bundle.manifest.mask_classes
     assert classes.names == tuple(COLOURS)
     assert classes.palette == tuple(COLOURS.values())
     assert classes.ignore_index == 3
@@ -129,7 +134,7 @@ def test_the_bundle_remembers_what_masks_mean_and_its_card_says_how_to_use_it(tr
     assert told == last["val"]
     card = (trained / "bundle" / "README.md").read_text()
     assert "validation mean IoU" in card
-    assert 'segment(bundle, "IMAGE.png"' in card
+    assert 'label_map(bundle, "IMAGE.png"' in card
 
 
 # --- from Python -----------------------------------------------------------------------------------------
@@ -141,7 +146,7 @@ def test_a_label_map_is_what_the_reports_count(folder, trained):
     report = an.evaluate(bundle, test)
     assert report.to_dict()["stages"] == json.loads((trained / "report.json").read_text())["stages"]
     for stage in (1, 4):
-        maps = np.stack([an.segment(bundle, image, stage=stage).classes for image in test.images])
+        maps = np.stack([an.label_map(bundle, image, stage=stage).classes for image in test.images])
         counted = test.masks != IGNORED
         accuracy = (maps == test.masks)[counted].mean()
         assert report.stages[stage - 1].pixel_accuracy == pytest.approx(accuracy, abs=2e-4)
@@ -149,16 +154,16 @@ def test_a_label_map_is_what_the_reports_count(folder, trained):
 
 def test_the_best_validated_stage_answers_within_a_budget(trained, folder):
     bundle, image = an.load(trained), folder / "test" / "images" / "0.png"
-    assert an.segment(bundle, image).stage == bundle.manifest.best_stage()[0]
-    small = an.segment(bundle, image, budget_macs=1)
+    assert an.label_map(bundle, image).stage == bundle.manifest.best_stage()[0]
+    small = an.label_map(bundle, image, budget_macs=1)
     assert (small.stage, small.over_budget) == (1, True)
     assert small.classes.shape == SIZE
     assert small.classes.dtype == np.uint8
     assert sum(small.shares(list(COLOURS)).values()) == pytest.approx(1)
     with pytest.raises(ValueError, match="not both"):
-        an.segment(bundle, image, stage=1, budget_macs=2)
+        an.label_map(bundle, image, stage=1, budget_macs=2)
     with pytest.raises(ValueError, match="stage 5 does not exist"):
-        an.segment(bundle, image, stage=5)
+        an.label_map(bundle, image, stage=5)
 
 
 def test_written_masks_are_as_the_training_masks_are(trained, folder, tmp_path):
@@ -167,9 +172,32 @@ def test_written_masks_are_as_the_training_masks_are(trained, folder, tmp_path):
     assert [path.name for path in paths] == [f"3-stage-{k}.png" for k in range(1, 5)]
     for stage, path in enumerate(paths, 1):
         picture = Image.open(path)
-        assert np.array_equal(np.array(picture), an.segment(bundle, image, stage=stage).classes)
+        assert np.array_equal(np.array(picture), an.label_map(bundle, image, stage=stage).classes)
         assert {tuple(c) for c in np.array(picture.convert("RGB")).reshape(-1, 3)} <= set(COLOURS.values())
     assert (tmp_path / "out" / "3-stages.png").exists()
+
+
+def test_the_picture_of_a_run_shows_the_maps_that_its_report_counts(folder, tmp_path, monkeypatch):
+    """With a shorter side, of which decoded pixels must not lose their borders a second time."""
+    drawn = {}
+
+    def spy(pixels, maps, classes, path, *, truth, titles):
+        drawn.update(pixels=pixels, maps=maps, truth=truth)
+        return plot_masks(pixels, maps, classes, path, truth=truth, titles=titles)
+
+    monkeypatch.setattr(label_maps, "plot_masks", spy)
+    assert run(words(folder, tmp_path, "--shorter-side", "28", "--epochs", "2")) == 0
+    bundle = an.load(tmp_path)
+    assert bundle.manifest.preprocessing.shorter_side == 28
+    shown = an.MaskSet(drawn["pixels"][None], drawn["truth"][None], ("shown",))
+    counted = shown.masks[0] != IGNORED
+    for stage, map_ in zip(an.evaluate(bundle, shown).stages, drawn["maps"], strict=True):
+        assert stage.pixel_accuracy == (map_ == drawn["truth"])[counted].mean()
+    # A file is cut once as well: from it comes the same map.
+    whole = load_data(f"masks:{folder}", DataOptions(image_size=SIZE, shorter_side=28)).test
+    place = next(i for i, image in enumerate(whole.images) if np.array_equal(image, drawn["pixels"]))
+    for stage, map_ in enumerate(drawn["maps"], 1):
+        assert np.array_equal(an.label_map(bundle, folder / whole.names[place], stage=stage).classes, map_)
 
 
 def test_a_task_of_ones_own_may_weigh_the_classes(folder):
@@ -179,6 +207,8 @@ def test_a_task_of_ones_own_may_weigh_the_classes(folder):
     bundle = an.fit(an.create_net("fcn_exits_tiny", 3), splits, config=config, task=task)
     assert all(0 <= stage.val_accuracy <= 1 for stage in bundle.manifest.stages)
     assert bundle.manifest.provenance["augmentation"]["scale"] == [0.8, 1.25]
+    told = bundle.manifest.provenance["task"]
+    assert (told["class"], told["class_weights"]) == ("Segmentation", [1.0, 1.0, 4.0])
 
 
 def test_what_does_not_fit_together_is_refused_in_one_line(folder, trained):
@@ -197,11 +227,58 @@ def test_what_does_not_fit_together_is_refused_in_one_line(folder, trained):
         an.collect_outputs(bundle)
     with pytest.raises(ValueError, match="judge it on images with masks"):
         an.evaluate(bundle, [(np.zeros((16, 24, 3), np.uint8), 0)])
+    with pytest.raises(ValueError, match="judge it on images with masks"):
+        an.reestimate(bundle, [(np.zeros((16, 24, 3), np.uint8), 0)])
     other = an.MaskSet(splits.test.images, np.full_like(splits.test.masks, 7), splits.test.names)
     with pytest.raises(ValueError, match="the masks hold class 7 and the bundle knows 3 classes"):
         an.evaluate(bundle, other)
     with pytest.raises(ValueError, match="'train', 'val' or 'test' is needed"):
         an.evaluate(bundle, splits, split="dev")
+
+
+def test_a_net_of_labels_is_told_that_masks_are_not_for_it(folder):
+    splits = load_data(f"masks:{folder}", DataOptions(image_size=SIZE))
+    labels = [(np.full((*SIZE, 3), 60 * (i % 3), np.uint8), i % 3) for i in range(12)]
+    config = an.TrainConfig(epochs=1, batch_size=4, device="cpu")
+    bundle = an.fit(an.create_net("resnet_tiny", 3), labels, config=config)
+    for judge in (an.evaluate, an.reestimate, an.collect_outputs):
+        for data in (splits.test, splits):
+            with pytest.raises(DataError, match=r"gives one label an image, and .* has a mask for each"):
+                judge(bundle, data)
+
+
+def test_a_teacher_must_answer_as_the_net_does(folder):
+    splits = load_data(f"masks:{folder}", DataOptions(image_size=SIZE, limit=8))
+    config = an.TrainConfig(epochs=1, batch_size=4, device="cpu", scheme="teacher")
+    maps, labels = an.create_net("fcn_exits_tiny", 3), an.create_net("resnet_tiny", 3)
+    with pytest.raises(ValueError, match=r"the teacher gives one label an image and masks:.* has a mask for"):
+        an.fit(maps, splits, config=config, teacher=labels)
+    pairs = [(np.full((*SIZE, 3), 60 * (i % 3), np.uint8), i % 3) for i in range(12)]
+    with pytest.raises(
+        ValueError, match=r"the teacher gives a label for every pixel and .* has one label for"
+    ):
+        an.fit(labels, pairs, config=config, teacher=maps)
+    assert an.fit(maps, splits, config=config, teacher=an.create_net("fcn_exits_tiny", 3)).num_stages == 4
+
+
+def test_statistics_are_estimated_from_a_mask_set_in_batches_of_so_many_pixels(folder, trained, monkeypatch):
+    bundle, sizes = an.load(trained), []
+    train = load_data(f"masks:{folder}", DataOptions(image_size=SIZE)).train
+    make = reestimating.make_loader
+
+    def spy(images, preprocessing, *, batch_size, **options):
+        sizes.append(batch_size)
+        return make(images, preprocessing, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(reestimating, "make_loader", spy)
+    fresh = an.reestimate(bundle, train, augmentation=None)
+    # The same as from the data by name, of which the training part is read.
+    other = an.reestimate(bundle, augmentation=None).net.state_dict()
+    assert all(torch.equal(value, other[key]) for key, value in fresh.net.state_dict().items())
+    assert fresh.manifest.mask_classes == bundle.manifest.mask_classes
+    monkeypatch.setattr(judged_images, "_PIXELS_OF_BATCH", 10 * SIZE[0] * SIZE[1])
+    an.reestimate(bundle, train, augmentation=None)
+    assert sizes == [48, 48, 10]
 
 
 # --- the command line ------------------------------------------------------------------------------------
@@ -235,7 +312,10 @@ def test_predict_tells_the_shares_and_writes_the_masks_of_every_stage(trained, f
         (["evaluate", "RUN", "--budgeted"], "--budgeted is for labels of whole images"),
         (["evaluate", "RUN", "--ensemble", "mean"], "--ensemble is for labels of whole images"),
         (["evaluate", "RUN", "--save-outputs", "x.safetensors"], "--save-outputs is for labels"),
-        (["evaluate", "RUN", "--data", "digits"], "the classes of digits are not those"),
+        (["evaluate", "RUN", "--target-accuracy", "0"], "--target-accuracy is for labels"),
+        (["evaluate", "RUN", "--exit-cost", "msd", "--figure", "x.png"], "--exit-cost is for labels"),
+        (["predict", "RUN", "a/x.png", "b/x.jpg", "--out", "x"], "a/x.png and b/x.jpg would have the same"),
+        (["evaluate", "RUN", "--data", "digits"], "labels pixels, and digits has no masks"),
         (["compare", "RUN", "--out", "x.png"], "holds a report of label maps"),
         (["predict", "RUN", "x.png", "--out", "x", "--stage", "1"], "leave --stage and --budget-macs out"),
         (
@@ -267,7 +347,7 @@ def test_other_verbs_know_the_bundle(trained, tmp_path, capsys):
     assert json_of(capsys, "info", str(trained), "--json")["input_shape"] == [3, *SIZE]
     assert run(["reestimate", str(trained), "--out", str(tmp_path / "again")]) == 0
     again = an.load(tmp_path / "again")
-    assert mask_classes_in(again.manifest.provenance).names == tuple(COLOURS)
+    assert again.manifest.mask_classes.names == tuple(COLOURS)
     assert all(stage.val_accuracy > 0.3 for stage in again.manifest.stages)
     assert run(["profile", str(tmp_path / "again"), "--minutes", "0.02"]) == 0
     assert run(["evaluate", str(tmp_path / "again")]) == 0
@@ -329,6 +409,34 @@ def test_a_run_that_is_cut_off_resumes_to_equal_weights(folder, tmp_path, monkey
     assert ours.keys() == expected.keys()
     assert all((ours[key] == expected[key]).all() for key in expected)
     assert (tmp_path / "cut" / "report.csv").read_text() == (tmp_path / "whole" / "report.csv").read_text()
+
+
+def test_a_run_is_not_resumed_with_other_masks(folder, tmp_path, capsys):
+    data, out = Path(shutil.copytree(folder, tmp_path / "streets")), tmp_path / "run"
+    assert run(words(data, out, "--epochs", "1")) == 0
+    image = data / "train" / "masks" / "0.png"
+    Image.fromarray(np.full((32, 48), 1, np.uint8)).save(image)
+    assert "the images or their split changed" in error_of(
+        capsys, *words(data, out, "--epochs", "1", "--resume")
+    )
+
+
+def test_a_run_is_not_resumed_with_other_class_weights(folder, tmp_path):
+    splits = load_data(f"masks:{folder}", DataOptions(image_size=SIZE, limit=8))
+    config = an.TrainConfig(epochs=1, batch_size=4, device="cpu")
+
+    def fit(weights, resume):
+        task = an.Segmentation((3,), class_weights=weights)
+        return an.fit(
+            an.create_net("fcn_exits_tiny", 3), splits, config=config, task=task, out=tmp_path, resume=resume
+        )
+
+    fit((1, 1, 4), resume=False)
+    assert fit((1, 1, 4), resume=True).num_stages == 4
+    with pytest.raises(
+        TrainingError, match=r"task class_weights was \[1.0, 1.0, 4.0\], is \[1.0, 1.0, 2.0\]"
+    ):
+        fit((1, 1, 2), resume=True)
 
 
 @pytest.mark.slow

@@ -82,6 +82,50 @@ def test_a_scaled_image_and_its_mask_still_show_the_same_thing(factor):
     assert len({ids[n].tobytes() for n in range(8)}) > 1
 
 
+def places(count: int, height: int, width: int, scale: tuple[float, float], seed: int) -> np.ndarray:
+    """Where each pixel of a scaled picture is read: (row, column) in pixels of the old one, by definition.
+
+    A window of 1 / factor of the picture, drawn as the class says, is sampled at the centres of equal cells.
+    """
+    rng = np.random.default_rng(seed)
+    reach = np.exp(-rng.uniform(np.log(scale[0]), np.log(scale[1]), count))
+    across, down = ((1 - reach)[:, None] * rng.uniform(-1, 1, (count, 2))).T
+    found = np.zeros((count, height, width, 2))
+    for n in range(count):
+        for y in range(height):
+            for x in range(width):
+                # The centre of pixel x lies at (x + 1/2) / width of the picture; its middle is the origin.
+                found[n, y, x] = (
+                    height * (reach[n] * ((y + 0.5) / height - 0.5) + down[n] / 2 + 0.5) - 0.5,
+                    width * (reach[n] * ((x + 0.5) / width - 0.5) + across[n] / 2 + 0.5) - 0.5,
+                )
+    return found
+
+
+@given(SIZES, st.sampled_from([(0.5, 2.0), (0.25, 0.5), (1.5, 3.0)]), st.integers(0, 2**32))
+def test_a_scaled_mask_takes_the_nearest_pixel_and_its_image_the_four_around(size, scale, seed):
+    images, masks = batch(*size, seed)
+    _, height, width = masks.shape
+    augment = MaskAugmentation(flip=False, scale=scale)
+    moved, ids = augment(images, masks, np.random.default_rng(seed))
+
+    def at(pixels: np.ndarray, outside: int, y: int, x: int) -> np.ndarray:
+        return pixels[y, x].astype(float) if 0 <= y < height and 0 <= x < width else np.float64(outside)
+
+    where = places(*size, scale, seed)
+    for n, y, x in np.ndindex(*masks.shape):
+        row, column = where[n, y, x]
+        if min(abs(row % 1 - 0.5), abs(column % 1 - 0.5)) > 1e-3:  # else two pixels are as near
+            assert ids[n, y, x] == at(masks[n], IGNORED, round(row), round(column))
+        top, left = int(np.floor(row)), int(np.floor(column))
+        blend = sum(
+            (1 - abs(row - v)) * (1 - abs(column - u)) * at(images[n], 0, v, u)
+            for v in (top, top + 1)
+            for u in (left, left + 1)
+        )
+        assert np.abs(moved[n, y, x] - blend).max() <= 0.6
+
+
 @given(st.integers(0, 2**32))
 def test_the_batch_that_was_given_is_left_as_it_was(seed):
     images, masks = batch(2, 5, 6, 3)

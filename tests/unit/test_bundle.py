@@ -43,6 +43,7 @@ RGB = Preprocessing(8, 8, 3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 TAXONOMY = Taxonomy.from_mapping(("cat", "dog", "oak"), {"cat": "animal", "dog": "animal", "oak": "plant"})
 SHARDS = [f"model-0000{k}-of-00003.safetensors" for k in (1, 2, 3)]
 V1 = Path(__file__).parents[1] / "data" / "bundle-v1"
+V2 = V1.with_name("bundle-v2")
 
 
 def randomise(net: AnytimeNet) -> AnytimeNet:
@@ -841,7 +842,7 @@ def test_parts_of_a_bundle_must_belong_together() -> None:
         make_bundle(val_accuracies=(0.1, 0.2))
 
 
-# --- format version 1 ---------------------------------------------------------------------------------
+# --- format versions ------------------------------------------------------------------------------------
 
 
 def test_the_committed_bundle_of_format_version_1_still_gives_the_same_answers() -> None:
@@ -859,9 +860,44 @@ def test_the_committed_bundle_of_format_version_1_still_gives_the_same_answers()
     assert {int(t) for n, t in bundle.net.state_dict().items() if n.endswith("num_batches_tracked")} == {7}
 
 
-def test_the_committed_bundle_is_small_and_whole() -> None:
-    manifest = Manifest.read(V1)
-    files = contents(V1)
+def test_the_committed_bundle_of_format_version_2_still_answers_on_its_levels() -> None:
+    manifest = Manifest.read(V2)
+    assert json.loads((V2 / "bundle.json").read_text())["format_version"] == 2
+    assert manifest.format_version == 2
+    assert manifest.level_accuracies == ((0.5, 0.75), (0.75, 0.875), (0.875, 0.9375))
+    assert manifest.level_selection == LevelSelection((2, 1, 1), (0.75, 0.75, 0.875), 0.75)
+    truth = json.loads(V2.with_suffix(".json").read_text())["logits"]
+    image = torch.arange(64, dtype=torch.float32).mul(37).remainder(64).div(32).sub(1).reshape(1, 1, 8, 8)
+    for stages in (1, 2, 3):
+        bundle = Bundle.load(V2, stages=stages)
+        for stage, (output, levels) in enumerate(zip(bundle.net(image), truth, strict=False), 1):
+            for logits, expected in zip(output, levels, strict=True):
+                torch.testing.assert_close(logits[0], torch.tensor(expected), rtol=1e-5, atol=1e-4)
+            best = [int(np.argmax(expected)) for expected in levels]
+            answer = bundle.predict(image, stage=stage)
+            assert answer.labels == (str(best[0]), ("round", "straight")[best[1]])
+            assert answer.level == (2, 1, 1)[stage - 1]
+
+
+def test_a_bundle_is_written_in_the_oldest_version_that_holds_it(tmp_path: Path) -> None:
+    def version(name: str, bundle: Bundle) -> int:
+        bundle.save(tmp_path / name)
+        return json.loads((tmp_path / name / "bundle.json").read_text())["format_version"]
+
+    plain, levels = make_bundle(), make_bundle(levels=True)
+    assert version("plain", plain) == version("unmeasured", levels) == 1
+    levels.use_levels(LevelSelection((2, 1, 1), (0.5,) * 3, 0.5))
+    assert version("selected", levels) == 2
+    levels.use_levels(None)
+    assert version("unmeasured", levels) == 1
+    assert version("measured", make_bundle(levels=True, coarser_val_accuracies=[(0.5,)] * 3)) == 2
+    assert version("again", Bundle.load(V1)) == 1
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+def test_the_committed_bundle_is_small_and_whole(version: Path) -> None:
+    manifest = Manifest.read(version)
+    files = contents(version)
     assert set(files) == {*manifest.files, "bundle.json", "README.md"}
     assert sum(map(len, files.values())) < 60_000
     for name, record in manifest.files.items():

@@ -46,7 +46,7 @@ def test_every_number_is_what_counting_gives(outputs):
         assert stage.accuracy_low < stage.accuracy < stage.accuracy_high
         assert (stage.level, stage.num_classes, stage.macs) == (level, (4, 3)[level - 1], 10 * stage.stage)
         assert stage.information == math.log2(stage.num_classes)
-    rows = level_accuracies(outputs)
+    rows = level_accuracies(outputs.logits, outputs.labels)
     assert [stage.fine_accuracy for stage in found.stages] == [row[0] for row in rows]
     assert found.worst_fine_accuracy == min(row[0] for row in rows)
     assert found.worst_accuracy == min(rows[0][1], rows[1][1], rows[2][0])
@@ -64,7 +64,7 @@ def test_the_baseline_sums_the_fine_probabilities_of_each_coarser_class(outputs)
 
 
 def test_levels_chosen_on_the_same_images_hold_their_target_there(outputs):
-    selection = select_levels(level_accuracies(outputs))
+    selection = select_levels(level_accuracies(outputs.logits, outputs.labels))
     found = judge_levels(outputs, selection)
     assert selection.levels == (2, 2, 1)
     assert [stage.accuracy for stage in found.stages] == list(selection.val_accuracies)

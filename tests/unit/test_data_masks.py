@@ -78,8 +78,8 @@ def test_every_image_comes_with_the_mask_of_its_name(tmp_path, load):
             assert np.array_equal(part.masks[i], np.where(mask == 3, IGNORED, mask))
     assert splits.class_names == (("road", "sky", "tree"),)
     assert splits.num_classes == (3,)
-    assert splits.masks.values == (0, 1, 2)
-    assert splits.masks.ignore_index == 3
+    assert splits.mask_classes.values == (0, 1, 2)
+    assert splits.mask_classes.ignore_index == 3
     assert splits.taxonomy is None
 
 
@@ -145,8 +145,8 @@ def test_an_ignored_value_in_the_middle_leaves_no_hole_between_the_classes(tmp_p
     splits = load(fill(tmp_path / "data", classes=classes))
     mask = pair_of("train0")[1].astype(int)
     assert np.array_equal(splits.train.masks[0], np.where(mask == 0, IGNORED, mask - 1))
-    assert splits.masks.values == (1, 2, 3)
-    assert splits.masks.palette == ((1, 1, 1), (2, 2, 2), (3, 3, 3))
+    assert splits.mask_classes.values == (1, 2, 3)
+    assert splits.mask_classes.palette == ((1, 1, 1), (2, 2, 2), (3, 3, 3))
 
 
 def test_a_mask_with_a_palette_is_read_by_its_ids(tmp_path, load):
@@ -188,6 +188,36 @@ def test_a_mask_is_cut_where_its_image_is(resample, height, width):
     mask = np.array(fit_labels(Image.fromarray(ids), 8, 8, resample)).astype(int) * 80
     assert (np.abs(image - mask) <= 120).all()
     assert (np.abs(image - mask) > 40).mean() < 0.3
+
+
+@pytest.mark.parametrize("resample", ["nearest", "bilinear", "box"])
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (32, 18), (17, 20)])
+def test_a_mask_is_cut_where_its_image_is_with_a_shorter_side(tmp_path, load, resample, height, width):
+    ids = np.zeros((height, width), np.uint8)
+    ids[height // 2 :] += 1
+    ids[:, width // 3 :] += 2
+    image = np.repeat((ids * 80)[..., None], 3, axis=2)
+    root = fill(tmp_path / "data", classes=["a", "b", "c", "d"])
+    for part in ("train", "val", "test"):
+        for i in range(4):
+            write_pair(root / part, f"{part}{i}", image, ids)
+    splits = load(root, image_size=(8, 10), shorter_side=12, resample=resample)
+    assert splits.preprocessing.shorter_side == 12
+    assert splits.test.masks.shape == (4, 8, 10)
+    shown, mask = splits.test.images[0, :, :, 0].astype(int), splits.test.masks[0].astype(int) * 80
+    assert len(np.unique(mask)) == 4
+    assert (np.abs(shown - mask) <= 120).all()
+    assert (np.abs(shown - mask) > 40).mean() < 0.3
+    assert resample != "nearest" or np.array_equal(shown, mask)
+
+
+def test_parts_are_known_by_other_names_in_any_case(tmp_path, load):
+    root, other = fill(tmp_path / "data"), fill(tmp_path / "other")
+    for part, name in (("train", "Train"), ("val", "validation"), ("test", "Testing")):
+        (other / part).rename(other / name)
+    one, two = load(root), load(other)
+    for part in ("train", "val", "test"):
+        assert np.array_equal(getattr(one, part).masks, getattr(two, part).masks)
 
 
 def test_the_options_of_a_size_survive_json():
@@ -281,8 +311,26 @@ def test_an_image_and_a_mask_of_different_size_are_named(tmp_path, load):
             "every pixel of the training masks is ignored",
         ),
         (
-            lambda root: (root / "train").rename(root / "other"),
+            lambda root: [(root / part).rename(root / f"no_{part}") for part in ("train", "val", "test")],
             "holds neither train/images and train/masks nor",
+        ),
+        (lambda root: (root / "train").rename(root / "other"), "holds val/ but no train/; add one"),
+        (
+            # The images at the top would be cut into parts, and those that were set aside forgotten.
+            lambda root: (
+                [(root / "train" / kind).rename(root / kind) for kind in ("images", "masks")]
+                and (root / "train").rmdir()
+            ),
+            "holds val/ but no train/; add one",
+        ),
+        (lambda root: (root / "test").rename(root / "validation"), "holds val/ and validation/; keep one"),
+        (
+            lambda root: (root / "classes.json").write_text(json.dumps([str(i) for i in range(256)])),
+            r"classes\.json: 256 classes: one byte a pixel has room for 255",
+        ),
+        (
+            lambda root: (root / "classes.json").write_text('["sky", "road", "sky"]'),
+            r"classes\.json: two classes are called 'sky': rename one",
         ),
     ],
 )
@@ -416,7 +464,7 @@ def test_camvid_as_it_is_unpacked(shared_data, tmp_path, load):
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [367, 101, 233]
     assert splits.class_names[0][:2] == ("Sky", "Building")
     assert splits.num_classes == (11,)
-    assert splits.masks.ignore_index == 11
+    assert splits.mask_classes.ignore_index == 11
     assert set(np.unique(splits.test.masks)) <= {*range(11), IGNORED}
     sky, below = splits.test.masks[:, :3] == 0, splits.test.masks[:, -3:] == 3
     assert sky.mean() > 0.2  # the sky is above

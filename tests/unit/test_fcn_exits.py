@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anytimenet.core.mask_classes import IGNORED
 from anytimenet.costs import stage_costs
 from anytimenet.nets import build_on_meta, create_net
+from anytimenet.schemes import RunFacts, list_schemes, scheme_preset
+from anytimenet.tasks import Segmentation
 from anytimenet.testing import check_anytime_net
 
 
@@ -24,7 +27,7 @@ def test_label_maps_have_a_quarter_of_the_side_and_then_an_eighth():
     assert shapes == [(2, 5, 12, 16), (2, 5, 6, 8), (2, 5, 6, 8), (2, 5, 6, 8)]
 
 
-def test_the_small_net_learns_in_minutes_on_a_core():
+def test_the_small_net_costs_less_than_200_million_multiply_adds_at_96x128():
     net = build_on_meta(lambda: create_net("fcn_exits_small", 11))
     costs = [cost.macs for cost in stage_costs(net, (3, 96, 128))]
     assert costs == sorted(costs)
@@ -45,6 +48,27 @@ def test_the_blocks_are_the_view_that_rules_between_blocks_walk():
     for block, head, (expected,) in zip(net.blocks, net.heads, outputs, strict=True):
         state = block(state)
         assert torch.equal(head(state)[0], expected)
+
+
+@pytest.mark.parametrize("name", [name for name in list_schemes() if name != "teacher"])
+def test_every_scheme_takes_a_step_with_finite_losses_and_moves_the_weights(name):
+    torch.manual_seed(0)
+    net, task = create_net("fcn_exits_tiny", 3), Segmentation((3,))
+    mask = torch.randint(0, 3, (4, 16, 24))
+    mask[:, :2] = IGNORED
+    facts = RunFacts(stage_macs=lambda: [cost.macs for cost in stage_costs(net, (3, 16, 24))])
+    scheme = scheme_preset(name).scheme.build(net, facts).train()
+    before = {key: value.clone() for key, value in net.named_parameters()}
+    losses = scheme.step(net.train(), torch.randn(4, 3, 16, 24), (mask,), task.loss)
+    assert losses
+    assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    torch.optim.SGD(net.parameters(), lr=0.1).step()
+    moved = {
+        key.split(".")[0] for key, value in net.named_parameters() if not torch.equal(value, before[key])
+    }
+    assert {"blocks", "heads"} <= moved
 
 
 def test_bottlenecks_and_other_lists_of_blocks_keep_the_contract():

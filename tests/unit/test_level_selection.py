@@ -42,6 +42,14 @@ def test_a_later_stage_never_answers_more_coarsely():
     assert select_levels([[0.6, 0.5, 0.7], [0.5, 0.7, 0.8]], 0.6).levels == (3, 2)
 
 
+def test_a_target_is_not_missed_by_the_rounding_of_floats():
+    """0.8 - 0.1 is a little more than 0.7."""
+    found = select_levels([[0.5, 0.7], [0.7, 0.9], [0.8, 0.9]], tolerance=0.1)
+    assert found.levels == (2, 1, 1)
+    assert found.missed == ()
+    assert LevelSelection((1,), (0.7,), 0.7 + 1e-6).missed == (1,)  # one image of a million does count
+
+
 def test_the_fallback_is_the_coarsest_level_or_the_most_accurate():
     rows = [[0.3, 0.5, 0.4], [0.6, 0.5, 0.5]]
     assert select_levels(rows, 0.9).levels == (3, 3)

@@ -16,6 +16,7 @@ from anytimenet.core.bundle_folder import FileRecord, check_file_name, find_bund
 from anytimenet.core.errors import BundleError
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import FORMAT_VERSION, Manifest, _digest
+from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.stage_record import StageRecord
@@ -312,6 +313,25 @@ def test_a_manifest_without_them_looks_as_it_did_before_there_were_any(manifest:
     assert "level_selection" not in value
     assert all(set(stage) == {"stage", "macs", "full", "params", "val_accuracy"} for stage in value["stages"])
     assert manifest.level_accuracies is None
+
+
+def test_what_tells_of_levels_is_of_version_2_and_older_readers_are_told_to_upgrade(
+    manifest: Manifest, levelled: Manifest
+) -> None:
+    assert manifest.to_dict()["format_version"] == 1
+    for some in (
+        replace(levelled, level_selection=None),
+        replace(manifest, level_selection=levelled.level_selection),
+    ):
+        assert some.to_dict()["format_version"] == 2
+    # Before there was a version 2, such bundles said that they were of version 1.
+    assert Manifest.from_dict(changed(levelled, ("format_version",), 1)) == levelled
+
+
+def test_a_net_that_labels_pixels_remembers_what_its_maps_mean(manifest: Manifest) -> None:
+    assert manifest.mask_classes is None
+    classes = MaskClasses(("road", "sky"), (1, 2), ((1, 2, 3), (4, 5, 6)), ignore_index=0)
+    assert replace(manifest, provenance={"masks": classes.to_dict()}).mask_classes == classes
 
 
 def test_one_level_is_measured_by_the_fine_accuracy_alone(manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette, mask_classes_in
+from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
 
 CLASSES = MaskClasses(("road", "sky", "tree"), (0, 1, 7), ((128, 64, 128), (70, 130, 180), (0, 128, 0)), 9)
 
@@ -35,10 +35,8 @@ def test_where_nothing_is_ignored_every_other_value_is_refused():
     assert classes.to_file(np.array([[1, IGNORED]], np.uint8)).tolist() == [[1, 255]]
 
 
-def test_json_gives_the_classes_back_and_a_bundle_without_masks_has_none():
+def test_json_gives_the_classes_back():
     assert MaskClasses.from_dict(json.loads(json.dumps(CLASSES.to_dict()))) == CLASSES
-    assert mask_classes_in({"masks": CLASSES.to_dict()}) == CLASSES
-    assert mask_classes_in({}) is None
     with pytest.raises(DataError, match="not a description of mask classes"):
         MaskClasses.from_dict({"names": ["a"]})
 
@@ -53,6 +51,11 @@ def test_the_default_colours_are_different_and_none_is_black():
     ("change", "why"),
     [
         ({"values": (0, 1)}, "3 names, 2 values and 3 colours"),
+        ({"names": ("road", "sky", "road")}, "two classes are called 'road': rename one"),
+        (
+            {"names": [str(i) for i in range(256)], "values": range(256), "palette": [[0, 0, 0]] * 256},
+            "256 classes: one byte a pixel has room for 255",
+        ),
         ({"values": (0, 1, 1)}, "different whole numbers"),
         ({"values": (0, 1, 256)}, "from 0 to 255"),
         ({"ignore_index": 1}, "different whole numbers"),

@@ -174,7 +174,7 @@ def test_decoding_gives_probabilities_of_every_pixel():
     ("arguments", "why"),
     [
         ({"num_classes": (4, 2)}, "segmentation has one label level"),
-        ({"num_classes": (4,), "ignore_index": 3}, "ignore_index 3 is a class"),
+        ({"num_classes": (256,)}, "256 classes: one byte a pixel has room for 255"),
         ({"num_classes": (2,), "class_weights": (1.0,)}, "2 finite numbers from 0 on"),
         ({"num_classes": (2,), "class_weights": (0.0, 0.0)}, "not all of them 0"),
         ({"num_classes": (2,), "class_weights": (1.0, -1.0)}, "finite numbers from 0 on"),

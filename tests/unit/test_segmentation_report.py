@@ -13,12 +13,16 @@ from PIL import Image
 from anytimenet.core.errors import DataError
 from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
 from anytimenet.evaluation import (
+    PlotOptions,
     SegmentationReport,
     SegmentationSpread,
+    Spread,
+    curve_figure,
+    make_report,
     make_segmentation_report,
     most_varied,
+    plot_curves,
     plot_masks,
-    plot_spread,
     read_any_report,
     read_report,
     spread_of,
@@ -108,14 +112,35 @@ def test_the_spread_over_seeds_joins_reports_of_one_experiment(tmp_path):
     assert spread.stages[1].mean_iou.sd == 0
     assert spread.stages[0].class_ious[2] is None
     assert json.loads(json.dumps(spread.to_dict()))["runs"] == 2
-    assert spread.series().high[0] > spread.series().values[0]
+    assert spread.curve("full").costs == (12, 24)
     assert "sd of 2 runs" in spread.table()
-    assert plot_spread(spread, tmp_path / "curve.svg").read_text().count("mean IoU") == 1
+    assert plot_curves([spread], tmp_path / "curve.svg").read_text().count("mean IoU") == 1
     for other in (replace(runs[0], data="masks:y"), replace(runs[0], count=3)):
         with pytest.raises(ValueError, match="not of one experiment"):
             spread_of([runs[0], other])
     with pytest.raises(ValueError, match="at least one report"):
         spread_of([])
+
+
+def test_reports_of_label_maps_and_of_labels_have_no_spread():
+    labels = make_report([np.eye(2)], np.array([0, 1]), COSTS[:1])
+    assert isinstance(spread_of([labels, labels]), Spread)
+    for mixed in ([report(), labels], [labels, report()]):
+        with pytest.raises(ValueError, match="of label maps and of labels are not runs of one experiment"):
+            spread_of(mixed)
+
+
+def test_a_figure_draws_reports_of_label_maps_and_says_what_it_shows():
+    axes = curve_figure([report()]).axes[0]
+    assert axes.get_ylabel() == "mean IoU (%)"
+    assert axes.lines[0].get_ydata() == pytest.approx([100 * s.mean_iou for s in report().stages])
+    spread = spread_of([report(), report(GOOD, GOOD)])
+    assert curve_figure([spread, report()], labels=["seeds", "one"]).axes[0].get_ylabel() == "mean IoU (%)"
+    assert curve_figure([report().curve()]).axes[0].get_ylabel() == "accuracy (%)"
+    with pytest.raises(ValueError, match="accuracy and mean IoU do not fit on one axis"):
+        curve_figure([report(), make_report([np.eye(2)], [0, 1], COSTS[:1])], labels=["maps", "labels"])
+    with pytest.raises(ValueError, match="mean IoU and no error"):
+        curve_figure([report()], options=PlotOptions(value="error"))
 
 
 # --- pictures ------------------------------------------------------------------------------------------

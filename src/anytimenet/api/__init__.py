@@ -3,11 +3,11 @@
 from anytimenet.api.arguments import Split
 from anytimenet.api.fitting import fit
 from anytimenet.api.judging import collect_outputs, evaluate, evaluate_budgeted, measured_latencies
+from anytimenet.api.label_maps import LabelMap, draw_masks, label_map, write_masks
 from anytimenet.api.levels import choose_levels, evaluate_levels
 from anytimenet.api.loading import load
 from anytimenet.api.profiling import profile
 from anytimenet.api.reestimating import reestimate
-from anytimenet.api.segmenting import LabelMap, draw_masks, segment, write_masks
 
 __all__ = [
     "LabelMap",
@@ -19,10 +19,10 @@ __all__ = [
     "evaluate_budgeted",
     "evaluate_levels",
     "fit",
+    "label_map",
     "load",
     "measured_latencies",
     "profile",
     "reestimate",
-    "segment",
     "write_masks",
 ]

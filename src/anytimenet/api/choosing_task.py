@@ -23,7 +23,7 @@ def task_for(
     >>> type(task_for(create_net("resnet_tiny", in_channels=1), load_data("digits"), 0.1, None)).__name__
     'Classification'
     """
-    if splits.masks is None:
+    if splits.mask_classes is None:
         return Classification(net.num_classes, label_smoothing, augmentation)
     if augmentation is not None and not isinstance(augmentation, BatchAugmentation):
         raise ValueError(
@@ -34,17 +34,22 @@ def task_for(
 
 
 @torch.no_grad()
-def check_output(net: AnytimeNet, splits: DataSplits) -> None:
-    """Raises ValueError unless the net answers with label maps where the data has masks, and only there."""
+def labels_pixels(net: AnytimeNet, splits: DataSplits) -> bool:
+    """Whether the net answers with label maps; its first stage runs once, on a black image."""
     p, weight = splits.preprocessing, next(net.parameters())
     image = torch.zeros(1, p.channels, p.height, p.width, dtype=weight.dtype, device=weight.device)
-    dimensions = net.segment(0, 1, last=True)((image,))[0].ndim
-    if dimensions != 4 and splits.masks is not None:
+    return net.segment(0, 1, last=True)((image,))[0].ndim == 4
+
+
+def check_output(net: AnytimeNet, splits: DataSplits) -> None:
+    """Raises ValueError unless the net answers with label maps where the data has masks, and only there."""
+    maps, masks = labels_pixels(net, splits), splits.mask_classes is not None
+    if masks and not maps:
         raise ValueError(
             f"the net gives one label an image and {splits.name} has a mask for each: take a net that labels "
             "pixels, such as fcn_exits_small (--net fcn_exits_small)"
         )
-    if dimensions == 4 and splits.masks is None:
+    if maps and not masks:
         raise ValueError(
             f"the net labels every pixel and {splits.name} has one label an image: take data with masks "
             "(camvid:PATH, masks:PATH), or another net"

@@ -16,8 +16,8 @@ import torch
 import anytimenet
 from anytimenet.api.arguments import check_type
 from anytimenet.api.choosing_task import check_output, task_for
+from anytimenet.api.described import described
 from anytimenet.api.images import plain_loader
-from anytimenet.api.levels import measure_level_accuracies
 from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
@@ -37,9 +37,10 @@ from anytimenet.data import (
     make_loader,
     splits_from_datasets,
 )
+from anytimenet.evaluation import level_accuracies
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Classification, Task
-from anytimenet.training import Reporter, TrainConfig, TrainResult, check_share, launch
+from anytimenet.training import Reporter, TrainConfig, TrainResult, check_share, collect_logits, launch
 from anytimenet.training import train as train_net
 
 
@@ -129,9 +130,8 @@ def fit(
     accuracies: Sequence[Sequence[float]] = [(score,) for score in result.val_scores]
     if isinstance(task, Classification) and len(net.num_classes) > 1 and len(splits.val):
         # Once, with the chosen weights: while it trains, only the fine level is watched.
-        accuracies = measure_level_accuracies(
-            net, plain_loader(splits.val, splits.preprocessing, fabric.device, workers=workers)
-        )
+        batches = plain_loader(splits.val, splits.preprocessing, fabric.device, workers=workers)
+        accuracies = level_accuracies(*collect_logits(net, batches))
     return Bundle.create(
         net.cpu(),
         class_names=splits.class_names,
@@ -139,7 +139,7 @@ def fit(
         taxonomy=splits.taxonomy if len(splits.class_names) > 1 else None,
         val_accuracies=[row[0] for row in accuracies] or None,
         coarser_val_accuracies=[row[1:] for row in accuracies] or None,
-        provenance={**_provenance(splits, config, augmentation, result), **(provenance or {})},
+        provenance={**_provenance(splits, config, task, augmentation, result), **(provenance or {})},
     )
 
 
@@ -162,7 +162,7 @@ def _identity(
     identity = {
         **_net_identity(net),
         "data": splits.fingerprint,
-        "task": repr(task),
+        "task": described(task),
         "mixing": None if mixing is None else repr(mixing),
     }
     if provenance.get("init"):
@@ -257,6 +257,7 @@ def _training_loader(
 def _provenance(
     splits: DataSplits,
     config: TrainConfig,
+    task: Task,
     augmentation: AnyAugmentation | None,
     result: TrainResult,
 ) -> dict[str, Any]:
@@ -268,7 +269,8 @@ def _provenance(
         },
         "config": config.to_dict(),
         "augmentation": None if augmentation is None else asdict(augmentation),
-        **({} if splits.masks is None else {"masks": splits.masks.to_dict()}),
+        "task": described(task),
+        **({} if splits.mask_classes is None else {"masks": splits.mask_classes.to_dict()}),
         "best_epoch": result.best_epoch,
         "seed": config.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

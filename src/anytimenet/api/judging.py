@@ -10,7 +10,7 @@ import torch
 
 from anytimenet.api.arguments import Split, check_split, check_type
 from anytimenet.api.images import images_for, plain_loader
-from anytimenet.api.mask_judging import evaluate_masks, mask_classes
+from anytimenet.api.mask_judging import evaluate_masks
 from anytimenet.bundle import Bundle
 from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
@@ -51,7 +51,8 @@ def evaluate(
     Args:
         bundle: from `fit` or `load`.
         data: data by name or `DataSplits`, of which a split is judged, or a map-style dataset or `ImageSet`,
-            of which every image is; by default the data of the training, split in the same way.
+            of which every image is; by default the data of the training, split in the same way. For a net
+            that labels pixels data with masks, or a `MaskSet`.
         split: "train", "val" or "test".
         per_class: adds precision and recall of each class.
         ensemble: adds the running ensemble of stages 1..k: "mean", "geometric" or "product".
@@ -61,7 +62,8 @@ def evaluate(
         workers: processes that decode images which are read from files, as in `fit`.
 
     Raises:
-        DataError: if the data has other classes than the bundle, or the split is empty.
+        DataError: if the data has other classes than the bundle, masks where it needs labels or labels where
+            it needs masks, or the split is empty.
         ValueError: for no such split, ensemble or device.
 
     >>> from anytimenet import TrainConfig, create_net, fit
@@ -73,7 +75,7 @@ def evaluate(
     if ensemble is not None:
         ensemble_rule(ensemble)
     check_type(bundle, Bundle, "bundle", "load(PATH)")
-    if mask_classes(bundle) is not None:
+    if bundle.manifest.mask_classes is not None:
         if ensemble is not None:
             raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
         check_split(split)
@@ -184,7 +186,7 @@ def collect_outputs(
     """
     check_type(bundle, Bundle, "bundle", "load(PATH)")
     check_split(split)
-    if mask_classes(bundle) is not None:
+    if bundle.manifest.mask_classes is not None:
         raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
     check_device(device)
     images, name, judged = images_for(bundle, data, split, skip_bad, data_root)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from anytimenet.api.mask_judging import mask_classes
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.inputs import as_input
 from anytimenet.core.files import write_bytes
@@ -46,7 +45,7 @@ class LabelMap:
         return {names[i]: float(counts[i]) for i in order if counts[i] > 0}
 
 
-def segment(
+def label_map(
     bundle: Bundle, image: Any, *, stage: int | None = None, budget_macs: float | None = None
 ) -> LabelMap:
     """The class of every pixel of one image, at the size of the net's input.
@@ -61,7 +60,7 @@ def segment(
         ValueError: for a bundle that gives one label an image, input that is no image, a stage that does not
             exist, or both a stage and a budget.
     """
-    classes_of(bundle)
+    _classes(bundle)
     if stage is not None and budget_macs is not None:
         raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
     over_budget = False
@@ -100,8 +99,8 @@ def write_masks(bundle: Bundle, image: Path | str, folder: Path | str) -> list[P
     Raises:
         ValueError: for a bundle that gives one label an image, or a file that is no image.
     """
-    classes, folder, stem = classes_of(bundle), Path(folder), Path(image).stem
-    maps = [segment(bundle, image, stage=stage) for stage in range(1, bundle.num_stages + 1)]
+    classes, folder, stem = _classes(bundle), Path(folder), Path(image).stem
+    maps = _all_stages(bundle, image)
     paths = [folder / f"{stem}-stage-{found.stage}.png" for found in maps]
     for path, found in zip(paths, maps, strict=True):
         write_bytes(path, classes.png(found.classes))
@@ -111,7 +110,7 @@ def write_masks(bundle: Bundle, image: Path | str, folder: Path | str) -> list[P
         [found.classes for found in maps],
         classes,
         folder / f"{stem}-stages.png",
-        titles=titles(bundle),
+        titles=_titles(bundle),
     )
     return paths
 
@@ -121,27 +120,31 @@ def draw_masks(bundle: Bundle, images: MaskSet, place: int, path: Path | str) ->
 
     Args:
         bundle: of a net that labels pixels.
-        images: images with masks, decoded as the bundle's preprocessing does.
+        images: images with masks, decoded as the bundle's preprocessing does: they are neither resized nor
+            cut again.
         place: of the image, from 0.
         path: a .png, .pdf or .svg file.
 
     Raises:
-        ValueError: for a bundle that gives one label an image.
+        ValueError: for a bundle that gives one label an image, or images of another size than it reads.
     """
-    pixels = images.images[place]
-    maps = [segment(bundle, pixels, stage=stage).classes for stage in range(1, bundle.num_stages + 1)]
-    truth = images.masks[place]
-    return plot_masks(pixels, maps, classes_of(bundle), path, truth=truth, titles=titles(bundle))
+    pixels, classes = images.images[place], _classes(bundle)
+    x = torch.from_numpy(bundle.manifest.preprocessing.standardise(pixels[None]))
+    maps = [found.classes for found in _all_stages(bundle, x)]
+    return plot_masks(pixels, maps, classes, path, truth=images.masks[place], titles=_titles(bundle))
 
 
-def classes_of(bundle: Bundle) -> MaskClasses:
-    """What the bundle's label maps mean. Raises ValueError for a net that gives one label an image."""
-    classes = mask_classes(bundle)
+def _all_stages(bundle: Bundle, image: Any) -> list[LabelMap]:
+    return [label_map(bundle, image, stage=stage) for stage in range(1, bundle.num_stages + 1)]
+
+
+def _classes(bundle: Bundle) -> MaskClasses:
+    classes = bundle.manifest.mask_classes
     if classes is None:
-        raise ValueError("this bundle gives one label an image, no label maps: use predict without a folder")
+        raise ValueError("this bundle gives one label an image, no label maps: use Bundle.predict")
     return classes
 
 
-def titles(bundle: Bundle) -> list[str]:
+def _titles(bundle: Bundle) -> list[str]:
     """What a picture says of each stage: its number and its multiply-adds."""
     return [f"stage {r.stage}: {format_count(r.macs)} multiply-adds" for r in bundle.manifest.stages]

@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from anytimenet.api.arguments import check_type
 from anytimenet.api.judging import collect_outputs
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.level_selection import Fallback, LevelSelection, select_levels
-from anytimenet.data import DataSplits, Loader, StreamLoader
+from anytimenet.data import DataSplits
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies
-from anytimenet.nets.contract import AnytimeNet
 
 
 def evaluate_levels(
@@ -107,7 +104,7 @@ def choose_levels(
             device=device,
             workers=workers,
         )
-        accuracies = level_accuracies(outputs)
+        accuracies = level_accuracies(outputs.logits, outputs.labels)
     return select_levels(accuracies, target_accuracy, tolerance=tolerance, fallback=fallback)
 
 
@@ -119,21 +116,3 @@ def check_levels(bundle: Bundle) -> None:
             "this bundle predicts one label level, so there is none to choose: train it with --taxonomy FILE "
             "(in Python DataOptions(taxonomy=...))"
         )
-
-
-@torch.inference_mode()
-def measure_level_accuracies(
-    net: AnytimeNet, batches: Loader | StreamLoader
-) -> tuple[tuple[float, ...], ...]:
-    """For each stage the share of images that it answers right on each label level, in eval mode."""
-    was_training = net.training
-    net.eval()
-    right = [[0] * len(net.num_classes) for _ in range(net.num_stages)]
-    count = 0
-    for x, labels in batches.epoch(0):
-        count += len(x)
-        for stage, output in enumerate(net(x)):
-            for level, (logits, truth) in enumerate(zip(output, labels, strict=True)):
-                right[stage][level] += int((logits.argmax(1) == truth).sum())
-    net.train(was_training)
-    return tuple(tuple(number / count for number in row) for row in right)

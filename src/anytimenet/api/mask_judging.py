@@ -13,45 +13,11 @@ from anytimenet.api.images import images_for, plain_loader
 from anytimenet.bundle import Bundle
 from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED, MaskClasses, mask_classes_in
 from anytimenet.costs import stage_costs
-from anytimenet.data import DataSplits, MaskSet
 from anytimenet.evaluation import SegmentationReport, make_segmentation_report
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Segmentation
 from anytimenet.training import Batches
-
-
-def mask_classes(bundle: Bundle) -> MaskClasses | None:
-    """What the bundle's label maps mean; None for a net that gives one label an image."""
-    return mask_classes_in(bundle.manifest.provenance)
-
-
-def masks_for(
-    bundle: Bundle, data: Any, split: Split, skip_bad: bool = False, data_root: Path | str | None = None
-) -> tuple[MaskSet, str, str]:
-    """Images with masks to judge a bundle on, with the name of the data and of the split.
-
-    Raises:
-        DataError: if the data has no masks, no images, or other classes than the bundle.
-    """
-    images: Any = data
-    name, judged = "dataset", "all"
-    if data is None or isinstance(data, str | DataSplits):
-        images, name, judged = images_for(bundle, data, split, skip_bad, data_root)
-    if not isinstance(images, MaskSet):
-        raise DataError(
-            "this bundle labels pixels: judge it on images with masks, camvid:PATH, masks:PATH or a MaskSet"
-        )
-    highest = int(images.masks.max(where=images.masks != IGNORED, initial=0))
-    known = bundle.net.num_classes[0]
-    if highest >= known:
-        raise DataError(
-            f"the masks hold class {highest} and the bundle knows {known} classes: give masks of its classes"
-        )
-    if len(images) == 0:
-        raise DataError(f"the {judged} split of {name} holds no images: choose another split or data")
-    return images, name, judged
 
 
 def evaluate_masks(
@@ -69,7 +35,9 @@ def evaluate_masks(
     Raises:
         DataError: if the data has no masks, other classes than the bundle, or the split is empty.
     """
-    images, name, judged = masks_for(bundle, data, split, skip_bad, data_root)
+    images, name, judged = images_for(bundle, data, split, skip_bad, data_root)
+    if len(images) == 0:
+        raise DataError(f"the {judged} split of {name} holds no images: choose another split or data")
     batches = plain_loader(images, bundle.manifest.preprocessing, torch.device(device))
     task = Segmentation(bundle.net.num_classes)
     confusions = count_pixels(bundle.net.to(device), batches, task)

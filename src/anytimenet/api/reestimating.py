@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from anytimenet.api.arguments import check_type
-from anytimenet.api.images import EVALUATION_BATCH, images_for
+from anytimenet.api.images import evaluation_batch, images_for
 from anytimenet.api.judging import evaluate
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
@@ -47,11 +47,12 @@ def reestimate(
 
     Args:
         bundle: from `fit` or `load`; it is left as it is.
-        data: as in `evaluate`; its training part is read, or all of a map-style dataset. By default the data
-            of the training.
+        data: as in `evaluate`; its training part is read, or all of a map-style dataset, `ImageSet` or
+            `MaskSet`. By default the data of the training.
         augmentation: of the images. "trained" repeats that of the training, which the weights are used to:
             without it even a net whose statistics were good loses (reproductions/slicing_vertically).
-        num_batches: how many batches of up to 256 images to read; all by default.
+        num_batches: how many batches of up to 256 images to read, of fewer where large images have masks; all
+            by default.
         skip_bad: leave out images that cannot be read.
         device: where the net runs.
         workers: processes that decode images which are read from files, as in `fit`.
@@ -82,7 +83,7 @@ def reestimate(
         images,
         bundle.manifest.preprocessing,
         # As many batches as needed, of nearly equal size: every image counts, and none more than another.
-        batch_size=math.ceil(len(images) / math.ceil(len(images) / EVALUATION_BATCH)),
+        batch_size=math.ceil(len(images) / math.ceil(len(images) / evaluation_batch(images))),
         augmentation=chosen if chosen is None else augmentation_for(images, chosen),
         shuffle=True,
         workers=workers,

@@ -94,8 +94,9 @@ class Bundle:
             class_names: names of each label level, fine level first.
             preprocessing: from an image to the net's input.
             taxonomy: how the label levels hang together.
-            val_accuracies: fraction of validation images that each stage got right.
-            coarser_val_accuracies: for each stage the same on each coarser label level, finer to coarser.
+            val_accuracies: fraction of validation images that each stage got right, of a net that labels
+                pixels its mean IoU on them.
+            coarser_val_accuracies: for each stage the fraction on each coarser label level, finer to coarser.
             provenance: a JSON object: recipe, data name and fingerprint, versions, seed, ...
             costs: of each stage; counted if not given.
             clock: seconds, for `elapsed_ms`.

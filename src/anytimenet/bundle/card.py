@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.manifest import Manifest
-from anytimenet.core.mask_classes import mask_classes_in
 
 CURVE = "curve.png"
 
@@ -55,7 +54,7 @@ def _stage_table(manifest: Manifest, cost_tables: Mapping[str, CostTable]) -> st
 
 def _score(manifest: Manifest) -> str:
     """What the validation score of a stage is."""
-    return "accuracy" if mask_classes_in(manifest.provenance) is None else "mean IoU"
+    return "accuracy" if manifest.mask_classes is None else "mean IoU"
 
 
 def _latency(table: CostTable, stage: int) -> str:
@@ -75,9 +74,9 @@ def _data(manifest: Manifest) -> str:
 
 def _usage(manifest: Manifest) -> str:
     less = "  # stages=1 reads less and loads the first stage only" if manifest.num_stages > 1 else ""
-    budget, maps = manifest.stages[-1].macs, mask_classes_in(manifest.provenance) is not None
+    budget, maps = manifest.stages[-1].macs, manifest.mask_classes is not None
     names, answer = (
-        ("Bundle, segment", f'segment(bundle, "IMAGE.png", budget_macs={budget}).classes')
+        ("Bundle, label_map", f'label_map(bundle, "IMAGE.png", budget_macs={budget}).classes')
         if maps
         else ("Bundle", f'bundle.predict("IMAGE.png", budget_macs={budget}).label')
     )

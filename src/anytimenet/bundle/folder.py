@@ -26,7 +26,7 @@ from anytimenet.core.bundle_folder import (
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import new_folder, write_bytes, write_text
-from anytimenet.core.manifest import FORMAT_VERSION, Manifest
+from anytimenet.core.manifest import Manifest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
@@ -42,7 +42,7 @@ def write_bundle(
     bundle: Bundle, path: Path, extra_files: Mapping[str, ExtraFile], carry_from: Path | None
 ) -> Manifest:
     """Writes the folder and returns the manifest that lies in it; `Bundle.save` says what is raised."""
-    manifest = replace(bundle.manifest, format_version=FORMAT_VERSION, files={})
+    manifest = replace(bundle.manifest, files={})
     manifest.to_dict()  # refuses a net built by hand before anything is written
     layout = layout_of(bundle.net, bundle.net)
     path = path.resolve()

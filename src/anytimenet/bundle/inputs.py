@@ -49,7 +49,7 @@ def softmax(logits: Tensor) -> np.ndarray:
     if logits.ndim != 2:
         raise ValueError(
             f"predict gives one label an image, and this net's output has shape {tuple(logits.shape)}: use "
-            "anytimenet.segment(bundle, image), or Bundle.segment_for(stage) for the output as it is"
+            "anytimenet.label_map(bundle, image), or Bundle.segment_for(stage) for the output as it is"
         )
     values = logits[0].to("cpu", torch.float64).numpy()
     if not np.isfinite(values).all():

@@ -26,7 +26,9 @@ class Evaluate:
     JSON keys: data, split, count, num_classes, stages [{stage, macs, full, params, top1, top1_low, top1_high,
     top5, ece, nll, ...}], area, area_log, expected_accuracy, budget_range, violations, example_violations,
     levels, per_class, example_quality, ensemble, budgeted with --budgeted, and chosen_levels with
-    --target-accuracy. Accuracies and areas are fractions, budgets multiply-adds.
+    --target-accuracy. Of a net that labels pixels: kind, data, split, count, pixels, class_names, stages
+    [{stage, macs, full, params, mean_iou, pixel_accuracy, class_ious, ...}], area, area_log, budget_range,
+    violations. Accuracies and areas are fractions, budgets multiply-adds.
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
@@ -38,7 +40,7 @@ class Evaluate:
     split: Literal["train", "val", "test"] = "test"
     """Which part of the data."""
     per_class: bool = False
-    """Add precision and recall of each class."""
+    """Add precision and recall of each class; of a net that labels pixels print the IoU of each."""
     skip_bad: bool = False
     """Leave out images that cannot be read, and say how many."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -73,7 +75,8 @@ class Evaluate:
     save_outputs: Path | None = None
     """Keep the logits of all stages and the labels in a .safetensors file, to judge again without the net."""
     out: Path | None = None
-    """Also write report.json, report.csv and curve.png into this folder; with --budgeted budgeted.json."""
+    """Also write report.json, report.csv and curve.png into this folder; with --budgeted budgeted.json, with
+    --target-accuracy chosen_levels.json."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print the report as JSON, or write it to a file."""
 
@@ -83,7 +86,6 @@ class Evaluate:
 
         require("torch", "train")
         from anytimenet.api import load, measured_latencies
-        from anytimenet.api.mask_judging import mask_classes
         from anytimenet.cli.segmentation import evaluate_maps
         from anytimenet.core.bundle_folder import find_bundle
         from anytimenet.core.files import write_json
@@ -91,7 +93,7 @@ class Evaluate:
 
         self._check()
         bundle = load(self.bundle)
-        if mask_classes(bundle) is not None:
+        if bundle.manifest.mask_classes is not None:
             evaluate_maps(self, bundle)
             return
         selection = self._selection(bundle)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class Predict:
     """Predict images within a budget.
 
-    A net that labels pixels tells the share of each class; with --out it writes the masks of every stage.
-
     JSON, one object a line: {image, label, probability, stage, macs, elapsed_ms}, and "over_budget": true
     when even stage 1 exceeds the budget. With several label levels also {level, fine_label, coarser}: label
     is of the level that `evaluate --target-accuracy A --save-levels` chose for the stage, else of level 1,
     the fine one.
+
+    A net that labels pixels tells the share of each class, {image, shares: {class: share}, stage, macs,
+    elapsed_ms}; with --out it writes the masks of every stage, and "masks" lists the files.
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
@@ -47,14 +48,13 @@ class Predict:
 
         torch = require("torch", "train")
         from anytimenet.api import load
-        from anytimenet.api.mask_judging import mask_classes
         from anytimenet.cli.segmentation import predict_maps
 
         torch.set_num_threads(check_threads(self.threads))
         if not self.images:
             raise ValueError("no image was given: anytimenet predict BUNDLE IMAGE ...")
         bundle = load(self.bundle)
-        if mask_classes(bundle) is not None:
+        if bundle.manifest.mask_classes is not None:
             predict_maps(self, bundle)
             return
         if self.out is not None:

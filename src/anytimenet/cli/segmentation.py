@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,10 @@ def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
     """Judges the label maps of every stage, writes and prints."""
     from anytimenet.api import evaluate
     from anytimenet.evaluation import PlotOptions, SegmentationReport, plot_curves, write_report
-    from anytimenet.evaluation.segmentation_report import SCORE
 
     _refuse(
         command,
-        ("budgeted", "ensemble", "target_accuracy", "save_outputs"),
+        ("budgeted", "ensemble", "target_accuracy", "save_outputs", "exit_cost"),
         "is for labels of whole images, and this bundle labels pixels: leave it out",
     )
     report = evaluate(
@@ -39,8 +39,7 @@ def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
     if command.out is not None:
         write_report(report, command.out)
     if command.figure is not None:
-        options = PlotOptions(score=SCORE, width_in=4.6, height_in=3.2)
-        plot_curves([report.curve()], command.figure, options=options)
+        plot_curves([report], command.figure, options=PlotOptions(width_in=4.6, height_in=3.2))
     if command.json is not None:
         emit_json(report.to_dict(), command.json)
     if command.json != "-":
@@ -49,14 +48,16 @@ def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
 
 def predict_maps(command: Predict, bundle: Bundle) -> None:
     """Labels the pixels of every image, writes masks and prints the shares of the classes."""
-    from anytimenet.api import segment, write_masks
+    from anytimenet.api import label_map, write_masks
 
     if command.out is not None and (command.stage is not None or command.budget_macs is not None):
         raise ValueError("--out writes the masks of every stage: leave --stage and --budget-macs out")
+    if command.out is not None:
+        _check_stems(command.images)
     names = bundle.manifest.class_names[0]
     records, lines = [], []
     for path in command.images:
-        found = segment(bundle, path, stage=command.stage, budget_macs=command.budget_macs)
+        found = label_map(bundle, path, stage=command.stage, budget_macs=command.budget_macs)
         masks = [] if command.out is None else write_masks(bundle, path, command.out)
         records.append(as_record(path, found, names, masks))
         lines.append(as_line(path, found, names))
@@ -106,6 +107,17 @@ def as_line(path: Path, found: LabelMap, names: Sequence[str], most: int = 4) ->
 
 
 def _refuse(command: Any, names: Sequence[str], why: str) -> None:
-    for name in names:
-        if getattr(command, name):
-            raise ValueError(f"--{name.replace('_', '-')} {why}")
+    """Raises ValueError for a flag of these names that is not what it is by default."""
+    for field in fields(command):
+        if field.name in names and getattr(command, field.name) != field.default:
+            raise ValueError(f"--{field.name.replace('_', '-')} {why}")
+
+
+def _check_stems(images: Sequence[Path]) -> None:
+    first: dict[str, Path] = {}
+    for path in images:
+        other = first.setdefault(path.stem, path)
+        if other is not path:
+            raise ValueError(
+                f"the masks of {other} and {path} would have the same names: predict them with an --out each"
+            )

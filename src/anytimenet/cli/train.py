@@ -311,13 +311,13 @@ class Train:
 
     def _show_seeds(self, runs: list[Run], out: Path) -> None:
         from anytimenet.core.files import write_json
-        from anytimenet.evaluation import plot_spread, spread_of
+        from anytimenet.evaluation import plot_curves, spread_of
 
         if launched_rank() > 0:
             return
         result = spread_of([run.report for run in runs])
         write_json(out / "spread.json", result.to_dict())
-        plot_spread(result, out / "curve.png")
+        plot_curves([result], out / "curve.png")
         if self.json is not None:
             emit_json({"out": str(out), **result.to_dict()}, self.json)
         if self.json != "-":

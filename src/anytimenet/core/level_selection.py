@@ -13,6 +13,9 @@ from typing import Any, Literal
 TargetFrom = Literal["given", "full_net"]
 Fallback = Literal["coarsest", "best"]
 
+_ROUNDING = 1e-9
+"""Far below what one image of a million changes, far above what a sum of floats is off: 0.8 - 0.1 > 0.7."""
+
 
 @dataclass(frozen=True)
 class LevelSelection:
@@ -55,7 +58,7 @@ class LevelSelection:
     def missed(self) -> tuple[int, ...]:
         """The stages that stay below the target on the validation images."""
         reached = enumerate(self.val_accuracies, start=1)
-        return tuple(stage for stage, accuracy in reached if accuracy < self.target_accuracy)
+        return tuple(stage for stage, accuracy in reached if not _reaches(accuracy, self.target_accuracy))
 
     def keep(self, stages: Sequence[int]) -> LevelSelection:
         """The selection of the net with only these stages, an increasing subset."""
@@ -116,7 +119,7 @@ def select_levels(
     finest = 1
     for row in reversed(rows):
         allowed = range(finest, len(row) + 1)
-        reaching = [level for level in allowed if row[level - 1] >= target]
+        reaching = [level for level in allowed if _reaches(row[level - 1], target)]
         finest = reaching[0] if reaching else _fallback(row, allowed, fallback)
         levels.insert(0, finest)
     return LevelSelection(
@@ -125,6 +128,10 @@ def select_levels(
         target,
         "full_net" if target_accuracy is None else "given",
     )
+
+
+def _reaches(accuracy: float, target: float) -> bool:
+    return accuracy >= target - _ROUNDING
 
 
 def _fallback(row: Sequence[float], allowed: range, fallback: Fallback) -> int:

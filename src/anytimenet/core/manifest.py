@@ -21,12 +21,14 @@ from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest_fields import is_number, json_list, json_object, keys, text, whole
+from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest that this package reads. Since 2 a bundle may tell of its coarser label levels."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,6 @@ class Manifest:
     taxonomy: Taxonomy | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
     level_selection: LevelSelection | None = None
 
     def __post_init__(self) -> None:
@@ -67,7 +68,6 @@ class Manifest:
         object.__setattr__(self, "input_shape", tuple(json_list(self.input_shape, "input_shape")))
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "provenance", json_object(self.provenance, "provenance"))
-        _check_version(self.format_version)
         _check_classes(self)
         _check_input(self)
         _check_stages(self)
@@ -79,6 +79,22 @@ class Manifest:
     def num_stages(self) -> int:
         """K."""
         return len(self.stages)
+
+    @property
+    def format_version(self) -> int:
+        """The oldest format version that holds all of this, so that older readers read what they can."""
+        coarser = any(record.coarser_val_accuracies for record in self.stages)
+        return 2 if coarser or self.level_selection is not None else 1
+
+    @property
+    def mask_classes(self) -> MaskClasses | None:
+        """What the label maps mean; None for a net that gives one label an image.
+
+        Raises:
+            DataError: if the provenance tells it in another form.
+        """
+        told = self.provenance.get("masks")
+        return None if told is None else MaskClasses.from_dict(told)
 
     @property
     def level_accuracies(self) -> tuple[tuple[float, ...], ...] | None:
@@ -172,7 +188,6 @@ class Manifest:
                 name: FileRecord(**keys(record, f"files: {name}", ("sha256", "bytes")))
                 for name, record in json_object(value["files"], "files").items()
             },
-            format_version=value["format_version"],
             level_selection=None
             if selection is None
             else _convert(LevelSelection.from_dict, selection, "level_selection"),

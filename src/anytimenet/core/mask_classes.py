@@ -14,7 +14,10 @@ from PIL import Image
 from anytimenet.core.errors import DataError
 
 IGNORED = 255
-"""In memory a pixel of a mask is a class from 0 on, or this: it is neither learnt nor counted."""
+"""In memory a pixel of a mask is a class from 0 on, or this.
+
+No label is learnt there and nothing is counted; a scheme's teacher still speaks.
+"""
 
 Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255 each."""
@@ -27,14 +30,14 @@ class MaskClasses:
     """The classes of label maps, and how mask files hold them.
 
     Attributes:
-        names: of the classes, class 0 first.
+        names: of the classes, class 0 first; at most 255, all different.
         values: the pixel value of each class in a mask file.
         palette: the colour of each class.
-        ignore_index: the pixel value in a mask file that is neither learnt nor counted; None for none.
+        ignore_index: the pixel value in a mask file that is `IGNORED` in memory; None for none.
 
     Raises:
-        DataError: for numbers of names, values and colours that differ, or values that are not different
-            ones from 0 to 255.
+        DataError: for numbers of names, values and colours that differ, too many names, one that occurs
+            twice, or values that are not different ones from 0 to 255.
 
     >>> classes = MaskClasses(("road", "sky"), (1, 2), ((128, 64, 128), (70, 130, 180)), ignore_index=0)
     >>> classes.from_file(np.array([[0, 1, 2]], np.uint8)).tolist()
@@ -57,6 +60,11 @@ class MaskClasses:
                 f"{len(self.names)} names, {len(self.values)} values and {len(self.palette)} colours of "
                 "classes: one of each a class is needed"
             )
+        if len(self.names) > IGNORED:
+            raise DataError(f"{len(self.names)} classes: one byte a pixel has room for {IGNORED} at most")
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise DataError(f"two classes are called {name!r}: rename one of them")
         used = [*self.values, *([] if self.ignore_index is None else [self.ignore_index])]
         if len(set(used)) < len(used) or any(type(v) is not int or not 0 <= v <= 255 for v in used):
             raise DataError(f"the values of masks must be different whole numbers from 0 to 255, not {used}")
@@ -139,16 +147,6 @@ class MaskClasses:
         if self.ignore_index is not None:
             known[self.ignore_index] = True
         return known
-
-
-def mask_classes_in(provenance: Mapping[str, Any]) -> MaskClasses | None:
-    """What a bundle remembers of its masks; None for a net that does not segment.
-
-    >>> mask_classes_in({"seed": 1}) is None
-    True
-    """
-    told = provenance.get("masks")
-    return None if told is None else MaskClasses.from_dict(told)
 
 
 def default_palette(count: int) -> tuple[Colour, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from anytimenet.core.errors import BundleError
 from anytimenet.core.manifest_fields import is_number, json_list, keys, whole
 
-_LATER = "coarser_val_accuracies"  # came after format version 1; left out of the JSON where it is empty
+_LATER = "coarser_val_accuracies"  # came with format version 2; left out of the JSON where it is empty
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class StageRecord:
         macs: multiply-adds of its convolutions and linear layers.
         full: the same with the arithmetic of all other layers.
         params: parameters.
-        val_accuracy: fraction of validation images whose fine label it got right; None if not measured.
-        coarser_val_accuracies: the same for each coarser label level, finer to coarser; empty if there is
+        val_accuracy: fraction of validation images whose fine label it got right, of a net that labels pixels
+            the mean IoU on them; None if not measured.
+        coarser_val_accuracies: the fraction for each coarser label level, finer to coarser; empty if there is
             none, or if it was not measured.
 
     Raises:

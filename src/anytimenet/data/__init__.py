@@ -2,6 +2,7 @@
 
 from anytimenet.data.augment import Augmentation
 from anytimenet.data.datasets import read_dataset, splits_from_datasets
+from anytimenet.data.folder import outer_folders
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet, save_png
 from anytimenet.data.large_images import LargeImageAugmentation
@@ -36,6 +37,7 @@ __all__ = [
     "has_masks",
     "load_data",
     "make_loader",
+    "outer_folders",
     "parse_image_size",
     "read_dataset",
     "same_data",

@@ -16,15 +16,11 @@ from anytimenet.data.decoding import Decoded, decode_all
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.nested_folders import ClassFolder, find_class_folders
 from anytimenet.data.options import DataOptions
+from anytimenet.data.part_folders import PART_NAMES, find_part_folders
 from anytimenet.data.splits import DataSplits, make_splits
 from anytimenet.data.taxonomies import read_taxonomy
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-PART_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 
 
 def load_folder(root: Path, options: DataOptions) -> DataSplits:
@@ -57,6 +53,18 @@ def load_folder(root: Path, options: DataOptions) -> DataSplits:
     return make_splits(name, parts, [class_names], options, taxonomy=taxonomy, skipped=skipped)
 
 
+def outer_folders(root: Path) -> set[str]:
+    """Names of the folders right under `root/train/`, or under `root` where there are no parts.
+
+    They are the classes, or where class folders are nested the coarsest ones. Empty if there is no such root.
+    """
+    root = root.expanduser()
+    if not root.is_dir():
+        return set()
+    train = find_part_folders(root).get("train", root)
+    return {entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+
+
 @dataclass(frozen=True)
 class _File:
     part: str
@@ -72,28 +80,8 @@ def _list(root: Path, *, nested: bool) -> list[_File]:
         raise DataError(f"the folder {root} does not exist; check the path after folder:")
     if not root.is_dir():
         raise DataError(f"{root} is a file; folder: needs a folder of class folders")
-    folders = {part: _part_folder(root, part) for part in PART_NAMES}
-    if folders["train"] is None:
-        if others := [path.name for path in folders.values() if path]:
-            raise DataError(
-                f"{root} holds {others[0]}/ but no train/; add one, or rename the class {others[0]!r}"
-            )
-        return list(_list_classes(root, root, "train", nested))
-    return [
-        file
-        for part, folder in folders.items()
-        if folder
-        for file in _list_classes(root, folder, part, nested)
-    ]
-
-
-def _part_folder(root: Path, part: str) -> Path | None:
-    found = [
-        entry for entry in sorted(root.iterdir()) if entry.is_dir() and entry.name.lower() in PART_NAMES[part]
-    ]
-    if len(found) > 1:
-        raise DataError(f"{root} holds {found[0].name}/ and {found[1].name}/; keep one of them as {part}/")
-    return found[0] if found else None
+    folders = find_part_folders(root) or {"train": root}
+    return [file for part, folder in folders.items() for file in _list_classes(root, folder, part, nested)]
 
 
 def _list_classes(root: Path, folder: Path, part: str, nested: bool) -> Iterator[_File]:

@@ -28,10 +28,9 @@ class Loader:
 
     `x` is float32 `(N, C, H, W)`, standardised, in channels_last memory; `y` holds one int64 `(N,)` per
     label level, fine level first; with `mixing` float32 probabilities `(N, classes)`; of a `MaskSet` one
-    int64 `(N, H, W)`. Batch b of epoch e
-    is a function of (seed, e, b) and nothing else, so a run resumes in the middle of an epoch without
-    stored generators. On the CPU images are augmented by a loop of slices; on another device the whole
-    set is kept there and batches are gathered.
+    int64 `(N, H, W)`. Batch b of epoch e is a function of (seed, e, b) and nothing else, so a run resumes in
+    the middle of an epoch without stored generators. On the CPU images are augmented by a loop of slices; on
+    another device the whole set is kept there and batches are gathered.
 
     Args:
         batch_size: images of a batch, those of all processes together.
@@ -80,7 +79,7 @@ class Loader:
             raise DataError(
                 "mixup and CutMix mix the labels of whole images, and these have masks: leave them out"
             )
-        levels = images.labels.shape[1]
+        levels = 1 if isinstance(images, MaskSet) else images.labels.shape[1]
         self._finish = Finishing(preprocessing, self.device, self.batching, num_classes, levels)
         self._resident: tuple[Tensor, Tensor] | None = None
 

@@ -55,7 +55,7 @@ def make_mask_splits(
         preprocessing=preprocessing,
         fingerprint=splits_fingerprint((classes.names,), preprocessing, (train, val, test)),
         skipped=skipped,
-        masks=classes,
+        mask_classes=classes,
     )
 
 

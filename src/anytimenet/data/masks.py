@@ -11,7 +11,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
-from anytimenet.data.folder import IMAGE_SUFFIXES, PART_NAMES
+from anytimenet.data.folder import IMAGE_SUFFIXES
 from anytimenet.data.mask_files import (
     CLASSES_NAME,
     fit_mask,
@@ -22,6 +22,7 @@ from anytimenet.data.mask_files import (
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mask_splits import make_mask_splits
 from anytimenet.data.options import DataOptions
+from anytimenet.data.part_folders import PART_NAMES, find_part_folders
 from anytimenet.data.splits import DataSplits
 
 
@@ -99,18 +100,14 @@ def _check_options(options: DataOptions) -> None:
 
 
 def _list(root: Path) -> list[_Pair]:
-    folders = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
-    if folders["train"] is None:
-        if (root / "images").is_dir():
-            return _pairs(root, root, "train")
+    folders = find_part_folders(root)
+    if not folders and not (root / "images").is_dir():
         raise DataError(
             f"{root} holds neither train/images and train/masks nor images and masks; give a folder that does"
         )
-    return [pair for part, folder in folders.items() if folder for pair in _pairs(root, folder, part)]
-
-
-def _part_folder(root: Path, names: tuple[str, ...]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
+    return [
+        pair for part, folder in (folders or {"train": root}).items() for pair in _pairs(root, folder, part)
+    ]
 
 
 def _pairs(root: Path, folder: Path, part: str) -> list[_Pair]:

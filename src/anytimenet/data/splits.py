@@ -39,7 +39,7 @@ class DataSplits:
             of the three parts.
         skipped: images left out because they could not be read.
         options: with these, `load_data(name, options)` gives the same splits again; None where no name does.
-        masks: what the pixels of masks mean; None where labels are of whole images.
+        mask_classes: what the pixels of masks mean; None where labels are of whole images.
     """
 
     name: str
@@ -52,7 +52,7 @@ class DataSplits:
     fingerprint: str
     skipped: int
     options: DataOptions | None = None
-    masks: MaskClasses | None = None
+    mask_classes: MaskClasses | None = None
 
     @property
     def num_classes(self) -> tuple[int, ...]:

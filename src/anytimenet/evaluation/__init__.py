@@ -49,7 +49,6 @@ from anytimenet.evaluation.segmentation_report import (
 from anytimenet.evaluation.segmentation_spread import (
     SegmentationSpread,
     SegmentationStageSpread,
-    plot_spread,
     spread_of,
 )
 from anytimenet.evaluation.spread import MeanSd, Spread, StageSpread
@@ -109,7 +108,6 @@ __all__ = [
     "plot_curves",
     "plot_masks",
     "plot_optimality_gap",
-    "plot_spread",
     "product_ensemble",
     "read_any_report",
     "read_outputs",

@@ -7,9 +7,11 @@ and answers with the class whose fine classes have the largest sum of probabilit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.level_selection import LevelSelection
@@ -196,13 +198,18 @@ def judge_levels(
     return ChosenLevels(selection, outputs.data, outputs.split, outputs.count, tuple(stages))
 
 
-def level_accuracies(outputs: Outputs) -> tuple[tuple[float, ...], ...]:
-    """For each stage the share of examples that it answers right on each level, fine level first."""
+def level_accuracies(
+    logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray
+) -> tuple[tuple[float, ...], ...]:
+    """For each stage the share of examples that it answers right on each level, fine level first.
+
+    Args:
+        logits: for each stage one array `(N, classes)` a level.
+        labels: `(N, levels)`.
+    """
     return tuple(
-        tuple(
-            float((logits.argmax(1) == outputs.labels[:, level]).mean()) for level, logits in enumerate(stage)
-        )
-        for stage in outputs.logits
+        tuple(float((scores.argmax(1) == labels[:, level]).mean()) for level, scores in enumerate(stage))
+        for stage in logits
     )
 
 

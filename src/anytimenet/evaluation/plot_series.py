@@ -1,4 +1,7 @@
-"""What a figure draws: percentages at costs, with their uncertainty, from a curve, a report or a spread."""
+"""What a figure draws: percentages at costs, with their uncertainty, from a curve, a report or a spread.
+
+Reports and spreads are of labels or of label maps.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import numpy as np
 
 from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.report import Cost, Report, stage_costs_in
+from anytimenet.evaluation.segmentation_report import SCORE, SegmentationReport
+from anytimenet.evaluation.segmentation_spread import SegmentationSpread
 from anytimenet.evaluation.spread import Spread
 
 Value = Literal["accuracy", "error"]
@@ -30,6 +35,7 @@ class Series:
         mark: how the uncertainty is drawn: bars of a 95 % interval, a band of one standard deviation, or
             bars of one ("sd").
         joined: whether a line joins the points; separate nets have none.
+        score: what the values are, for the axis; None for a curve, which does not know.
     """
 
     label: str
@@ -40,9 +46,10 @@ class Series:
     high: np.ndarray
     mark: Mark
     joined: bool = True
+    score: str | None = None
 
 
-Drawable = Curve | Report | Spread | Series
+Drawable = Curve | Report | SegmentationReport | Spread | SegmentationSpread | Series
 
 
 def all_series(
@@ -51,7 +58,7 @@ def all_series(
     """One series an item, all in one unit.
 
     Raises:
-        ValueError: for no items, labels that do not match or lack, or costs in different units.
+        ValueError: for no items, labels that do not match or lack, or costs or scores that differ in kind.
     """
     if not items:
         raise ValueError("nothing to draw: at least one curve, report or spread is needed")
@@ -64,29 +71,54 @@ def all_series(
     units = sorted({one.unit for one in series})
     if len(units) > 1:
         raise ValueError(f"costs in {' and '.join(units)} do not fit on one axis; draw one figure a unit")
+    scores = sorted({one.score for one in series if one.score is not None})
+    if len(scores) > 1:
+        raise ValueError(f"{' and '.join(scores)} do not fit on one axis; draw one figure a score")
     return series
 
 
 def _series(item: Drawable, label: str, cost: Cost, value: Value) -> Series:
     if isinstance(item, Series):
         return replace(item, label=label)
-    unit: str = cost
-    mark: Mark = "none"
-    costs: Sequence[float]
-    if isinstance(item, Curve):
-        costs, unit = item.costs, item.unit
-        rows = [(accuracy,) * 3 for accuracy in item.accuracies]
-    elif isinstance(item, Report):
-        costs, mark = stage_costs_in(item.stages, cost), "bars"
-        rows = [(stage.top1, stage.top1_low, stage.top1_high) for stage in item.stages]
-    else:
-        costs = item.costs_in(cost)
-        if item.runs > 1:
-            mark = "band" if len(item.stages) > 1 else "sd"  # a band over one point has no width
-        tops = [stage.top1 for stage in item.stages]
-        rows = [(top.mean, top.mean - (top.sd or 0.0), top.mean + (top.sd or 0.0)) for top in tops]
+    costs, rows = _points(item, cost)
+    unit, score = item.unit if isinstance(item, Curve) else cost, _score(item)
+    if value == "error" and score == SCORE:
+        raise ValueError(f"label maps have a {SCORE} and no error: draw value='accuracy'")
     order = np.argsort(costs, kind="stable")
     values, low, high = 100 * np.asarray(rows, dtype=np.float64)[order].T
     if value == "error":
         values, low, high = 100 - values, 100 - high, 100 - low
-    return Series(label, unit, np.asarray(costs, dtype=np.float64)[order], values, low, high, mark)
+    sorted_costs = np.asarray(costs, dtype=np.float64)[order]
+    return Series(label, unit, sorted_costs, values, low, high, _mark(item), score=score)
+
+
+def _points(
+    item: Curve | Report | SegmentationReport | Spread | SegmentationSpread, cost: Cost
+) -> tuple[Sequence[float], list[tuple[float, float, float]]]:
+    """The cost of each point, and its value with the ends of what is uncertain, as fractions."""
+    if isinstance(item, Curve):
+        return item.costs, [(accuracy,) * 3 for accuracy in item.accuracies]
+    if isinstance(item, Report):
+        rows = [(stage.top1, stage.top1_low, stage.top1_high) for stage in item.stages]
+        return stage_costs_in(item.stages, cost), rows
+    if isinstance(item, SegmentationReport):
+        return stage_costs_in(item.stages, cost), [(stage.mean_iou,) * 3 for stage in item.stages]
+    if isinstance(item, Spread):
+        joined = [stage.top1 for stage in item.stages]
+    else:
+        joined = [stage.mean_iou for stage in item.stages]
+    return item.costs_in(cost), [(v.mean, v.mean - (v.sd or 0.0), v.mean + (v.sd or 0.0)) for v in joined]
+
+
+def _mark(item: Drawable) -> Mark:
+    if isinstance(item, Report):
+        return "bars"
+    if isinstance(item, Spread | SegmentationSpread) and item.runs > 1:
+        return "band" if len(item.stages) > 1 else "sd"  # a band over one point has no width
+    return "none"
+
+
+def _score(item: Drawable) -> str | None:
+    if isinstance(item, Curve):
+        return None
+    return SCORE if isinstance(item, SegmentationReport | SegmentationSpread) else "accuracy"

@@ -52,7 +52,6 @@ class PlotOptions:
     Attributes:
         cost: what reports and spreads show on the x axis: "macs", "full" or "ms" (median latency).
         value: "accuracy" or "error".
-        score: what the y axis calls an accuracy, for example "mean IoU" of label maps.
         line: "points" joins the stages by straight lines, as papers do; "step" shows what each budget gets.
         log: logarithmic budget axis.
         chance: accuracy of guessing, drawn as a dotted line; None leaves it out.
@@ -67,7 +66,6 @@ class PlotOptions:
 
     cost: Cost = "macs"
     value: Value = "accuracy"
-    score: str = "accuracy"
     line: Literal["points", "step"] = "points"
     log: bool = False
     chance: float | None = None
@@ -96,8 +94,8 @@ def plot_curves(
 ) -> Path:
     """Draws anytime curves into one file, atomically; its ending says which kind.
 
-    A `Report` gets the 95 % interval of each stage, a `Spread` a band of one standard deviation around the
-    mean, a `Curve` its line alone, a `Series` what it says.
+    A `Report` gets the 95 % interval of each stage, a `Spread` or `SegmentationSpread` a band of one standard
+    deviation around the mean, a `Curve` or `SegmentationReport` its line alone, a `Series` what it says.
 
     Args:
         items: what to draw, first to last in the legend.
@@ -110,7 +108,8 @@ def plot_curves(
         The path.
 
     Raises:
-        ValueError: for another ending, no items, labels that do not match, or costs in different units.
+        ValueError: for another ending, no items, labels that do not match, or costs or scores that differ in
+            kind.
         MissingExtraError: without matplotlib.
 
     >>> import tempfile
@@ -162,7 +161,8 @@ def curve_figure(
         divisor = set_budget_axis(axes, series, log=options.log)
         steps = options.line == "step"
         lines = [draw(axes, one, number, divisor, steps=steps) for number, one in enumerate(series)]
-        name = options.score if options.value == "accuracy" else options.value
+        score = next((one.score for one in series if one.score is not None), "accuracy")
+        name = score if options.value == "accuracy" else options.value
         set_percent_axis(axes, series, f"{name} (%)", _chance_percent(options))
         if options.title:
             axes.set_title(options.title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,8 @@ from anytimenet.evaluation.tables import plain_table, report_columns, rich_table
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from anytimenet.evaluation.segmentation_report import SegmentationStage
 
 Cost = Literal["macs", "full", "ms"]
 
@@ -232,8 +234,8 @@ class Report:
         return text.getvalue()
 
 
-def stage_costs_in(stages: tuple[StageReport, ...], cost: Cost) -> list[float]:
-    """What each stage costs in "macs", "full" or "ms" (median latency).
+def stage_costs_in(stages: Sequence[StageReport | SegmentationStage], cost: Cost) -> list[float]:
+    """What each stage of a report costs in "macs", "full" or "ms" (median latency).
 
     Raises:
         ValueError: for another cost, or for latencies that were not measured.

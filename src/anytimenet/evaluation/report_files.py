@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from anytimenet.core.files import write_bytes, write_json, write_text
 from anytimenet.evaluation.plots import PlotOptions, render_curves
 from anytimenet.evaluation.report import Report
-from anytimenet.evaluation.segmentation_report import KIND, SCORE, SegmentationReport
+from anytimenet.evaluation.segmentation_report import KIND, SegmentationReport
 
 
 def write_report(
     report: Report | SegmentationReport, folder: Path | str, *, options: PlotOptions | None = None
 ) -> Path:
     """Writes report.json, report.csv and curve.png into `folder`, which may hold other files.
-
-    The curve of label maps shows the mean IoU.
 
     The figure is drawn before anything is written, and each file is whole or absent.
 
@@ -30,11 +27,7 @@ def write_report(
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
-    if isinstance(report, SegmentationReport):
-        options = replace(options or PlotOptions(), score=SCORE)
-        figure = render_curves([report.curve(options.cost)], ".png", options=options)
-    else:
-        figure = render_curves([report], ".png", options=options)
+    figure = render_curves([report], ".png", options=options)
     write_json(folder / "report.json", report.to_dict())
     write_text(folder / "report.csv", report.to_csv())
     write_bytes(folder / "curve.png", figure)

@@ -12,7 +12,7 @@ import numpy as np
 
 from anytimenet.core.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
-from anytimenet.evaluation.report import Cost
+from anytimenet.evaluation.report import Cost, stage_costs_in
 from anytimenet.evaluation.tables import Column, plain_table
 from anytimenet.evaluation.units import format_count
 
@@ -89,13 +89,8 @@ class SegmentationReport:
         Raises:
             ValueError: for another cost, or for latencies that were not measured.
         """
-        names = {"macs": "macs", "full": "full", "ms": "latency_median_ms"}
-        if cost not in names:
-            raise ValueError(f"no cost is named {cost!r}: 'macs', 'full' and 'ms' are")
-        costs = [getattr(stage, names[cost]) for stage in self.stages]
-        if None in costs:
-            raise ValueError("the report has no latencies: profile the bundle first")
-        return Curve.from_points(costs, [stage.mean_iou for stage in self.stages], label, cost)
+        scores = [stage.mean_iou for stage in self.stages]
+        return Curve.from_points(stage_costs_in(self.stages, cost), scores, label, cost)
 
     @property
     def area(self) -> float:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from anytimenet.evaluation.curve import Curve
-from anytimenet.evaluation.plot_series import Mark, Series
-from anytimenet.evaluation.plots import PlotOptions, plot_curves
-from anytimenet.evaluation.report import Report
-from anytimenet.evaluation.segmentation_report import KIND, SCORE, SegmentationReport
-from anytimenet.evaluation.spread import MeanSd, Spread
+from anytimenet.evaluation.report import Cost, Report
+from anytimenet.evaluation.segmentation_report import KIND, SegmentationReport
+from anytimenet.evaluation.spread import MeanSd, Spread, spread_costs_in
 from anytimenet.evaluation.tables import plain_table
 from anytimenet.evaluation.units import format_count
 
@@ -98,18 +93,13 @@ class SegmentationSpread:
             area=MeanSd.of([report.area for report in reports]),
         )
 
-    def curve(self, label: str = "") -> Curve:
-        """Mean over the runs of the mean IoU against multiply-adds."""
-        points = [stage.mean_iou.mean for stage in self.stages]
-        return Curve.from_points([stage.macs for stage in self.stages], points, label, "macs")
+    def costs_in(self, cost: Cost = "macs") -> list[float]:
+        """What each stage costs in "macs" or "full", as `Spread.costs_in`."""
+        return spread_costs_in(self.stages, cost)
 
-    def series(self, label: str = "") -> Series:
-        """What a figure draws: the mean IoU in percent over multiply-adds, with a band of one sd."""
-        values = np.array([100 * stage.mean_iou.mean for stage in self.stages])
-        sd = np.array([100 * (stage.mean_iou.sd or 0.0) for stage in self.stages])
-        costs = np.array([stage.macs for stage in self.stages], dtype=np.float64)
-        mark: Mark = "none" if self.runs == 1 else "band" if len(self.stages) > 1 else "sd"
-        return Series(label, "macs", costs, values, values - sd, values + sd, mark)
+    def curve(self, cost: Cost = "macs", label: str = "") -> Curve:
+        """Mean over the runs of the mean IoU against a cost of `costs_in`."""
+        return Curve.from_points(self.costs_in(cost), [s.mean_iou.mean for s in self.stages], label, cost)
 
     def table(self) -> str:
         """Plain aligned text: a line a stage with mean and standard deviation."""
@@ -118,9 +108,9 @@ class SegmentationSpread:
                 ("stage", [str(stage.stage) for stage in self.stages]),
                 ("multiply-adds", [format_count(stage.macs) for stage in self.stages]),
                 ("mean IoU %", [f"{100 * stage.mean_iou.mean:.1f}" for stage in self.stages]),
-                (f"sd of {self.runs} runs", [_percent_sd(stage.mean_iou) for stage in self.stages]),
+                (f"sd of {self.runs} runs", [stage.mean_iou.percent_sd() for stage in self.stages]),
                 ("pixel accuracy %", [f"{100 * stage.pixel_accuracy.mean:.1f}" for stage in self.stages]),
-                ("sd", [_percent_sd(stage.pixel_accuracy) for stage in self.stages]),
+                ("sd", [stage.pixel_accuracy.percent_sd() for stage in self.stages]),
             ]
         )
 
@@ -145,17 +135,6 @@ def spread_of(reports: Sequence[Report | SegmentationReport]) -> Spread | Segmen
     return SegmentationSpread.of(maps) if maps else Spread.of(labels)
 
 
-def plot_spread(spread: Spread | SegmentationSpread, path: Path | str) -> Path:
-    """Draws the mean curve of several seeds with a band of one standard deviation; returns the path."""
-    if isinstance(spread, SegmentationSpread):
-        return plot_curves([spread.series()], path, options=PlotOptions(score=SCORE))
-    return plot_curves([spread], path)
-
-
 def _experiment(report: SegmentationReport) -> tuple[object, ...]:
     costs = tuple((stage.stage, stage.macs, stage.full, stage.params) for stage in report.stages)
     return report.data, report.split, report.count, report.class_names, report.budget_range, costs
-
-
-def _percent_sd(value: MeanSd) -> str:
-    return "-" if value.sd is None else f"{100 * value.sd:.2f}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.report import Cost, Report
 from anytimenet.evaluation.tables import percent_decimals, plain_table
 from anytimenet.evaluation.units import format_count
+
+if TYPE_CHECKING:
+    from anytimenet.evaluation.segmentation_spread import SegmentationStageSpread
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class MeanSd:
     def of(cls, values: Sequence[float]) -> MeanSd:
         """Of at least one value."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+
+    def percent_sd(self) -> str:
+        """The standard deviation of a share in percent, as a table has it."""
+        return "-" if self.sd is None else f"{100 * self.sd:.2f}"
 
 
 @dataclass(frozen=True)
@@ -124,9 +131,7 @@ class Spread:
         Raises:
             ValueError: for another cost.
         """
-        if cost not in ("macs", "full"):
-            raise ValueError(f"a spread over seeds has no cost {cost!r}: 'macs' and 'full' are there")
-        return [stage.macs if cost == "macs" else stage.full for stage in self.stages]
+        return spread_costs_in(self.stages, cost)
 
     def curve(self, cost: Cost = "macs", label: str = "") -> Curve:
         """Mean top-1 accuracy against a cost of `costs_in`."""
@@ -141,7 +146,7 @@ class Spread:
                 ("multiply-adds", [format_count(stage.macs) for stage in self.stages]),
                 ("parameters", [format_count(stage.params) for stage in self.stages]),
                 ("accuracy %", [f"{100 * stage.top1.mean:.{decimals}f}" for stage in self.stages]),
-                (f"sd of {self.runs} runs", [_percent_sd(stage.top1) for stage in self.stages]),
+                (f"sd of {self.runs} runs", [stage.top1.percent_sd() for stage in self.stages]),
             ]
         )
 
@@ -152,6 +157,17 @@ class Spread:
             "stages": [asdict(s) for s in self.stages],
             "budget_range": [*self.budget_range],
         }
+
+
+def spread_costs_in(stages: Sequence[StageSpread | SegmentationStageSpread], cost: Cost) -> list[float]:
+    """What each stage of a spread costs in "macs" or "full".
+
+    Raises:
+        ValueError: for another cost.
+    """
+    if cost not in ("macs", "full"):
+        raise ValueError(f"a spread over seeds has no cost {cost!r}: 'macs' and 'full' are there")
+    return [getattr(stage, cost) for stage in stages]
 
 
 def _refuse_other(first: Report, other: Report) -> None:
@@ -165,7 +181,3 @@ def _refuse_other(first: Report, other: Report) -> None:
             "reports with other stages, costs or parameters are not runs of one net; compare them as curves "
             "of their own"
         )
-
-
-def _percent_sd(value: MeanSd) -> str:
-    return "-" if value.sd is None else f"{100 * value.sd:.2f}"

@@ -191,7 +191,7 @@ _PRESETS: Mapping[str, SchemePreset] = {
             "teacher",
             Scheme(targets=GivenTeacher()),
             "stages learn labels and the last answer of a trained net given by --teacher",
-            _KD,
+            f"{_KD}; the values of IMTA's code",
         ),
         SchemePreset(
             "ema_teacher",

@@ -21,21 +21,21 @@ from anytimenet.tasks.task import Labels
 
 @dataclass(frozen=True)
 class Segmentation:
-    """One class per pixel.
+    """One class per pixel; where a mask holds `IGNORED` no label is learnt and nothing is counted.
 
     The net gives logits `(N, classes, h, w)` at the resolution of its features; loss and scores are those of
     the logits resized bilinearly to the masks, as in "Fully Convolutional Networks for Semantic
     Segmentation" (Long, Shelhamer, Darrell 2015).
 
     Args:
-        num_classes: the number of classes, in a tuple of one label level.
-        ignore_index: what a mask holds where a pixel is neither learnt nor counted.
+        num_classes: the number of classes, 255 at most, in a tuple of one label level.
         class_weights: weight of each class in the loss; None weighs all alike.
         label_smoothing: share of the target spread over all classes, in [0, 1).
         augmentation: changes uint8 training images and masks together: `data.MaskAugmentation()`.
 
     Raises:
-        ValueError: for several label levels, or weights that are no positive sum of numbers, one a class.
+        ValueError: for several label levels, too many classes, or weights that are no positive sum of
+            numbers, one a class.
 
     >>> task = Segmentation((4,))
     >>> round(task.loss((torch.zeros(2, 4, 1, 1),), (torch.zeros(2, 3, 5, dtype=torch.long),)).item(), 4)
@@ -43,7 +43,6 @@ class Segmentation:
     """
 
     num_classes: tuple[int, ...]
-    ignore_index: int = IGNORED
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     augmentation: BatchAugmentation | None = None
@@ -56,14 +55,16 @@ class Segmentation:
             )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing {self.label_smoothing} must be in [0, 1)")
-        if 0 <= self.ignore_index < self.num_classes[0]:
-            raise ValueError(f"ignore_index {self.ignore_index} is a class: take one beyond the classes")
+        if self.num_classes[0] > IGNORED:
+            raise ValueError(
+                f"{self.num_classes[0]} classes: one byte a pixel has room for {IGNORED} at most"
+            )
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", tuple(float(w) for w in self.class_weights))
             _check_weights(self.class_weights, self.num_classes[0])
 
     def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
-        """Mean cross-entropy over the counted pixels of the batch, a scalar; 0 where all are ignored.
+        """Mean cross-entropy over the counted pixels of the batch, a scalar; 0 where all are `IGNORED`.
 
         With class weights it is the weighted mean: a pixel counts with the weight of its class. Where several
         processes share a batch each takes the mean over its own pixels, and the gradients of these means are
@@ -81,11 +82,11 @@ class Segmentation:
             logits,
             mask,
             weights,
-            ignore_index=self.ignore_index,
+            ignore_index=IGNORED,
             label_smoothing=self.label_smoothing,
             reduction="sum",
         )
-        counted = mask != self.ignore_index
+        counted = mask != IGNORED
         if weights is None:
             return total / counted.sum().clamp(min=1)
         weight = (weights[torch.where(counted, mask, 0)] * counted).sum()
@@ -96,7 +97,10 @@ class Segmentation:
         return SegmentationMeter(self)
 
     def decode(self, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Probabilities `(N, classes, h, w)` of each level, at the resolution of the logits."""
+        """Probabilities `(N, classes, h, w)` of each level, at the resolution of the logits.
+
+        `class_map` answers at the size of a picture.
+        """
         return tuple(logits.double().softmax(dim=1) for logits in output)
 
     def class_map(self, output: tuple[Tensor, ...], size: Sequence[int]) -> Tensor:
@@ -149,7 +153,7 @@ class SegmentationMeter:
             # Counts are added up by `add_up` alone, never by a hidden exchange.
             self._metrics[stage] = classification.MulticlassConfusionMatrix(
                 self._task.num_classes[0],
-                ignore_index=self._task.ignore_index,
+                ignore_index=IGNORED,
                 validate_args=False,
                 sync_on_compute=False,
             )

@@ -81,7 +81,8 @@ class GivenTeacher:
     """Every stage learns from the labels and from the last stage of a net that is trained already.
 
     The loss of a stage is that of `Distillation`. The defaults are those of IMTA's code (ICCV 2019), whose
-    teacher is a frozen net as well; unlike there the divergence is not divided by the number of classes.
+    teacher is a frozen net as well; unlike there the divergence is not divided by the number of classes, and
+    the last stage learns from the teacher, too.
 
     Args:
         mixing: how much the teacher counts, in [0, 1].
