@@ -11,7 +11,7 @@ import json
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from page_file import write_or_check
 
@@ -25,7 +25,8 @@ Written by `python docs/reference/generate_schemes.py` from the registry; a test
 the stages learn together: which run in a step (sampling), what each learns (targets), how much each counts
 (weighting) and how their gradients combine (gradients). `anytimenet train --scheme NAME` takes one of the
 names below, and `--scheme-args` changes it: `weighting=sieve` takes another member of a hook,
-`gradients.window=2` sets a field, however deep (`weighting.base.version=v2`). In Python a scheme is
+`gradients.window=2` sets a field, however deep (`weighting.base.version=v2`). Values are JSON: `true`,
+`null`, `[1,2]`, and `'["largest"]'` in quotation marks for the shell. In Python a scheme is
 `Scheme(targets=Distillation(), gradients=BlockDependent(window=2))`, and `TrainConfig(scheme=...)` takes it
 or a name. Hooks compose freely; what makes no sense is refused in one line.
 
@@ -75,7 +76,9 @@ def _hook(name: str, members: Any) -> str:
     lines = [f"## `{name}`", "| member | class | what | fields |", "|---|---|---|---|"]
     for word, member in members.items():
         what = (inspect.getdoc(member) or "").partition("\n")[0].rstrip(".").replace("|", "\\|")
-        given = ", ".join(f"`{field.name}={_default(field)}`" for field in fields(member)) or "none"
+        given = (
+            ", ".join(f"`{f.name}={_default(f)}`{_allowed(member, f.name)}" for f in fields(member)) or "none"
+        )
         lines.append(f"| `{word}` | `{member.__name__}` | {what} | {given} |")
     return "\n".join(lines) + "\n"
 
@@ -85,6 +88,14 @@ def _default(field: Any) -> str:
         member = type(field.default_factory())
         return next(word for word, known in MEMBERS["weighting"].items() if known is member)
     return _word(_plain(field.default))
+
+
+def _allowed(member: Any, name: str) -> str:
+    """The words that a field takes, other than its default, where they are few."""
+    hint = get_type_hints(member)[name]
+    inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    words = [str(word) for word in get_args(inner)] if get_origin(inner) is Literal else []
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -214,3 +215,51 @@ def test_a_teacher_with_other_classes_is_refused(teacher, pictures, tmp_path, ca
     words = command("teacher", teacher, "folder", "--data", f"folder:{pictures}")
     assert run([*words, "--out", str(tmp_path)]) == 1
     assert "the teacher knows 10 classes and the data has 2" in capsys.readouterr().err
+
+
+def test_a_teacher_of_another_split_sees_images_as_it_was_taught(teacher, tmp_path, monkeypatch, capsys):
+    """Mean and std differ with the split; what the teacher says of an image does not."""
+    from anytimenet.api.teachers import teacher_net
+    from anytimenet.bundle import Bundle
+    from anytimenet.data import DataOptions, load_data
+
+    bundle = Bundle.load(teacher)
+    other = load_data("digits", DataOptions(seed=7, limit=300))
+    assert other.preprocessing != bundle.manifest.preprocessing
+    net, image = teacher_net(teacher, other).eval(), other.test.images[:1]
+    ours = torch.from_numpy(other.preprocessing.standardise(image))
+    theirs = torch.from_numpy(bundle.manifest.preprocessing.standardise(image))
+    ((given,),) = net(ours)
+    ((wanted,),) = bundle.net.eval()(theirs)
+    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
+    words = command("teacher", teacher, "digits", "--limit", "48", "--seed", "3")
+    assert run([*words, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["--scheme", "block_dependent", "--scheme-args", "gradients.window=9"],
+        ["--net", "isresnext_tiny", "--scheme", "block_dependent"],
+        ["--scheme", "teacher"],
+        ["--batch-size", "100", "--devices", "3"],
+    ],
+)
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "1,2"]])
+def test_overwrite_deletes_nothing_for_a_run_that_is_refused(bad, seeds, tmp_path, capsys):
+    words = ["train", "digits", "--limit", "48", "--net", CHAIN[0], *COMMON, *seeds, "--out", str(tmp_path)]
+    assert run(words) == 0
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert run([*words, *bad, "--overwrite"]) == 1
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+    assert run([*words, "--overwrite"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--teacher", "--init"])
+def test_overwrite_does_not_delete_the_bundle_that_it_is_given(flag, tmp_path, capsys):
+    words = ["train", "digits", "--limit", "48", "--net", CHAIN[0], *COMMON, "--out", str(tmp_path / "run")]
+    assert run(words) == 0
+    scheme = ["--scheme", "teacher"] if flag == "--teacher" else []
+    assert run([*words, "--overwrite", *scheme, flag, str(tmp_path / "run")]) == 1
+    assert "choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "run" / "bundle" / "bundle.json").exists()

@@ -230,7 +230,7 @@ def test_a_stage_that_others_learn_from_must_run_in_every_step(targets):
 )
 def test_only_stages_that_learn_from_the_next_one_run_in_falling_order(teacher, stages):
     built = Scheme(sampling=Sandwich(1), targets=Distillation(teacher)).build(make("isresnext_tiny"))
-    assert list(built._draw()) == stages
+    assert list(built._draw(make("isresnext_tiny"))) == stages
 
 
 # --- temporal differences -------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import re
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,12 +27,14 @@ from anytimenet.schemes import (
     Scheme,
     SieveWeights,
     TDLambda,
+    Weighting,
     list_schemes,
     override,
     scheme_preset,
     scheme_to_dict,
 )
 from anytimenet.tasks import Classification
+from anytimenet.training import TrainConfig
 
 NETS = ["isresnext_tiny", "iresnext_tiny", "resnet_tiny"]
 
@@ -262,3 +266,28 @@ def test_functions_are_told_apart_by_what_they_do():
     assert told(lambda count: [1.0] * count) != told(lambda count: [2.0] * count)
     assert told(flat) == told(flat)
     assert "flat" in told(functools.partial(flat, count=3))
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """Gives what it is told to."""
+
+    given: object
+
+    def build(self, net, facts):
+        weighting = Weighting()
+        weighting.weights = lambda stages: self.given
+        return weighting
+
+
+@pytest.mark.parametrize("given", [{1: 1.0, 2: -1.0, 3: 1.0}, {1: 1.0}, [1.0, 1.0, 1.0], None])
+def test_weights_of_ones_own_that_are_none_are_refused_in_the_first_step(given):
+    x, labels = batch()
+    net = build("isresnext_tiny")
+    with pytest.raises(ValueError, match=r"a mapping from each of the stages .* to a number of 0 or more"):
+        Scheme(weighting=OwnWeights(given)).build(net).step(net, x, labels, Classification((4,)).loss)
+
+
+def test_a_field_that_a_bundle_cannot_remember_is_refused_before_training():
+    with pytest.raises(ValueError, match="must be numbers, words, lists or functions"):
+        TrainConfig(scheme=Scheme(weighting=OwnWeights(np.ones(3))))

@@ -1,7 +1,7 @@
 """The front door from Python: `fit`, `evaluate`, `profile`, `reestimate`, `load` and what belongs to them."""
 
 from anytimenet.api.arguments import Split
-from anytimenet.api.fitting import fit
+from anytimenet.api.fitting import check_fit, fit
 from anytimenet.api.judging import collect_outputs, evaluate, evaluate_budgeted, measured_latencies
 from anytimenet.api.label_maps import LabelMap, draw_masks, label_map, write_masks
 from anytimenet.api.levels import choose_levels, evaluate_levels
@@ -12,6 +12,7 @@ from anytimenet.api.reestimating import reestimate
 __all__ = [
     "LabelMap",
     "Split",
+    "check_fit",
     "choose_levels",
     "collect_outputs",
     "draw_masks",

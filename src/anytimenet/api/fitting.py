@@ -40,7 +40,16 @@ from anytimenet.data import (
 from anytimenet.evaluation import level_accuracies
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Classification, Task
-from anytimenet.training import Reporter, TrainConfig, TrainResult, check_share, collect_logits, launch
+from anytimenet.training import (
+    Reporter,
+    TrainConfig,
+    TrainResult,
+    check_launch,
+    check_scheme,
+    check_share,
+    collect_logits,
+    launch,
+)
 from anytimenet.training import train as train_net
 
 
@@ -98,16 +107,7 @@ def fit(
     config = config or TrainConfig()
     check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
     splits = _as_splits(train, val, config.seed)
-    _check_net(net, splits)
-    check_output(net, splits)
-    if task is not None:
-        _check_given_once(task, augmentation, config)
-        augmentation = task.augmentation  # type: ignore[assignment]
-    augmentation = _checked_augmentation(augmentation, splits.preprocessing)
-    if task is None:
-        task = task_for(net, splits, config.label_smoothing, augmentation)
-    taught_by = teacher_net(teacher, splits)
-    check_share(min(config.batch_size, len(splits.train)), config)
+    task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
     fabric = launch(config)
     p = splits.preprocessing
     shard = Shard(fabric.global_rank, fabric.world_size)
@@ -141,6 +141,43 @@ def fit(
         coarser_val_accuracies=[row[1:] for row in accuracies] or None,
         provenance={**_provenance(splits, config, task, augmentation, result), **(provenance or {})},
     )
+
+
+def check_fit(
+    net: AnytimeNet,
+    splits: DataSplits,
+    config: TrainConfig,
+    *,
+    augmentation: AnyAugmentation | None = None,
+    task: Task | None = None,
+    teacher: AnytimeNet | Bundle | Path | str | None = None,
+) -> None:
+    """Raises what `fit` would refuse these arguments with, without a step of training."""
+    _, _, taught_by = _checked(net, splits, config, augmentation, task, teacher)
+    check_launch(config)
+    p = splits.preprocessing
+    check_scheme(net, config, input_shape=(p.channels, p.height, p.width), teacher=taught_by)
+
+
+def _checked(
+    net: AnytimeNet,
+    splits: DataSplits,
+    config: TrainConfig,
+    augmentation: AnyAugmentation | None,
+    task: Task | None,
+    teacher: AnytimeNet | Bundle | Path | str | None,
+) -> tuple[Task, AnyAugmentation | None, AnytimeNet | None]:
+    """The task, the augmentation and the teacher of a run whose arguments fit each other."""
+    _check_net(net, splits)
+    check_output(net, splits)
+    if task is not None:
+        _check_given_once(task, augmentation, config)
+        augmentation = task.augmentation  # type: ignore[assignment]
+    augmentation = _checked_augmentation(augmentation, splits.preprocessing)
+    if task is None:
+        task = task_for(net, splits, config.label_smoothing, augmentation)
+    check_share(min(config.batch_size, len(splits.train)), config)
+    return task, augmentation, teacher_net(teacher, splits)
 
 
 def _check_given_once(task: Task, augmentation: object, config: TrainConfig) -> None:

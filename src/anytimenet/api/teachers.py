@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from anytimenet.api.choosing_task import labels_pixels
 from anytimenet.bundle import Bundle
+from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import DataSplits
-from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.contract import AnytimeNet, Output
 
 
 def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSplits) -> AnytimeNet | None:
@@ -16,12 +21,18 @@ def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSp
 
     Raises:
         BundleError: if there is no such bundle.
-        ValueError: if the bundle knows other classes, or prepares images otherwise; if the teacher labels
-            pixels and the data has one label an image, or the other way round.
+        ValueError: if the bundle knows other classes, or brings images into another shape; if the teacher
+            labels pixels and the data has one label an image, or the other way round.
     """
     if teacher is None:
         return None
-    net = teacher if isinstance(teacher, AnytimeNet) else _checked(teacher, splits)
+    read = splits.preprocessing
+    if isinstance(teacher, AnytimeNet):
+        net = teacher
+    else:
+        bundle = teacher if isinstance(teacher, Bundle) else Bundle.load(teacher)
+        _check_bundle(bundle, splits)
+        net, read = bundle.net, bundle.manifest.preprocessing
     masks = splits.mask_classes is not None
     # A net of other channels cannot be asked: the scheme that would learn from it says so.
     if net.in_channels == splits.preprocessing.channels and labels_pixels(net, splits) != masks:
@@ -32,7 +43,7 @@ def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSp
             f"the teacher gives {gives} and {splits.name} has {needed} for each image: take a teacher that "
             "was trained on such data"
         )
-    return net
+    return net if read == splits.preprocessing else _Restandardised(net, splits.preprocessing, read)
 
 
 def teacher_identity(teacher: AnytimeNet) -> str:
@@ -44,20 +55,40 @@ def teacher_identity(teacher: AnytimeNet) -> str:
     return digest.hexdigest()[:16]
 
 
-def _checked(teacher: Bundle | Path | str, splits: DataSplits) -> AnytimeNet:
-    bundle = teacher if isinstance(teacher, Bundle) else Bundle.load(teacher)
+def _check_bundle(bundle: Bundle, splits: DataSplits) -> None:
     theirs, ours = bundle.manifest, splits
     if theirs.class_names != ours.class_names:
         raise ValueError(
             f"the teacher knows {_count(theirs.class_names)} classes and the data has "
             f"{_count(ours.class_names)}, or their names differ: take a teacher that was trained on these"
         )
-    if theirs.preprocessing != ours.preprocessing:
+    one, other = theirs.preprocessing.to_dict(), ours.preprocessing.to_dict()
+    differing = [name for name in one if name not in ("mean", "std") and one[name] != other[name]]
+    if differing:
+        name = differing[0]
         raise ValueError(
-            f"the teacher reads images prepared otherwise ({theirs.preprocessing}, here "
-            f"{ours.preprocessing}): train it with the same image size, channels, filter and standardisation"
+            f"the teacher reads images with {name} {one[name]} and the data has {other[name]}: train one of "
+            f"the two with the other's {name}"
         )
-    return bundle.net
+
+
+class _Restandardised(AnytimeNet):
+    """A net that reads images standardised otherwise than those it was trained on, and puts that right."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, net: AnytimeNet, given: Preprocessing, wanted: Preprocessing) -> None:
+        super().__init__()
+        self.num_stages, self.num_classes, self.in_channels = net.num_stages, net.num_classes, net.in_channels
+        self.net = net
+        scale = [a / b for a, b in zip(given.std, wanted.std, strict=True)]
+        shift = [(a - b) / c for a, b, c in zip(given.mean, wanted.mean, wanted.std, strict=True)]
+        self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1))
+        self.register_buffer("shift", torch.tensor(shift).view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        return self.net(x * self.scale + self.shift, stages)
 
 
 def _count(class_names: tuple[tuple[str, ...], ...]) -> str:

@@ -17,7 +17,8 @@ from anytimenet.evaluation import Report, read_report
 from anytimenet.evaluation.optimality_gap import OptimalityGap, plot_optimality_gap
 from anytimenet.nets import build_on_meta, create_net
 from anytimenet.recipes.experiment import Experiment
-from anytimenet.recipes.runner import claim_folder, run, with_seed
+from anytimenet.recipes.run_folder import claim_folder, clear_folder
+from anytimenet.recipes.runner import check_experiment, run, with_seed
 
 
 def run_alone(
@@ -65,6 +66,8 @@ def run_alone(
         # One stage shares with no other: whatever the joint scheme, alone it learns its labels.
         plain = replace(experiment.config, scheme="anytime")
         experiments[f"alone-{stage}"] = replace(experiment, stages=(kept,), config=plain)
+    if overwrite and not resume:
+        check_experiment(experiment, out, teacher=teacher)
     _claim(out, list(experiments), resume=resume, overwrite=overwrite, seeds=seeds is not None)
     reports: dict[str, list[Report]] = {name: [] for name in experiments}
     for name, one in experiments.items():
@@ -102,6 +105,8 @@ def _claim(out: Path, names: list[str], *, resume: bool, overwrite: bool, seeds:
         folder = out / name
         if folder.exists() and not resume:
             claim_folder(folder, resume=False, overwrite=overwrite)
+            if overwrite:
+                clear_folder(folder)
         elif seeds and (folder / "experiment.json").exists():
             raise TrainingError(f"{folder} holds a run without --seeds: go on with the same command")
         elif not seeds and any(folder.glob("seed-*")):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytimenet.api import draw_masks, evaluate, fit
+from anytimenet.api import check_fit, draw_masks, evaluate, fit
 from anytimenet.bundle import Bundle
-from anytimenet.core.errors import DataError, TrainingError
+from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_json, write_text
 from anytimenet.core.launched import launched_count, launched_rank
 from anytimenet.data import DataSplits, MaskSet, augmentation_for, load_data
@@ -28,21 +26,8 @@ from anytimenet.evaluation import (
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
+from anytimenet.recipes.run_folder import check_apart, claim_folder, clear_folder
 from anytimenet.training import Reporter, wait_for_processes
-
-_RUN_FILES = (
-    "bundle",
-    "checkpoints",
-    "curve.png",
-    "experiment.json",
-    "log.jsonl",
-    "masks.png",
-    "report.csv",
-    "report.json",
-    "spread.json",
-    "summary.txt",
-    "tensorboard",
-)
 
 
 @dataclass(frozen=True)
@@ -95,10 +80,10 @@ def run(
     """
     folder = Path(out)
     claim_folder(folder, resume=resume, overwrite=overwrite)
-    splits = load_experiment_data(experiment)
-    net = build_net(experiment, splits)
-    if init is not None:
-        start_from(net, Bundle.load(init).net)
+    splits, net = _prepare(experiment, init)
+    if overwrite and not resume:
+        _check(experiment, splits, net, folder, init, teacher)
+        clear_folder(folder)
     first = launched_rank() == 0
     told = folder / "experiment.json"
     # A resumed run may turn out to be another one: what is there stays until training agrees.
@@ -144,16 +129,26 @@ def run(
 
 def run_seeds(experiment: Experiment, out: Path | str, seeds: Sequence[int], **options: Any) -> list[Run]:
     """The experiment once per seed, in `out/seed-N`; the seed draws weights, order and validation split."""
-    claim_folder(
-        Path(out),
-        resume=options.get("resume", False),
-        overwrite=options.get("overwrite", False),
-        seeds=True,
-    )
+    folder, resume, overwrite = Path(out), options.get("resume", False), options.get("overwrite", False)
+    claim_folder(folder, resume=resume, overwrite=overwrite, seeds=True)
+    if overwrite and not resume:
+        check_experiment(with_seed(experiment, seeds[0]), folder, options.get("init"), options.get("teacher"))
+        clear_folder(folder)
     runs = []
     for seed in seeds:
         runs.append(run(with_seed(experiment, seed), Path(out) / f"seed-{seed}", **options))
     return runs
+
+
+def check_experiment(
+    experiment: Experiment,
+    folder: Path,
+    init: Path | str | None = None,
+    teacher: Path | str | None = None,
+) -> None:
+    """Raises what a run would be refused with, before anything in `folder` is deleted for it."""
+    splits, net = _prepare(experiment, init)
+    _check(experiment, splits, net, folder, init, teacher)
 
 
 def with_seed(experiment: Experiment, seed: int) -> Experiment:
@@ -191,6 +186,28 @@ def build_net(experiment: Experiment, splits: DataSplits) -> AnytimeNet:
     torch.manual_seed(experiment.config.seed)
     draw_weights(net)
     return net
+
+
+def _prepare(experiment: Experiment, init: Path | str | None) -> tuple[DataSplits, AnytimeNet]:
+    """The experiment's data, and its net with the weights that it starts from."""
+    splits = load_experiment_data(experiment)
+    net = build_net(experiment, splits)
+    if init is not None:
+        start_from(net, Bundle.load(init).net)
+    return splits, net
+
+
+def _check(
+    experiment: Experiment,
+    splits: DataSplits,
+    net: AnytimeNet,
+    folder: Path,
+    init: Path | str | None,
+    teacher: Path | str | None,
+) -> None:
+    check_apart(folder, init=init, teacher=teacher)
+    augmentation = augmentation_for(splits.train, experiment.augmentation)
+    check_fit(net, splits, experiment.config, augmentation=augmentation, teacher=teacher)
 
 
 @torch.no_grad()
@@ -274,34 +291,6 @@ def _differences(one: AnytimeNet, other: AnytimeNet) -> str:
     names = sorted({*theirs, *ours} - {"num_classes"})
     changed = [name for name in names if theirs.get(name) != ours.get(name)]
     return "; ".join(f"{n} {theirs.get(n, 'default')}, here {ours.get(n, 'default')}" for n in changed)
-
-
-def claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = False) -> None:
-    """Makes sure that no run is lost or mixed with another one; of several processes the first one does."""
-    if launched_rank() > 0:
-        return
-    if (folder / "joint").is_dir():
-        raise TrainingError(f"{folder} holds runs of train --alone: choose another --out")
-    single = (folder / "experiment.json").exists()
-    several = any(folder.glob("seed-*"))
-    if resume:
-        in_the_way = single if seeds else several
-    else:
-        # Each of several runs looks into its own folder.
-        in_the_way = single if seeds else single or several
-    if in_the_way and not overwrite:
-        raise TrainingError(
-            f"{folder} holds {'runs with several seeds' if several else 'a run'} already: choose another "
-            "--out, replace what is there with --overwrite, or go on with --resume and the same command"
-        )
-    if overwrite and not resume:
-        for path in (*(folder / name for name in _RUN_FILES), *folder.glob("seed-*")):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    if resume and not seeds and not (folder / "checkpoints" / "last.safetensors").exists():
-        print(f"there is no checkpoint in {folder} yet: training starts from the beginning", file=sys.stderr)
 
 
 def _is_classifier(tensor: Tensor, net: AnytimeNet, other: Tensor, source: AnytimeNet) -> bool:

@@ -102,6 +102,7 @@ def _in_words(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
     if origin is tuple:
-        return "a list such as [1,2]"
+        one = get_args(hint)[0]
+        return 'a list such as ["largest"]' if get_origin(one) is Literal else "a list such as [1,2]"
     words = {NoneType: "null", bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
     return words.get(hint, "another value")

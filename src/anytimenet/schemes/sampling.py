@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.checks import check_choice, check_whole
@@ -78,12 +79,12 @@ class DrawnStages:
 
     count: int = 1
     weights: tuple[float, ...] | None = None
-    always: tuple[str, ...] = ()
+    always: tuple[Literal["largest", "smallest"], ...] = ()
 
     def __post_init__(self) -> None:
         check_whole("count", self.count, 1)
         if isinstance(self.always, str):
-            raise ValueError(f"always {self.always!r}: a tuple is needed, for example ({self.always!r},)")
+            raise ValueError(f'always {self.always!r}: a list is needed, for example ["{self.always}"]')
         object.__setattr__(self, "always", tuple(self.always))
         for name in self.always:
             check_choice("the stage in always,", name, _ENDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,8 +89,8 @@ class BuiltScheme(nn.Module):
         Returns the detached, unweighted loss of each stage that ran, stage 1 first. Where several processes
         train together `mean` makes them means over all processes.
         """
-        stages = self._draw()
-        weights = self.weighting.weights(stages)
+        stages = self._draw(net)
+        weights = self._weights(stages)
         lesson = Lesson(labels, criterion, taught=self.targets.teach(x, stages))
         seen: dict[int, Tensor] = {}
 
@@ -111,13 +111,22 @@ class BuiltScheme(nn.Module):
         self.weighting.observe(seen)
         return seen
 
-    def _draw(self) -> Sequence[int]:
-        stages = tuple(self.sampling.draw())
+    def _draw(self, net: AnytimeNet) -> Sequence[int]:
+        stages = net.check_stages(self.sampling.draw())
         if self.targets.order == "descending":
             return tuple(sorted(stages, reverse=True))
         if self.targets.order == "largest_first":
             return (max(stages), *(stage for stage in stages if stage != max(stages)))
         return stages
+
+    def _weights(self, stages: Sequence[int]) -> Mapping[int, float]:
+        weights = self.weighting.weights(stages)
+        if not isinstance(weights, Mapping) or any(not weights.get(k, -1) >= 0 for k in stages):
+            raise ValueError(
+                f"the weighting gave {weights!r}: a mapping from each of the stages {tuple(stages)} to a "
+                "number of 0 or more is needed"
+            )
+        return weights
 
     def _check_together(self, facts: RunFacts) -> None:
         """Hooks that are right by themselves may make no sense together."""

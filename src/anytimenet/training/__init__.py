@@ -3,9 +3,9 @@
 from anytimenet.training.batches import Batches
 from anytimenet.training.collect import collect_logits
 from anytimenet.training.config import TrainConfig, preset
-from anytimenet.training.launching import check_device, check_share
+from anytimenet.training.launching import check_device, check_launch, check_share
 from anytimenet.training.logs import Reporter
-from anytimenet.training.loop import launch, train
+from anytimenet.training.loop import check_scheme, launch, train
 from anytimenet.training.processes import wait_for_processes
 from anytimenet.training.result import TrainResult
 
@@ -15,6 +15,8 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "check_device",
+    "check_launch",
+    "check_scheme",
     "check_share",
     "collect_logits",
     "launch",

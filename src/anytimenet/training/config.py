@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -156,6 +157,14 @@ def _check_scheme(scheme: object) -> None:
             f"scheme must be a name or a Scheme, not {type(scheme).__name__}: for example "
             'scheme="sieve", or scheme=Scheme(weighting=SieveWeights())'
         )
+    else:
+        try:
+            json.dumps(scheme_to_dict(scheme), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"the fields of a scheme's hooks must be numbers, words, lists or functions, for a bundle "
+                f"remembers them ({error}): make what it needs in build"
+            ) from error
 
 
 def _check(name: str, value: object, good: bool, wanted: str) -> None:

@@ -115,6 +115,12 @@ def process_count(devices: int) -> int:
     return launched if by_launcher else devices
 
 
+def check_launch(config: TrainConfig) -> None:
+    """Raises TrainingError if the processes of a run cannot be started here."""
+    fabric_options(config)
+    check_can_start(config.devices)
+
+
 def check_can_start(devices: int) -> None:
     """Raises TrainingError if this program would have to start the other processes and is no script."""
     starts = devices > 1 and launched_count() == 1 and "TORCHELASTIC_RUN_ID" not in os.environ

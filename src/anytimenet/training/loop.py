@@ -38,7 +38,7 @@ from anytimenet.training.schedule import learning_rate
 from anytimenet.training.sync_batchnorm import to_plain, to_synchronised
 from anytimenet.training.validation import validate
 
-__all__ = ["Batches", "TrainResult", "check_device", "launch", "train"]
+__all__ = ["Batches", "TrainResult", "check_device", "check_scheme", "launch", "train"]
 
 
 def train(
@@ -109,6 +109,17 @@ def train(
         run.release()
     run.processes.wait()  # until all files are written
     return run.result()
+
+
+def check_scheme(
+    net: AnytimeNet,
+    config: TrainConfig,
+    *,
+    input_shape: Sequence[int] | None = None,
+    teacher: AnytimeNet | None = None,
+) -> None:
+    """Raises ValueError if `net` does not allow the scheme, or the scheme misses something."""
+    config.chosen_scheme.build(net, _facts(net, config, input_shape, teacher))
 
 
 def launch(config: TrainConfig) -> Any:

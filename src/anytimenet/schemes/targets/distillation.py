@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class Distillation:
     ValueError: the teacher 'largst' does not exist: take one of last, largest, next
     """
 
-    teacher: str = "last"
+    teacher: Literal["last", "largest", "next"] = "last"
     mixing: float = 0.1
     temperature: float = 1.0
     squared_temperature: bool = True

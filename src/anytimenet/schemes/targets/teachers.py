@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ class EMATeacher:
     temperature: float = 1.0
     squared_temperature: bool = False
     label_weight: float | None = None
-    source: str = "last"
+    source: Literal["same", "last"] = "last"
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
