@@ -135,10 +135,13 @@ def reference(net: AnytimeNet, parts: int, config: TrainConfig = CONFIG, start: 
                 nn.utils.clip_grad_norm_(one.parameters(), config.clip_norm)
                 optimiser.param_groups[0]["lr"] = learning_rate(config, number * len(batches[0]) + place, 3)
                 optimiser.step()
-        for same in zip(*(s.buffers() for s in schemes), strict=True):  # as at the end of an epoch
-            for buffer in same:
-                if buffer.is_floating_point():
-                    buffer.copy_(torch.stack(same).mean(dim=0))
+        # As at the end of an epoch: a teacher in the scheme follows the net's statistics.
+        modules = (nn.ModuleList(pair) for pair in zip(copies, schemes, strict=True))
+        for same in zip(*(pair.buffers() for pair in modules), strict=True):
+            if same[0].is_floating_point():
+                mean = torch.stack(same).mean(dim=0)
+                for buffer in same:
+                    buffer.copy_(mean)
     for name, tensor in net.state_dict().items():
         tensor.copy_(torch.stack([one.state_dict()[name].double() for one in copies]).mean(dim=0))
 
