@@ -240,3 +240,19 @@ def test_two_hand_made_nets_of_one_class_are_different_runs(tmp_path):
     an.fit(chain(4), "digits", config=an.TrainConfig(epochs=1), out=tmp_path)
     with pytest.raises(TrainingError, match="belongs to another run"):
         an.fit(chain(6), "digits", config=an.TrainConfig(epochs=1), out=tmp_path, resume=True)
+
+
+def test_fit_does_not_replace_a_run_in_its_folder(tmp_path):
+    def train(**options):
+        net = an.create_net("isresnext_tiny", num_classes=10, in_channels=1)
+        config = an.TrainConfig(epochs=1, batch_size=32, device="cpu")
+        return an.fit(
+            net, an.load_data("digits", an.DataOptions(limit=64)), config=config, out=tmp_path, **options
+        )
+
+    train()
+    before = (tmp_path / "checkpoints" / "last.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="holds a run already: choose another folder"):
+        train()
+    assert (tmp_path / "checkpoints" / "last.safetensors").read_bytes() == before
+    train(resume=True)

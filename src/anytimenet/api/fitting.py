@@ -20,7 +20,7 @@ from anytimenet.api.described import described
 from anytimenet.api.images import plain_loader
 from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
-from anytimenet.core.errors import DataError
+from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import (
     AnyAugmentation,
@@ -95,7 +95,8 @@ def fit(
     Raises:
         ValueError: if the net's classes or channels are not those of the data, or the net does not allow the
             scheme.
-        TrainingError: if training cannot go on; see `training.train`.
+        TrainingError: if `out` holds a run and `resume` is not given, or training cannot go on; see
+            `training.train`.
 
     >>> from anytimenet.nets import create_net
     >>> net = create_net("isresnext_tiny", num_classes=10, in_channels=1)
@@ -108,6 +109,7 @@ def fit(
     check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
     splits = _as_splits(train, val, config.seed)
     task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
+    _check_out(out, resume)
     fabric = launch(config)
     p = splits.preprocessing
     shard = Shard(fabric.global_rank, fabric.world_size)
@@ -141,6 +143,13 @@ def fit(
         coarser_val_accuracies=[row[1:] for row in accuracies] or None,
         provenance={**_provenance(splits, config, task, augmentation, result), **(provenance or {})},
     )
+
+
+def _check_out(out: Path | str | None, resume: bool) -> None:
+    if out is not None and not resume and (Path(out) / "checkpoints" / "last.safetensors").exists():
+        raise TrainingError(
+            f"{out} holds a run already: choose another folder, go on with resume=True, or delete it first"
+        )
 
 
 def check_fit(

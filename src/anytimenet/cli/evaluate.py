@@ -130,8 +130,11 @@ class Evaluate:
             if chosen is not None:
                 print_chosen_levels(chosen)
         if self.save_levels:
+            folder = find_bundle(self.bundle)
             bundle.use_levels(selection)
-            bundle.save(find_bundle(self.bundle))
+            bundle.save(folder)
+            if self.json != "-":
+                print(f"the levels are kept in {folder}: predict answers with labels of them")
 
     def _check(self) -> None:
         """Refuses what could only fail after the net has run."""

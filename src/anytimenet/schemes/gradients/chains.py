@@ -14,7 +14,7 @@ def check_chain(net: AnytimeNet, rule: str) -> None:
     """Raises ValueError, with the cure, unless `net` is a chain of blocks with predictions after them."""
     if not isinstance(net, ChainNet):
         raise ValueError(
-            f"{rule} act between the blocks of a chain, and {type(net).__name__} is none: take a net with "
+            f"{rule} between the blocks of a chain, and {type(net).__name__} is none: take a net with "
             "predictions on the way (msdnet, resnet_ann, any *_exits, or wrap your own), or another scheme"
         )
 

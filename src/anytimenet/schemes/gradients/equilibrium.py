@@ -36,7 +36,7 @@ class GradientEquilibrium:
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> GradientRule:
         """The rule for `net`."""
-        check_chain(net, "gradient equilibrium")
+        check_chain(net, "gradient equilibrium acts")
         return _EquilibriumGradients()
 
 

@@ -62,7 +62,7 @@ class BlockDependent:
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> GradientRule:
         """The rule for `net`."""
-        check_chain(net, "block-dependent losses")
+        check_chain(net, "block-dependent losses act")
         return _RoutedGradients(self.first_blocks(net.num_stages))
 
 
@@ -112,7 +112,7 @@ class GroupedLosses:
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> GradientRule:
         """The rule for `net`."""
-        check_chain(net, "grouped losses")
+        check_chain(net, "grouped losses act")
         return _RoutedGradients(self.first_blocks(net.num_stages))
 
     def _equal_groups(self, num_stages: int) -> tuple[int, ...]:
