@@ -43,7 +43,7 @@ def _picture(bundles: list[an.Bundle], titles: list[str]) -> bytes:
     figure = Figure((7.0, len(bundles) * (height + 0.1) + 0.75), layout="constrained")
     axes = figure.subplots(len(bundles), columns, squeeze=False)
     seen: set[int] = set()
-    for row, bundle, title in zip(axes, bundles, titles, strict=True):
+    for number, (row, bundle, title) in enumerate(zip(axes, bundles, titles, strict=True)):
         # Standardised here: what is decoded already must not be cut again.
         x = torch.from_numpy(bundle.manifest.preprocessing.standardise(pixels[None]))
         for stage, one in enumerate(row, 1):
@@ -51,7 +51,7 @@ def _picture(bundles: list[an.Bundle], titles: list[str]) -> bytes:
             seen |= set(np.unique(found).tolist())
             one.imshow(classes.colours(found), interpolation="nearest")
             one.set(xticks=[], yticks=[])
-            if row is axes[0]:
+            if number == 0:
                 one.set_title(f"exit {stage}", fontsize=8)
         row[0].set_ylabel(title, fontsize=8)
     handles = [
