@@ -130,7 +130,7 @@ def test_a_step_gives_the_gradient_of_the_drawn_stages_alone(name):
     ("make", "message"),
     [
         (lambda: Sandwich(1.5), "whole number is needed, 0 or more"),
-        (lambda: DrawnStages(always="largest"), "a tuple is needed"),
+        (lambda: DrawnStages(always="largest"), "a list is needed"),
         (lambda: build(DrawnStages(always=("largest", "smallest")), 2), "leave always out"),
         (lambda: Sandwich(-1), "whole number is needed, 0 or more"),
         (lambda: DrawnStages(0), "whole number is needed, 1 or more"),
