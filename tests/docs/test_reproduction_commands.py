@@ -60,7 +60,7 @@ def test_a_command_is_understood(line):
     if shlex.split(line)[1] == "train":
         experiment = command.experiment()
         with torch.device("meta"):
-            create_net(experiment.net, **experiment.net_arguments)
+            assert create_net(experiment.net, **experiment.net_arguments).num_stages >= 1
 
 
 @pytest.mark.parametrize("options", cells(r"`(--scheme [^`\n]+)`"))

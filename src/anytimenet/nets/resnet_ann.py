@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
+from anytimenet.layers.transitions import between_zeros
 from anytimenet.nets.arguments import as_numbers, check_positive
 from anytimenet.nets.exits import ExitNet
 from anytimenet.nets.registry import register_net
@@ -97,13 +98,7 @@ class BasicUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.relu_(self.norm1(x)))
         h = self.conv2(F.relu_(self.norm2(h)))
-        return self.norm3(h) + (_between_zeros(x) if self.shrinks else x)
-
-
-def _between_zeros(x: Tensor) -> Tensor:
-    """`(N, C, H, W)` to `(N, 2C, H/2, W/2)`, the zero channels split evenly before and after the others."""
-    before = x.shape[1] // 2
-    return F.pad(F.avg_pool2d(x, 2, ceil_mode=True), (0, 0, 0, 0, before, x.shape[1] - before))
+        return self.norm3(h) + (between_zeros(x) if self.shrinks else x)
 
 
 def _check_units(units: Sequence[int]) -> tuple[int, ...]:
