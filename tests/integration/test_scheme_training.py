@@ -28,6 +28,8 @@ class PowerCutError(BaseException):
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("teacher")
+    coarse = {str(digit): "odd" if digit % 2 else "even" for digit in range(10)}
+    (out / "coarse.json").write_text(json.dumps(coarse))
     train = ["train", "digits", "--net", "resnet_tiny", *COMMON, "--limit", "48", "--out", str(out)]
     assert run(train) == 0
     return out / "bundle"
@@ -36,6 +38,7 @@ def teacher(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def taught_on_pictures(pictures, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("taught")
+    (out / "coarse.json").write_text(json.dumps({"left": "any", "right": "any"}))
     train = ["train", "folder", "--data", f"folder:{pictures}", "--net", "resnet_tiny", *COMMON]
     assert run([*train, "--out", str(out)]) == 0
     return out / "bundle"
@@ -57,6 +60,8 @@ def pictures(tmp_path_factory) -> Path:
 
 def command(scheme: str, teacher: Path, *words: str) -> list[str]:
     given = ["--teacher", str(teacher)] if scheme == "teacher" else []
+    if scheme == "coarse_to_fine":
+        given = ["--taxonomy", str(teacher.parent / "coarse.json")]
     if scheme == "adaloss":  # so that its weights move within the few steps of these runs
         given = ["--scheme-args", "weighting.every=2"]
     return ["train", *words, "--net", *CHAIN, "--scheme", scheme, *given, *COMMON]
@@ -156,6 +161,8 @@ def test_a_changed_scheme_is_remembered_and_another_one_is_not_resumed(tmp_path,
         (["--scheme-args", "targets=td", "targets.decay=2"], "from 0 to 1"),
         (["--scheme-args", "weighting"], "KEY=VALUE is needed"),
         (["--scheme", "teacher"], "give --teacher BUNDLE"),
+        (["--scheme", "coarse_to_fine"], "--taxonomy own or FILE"),
+        (["--scheme-args", "targets.levels=3"], "one of all, coarse_to_fine or a list"),
         (["--scheme", "slimmable", "--scheme-args", "sampling.random=-1"], "0 or more"),
         (["--scheme", "slimmable", "--scheme-args", "sampling.random=1.5"], "a whole number is needed"),
         (["--scheme-args", "gradients=block_dependent", "gradients.include_final=no"], "true or false"),

@@ -325,3 +325,57 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(make_targets, messa
     with pytest.raises(ValueError, match=message) as caught:
         make_targets()
     assert "\n" not in str(caught.value)
+
+
+LEVELS = (6, 3, 2)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_stages_with_a_level_of_their_own_learn_that_one_alone(name):
+    scheme = Scheme(targets=FromLabels((3, 1, 2)))
+    levels = {1: 2, 2: 0, 3: 1}
+
+    def expected(outputs, labels):
+        return [F.cross_entropy(outputs[stage - 1][level], labels[level]) for stage, level in levels.items()]
+
+    losses, net = take_step(name, scheme, LEVELS)
+    reference, (x, labels) = make(name, LEVELS), batch(LEVELS)
+    wanted = expected(reference(x), labels)
+    sum(wanted).backward()
+    torch.testing.assert_close(torch.stack(list(losses.values())), torch.stack(wanted).detach())
+    for (key, ours), (_, theirs) in zip(net.named_parameters(), reference.named_parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None), key
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("levels", "classes", "chosen"),
+    [
+        ("coarse_to_fine", (6, 3), (2, 1, 1)),
+        ("coarse_to_fine", LEVELS, (3, 2, 1)),
+        ((1, 1, 2), (6, 3), (1, 1, 2)),
+    ],
+)
+def test_levels_are_spread_from_coarse_to_fine(levels, classes, chosen):
+    targets = FromLabels(levels).build(make("isresnext_tiny", classes), RunFacts())
+    assert targets.levels == chosen
+    assert not targets.every_level  # some heads get no gradient, which the wrapper for processes cannot have
+
+
+@pytest.mark.parametrize(
+    ("levels", "classes", "said"),
+    [
+        ("coarse_to_fine", (6,), "--taxonomy"),
+        ("fine_to_coarse", (6,), "'all', 'coarse_to_fine' or a level"),
+        ((2, 1), (6, 3), "for 2 stages and the net has 3"),
+        ((3, 2, 1), (6, 3), "predicts 2 label level"),
+        ((0, 1, 1), (6, 3), "1 the finest"),
+        ((), (6, 3), "for example"),
+        ((1.5, 1, 1), (6, 3), "for example"),
+        (3, (6, 3), "for example"),
+    ],
+)
+def test_levels_that_cannot_be_learnt_are_refused(levels, classes, said):
+    with pytest.raises(ValueError, match=said):
+        FromLabels(levels).build(make("isresnext_tiny", classes), RunFacts())

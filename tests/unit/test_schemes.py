@@ -201,7 +201,9 @@ def test_sieve_composes_with_equilibrium():
         torch.testing.assert_close(ours.grad, sum_, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("scheme", [name for name in list_schemes() if name != "teacher"])
+@pytest.mark.parametrize(
+    "scheme", [name for name in list_schemes() if name not in ("teacher", "coarse_to_fine")]
+)
 def test_with_one_stage_every_scheme_is_ordinary_training(scheme):
     x, labels = batch()
     net, plain = build("resnet_tiny"), build("resnet_tiny")
@@ -219,7 +221,7 @@ def test_with_one_stage_every_scheme_is_ordinary_training(scheme):
         torch.testing.assert_close(ours.grad, factor * theirs.grad, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("scheme", list_schemes())
+@pytest.mark.parametrize("scheme", [name for name in list_schemes() if name != "coarse_to_fine"])
 def test_a_step_in_bfloat16_is_near_the_one_in_float32(scheme):
     x, labels = batch()
     losses, gradients = [], []

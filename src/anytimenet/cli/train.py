@@ -122,6 +122,8 @@ class Train:
     """The best checkpoint is best for the last stage, or for the mean over stages."""
     checkpoint_steps: int | None = None
     """Steps between checkpoints inside an epoch."""
+    statistics_batches: int | None = None
+    """Batches on which a net that does not track BatchNorm statistics gets them at the end of an epoch."""
     flip: Literal["yes", "no"] | None = None
     """Mirror half of the training images; not for digits, letters and signs."""
     pad: int | None = None

@@ -36,6 +36,10 @@ class MissingExtraError(AnytimeNetError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
+class StatisticsMissingError(AnytimeNetError, ValueError):
+    """A net that estimates its BatchNorm statistics after training is asked for a prediction before that."""
+
+
 class NeedsValuesError(AnytimeNetError, ValueError):
     """A net's builder looks at the values of weights, so that it cannot build on the meta device."""
 

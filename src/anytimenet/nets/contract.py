@@ -104,12 +104,15 @@ class AnytimeNet(nn.Module):
         num_classes: classes of each label level, fine level first.
         in_channels: channels of the input images.
         origin: how `create_net` built it; None for a net built by hand (such a net cannot be saved).
+        tracks_statistics: whether training leaves the BatchNorm statistics that evaluation needs. Where it
+            does not they are estimated afterwards, see `stages_without_statistics`.
     """
 
     num_stages: int
     num_classes: tuple[int, ...]
     in_channels: int
     origin: NetOrigin | None = None
+    tracks_statistics: bool = True
 
     # --- training -----------------------------------------------------------------------------------
 
@@ -129,6 +132,15 @@ class AnytimeNet(nn.Module):
     def parts(self) -> list[Part]:
         """Who uses what: disjoint rectangles that cover every entry of the state_dict."""
         raise NotImplementedError
+
+    def stages_without_statistics(self) -> tuple[int, ...]:
+        """Stages that cannot predict yet, because their BatchNorm statistics have not been estimated.
+
+        A net that has such stages raises `core.errors.StatisticsMissingError` when it is asked for their
+        outputs in eval mode or for a segment to them. Empty for a net whose statistics training tracks, and
+        on the meta device, where nothing is known.
+        """
+        return ()
 
     # --- deployment ---------------------------------------------------------------------------------
 

@@ -83,11 +83,14 @@ class Targets(nn.Module):
             largest teaches the others and runs before them; "descending", each learns from larger ones.
         needs: stages that must run in every step, because others learn from them or they alone see labels.
         uses_given_teacher: whether `RunFacts.teacher` is put to use.
+        every_level: whether the loss of a stage reads all label levels of its output, so that no parameter of
+            a head is left without a gradient.
     """
 
     order: Order = "drawn"
     needs: Sequence[int] = ()
     uses_given_teacher: bool = False
+    every_level: bool = True
 
     def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
         """Outputs of a teacher beside the net that `stages` learn from, by stage and without a graph.

@@ -15,7 +15,7 @@ from anytimenet.schemes.gradients import (
 )
 from anytimenet.schemes.sampling import DrawnStages, Sandwich
 from anytimenet.schemes.scheme import Scheme
-from anytimenet.schemes.targets import Distillation, EMATeacher, GivenTeacher, TDLambda
+from anytimenet.schemes.targets import Distillation, EMATeacher, FromLabels, GivenTeacher, TDLambda
 from anytimenet.schemes.weighting import (
     AdaLossWeights,
     AlternatingWeights,
@@ -73,6 +73,7 @@ _OSGD = "Wan et al., Orthogonalized SGD and Nested Architectures for Anytime Neu
 _SLIMMABLE = "Yu and Huang, Universally Slimmable Networks and Improved Training Techniques (ICCV 2019)"
 _DSNET = "Li et al., Dynamic Slimmable Network (CVPR 2021)"
 _PCGRAD = "Yu et al., Gradient Surgery for Multi-Task Learning (NeurIPS 2020)"
+_NESTED = "Kim, Ahn and Oh, NestedNet (CVPR 2018)"
 _SORTED = "Valipour et al., SortedNet (2023)"
 _KD = "Hinton et al., Distilling the Knowledge in a Neural Network (2015)"
 
@@ -219,6 +220,12 @@ _PRESETS: Mapping[str, SchemePreset] = {
             ),
             "largest, smallest and two random stages; all but the largest learn the largest one's answer",
             _SLIMMABLE,
+        ),
+        SchemePreset(
+            "coarse_to_fine",
+            Scheme(targets=FromLabels("coarse_to_fine")),
+            "small stages learn coarse labels and large ones fine labels, each at one level",
+            _NESTED,
         ),
         SchemePreset(
             "drawn",

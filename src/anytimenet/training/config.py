@@ -38,6 +38,8 @@ class TrainConfig:
             `Scheme` of your own.
         select: what chooses the best checkpoint: validation score of the "last" stage, or the "mean".
         checkpoint_steps: steps between checkpoints inside an epoch; None for the ends of epochs only.
+        statistics_batches: training batches that the BatchNorm statistics of a net which does not track them
+            while it learns are estimated on, at the end of each epoch.
         devices: processes that train together, each on a device of its own (a GPU, or CPU threads) and on
             its part of every batch; `batch_size` is that of all. A launcher such as torchrun decides instead.
         sync_batchnorm: BatchNorm takes its statistics from the batch of all processes; on CUDA only.
@@ -68,6 +70,7 @@ class TrainConfig:
     scheme: str | Scheme = "anytime"
     select: Literal["last", "mean"] = "last"
     checkpoint_steps: int | None = field(default=None)
+    statistics_batches: int = 32
     devices: int = 1
     sync_batchnorm: bool = False
 
@@ -93,6 +96,7 @@ class TrainConfig:
         _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")
         steps = self.checkpoint_steps
         _check("checkpoint_steps", steps, steps is None or steps >= 1, "at least 1, or none")
+        _check("statistics_batches", self.statistics_batches, self.statistics_batches >= 1, "at least 1")
         _check("devices", self.devices, self.devices >= 1, "at least 1")
         _check("seed", self.seed, 0 <= self.seed < 2**63, "0 or more and below 2**63")
         for name, known in _CHOICES.items():

@@ -62,7 +62,8 @@ class GradientSync:
             self._processes.average_gradients(p for p in self._net.parameters() if p.requires_grad)
 
     def _one_backward_reaches_all(self, x: Tensor) -> bool:
-        if not (self._scheme.gradients.one_backward and self._scheme.sampling.every_stage):
+        scheme = self._scheme
+        if not (scheme.gradients.one_backward and scheme.sampling.every_stage and scheme.targets.every_level):
             return False
         if type(self._net).passes is not AnytimeNet.passes:
             return False

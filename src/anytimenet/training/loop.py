@@ -35,6 +35,7 @@ from anytimenet.training.logs import Reporter, RunLog
 from anytimenet.training.processes import Processes, exchanging
 from anytimenet.training.result import TrainResult
 from anytimenet.training.schedule import learning_rate
+from anytimenet.training.statistics import reestimate_statistics
 from anytimenet.training.sync_batchnorm import to_plain, to_synchronised
 from anytimenet.training.validation import validate
 
@@ -237,6 +238,7 @@ class _Run:
         """Validates, chooses, writes the checkpoint; returns the epoch's record."""
         steps = len(self.batches)
         losses = [self._mean_loss(stage) for stage in range(1, self.net.num_stages + 1)]
+        self._estimate_statistics()
         self.processes.average_buffers(self.net, self.scheme)
         scores = self._validate()
         number = self.epoch + 1
@@ -332,6 +334,14 @@ class _Run:
         """Over the steps of this epoch in which the stage ran; None if it never did."""
         total, count = self.losses.get(stage, (0.0, 0))
         return total / count if count else None
+
+    def _estimate_statistics(self) -> None:
+        """Of a net that does not track them: without, it could neither be validated nor used."""
+        if not self.net.stages_without_statistics():
+            return
+        count = self.config.statistics_batches
+        with self._autocast():
+            reestimate_statistics(self.net, self.batches, num_batches=count)
 
     def _validate(self) -> list[float]:
         if self.val_batches is None:

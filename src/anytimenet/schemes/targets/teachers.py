@@ -69,7 +69,17 @@ class EMATeacher:
             )
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> Targets:
-        """The targets of `net`."""
+        """The targets of `net`.
+
+        Raises:
+            ValueError: for a net whose statistics training does not track: its average could not predict.
+        """
+        if not net.tracks_statistics:
+            raise ValueError(
+                "the averaged net predicts in eval mode, and training does not track the statistics that "
+                "this net needs there: build it with normalisation='own', or learn from the largest stage "
+                "(scheme slimmable)"
+            )
         return _EMATeacher(net, self.momentum, self._loss(), self.source)
 
     def _loss(self) -> SoftLoss:
@@ -128,6 +138,11 @@ class GivenTeacher:
             raise ValueError(
                 f"the teacher reads {teacher.in_channels}-channel images and the net reads "
                 f"{net.in_channels}-channel images: give a teacher that was trained on the same images"
+            )
+        if teacher.num_stages in teacher.stages_without_statistics():
+            raise ValueError(
+                "the teacher's last stage has no BatchNorm statistics yet: estimate them first "
+                "(anytimenet reestimate BUNDLE --out FOLDER)"
             )
         return _GivenTeacher(teacher, self._loss())
 
