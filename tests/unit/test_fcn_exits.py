@@ -50,7 +50,9 @@ def test_the_blocks_are_the_view_that_rules_between_blocks_walk():
         assert torch.equal(head(state)[0], expected)
 
 
-@pytest.mark.parametrize("name", [name for name in list_schemes() if name not in ("teacher", "coarse_to_fine")])
+@pytest.mark.parametrize(
+    "name", [name for name in list_schemes() if name not in ("teacher", "coarse_to_fine")]
+)
 def test_every_scheme_takes_a_step_with_finite_losses_and_moves_the_weights(name):
     torch.manual_seed(0)
     net, task = create_net("fcn_exits_tiny", 3), Segmentation((3,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.costs import meta_copy
 from anytimenet.data import DataSplits
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Classification, Segmentation, Task
@@ -35,10 +36,10 @@ def task_for(
 
 @torch.no_grad()
 def labels_pixels(net: AnytimeNet, splits: DataSplits) -> bool:
-    """Whether the net answers with label maps; its first stage runs once, on a black image."""
-    p, weight = splits.preprocessing, next(net.parameters())
-    image = torch.zeros(1, p.channels, p.height, p.width, dtype=weight.dtype, device=weight.device)
-    return net.segment(0, 1, last=True)((image,))[0].ndim == 4
+    """Whether the net answers with label maps; found on the meta device, where nothing is computed."""
+    p = splits.preprocessing
+    image = torch.empty(1, p.channels, p.height, p.width, dtype=next(net.parameters()).dtype, device="meta")
+    return meta_copy(net).eval().segment(0, 1, last=True)((image,))[0].ndim == 4
 
 
 def check_output(net: AnytimeNet, splits: DataSplits) -> None:
