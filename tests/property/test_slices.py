@@ -27,16 +27,32 @@ seeds = st.integers(0, 2**16)
 
 
 @st.composite
+def block_ranges(draw, places, slices):
+    """What each block writes, or None for all of them in all; every slice is written somewhere."""
+    if draw(st.booleans()):
+        return None
+    numbers = st.integers(1, slices)
+    pairs = st.tuples(numbers, numbers).map(lambda pair: (min(pair), max(pair)))
+    ranges = draw(st.lists(st.none() | pairs, min_size=places, max_size=places))
+    unwritten = set(range(1, slices + 1)) - {j for r in ranges if r for j in range(r[0], r[1] + 1)}
+    if unwritten:
+        ranges[draw(st.integers(0, places - 1))] = (1, slices)
+    return ranges
+
+
+@st.composite
 def sliced_nets(draw):
     slices = draw(counts)
     exits = sorted(draw(st.sets(st.integers(1, len(slices)))) | {len(slices)})
+    places = draw(st.lists(st.integers(1, 3), min_size=1, max_size=2).map(tuple))
     return ISResNeXt(
         (3, 2),
         slices=slices,
         exits_after=exits,
         width=sum(slices) * draw(st.integers(1, 3)),
         branch_width=draw(st.integers(1, 2)),
-        blocks=draw(blocks),
+        blocks=places,
+        block_slices=draw(block_ranges(sum(places), len(slices))),
         stem=draw(st.sampled_from(["cifar", "imagenet"])),
         stem_bn=draw(st.booleans()),
     )
@@ -76,6 +92,17 @@ def test_parts_cover_and_count_what_sub_networks_hold(net, seed):
     subject = NetUnderTest(net, (3, 8, 8), seed=seed)
     for check in (check_parts_cover, check_segment_size, check_state_spec):
         check(subject)
+
+
+@settings(deadline=None, max_examples=30)
+@given(sliced_nets(), seeds)
+def test_no_tensor_of_a_state_is_carried_twice(net, seed):
+    subject = NetUnderTest(net, (3, 8, 8), seed=seed)
+    for state in subject.states:
+        for i, tensor in enumerate(state):
+            for other in state[:i]:
+                if tensor.shape == other.shape:
+                    assert not torch.equal(tensor, other)
 
 
 @settings(deadline=None, max_examples=30)

@@ -16,6 +16,7 @@ from anytimenet.nets import create_net, register_net
 from anytimenet.nets.arguments import even_slices, split_like
 from anytimenet.nets.iresnext import IResNeXt
 from anytimenet.nets.isresnext import ISResNeXt
+from anytimenet.nets.sliced_blocks import SlicedBlock
 from anytimenet.testing.net_under_test import redraw
 
 SHAPE = (3, 8, 8)
@@ -49,8 +50,14 @@ SLICED = pytest.mark.parametrize(
         {"slices": (1, 2, 1, 3), "width": 14, "blocks": (2, 1)},
         {"slices": (2, 1, 1), "width": 8, "exits_after": (2, 3), "stem_bn": True},
         {"stem": "imagenet", "blocks": (1, 1)},
+        {
+            "slices": (1, 1, 2, 1),
+            "width": 10,
+            "blocks": (3, 3),
+            "block_slices": ((1, 2), (3, 4), (2, 2), (4, 4), None, (1, 4)),
+        },
     ],
-    ids=["even", "uneven", "exits", "imagenet"],
+    ids=["even", "uneven", "exits", "imagenet", "ranges"],
 )
 
 
@@ -88,12 +95,17 @@ class SliceBySlice:
         for i, block in enumerate(net.blocks):
             if i in starts:
                 y = append_zeros(y)
-            middle = list(accumulate(block.branches))
+            if not isinstance(block, SlicedBlock) or j >= block.last:
+                continue
             self.inputs[i].append(self.norm(block.norm1, list(accumulate(block.widths)), j, y))
-            h = F.conv2d(torch.cat(self.inputs[i], 1), block.conv1.rows[j])
-            weight = block.conv2.weight[([0, *middle])[j] : middle[j]]
-            h = F.conv2d(self.norm(block.norm2, middle, j, h), weight, padding=1, groups=net.slices[j])
-            y = y + F.conv2d(self.norm(block.norm3, middle, j, h), block.conv3.blocks[j])
+            row = j + 1 - block.first
+            if row < 0:
+                continue
+            middle = list(accumulate(block.branches))
+            h = F.conv2d(torch.cat(self.inputs[i], 1), block.conv1.rows[row])
+            weight = block.conv2.weight[([0, *middle])[row] : middle[row]]
+            h = F.conv2d(self.norm(block.norm2, middle, row, h), weight, padding=1, groups=net.slices[j])
+            y = y + F.conv2d(self.norm(block.norm3, middle, row, h), block.conv3.blocks[row])
         self.features.append(y)
 
     def outputs(self) -> list[tuple[Tensor, ...]]:
@@ -161,12 +173,17 @@ def test_the_loss_of_a_stage_does_not_reach_later_slices(arguments, training):
         net.zero_grad()
         sum((logits**2).sum() for logits in net(images())[stage - 1]).backward()
         for block in net.blocks:
-            for j, (row, piece) in enumerate(zip(block.conv1.rows, block.conv3.blocks, strict=True)):
-                assert _reached(row.grad) == _reached(piece.grad) == (j < stop)
-            border, middle = sum(block.widths[:stop]), sum(block.branches[:stop])
+            if not isinstance(block, SlicedBlock):
+                continue
+            pieces = zip(block.conv1.rows, block.conv3.blocks, strict=True)
+            for j, (row, piece) in enumerate(pieces, block.first):
+                assert _reached(row.grad) == _reached(piece.grad) == (j <= stop)
+            runs = stop >= block.first
+            border = sum(block.widths[: stop if runs else 0])
             assert not _reached(block.norm1.weight.grad[border:])
+            middle = sum(block.branches[: stop - block.first + 1]) if runs else 0
             for layer in (block.norm2, block.norm3, block.conv2):
-                assert _reached(layer.weight.grad[:middle])
+                assert _reached(layer.weight.grad[:middle]) == runs
                 assert not _reached(layer.weight.grad[middle:])
         border = sum(net.slice_widths[:stop])
         assert _reached(net.stem.conv.weight.grad[:border])
@@ -353,6 +370,21 @@ def test_pytorch_initialisation_is_that_of_pytorchs_layers():
         ("isresnext_tiny", {"exits_after": (1, 4)}, "increasing numbers from 1 to 3"),
         ("isresnext_tiny", {"stem": "cifr"}, "stem 'cifr' does not exist: 'cifar' or 'imagenet' is needed"),
         ("isresnext_tiny", {"branch_width": 0}, "branch_width"),
+        (
+            "isresnext_tiny",
+            {"block_slices": [[1, 3]] * 2},
+            r"are 3 blocks, a range \(first, last\)",
+        ),
+        ("isresnext_tiny", {"block_slices": 3}, r"a range \(first, last\) of slices is needed for each"),
+        ("isresnext_tiny", {"block_slices": [[1, 3], 2, None]}, "block_slices 2: a list of whole numbers"),
+        ("isresnext_tiny", {"block_slices": [[1, 3], [2], None]}, r"block 2 has \(2,\); the first and the"),
+        (
+            "isresnext_tiny",
+            {"block_slices": [[1, 3], [2, 3], [0, 4]]},
+            r"block 3 cannot write slices 0 to 4 of 1 to 3; the nearest range that works is \(1, 3\)",
+        ),
+        ("isresnext_tiny", {"block_slices": [[3, 2], [1, 2], None]}, r"nearest .* works is \(3, 3\)"),
+        ("isresnext_tiny", {"block_slices": [[1, 1], [3, 3], None]}, "no block writes slice 2; widen the"),
         ("isresnext_tiny", {"in_channels": 0}, "in_channels"),
         ("isresnext_tiny", {"init": "msr"}, "no initialisation is named 'msr': did you mean 'msra'"),
         ("iresnext_tiny", {"branches": (1, 1)}, r"branches \(1, 1\): .* increasing, for example \(1, 2, 4\)"),

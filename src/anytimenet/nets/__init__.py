@@ -1,11 +1,13 @@
 """Architectures and the contract that they all keep."""
 
 from anytimenet.nets import (  # noqa: F401  (registers the names)
+    doubling,
     fcn_exits,
     iresnext,
     isresnext,
     msdnet,
     plain_chain,
+    ranet,
     resnet,
     resnet_ann,
     resnext,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
-from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.norms import PrefixBatchNorm2d
-from anytimenet.layers.sliced_convs import SlicewiseConv2d, TriangularConv2d
-from anytimenet.layers.snapshots import conv_snapshot, copy_leading, like, norm_snapshot
+from anytimenet.layers.snapshots import copy_leading, like
 from anytimenet.layers.transitions import append_zeros_in_slices
 from anytimenet.nets.arguments import (
     as_numbers,
@@ -30,15 +25,16 @@ from anytimenet.nets.contract import (
     Output,
     Part,
     Segment,
-    State,
     TensorSpec,
     claim,
     claim_slices,
 )
-from anytimenet.nets.registry import Builder, register_net
+from anytimenet.nets.registry import register_net
+from anytimenet.nets.sliced_blocks import SlicedBlock, SlicedStem, StemForm, leading
+from anytimenet.nets.sliced_plan import SlicePlan, check_block_slices
+from anytimenet.nets.sliced_segment import SlicedSegment
 
 PAPER = "Anytime Neural Prediction via Slicing Networks Vertically, section 3"
-StemForm = Literal["cifar", "imagenet"]
 
 
 class ISResNeXt(AnytimeNet):
@@ -52,7 +48,8 @@ class ISResNeXt(AnytimeNet):
         State: the normalised input of every block and the last features; more slices append channels.
         Training: dense, one graph; the triangular weights are assembled from real row blocks.
         Deviations: zero channels of a transition are appended inside each slice, because after the last
-            slice they would move the borders; `stem_bn` is an option the paper does not have.
+            slice they would move the borders; `stem_bn` and `block_slices` are options that the paper does
+            not have.
 
     Args:
         num_classes: classes of each label level, fine level first.
@@ -61,14 +58,19 @@ class ISResNeXt(AnytimeNet):
         width: trunk channels W at the first scale.
         branch_width: bottleneck channels B of one branch at the first scale.
         blocks: residual blocks of each scale.
+        block_slices: for each block the first and the last slice that it writes; a run of fewer slices
+            leaves it out. None: every block writes all slices, the paper's net. A range may be None, too: a
+            place without a block, which `keep` leaves where nothing kept runs.
         stem: "cifar" (3x3) or "imagenet" (7x7 stride 2, then 2x2 max-pool).
         stem_bn: BatchNorm and ReLU after the stem.
         in_channels: channels of the images.
         init: "msra", "msra_ungrouped" or "pytorch"; see `layers.init`.
 
     Raises:
-        ValueError: if the trunk cannot be divided like the branches, or a list is empty or not positive.
+        ValueError: if the trunk cannot be divided like the branches, a list is empty or not positive, or
+            `block_slices` is not one range a block or leaves a slice unwritten.
 
+    >>> import torch
     >>> net = ISResNeXt(num_classes=(10,), slices=(1, 1), width=8, branch_width=2, blocks=(1, 1))
     >>> [logits.shape for (logits,) in net(torch.zeros(4, 3, 8, 8))]
     [torch.Size([4, 10]), torch.Size([4, 10])]
@@ -83,6 +85,7 @@ class ISResNeXt(AnytimeNet):
         width: int = 96,
         branch_width: int = 4,
         blocks: Sequence[int] = (5, 5, 5),
+        block_slices: Sequence[Sequence[int] | None] | None = None,
         stem: StemForm = "cifar",
         stem_bn: bool = False,
         in_channels: int = 3,
@@ -98,12 +101,16 @@ class ISResNeXt(AnytimeNet):
         self.num_stages = len(self.exits_after)
         self.branch_width = branch_width
         self.blocks_per_scale = check_blocks(blocks)
+        ranges = check_block_slices(block_slices, self.blocks_per_scale, len(self.slices))
+        self.plan = SlicePlan(ranges, self.blocks_per_scale)
         self.in_channels = in_channels
         self.stem = SlicedStem(in_channels, width, stem, stem_bn)
+        # A place without a block keeps its number, so that no other block changes its name.
         self.blocks = nn.ModuleList(
-            SlicedBlock(self.slices, self.slice_widths, branch_width, 2**scale)
-            for scale, count in enumerate(self.blocks_per_scale)
-            for _ in range(count)
+            nn.Identity()
+            if run is None
+            else SlicedBlock(self.slices, self.slice_widths, branch_width, 2**scale, *run)
+            for run, scale in zip(ranges, self.plan.scales, strict=False)
         )
         self.heads = nn.ModuleList(
             Head(self.feature_widths[stop - 1], self.num_classes) for stop in self.exits_after
@@ -120,11 +127,14 @@ class ISResNeXt(AnytimeNet):
         stages = self.check_stages(stages)
         self.check_batch(x.shape, self._smallest_image())
         slices = self.exits_after[max(stages) - 1]
-        x = self.stem(x, sum(self.slice_widths[:slices]))
-        for block, starts_scale in self._blocks():
-            if starts_scale:
-                x = append_zeros_in_slices(x, [w // 2 for w in block.widths[:slices]])
-            x = block(x, slices)
+        widths, starts = self.slice_widths[:slices], self.plan.starts
+        x = self.stem(x, sum(widths))
+        for place, block in enumerate(self.blocks):
+            if place in starts:
+                x = append_zeros_in_slices(x, widths)
+                widths = tuple(2 * width for width in widths)
+            if isinstance(block, SlicedBlock):
+                x = block(x, slices)
         return [self._head(stage, x) for stage in stages]
 
     def parts(self) -> list[Part]:
@@ -133,17 +143,22 @@ class ISResNeXt(AnytimeNet):
             for j in range(1, len(self.slices) + 1)
         ]
         found = claim_slices(self, "stem.", tuple(accumulate(self.slice_widths)), users)
-        for i, (block, _) in enumerate(self._blocks()):
-            widths = tuple(accumulate(block.widths))
-            branches = tuple(accumulate(block.branches))
-            found += claim_slices(self, f"blocks.{i}.norm1.", widths, users)
-            for name in ("norm2.", "conv2.", "norm3."):
-                found += claim_slices(self, f"blocks.{i}.{name}", branches, users)
-            for j, user in enumerate(users):
-                found += claim(self, f"blocks.{i}.conv1.rows.{j}", user)
-                found += claim(self, f"blocks.{i}.conv3.blocks.{j}", user)
+        for place, block in enumerate(self.blocks):
+            if isinstance(block, SlicedBlock):
+                found += self._parts_of(f"blocks.{place}.", block, users[block.first - 1 : block.last])
         for k in range(1, self.num_stages + 1):
             found += claim(self, f"heads.{k - 1}.", (k,))
+        return found
+
+    def _parts_of(self, prefix: str, block: SlicedBlock, users: Sequence[tuple[int, ...]]) -> list[Part]:
+        """`users`: of each slice that the block writes; the first one's read all earlier slices, too."""
+        found = claim_slices(self, f"{prefix}norm1.", block.conv1.fan_ins, users)
+        branches = tuple(accumulate(block.branches))
+        for name in ("norm2.", "conv2.", "norm3."):
+            found += claim_slices(self, prefix + name, branches, users)
+        for row, user in enumerate(users):
+            found += claim(self, f"{prefix}conv1.rows.{row}", user)
+            found += claim(self, f"{prefix}conv3.blocks.{row}", user)
         return found
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
@@ -156,14 +171,14 @@ class ISResNeXt(AnytimeNet):
             return []
         slices = self.exits_after[stage - 1]
         height, width = self.stem.reduced(height), self.stem.reduced(width)
-        for i, (block, starts_scale) in enumerate(self._blocks()):
-            if starts_scale:
-                height, width = height // 2, width // 2
-            specs.append(TensorSpec(f"u{i + 1}", True, (sum(block.widths[:slices]), height, width)))
-        return [*specs, TensorSpec("features", True, (self.feature_widths[slices - 1], height, width))]
+        for name, place in self.plan.state(slices).items():
+            factor = 2 ** self.plan.scales[place]
+            shape = (sum(self.slice_widths[:slices]) * factor, height // factor, width // factor)
+            specs.append(TensorSpec(name, True, shape))
+        return specs
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
-        return _SlicedSegment(self, start, stop, last=last)
+        return SlicedSegment(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> ISResNeXt:
         exits = [self.exits_after[stage - 1] for stage in stages]
@@ -185,215 +200,51 @@ class ISResNeXt(AnytimeNet):
             width=sum(self.slice_widths[: exits[-1]]),
             branch_width=self.branch_width,
             blocks=self.blocks_per_scale,
+            block_slices=self.plan.cut(exits[-1]),
             stem=self.stem.form,
             stem_bn=self.stem.norm is not None,
             in_channels=self.in_channels,
         )
 
-    def _blocks(self) -> Iterator[tuple[SlicedBlock, bool]]:
-        """The blocks in order, each with whether a transition stands before it."""
-        starts = set(list(accumulate(self.blocks_per_scale))[:-1])
-        for i, block in enumerate(self.blocks):
-            assert isinstance(block, SlicedBlock)
-            yield block, i in starts
-
     def _head(self, stage: int, features: Tensor) -> Output:
         width = self.feature_widths[self.exits_after[stage - 1] - 1]
-        if width < features.shape[1]:
-            # Channels of their own: BatchNorm is several times slower on a slice of a wider map.
-            features = features[:, :width].clone()
-        return self.heads[stage - 1](features)
+        return self.heads[stage - 1](leading(features, width))
 
     def _smallest_image(self) -> int:
         return self.stem.reduction * 2 ** (len(self.blocks_per_scale) - 1)
 
 
-class SlicedStem(nn.Module):
-    """The first convolution; slice j is its filters, each of which reads the image only."""
-
-    def __init__(self, in_channels: int, width: int, form: StemForm, with_norm: bool) -> None:
-        super().__init__()
-        if form not in ("cifar", "imagenet"):
-            raise ValueError(f"stem {form!r} does not exist: 'cifar' or 'imagenet' is needed")
-        self.form: StemForm = form
-        kernel, self.stride, self.reduction = (3, 1, 1) if form == "cifar" else (7, 2, 4)
-        self.conv = nn.Conv2d(in_channels, width, kernel, self.stride, kernel // 2, bias=False)
-        self.norm = PrefixBatchNorm2d(width) if with_norm else None
-
-    def reduced(self, size: int) -> int:
-        """Pixels a side after the stem: the stride rounds up, the pooling down."""
-        return size if self.form == "cifar" else (size + 1) // 2 // 2
-
-    def forward(self, x: Tensor, channels: int) -> Tensor:
-        x = F.conv2d(x, self.conv.weight[:channels], stride=self.stride, padding=self.conv.padding)
-        return finish_stem(x, self.norm, self.form)
-
-
-def finish_stem(x: Tensor, norm: nn.Module | None, form: StemForm) -> Tensor:
-    """What follows the stem's convolution; it works channel by channel."""
-    if norm is not None:
-        x = F.relu_(norm(x))
-    return F.max_pool2d(x, 2) if form == "imagenet" else x
-
-
-class SlicedBlock(nn.Module):
-    """Pre-activation residual block: triangular 1x1, grouped 3x3, slice-wise 1x1."""
-
-    def __init__(self, slices: Sequence[int], widths: Sequence[int], branch_width: int, factor: int) -> None:
-        super().__init__()
-        self.slices = tuple(slices)
-        self.widths = tuple(width * factor for width in widths)
-        self.branches = tuple(count * branch_width * factor for count in slices)
-        middle = sum(self.branches)
-        self.norm1 = PrefixBatchNorm2d(sum(self.widths))
-        self.conv1 = TriangularConv2d(self.widths, self.branches)
-        self.norm2 = PrefixBatchNorm2d(middle)
-        self.conv2 = nn.Conv2d(middle, middle, 3, padding=1, groups=sum(slices), bias=False)
-        self.norm3 = PrefixBatchNorm2d(middle)
-        self.conv3 = SlicewiseConv2d(self.branches, self.widths)
-
-    def forward(self, x: Tensor, slices: int) -> Tensor:
-        h = self.conv1(F.relu_(self.norm1(x)), slices)
-        weight = self.conv2.weight[: sum(self.branches[:slices])]
-        h = F.conv2d(F.relu_(self.norm2(h)), weight, padding=1, groups=sum(self.slices[:slices]))
-        return x + self.conv3(F.relu_(self.norm3(h)), slices)
-
-
-class _SlicedSegment(Segment):
-    """Slices after `start`'s up to `stop`'s, block by block, on top of what earlier slices left behind."""
-
-    def __init__(self, net: ISResNeXt, start: int, stop: int, *, last: bool) -> None:
-        super().__init__(net, start, stop, last=last)
-        self.first = net.exits_after[start - 1] if start else 0
-        end = net.exits_after[stop - 1]
-        widths = net.slice_widths
-        self.new_widths = widths[self.first : end]
-        channels = (sum(widths[: self.first]), sum(widths[:end]))
-        stem = net.stem
-        self.stem = conv_snapshot(
-            stem.conv.weight[slice(*channels)], stride=stem.stride, padding=stem.conv.kernel_size[0] // 2
-        )
-        self.stem_norm = norm_snapshot(stem.norm, *channels) if stem.norm is not None else None
-        self.form = stem.form
-        self.blocks = nn.ModuleList(_NewSlices(block, self.first, end) for block, _ in net._blocks())
-        self.starts_scale = [starts for _, starts in net._blocks()]
-        self.head = copy.deepcopy(net.heads[stop - 1])
-
-    def work(self, state: State) -> tuple[State, Output]:
-        image, *old = state
-        inputs = []
-        x = finish_stem(self.stem(image), self.stem_norm, self.form)
-        factor = 1
-        for i, (block, starts_scale) in enumerate(zip(self.blocks, self.starts_scale, strict=True)):
-            if starts_scale:
-                x = append_zeros_in_slices(x, [width * factor for width in self.new_widths])
-                factor *= 2
-            assert isinstance(block, _NewSlices)
-            u = block.enter(x)
-            if self.first:
-                u = torch.cat([old[i], u], dim=1)
-            if self.carries:
-                inputs.append(u)
-            x = block(x, u)
-        features = torch.cat([old[-1], x], dim=1) if self.first else x
-        return (image, *inputs, features), self.head(features)
-
-
-class _NewSlices(nn.Module):
-    """Slices first+1 .. end of one block, as plain layers."""
-
-    def __init__(self, block: SlicedBlock, first: int, end: int) -> None:
-        super().__init__()
-        counts = block.slices[first:end]
-        trunk = (sum(block.widths[:first]), sum(block.widths[:end]))
-        middle = (sum(block.branches[:first]), sum(block.branches[:end]))
-        self.fan_ins = block.conv1.fan_ins[first:end]
-        self.norm1 = norm_snapshot(block.norm1, *trunk)
-        self.conv1 = nn.ModuleList(conv_snapshot(row) for row in list(block.conv1.rows)[first:end])
-        self.norm2 = norm_snapshot(block.norm2, *middle)
-        self.conv2 = conv_snapshot(block.conv2.weight[slice(*middle)], padding=1, groups=sum(counts))
-        self.norm3 = norm_snapshot(block.norm3, *middle)
-        conv3 = list(block.conv3.blocks)[first:end]
-        self.together = len({piece.shape for piece in conv3}) == 1
-        if self.together:
-            conv3 = [torch.cat(conv3)]
-        self.conv3 = nn.ModuleList(
-            conv_snapshot(piece, groups=len(counts) if self.together else 1) for piece in conv3
-        )
-        self.new_branches = block.branches[first:end]
-
-    def enter(self, x: Tensor) -> Tensor:
-        """The new slices' share of the block's normalised input."""
-        return F.relu_(self.norm1(x))
-
-    def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        """`x`: the new slices of the trunk; `u`: the normalised input of all slices so far."""
-        rows = [conv(u[:, :fan_in]) for conv, fan_in in zip(self.conv1, self.fan_ins, strict=True)]
-        h = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
-        h = F.relu_(self.norm3(self.conv2(F.relu_(self.norm2(h)))))
-        if self.together:
-            return x + self.conv3[0](h)
-        pieces = h.split(self.new_branches, dim=1)
-        return x + torch.cat([conv(p) for conv, p in zip(self.conv3, pieces, strict=True)], dim=1)
-
-
-def _builder(
-    slices: Sequence[int], width: int, blocks: Sequence[int], branch_width: int = 4, stem: StemForm = "cifar"
-) -> Builder:
-    def build(
-        num_classes: Sequence[int],
-        slices: Sequence[int] = slices,
-        exits_after: Sequence[int] | None = None,
-        width: int = width,
-        branch_width: int = branch_width,
-        blocks: Sequence[int] = blocks,
-        stem: StemForm = stem,
-        stem_bn: bool = False,
-        in_channels: int = 3,
-        init: str = "msra",
-    ) -> AnytimeNet:
-        return ISResNeXt(
-            num_classes,
-            slices=slices,
-            exits_after=exits_after,
-            width=width,
-            branch_width=branch_width,
-            blocks=blocks,
-            stem=stem,
-            stem_bn=stem_bn,
-            in_channels=in_channels,
-            init=init,
-        )
-
-    return build
-
-
 _CIFAR, _IMAGENET = (3, 32, 32), (3, 224, 224)
 for _name, _input_shape, _summary, _build in (
-    ("isresnext_47", _CIFAR, "CIFAR form: L=15 W=96 K=6 C=18", _builder(even_slices(18, 6), 96, (5, 5, 5))),
+    (
+        "isresnext_47",
+        _CIFAR,
+        "CIFAR form: L=15 W=96 K=6 C=18",
+        partial(ISResNeXt, slices=even_slices(18, 6), width=96, blocks=(5, 5, 5)),
+    ),
     (
         "isresnext_62_imagenet",
         _IMAGENET,
         "ImageNet form: L=20 W=160 K=5 C=30",
-        _builder(even_slices(30, 5), 160, (5, 5, 5, 5), stem="imagenet"),
+        partial(ISResNeXt, slices=even_slices(30, 5), width=160, blocks=(5, 5, 5, 5), stem="imagenet"),
     ),
     (
         "isresnext_50_cub",
         _IMAGENET,
         "CUB form: L=16 W=192 K=6 C=36",
-        _builder(even_slices(36, 6), 192, (4, 4, 4, 4), stem="imagenet"),
+        partial(ISResNeXt, slices=even_slices(36, 6), width=192, blocks=(4, 4, 4, 4), stem="imagenet"),
     ),
     (
         "isresnext_small",
         (3, 16, 16),
         "minutes on two cores: L=3 W=32 K=4 C=8",
-        _builder(even_slices(8, 4), 32, (1, 1, 1)),
+        partial(ISResNeXt, slices=even_slices(8, 4), width=32, blocks=(1, 1, 1)),
     ),
     (
         "isresnext_tiny",
         (3, 8, 8),
         "for tests: L=3 W=12 K=3 C=3",
-        _builder((1, 1, 1), 12, (1, 1, 1), branch_width=2),
+        partial(ISResNeXt, slices=(1, 1, 1), width=12, blocks=(1, 1, 1), branch_width=2),
     ),
 ):
     register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

@@ -1,0 +1,140 @@
+"""Segments of sliced nets: new slices on top of what finished ones left behind."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anytimenet.layers.snapshots import conv_snapshot, norm_snapshot
+from anytimenet.layers.transitions import append_zeros_in_slices
+from anytimenet.nets.contract import Output, Segment, State
+from anytimenet.nets.sliced_blocks import SlicedBlock, add_from, finish_stem, leading
+from anytimenet.nets.sliced_plan import FEATURES
+
+if TYPE_CHECKING:
+    from anytimenet.nets.isresnext import ISResNeXt
+
+
+class SlicedSegment(Segment):
+    """Slices after `start`'s up to `stop`'s, block by block, on top of what earlier slices left behind."""
+
+    def __init__(self, net: ISResNeXt, start: int, stop: int, *, last: bool) -> None:
+        super().__init__(net, start, stop, last=last)
+        finished = net.exits_after[start - 1] if start else 0
+        end = net.exits_after[stop - 1]
+        self._cut_stem(net, finished, end)
+        self.blocks = nn.ModuleDict(
+            {
+                str(place): NewSlices(block, finished, end)
+                for place, block in enumerate(net.blocks)
+                if isinstance(block, SlicedBlock) and block.first <= end and block.last > finished
+            }
+        )
+        self._plan_state(net, finished, end)
+        self.head = copy.deepcopy(net.heads[stop - 1])
+
+    def _cut_stem(self, net: ISResNeXt, finished: int, end: int) -> None:
+        self.new_widths = net.slice_widths[finished:end]
+        channels = (sum(net.slice_widths[:finished]), sum(net.slice_widths[:end]))
+        stem = net.stem
+        self.stem = conv_snapshot(
+            stem.conv.weight[slice(*channels)], stride=stem.stride, padding=stem.conv.kernel_size[0] // 2
+        )
+        self.stem_norm = norm_snapshot(stem.norm, *channels) if stem.norm is not None else None
+        self.form = stem.form
+
+    def _plan_state(self, net: ISResNeXt, finished: int, end: int) -> None:
+        plan = net.plan
+        self.places, self.starts = len(plan.ranges), plan.starts
+        self.reads = ("x", *plan.state(finished)) if finished else ("x",)
+        self.writes = ("x", *plan.state(end)) if self.carries else ()
+        self.sources = {place: plan.source(finished, int(place)) for place in self.blocks} if finished else {}
+        # Where the state takes the trunk: the name it gets, and the old name of its finished slices.
+        self.carried_trunks = {
+            place: plan.trunk(finished, place) if finished else ""
+            for place in range(self.places)
+            if f"t{place + 1}" in self.writes
+        }
+
+    def work(self, state: State) -> tuple[State, Output]:
+        old = dict(zip(self.reads, state, strict=True))
+        new = {"x": old["x"]}
+        x = finish_stem(self.stem(old["x"]), self.stem_norm, self.form)
+        factor = 1
+        for place in range(self.places):
+            if place in self.starts:
+                x = append_zeros_in_slices(x, [width * factor for width in self.new_widths])
+                factor *= 2
+            if place in self.carried_trunks:
+                new[f"t{place + 1}"] = _joined(old.get(self.carried_trunks[place]), x)
+            if str(place) in self.blocks:
+                x = self._block(place, x, old, new)
+        new[FEATURES] = _joined(old.get(FEATURES), x)
+        return tuple(new[name] for name in self.writes), self.head(new[FEATURES])
+
+    def _block(self, place: int, x: Tensor, old: dict[str, Tensor], new: dict[str, Tensor]) -> Tensor:
+        block = self.blocks[str(place)]
+        assert isinstance(block, NewSlices)
+        u = block.enter(x, old.get(self.sources.get(str(place), "")))
+        if f"u{place + 1}" in self.writes:
+            new[f"u{place + 1}"] = u
+        return block(x, u)
+
+
+class NewSlices(nn.Module):
+    """Slices finished+1 .. end of one block, as plain layers; the block must write some of them."""
+
+    def __init__(self, block: SlicedBlock, finished: int, end: int) -> None:
+        super().__init__()
+        first, last = max(block.first, finished + 1), min(block.last, end)
+        rows = slice(first - block.first, last - block.first + 1)
+        counts = block.slices[rows]
+        # A block that has run has normalised the finished slices; one that has not takes them raw.
+        self.takes_normalised = block.first <= finished
+        trunk = (sum(block.widths[: finished if self.takes_normalised else 0]), sum(block.widths[:last]))
+        middle = (sum(block.branches[: rows.start]), sum(block.branches[: rows.stop]))
+        self.entering = sum(block.widths[finished:last])
+        self.skipped = sum(block.widths[finished : first - 1])
+        self.fan_ins = block.conv1.fan_ins[rows]
+        self.norm1 = norm_snapshot(block.norm1, *trunk)
+        self.conv1 = nn.ModuleList(conv_snapshot(row) for row in list(block.conv1.rows)[rows])
+        self.norm2 = norm_snapshot(block.norm2, *middle)
+        self.conv2 = conv_snapshot(block.conv2.weight[slice(*middle)], padding=1, groups=sum(counts))
+        self.norm3 = norm_snapshot(block.norm3, *middle)
+        conv3 = list(block.conv3.blocks)[rows]
+        self.together = len({piece.shape for piece in conv3}) == 1
+        if self.together:
+            conv3 = [torch.cat(conv3)]
+        self.conv3 = nn.ModuleList(
+            conv_snapshot(piece, groups=len(counts) if self.together else 1) for piece in conv3
+        )
+        self.new_branches = block.branches[rows]
+
+    def enter(self, x: Tensor, old: Tensor | None) -> Tensor:
+        """The block's normalised input, from the new slices `x` of the trunk and the finished ones."""
+        x = leading(x, self.entering)
+        if self.takes_normalised:
+            return _joined(old, F.relu_(self.norm1(x)))
+        return F.relu_(self.norm1(_joined(old, x)))
+
+    def forward(self, x: Tensor, u: Tensor) -> Tensor:
+        """`x`: the new slices of the trunk; `u`: the normalised input of all slices so far."""
+        rows = [conv(u[:, :fan_in]) for conv, fan_in in zip(self.conv1, self.fan_ins, strict=True)]
+        h = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+        h = F.relu_(self.norm3(self.conv2(F.relu_(self.norm2(h)))))
+        return add_from(x, self._widened(h), self.skipped)
+
+    def _widened(self, h: Tensor) -> Tensor:
+        if self.together:
+            return self.conv3[0](h)
+        pieces = h.split(self.new_branches, dim=1)
+        return torch.cat([conv(p) for conv, p in zip(self.conv3, pieces, strict=True)], dim=1)
+
+
+def _joined(old: Tensor | None, new: Tensor) -> Tensor:
+    """The finished slices, if there are any, and the new ones."""
+    return new if old is None else torch.cat([old, new], dim=1)
