@@ -15,7 +15,8 @@ from anytimenet.core.net_origin import NetOrigin
 from anytimenet.costs import stage_costs
 from anytimenet.layers.heads import LevelHead, PooledHead
 from anytimenet.nets import ExitNet, create_net, rebuild_net
-from anytimenet.nets.resnet_ann import BasicUnit, resnet_ann
+from anytimenet.nets.fresh_weights import draw_weights
+from anytimenet.nets.resnet_ann import BasicUnit, BottleneckUnit, resnet_ann
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 
@@ -28,6 +29,9 @@ from anytimenet.testing.net_under_test import redraw
         ({"units": (2, 1), "exits_after": (1, 3), "in_channels": 1}, (1, 9, 13)),
         ({"units": (1, 2, 2), "stack": 2, "width": 3}, (3, 7, 6)),
         ({"units": (2,), "width": 1}, (3, 1, 2)),
+        ({"units": (1, 2), "width": 2, "unit": "bottleneck"}, (3, 7, 6)),
+        ({"units": (1, 1), "stem": "imagenet", "in_channels": 1}, (1, 9, 13)),
+        ({"units": (2, 1), "width": 2, "unit": "bottleneck", "stem": "imagenet", "stack": 2}, (3, 8, 8)),
     ],
 )
 def test_other_forms_keep_the_contract(arguments: dict[str, Any], shape: tuple[int, int, int]) -> None:
@@ -35,7 +39,8 @@ def test_other_forms_keep_the_contract(arguments: dict[str, Any], shape: tuple[i
 
 
 def test_a_net_is_rebuilt_from_its_origin() -> None:
-    net = create_net("resnet_ann_tiny", (4, 2), units=[1, 2, 2], stack=2).keep((1, 3))
+    forms = {"unit": "bottleneck", "stem": "imagenet"}
+    net = create_net("resnet_ann_tiny", (4, 2), units=[1, 2, 2], stack=2, **forms).keep((1, 3))
     assert net.origin is not None
     assert net.origin.keep is not None
     stored = json.loads(json.dumps(net.origin.arguments))
@@ -77,6 +82,54 @@ def test_a_unit_leaves_the_features_that_it_reads_as_they_are() -> None:
         assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("channels", "shrinks"), [(12, False), (4, False), (4, True), (12, True)])
+def test_a_bottleneck_equals_a_run_by_hand(channels: int, shrinks: bool, training: bool) -> None:
+    unit = BottleneckUnit(channels, 3, shrinks=shrinks).double().requires_grad_(False).train(training)
+    redraw(unit, torch.Generator().manual_seed(0))
+    weights = {key: tensor.clone() for key, tensor in unit.state_dict().items()}
+    x = torch.randn(2, channels, 7, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    h, before, stride = x, x.clone(), 2 if shrinks else 1
+    for number, (step, padding) in enumerate(((1, 0), (stride, 1), (1, 0)), start=1):
+        h = _normed(weights, h, f"norm{number}", training=training).relu()
+        h = F.conv2d(h, weights[f"conv{number}.weight"], None, step, padding)
+    shortcut = x
+    if shrinks or channels != 12:
+        shortcut = F.conv2d(x[:, :, ::stride, ::stride], weights["shortcut.0.weight"])
+        shortcut = _normed(weights, shortcut, "shortcut.1", training=training)
+    truth = _normed(weights, h, "norm4", training=training) + shortcut
+    torch.testing.assert_close(unit(x), truth, rtol=1e-9, atol=1e-9)
+    assert torch.equal(x, before)
+
+
+def test_only_a_bottleneck_that_changes_the_shape_has_a_projection() -> None:
+    net = create_net("resnet_ann_tiny", units=(2, 2, 1), unit="bottleneck")
+    owners = {key.split(".")[2] for key in net.state_dict() if "shortcut" in key}
+    assert owners == {"block1", "block3", "block5"}
+
+
+def test_the_imagenet_stem_leaves_a_quarter_of_the_side() -> None:
+    net = create_net("resnet_ann_tiny", stem="imagenet", unit="bottleneck", width=4)
+    assert isinstance(net, ExitNet)
+    shapes = net.node_shapes((3, 32, 48))
+    assert shapes["stem"] == (4, 8, 12)
+    assert [shapes[name] for name in net.graph.exits] == [(16, 8, 12), (32, 4, 6), (64, 2, 3)]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"unit": "bottleneck", "stem": "imagenet"}])
+def test_weights_are_drawn_as_the_net_was_built(arguments: dict[str, Any]) -> None:
+    torch.manual_seed(3)
+    built = create_net("resnet_ann_tiny", **arguments)
+    net = create_net("resnet_ann_tiny", **arguments)
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            tensor.fill_(7)
+    torch.manual_seed(3)
+    draw_weights(net)
+    for name, tensor in built.state_dict().items():
+        assert torch.equal(tensor, net.state_dict()[name]), name
+
+
 def test_the_stem_and_the_units_convolutions_are_he_normal_over_the_fan_out() -> None:
     torch.manual_seed(0)
     net = create_net("resnet_ann_45", width=16, units=(1, 1, 1))
@@ -97,6 +150,10 @@ def test_the_stem_and_the_units_convolutions_are_he_normal_over_the_fan_out() ->
         ("resnet_ann_81", {}, 39),
         ("resnet_ann_153", {}, 75),
         ("resnet_ann_153", {"stack": 3}, 25),
+        ("resnet_ann_50_imagenet", {}, 16),
+        ("resnet_ann_101_imagenet", {}, 33),
+        ("resnet_ann_101_imagenet", {"stack": 3}, 11),
+        ("resnet_ann_bottleneck_small", {}, 5),
         ("resnet_ann_small", {}, 9),
         ("resnet_ann_small_6", {}, 6),
         ("resnet_ann_tiny", {}, 3),
@@ -137,6 +194,49 @@ def test_costs_of_the_small_net_in_closed_form() -> None:
     assert costs[-1].macs_cumulative == stem + 17 * conv + 10 * sum(widths)
 
 
+@pytest.mark.parametrize(
+    ("name", "units", "macs", "parameters"),
+    [
+        ("resnet_ann_50_imagenet", (3, 4, 6, 3), 4_089_184_256, 25_557_032),
+        ("resnet_ann_101_imagenet", (3, 4, 23, 3), 7_801_405_440, 44_549_160),
+    ],
+)
+def test_the_last_stage_costs_what_the_resnet_of_that_depth_costs(
+    name: str, units: tuple[int, ...], macs: int, parameters: int
+) -> None:
+    # The convolutions are those of torchvision's ResNet-50 and -101, whose 3x3 convolutions have the stride,
+    # too. Each unit has one BatchNorm more, on what it reads.
+    reads = [64]
+    for group, count in enumerate(units):
+        reads += [256 * 2**group] * count
+    more = 2 * sum(reads[:-1])
+    with torch.device("meta"):
+        net = create_net(name, 1000, exits_after=(sum(units),))
+    (cost,) = stage_costs(net, (3, 224, 224))
+    assert (cost.macs, cost.params) == (macs, parameters + more)
+
+
+def test_every_other_predictor_of_the_imagenet_form_costs_one_linear_layer() -> None:
+    with torch.device("meta"):
+        net = create_net("resnet_ann_50_imagenet", 1000)
+    last = stage_costs(net, (3, 224, 224))[-1]
+    others = 3 * 256 + 4 * 512 + 6 * 1024 + 2 * 2048
+    assert last.macs_cumulative - last.macs == 1000 * others
+
+
+def test_costs_of_the_small_net_of_bottlenecks_in_closed_form() -> None:
+    # c = 8 and 16x16 pixels: inside a group 1x1 from 4c to c, 3x3 from c to c, 1x1 from c to 4c at any scale.
+    inner, stem = 256 * (32 * 8 + 9 * 64 + 8 * 32), 256 * 27 * 8
+    first = 256 * (8 * 8 + 9 * 64 + 8 * 32 + 8 * 32)  # reads c, and projects it
+    # Reads twice the channels of its inner 1x1 at four times the pixels, and projects them.
+    shrinks = 256 * 32 * 16 + 64 * (9 * 16 * 16 + 16 * 64 + 32 * 64)
+    trunk = [first, first + inner, first + inner + shrinks, first + 2 * inner + shrinks]
+    trunk.append(first + 2 * inner + 2 * shrinks)
+    costs = stage_costs(create_net("resnet_ann_bottleneck_small"), (3, 16, 16))
+    widths = (32, 32, 64, 64, 128)
+    assert [c.macs for c in costs] == [stem + t + 10 * w for t, w in zip(trunk, widths, strict=True)]
+
+
 # --- heads --------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +275,8 @@ def test_a_level_head_and_a_pooled_head_share_how_they_pool() -> None:
         ({"units": ()}, "for each group the number of units"),
         ({"units": (1, 0)}, "for each group the number of units"),
         ({"units": 3}, "units 3: a list of whole numbers is needed"),
+        ({"unit": "bottelneck"}, "no unit is named 'bottelneck': did you mean 'bottleneck'"),
+        ({"stem": "imagnet"}, "no stem is named 'imagnet': did you mean 'imagenet'"),
         ({"width": 0}, "width 0 must be at least 1"),
         ({"in_channels": 0}, "in_channels 0 must be at least 1"),
         ({"init": "mrsa"}, "no initialisation is named 'mrsa'"),
@@ -196,11 +298,7 @@ def _by_hand(
     """All outputs of a net with a predictor after each unit; units `starts` begin a new group."""
 
     def norm(h: Tensor, key: str) -> Tensor:
-        mean, var = weights[f"{key}.running_mean"], weights[f"{key}.running_var"]
-        if training:
-            mean, var = h.mean((0, 2, 3)), h.var((0, 2, 3), correction=0)
-        h = (h - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
-        return h * weights[f"{key}.weight"][:, None, None] + weights[f"{key}.bias"][:, None, None]
+        return _normed(weights, h, key, training=training)
 
     x = F.conv2d(x, weights["blocks.0.stem.weight"], padding=1)
     outputs = []
@@ -224,6 +322,15 @@ def _by_hand(
             tuple(pooled @ weights[f"{head}.{d}.weight"].T + weights[f"{head}.{d}.bias"] for d in (0, 1))
         )
     return outputs
+
+
+def _normed(weights: dict[str, Tensor], h: Tensor, key: str, *, training: bool) -> Tensor:
+    """BatchNorm `key` of `h`."""
+    mean, var = weights[f"{key}.running_mean"], weights[f"{key}.running_var"]
+    if training:
+        mean, var = h.mean((0, 2, 3)), h.var((0, 2, 3), correction=0)
+    h = (h - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
+    return h * weights[f"{key}.weight"][:, None, None] + weights[f"{key}.bias"][:, None, None]
 
 
 def _averaged(x: Tensor) -> Tensor:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
+from anytimenet.layers.multiscale import LargeImageStem
 from anytimenet.layers.transitions import between_zeros
-from anytimenet.nets.arguments import as_numbers, check_positive
+from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.exits import ExitNet
 from anytimenet.nets.registry import register_net
 
@@ -25,21 +27,29 @@ def resnet_ann(
     stack: int | None = None,
     width: int = 32,
     units: Sequence[int] = (7, 7, 7),
+    unit: str = "basic",
+    stem: str = "cifar",
     in_channels: int = 3,
     init: str = "msra",
 ) -> ExitNet:
-    """ResANN in its CIFAR form, with basic units; stage k predicts after unit `exits_after[k-1]`.
+    """ResANN, with basic or bottleneck units; stage k predicts after unit `exits_after[k-1]`.
+
+    Stem "cifar" is a 3x3 convolution, "imagenet" a 7x7 convolution with stride 2, BN, ReLU and a 3x3
+    max-pooling with stride 2.
 
     Method card:
         Paper: Hu, Dey, Hebert and Bagnell, "Learning Anytime Predictions in Neural Networks via Adaptive
-            Loss Balancing" (arXiv 1708.06832). Depth 6n + 3 for n units a group: 45, 81 and 153.
-        Shared: the convolution on the image and the units up to the first predictor by all stages, later
+            Loss Balancing" (arXiv 1708.06832). Depth 6n + 3 for n basic units a group: 45, 81 and
+            153. The ImageNet form has the units of ResNet-50 and -101.
+        Shared: the stem and the units up to the first predictor by all stages, later
             units by later stages. Plain BatchNorms.
         Per stage: a predictor ReLU - global average pooling - FC, without BatchNorm.
         State: the last unit's features.
         Deviations: He initialisation over the fan-out, as in all nets here. An odd last row or column is
             kept, by the pooling as by the convolution. Of an odd number of zero channels, one more comes
-            after than before. Bottleneck units and the ImageNet form are not built.
+            after than before. The source leaves open which convolution of a bottleneck has the stride and
+            what its projection reads: here the 3x3 convolution, as in later ResNets, and the features as
+            they are, like the identity.
 
     Args:
         num_classes: classes of each label level, fine level first.
@@ -47,27 +57,29 @@ def resnet_ann(
         stack: a predictor every `stack` units, counted from the last one; None: every unit, or `exits_after`.
         width: channels c of the first group; each later group has twice as many.
         units: residual units of each group.
+        unit: "basic", or "bottleneck", whose features are four times as wide.
+        stem: "cifar" or "imagenet".
         in_channels: channels of the images.
         init: "msra", "msra_ungrouped" or "pytorch"; see `layers.init`.
 
     Raises:
         ValueError: if `exits_after` does not increase to the number of units, it is given together with
-            `stack`, or a number is not positive.
+            `stack`, a word is unknown, or a number is not positive.
 
     >>> net = resnet_ann(width=4, units=(2, 2, 1), stack=2)
     >>> net.num_stages, list(net.graph.exits)
     (3, ['block1', 'block3', 'block5'])
     """
     check_positive(width=width, in_channels=in_channels)
+    check_word("unit", unit, ("basic", "bottleneck"))
+    check_word("stem", stem, ("cifar", "imagenet"))
     counts = _check_units(units)
-    smallest = 2 ** (len(counts) - 1)
+    smallest = 2 ** (len(counts) - 1) * (4 if stem == "imagenet" else 1)
     net = ExitNet(
-        nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
-        [
-            BasicUnit(width * 2**group, shrinks=group > 0 and first == 0)
-            for group, count in enumerate(counts)
-            for first in range(count)
-        ],
+        LargeImageStem(in_channels, width)
+        if stem == "imagenet"
+        else nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+        (_basic_units if unit == "basic" else _bottleneck_units)(width, counts),
         _exits(exits_after, stack, sum(counts)),
         lambda channels: PooledHead(channels, num_classes),
         num_classes=num_classes,
@@ -101,6 +113,56 @@ class BasicUnit(nn.Module):
         return self.norm3(h) + (between_zeros(x) if self.shrinks else x)
 
 
+class BottleneckUnit(nn.Module):
+    """BN-ReLU-conv1x1-BN-ReLU-conv3x3-BN-ReLU-conv1x1-BN to four times `width`, added to the shortcut.
+
+    The shortcut is the identity; where the shape changes, a 1x1 convolution and a BatchNorm.
+
+    Args:
+        channels: that the unit reads.
+        width: of the 3x3 convolution, which has the stride.
+        shrinks: whether the unit halves the image.
+    """
+
+    expansion = 4
+
+    def __init__(self, channels: int, width: int, *, shrinks: bool) -> None:
+        super().__init__()
+        stride, out = 2 if shrinks else 1, self.expansion * width
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        self.norm4 = nn.BatchNorm2d(out)
+        self.shortcut: nn.Module = nn.Identity()
+        if shrinks or channels != out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.relu_(self.norm1(x)))
+        h = self.conv2(F.relu_(self.norm2(h)))
+        h = self.conv3(F.relu_(self.norm3(h)))
+        return self.norm4(h) + self.shortcut(x)
+
+
+def _basic_units(width: int, counts: Sequence[int]) -> Iterator[nn.Module]:
+    for group, count in enumerate(counts):
+        for number in range(count):
+            yield BasicUnit(width * 2**group, shrinks=group > 0 and number == 0)
+
+
+def _bottleneck_units(width: int, counts: Sequence[int]) -> Iterator[nn.Module]:
+    channels = width
+    for group, count in enumerate(counts):
+        for number in range(count):
+            yield BottleneckUnit(channels, width * 2**group, shrinks=group > 0 and number == 0)
+            channels = BottleneckUnit.expansion * width * 2**group
+
+
 def _check_units(units: Sequence[int]) -> tuple[int, ...]:
     counts = as_numbers("units", units)
     if not counts or any(count < 1 for count in counts):
@@ -122,10 +184,30 @@ def _exits(exits_after: Sequence[int] | None, stack: int | None, units: int) -> 
     return exits_after
 
 
+_LARGE: dict[str, Any] = {"width": 64, "unit": "bottleneck", "stem": "imagenet"}
+
 for _name, _input_shape, _summary, _build in (
     ("resnet_ann_45", (3, 32, 32), "21 predictors: n=7 c=32", resnet_ann),
     ("resnet_ann_81", (3, 32, 32), "39 predictors: n=13 c=32", partial(resnet_ann, units=(13, 13, 13))),
     ("resnet_ann_153", (3, 32, 32), "75 predictors: n=25 c=32", partial(resnet_ann, units=(25, 25, 25))),
+    (
+        "resnet_ann_50_imagenet",
+        (3, 224, 224),
+        "ImageNet form, bottlenecks, 16 predictors: 3, 4, 6, 3 units c=64",
+        partial(resnet_ann, units=(3, 4, 6, 3), **_LARGE),
+    ),
+    (
+        "resnet_ann_101_imagenet",
+        (3, 224, 224),
+        "ImageNet form, bottlenecks, 33 predictors: 3, 4, 23, 3 units c=64",
+        partial(resnet_ann, units=(3, 4, 23, 3), **_LARGE),
+    ),
+    (
+        "resnet_ann_bottleneck_small",
+        (3, 16, 16),
+        "minutes on 2 cores: bottlenecks, 5 predictors: 2, 2, 1 units c=8",
+        partial(resnet_ann, units=(2, 2, 1), width=8, unit="bottleneck"),
+    ),
     (
         "resnet_ann_small",
         (3, 16, 16),
