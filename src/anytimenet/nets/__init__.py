@@ -7,12 +7,14 @@ from anytimenet.nets import (  # noqa: F401  (registers the names)
     iresnext,
     isresnext,
     msdnet,
+    nestednet,
     plain_chain,
     ranet,
     resnet,
     resnet_ann,
     resnext,
     resnext_exits,
+    slimmable,
 )
 from anytimenet.nets.arguments import even_slices
 from anytimenet.nets.chain import ChainNet, Node
