@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         evaluate_budgeted,
         evaluate_levels,
         fit,
+        join_bundles,
         label_map,
         load,
         profile,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         load_data,
     )
     from anytimenet.evaluation import Curve, Report, SegmentationReport
-    from anytimenet.nets import AnytimeNet, ChainNet, ExitNet, create_net, list_nets, register_net, wrap
+    from anytimenet.nets import EANN, AnytimeNet, ChainNet, ExitNet, create_net, list_nets, register_net, wrap
     from anytimenet.recipes import Experiment, recipe, run
     from anytimenet.schemes import Scheme
     from anytimenet.tasks import Segmentation
@@ -55,6 +56,7 @@ _HOMES = {
     "CostTable": "core.cost_table",
     "Curve": "evaluation",
     "DataOptions": "data",
+    "EANN": "nets",
     "ExitNet": "nets",
     "Experiment": "recipes",
     "LargeImageAugmentation": "data",
@@ -77,6 +79,7 @@ _HOMES = {
     "evaluate_budgeted": "api",
     "evaluate_levels": "api",
     "fit": "api",
+    "join_bundles": "api",
     "label_map": "api",
     "list_nets": "nets",
     "load": "api",
@@ -92,6 +95,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "EANN",
     "AnytimeNet",
     "Augmentation",
     "Bundle",
@@ -122,6 +126,7 @@ __all__ = [
     "evaluate_budgeted",
     "evaluate_levels",
     "fit",
+    "join_bundles",
     "label_map",
     "list_nets",
     "load",

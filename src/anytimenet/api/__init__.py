@@ -2,6 +2,7 @@
 
 from anytimenet.api.arguments import Split
 from anytimenet.api.fitting import check_fit, fit
+from anytimenet.api.joining import join_bundles
 from anytimenet.api.judging import collect_outputs, evaluate, evaluate_budgeted, measured_latencies
 from anytimenet.api.label_maps import LabelMap, draw_masks, label_map, write_masks
 from anytimenet.api.levels import choose_levels, evaluate_levels
@@ -20,6 +21,7 @@ __all__ = [
     "evaluate_budgeted",
     "evaluate_levels",
     "fit",
+    "join_bundles",
     "label_map",
     "load",
     "measured_latencies",

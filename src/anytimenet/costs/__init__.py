@@ -3,6 +3,7 @@
 from anytimenet.costs.conventions import OperationCount, Rule
 from anytimenet.costs.counting import UnknownOperatorError, count
 from anytimenet.costs.latency import Prepare, profile_segments, torch_threads
+from anytimenet.costs.path_costs import segment_macs
 from anytimenet.costs.stage_costs import StageCost, meta_copy, stage_costs
 from anytimenet.costs.torch_segments import torch_segments
 
@@ -15,6 +16,7 @@ __all__ = [
     "count",
     "meta_copy",
     "profile_segments",
+    "segment_macs",
     "stage_costs",
     "torch_segments",
     "torch_threads",

@@ -16,6 +16,13 @@ from anytimenet.evaluation.chosen_levels import (
 from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
 from anytimenet.evaluation.confidence import confidences
 from anytimenet.evaluation.curve import Curve, shared_range
+from anytimenet.evaluation.delay_factor import (
+    delay_factor,
+    expected_delay_bound,
+    expected_delay_factor,
+    expected_delay_limit,
+    worst_delay_factor,
+)
 from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
 from anytimenet.evaluation.ensembles import geometric_ensemble, mean_ensemble
 from anytimenet.evaluation.example_quality import DropShare, ExampleQuality, measure_example_quality
@@ -35,6 +42,7 @@ from anytimenet.evaluation.metrics import (
 from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
 from anytimenet.evaluation.outcomes import Outcomes
 from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
+from anytimenet.evaluation.path_curve import PathCurve, PathPoint, path_curve
 from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
 from anytimenet.evaluation.product_anytime import product_ensemble
 from anytimenet.evaluation.report import LevelReport, Report, StageReport
@@ -72,6 +80,8 @@ __all__ = [
     "OptimalityGap",
     "Outcomes",
     "Outputs",
+    "PathCurve",
+    "PathPoint",
     "PlotOptions",
     "Report",
     "Saving",
@@ -89,8 +99,12 @@ __all__ = [
     "compare",
     "confidences",
     "curve_figure",
+    "delay_factor",
     "exit_costs",
     "expected_calibration_error",
+    "expected_delay_bound",
+    "expected_delay_factor",
+    "expected_delay_limit",
     "failure_auroc",
     "format_count",
     "geometric_ensemble",
@@ -104,6 +118,7 @@ __all__ = [
     "measure_example_quality",
     "most_varied",
     "negative_log_likelihood",
+    "path_curve",
     "plot_branch_norms",
     "plot_curves",
     "plot_masks",
@@ -122,6 +137,7 @@ __all__ = [
     "sweep_budgeted_batch",
     "top_k_accuracy",
     "wilson_interval",
+    "worst_delay_factor",
     "write_outputs",
     "write_report",
 ]

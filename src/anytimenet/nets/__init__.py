@@ -3,6 +3,7 @@
 from anytimenet.nets import (  # noqa: F401  (registers the names)
     densenet,
     doubling,
+    eann,
     fcn_exits,
     iresnext,
     isresnext,
@@ -19,6 +20,7 @@ from anytimenet.nets import (  # noqa: F401  (registers the names)
 from anytimenet.nets.arguments import even_slices
 from anytimenet.nets.chain import ChainNet, Node
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
+from anytimenet.nets.eann import EANN
 from anytimenet.nets.exits import ExitNet
 from anytimenet.nets.registry import (
     NetEntry,
@@ -32,6 +34,7 @@ from anytimenet.nets.registry import (
 from anytimenet.nets.wrap import wrap
 
 __all__ = [
+    "EANN",
     "AnytimeNet",
     "ChainNet",
     "ExitNet",

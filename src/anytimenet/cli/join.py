@@ -1,0 +1,134 @@
+"""`anytimenet join BUNDLE BUNDLE ... --out FOLDER`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from anytimenet.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from anytimenet.bundle import Bundle
+    from anytimenet.evaluation import PathCurve, Report, SegmentationReport
+
+
+@dataclass(frozen=True)
+class Join:
+    """Make one bundle of several: nets of growing cost that run one after the other.
+
+    Nothing is trained. Writes --out like a run: bundle/, report.json, report.csv and curve.png, judged on the
+    test images. A run keeps its answer until a stage with a better validation accuracy is finished; the table
+    says what it has spent and what it answers after each stage. JSON: what `evaluate` gives, `out`, and
+    `run`: [{stage, spent, answer, accuracy}], of label maps with mean IoU as accuracy.
+    """
+
+    bundles: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE ...")]
+    """Folders of bundles or of the runs that made them, the cheapest first."""
+    out: Path
+    """The new folder."""
+    data: str | None = None
+    """Data by name to judge on. By default what all of them were trained on."""
+    data_root: Path | None = None
+    """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, and say how many."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the net runs."""
+    overwrite: bool = False
+    """Replace a bundle that is in --out."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
+    """Print the result as JSON, or write it to a file."""
+
+    def run(self) -> None:
+        """Joins, judges, saves and prints."""
+        from anytimenet.core.errors import require
+
+        require("torch", "train")
+        from anytimenet.api import evaluate, join_bundles
+        from anytimenet.evaluation import write_report
+
+        self._check_out()
+        bundle = join_bundles(self.bundles)
+        if self.data is None and "data" not in bundle.manifest.provenance:
+            raise ValueError("the bundles were trained on different data: name one to judge on with --data")
+        report = evaluate(
+            bundle,
+            self.data,
+            skip_bad=self.skip_bad,
+            device=self.device,
+            workers=None,
+            data_root=self.data_root,
+        )
+        curve = step_by_step(bundle, report)
+        write_report(report, self.out)
+        extra = {name: self.out / name for name in ("report.json", "curve.png")}
+        bundle.save(self.out / "bundle", extra_files=extra)
+        if self.json is not None:
+            points = [asdict(point) for point in curve.points]
+            emit_json({"out": str(self.out), **report.to_dict(), "run": points}, self.json)
+        if self.json != "-":
+            print(
+                f"{len(self.bundles)} nets one after the other; {report.count} test images of {report.data}"
+            )
+            print(run_table(curve, report))
+            print(f"Everything is in {self.out}.")
+
+    def _check_out(self) -> None:
+        from anytimenet.core.bundle_folder import find_bundle
+
+        places = (self.out, self.out / "bundle")
+        if {place.resolve() for place in places} & {find_bundle(path).resolve() for path in self.bundles}:
+            raise ValueError("--out is one of the bundles: give another folder")
+        taken = any((place / "bundle.json").exists() for place in places)
+        if taken and not self.overwrite:
+            raise ValueError(f"{self.out} holds a bundle already: choose another --out or give --overwrite")
+
+
+def step_by_step(bundle: Bundle, report: Report | SegmentationReport) -> PathCurve:
+    """The run of all steps (0, 1), (1, 2), ... of a bundle, judged by a report on it."""
+    from anytimenet.costs import segment_macs
+    from anytimenet.evaluation import path_curve
+
+    path = [(stage - 1, stage) for stage in range(1, bundle.num_stages + 1)]
+    return path_curve(
+        path,
+        segment_macs(bundle.net, bundle.manifest.input_shape, path),
+        scores(report),
+        [record.val_accuracy for record in bundle.manifest.stages],
+    )
+
+
+def scores(report: Report | SegmentationReport) -> list[float]:
+    """Accuracy of each stage, of label maps mean IoU."""
+    from anytimenet.evaluation import SegmentationReport
+
+    if isinstance(report, SegmentationReport):
+        return [stage.mean_iou for stage in report.stages]
+    return [stage.top1 for stage in report.stages]
+
+
+def run_table(curve: PathCurve, report: Report | SegmentationReport) -> str:
+    """A line for each finished stage: what was spent, what the stage is worth, what the run answers."""
+    from anytimenet.evaluation import SegmentationReport, format_count
+    from anytimenet.evaluation.tables import percent_decimals, plain_table
+
+    maps = isinstance(report, SegmentationReport)
+    decimals = percent_decimals(report.count)
+
+    def percent(accuracy: float) -> str:
+        return f"{100 * (accuracy if maps else 1 - accuracy):.{decimals}f}"
+
+    score = "mean IoU %" if maps else "error %"
+    own = scores(report)
+    return plain_table(
+        [
+            ("spent multiply-adds", [format_count(point.spent) for point in curve.points]),
+            ("stage", [str(point.stage) for point in curve.points]),
+            (f"its {score}", [percent(own[point.stage - 1]) for point in curve.points]),
+            ("answer", [str(point.answer) for point in curve.points]),
+            (score, [percent(point.accuracy) for point in curve.points]),
+        ]
+    )

@@ -1,0 +1,62 @@
+"""What the segments of one path cost: the counted side of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from anytimenet.costs.conventions import Rule
+from anytimenet.costs.counting import count
+from anytimenet.costs.stage_costs import meta_copy
+from anytimenet.nets.contract import AnytimeNet, Segment, State
+
+
+def segment_macs(
+    net: AnytimeNet,
+    input_shape: Sequence[int],
+    path: Sequence[tuple[int, int]],
+    *,
+    rules: Mapping[str, Rule] | None = None,
+) -> list[int]:
+    """The multiply-adds of each segment of `path` for one image of `input_shape` (C, H, W).
+
+    Works on a copy of the net on the meta device, as `stage_costs` does; the net stays as it is.
+
+    Args:
+        net: any anytime net.
+        input_shape: (C, H, W), without the batch.
+        path: segments (start, stop), the first from 0, each from where the one before stops.
+        rules: rules for operators that the counter does not know; see `count`.
+
+    Raises:
+        ValueError: if the segments are no path of this net, or it cannot read images of that shape.
+        UnknownOperatorError: for an operator without a rule.
+
+    >>> from anytimenet.nets import create_net
+    >>> net = create_net("isresnext_tiny")
+    >>> segment_macs(net, (3, 8, 8), [(0, 1), (1, 3)]), segment_macs(net, (3, 8, 8), [(0, 3)])
+    ([17056, 38880], [55776])
+    """
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape is (C, H, W) without the batch, not {tuple(input_shape)}")
+    for (start, stop), reached in zip(path, (0, *(stop for _, stop in path)), strict=False):
+        if start != reached:
+            raise ValueError(f"segment ({start}, {stop}) cannot follow stage {reached}: start it there")
+    net = meta_copy(net).eval()
+    image = torch.empty(1, *input_shape, device="meta", dtype=next(net.parameters()).dtype)
+    with torch.inference_mode():
+        net(image)  # says what is wrong with the shape, where a segment would only stumble over it
+    state: State = (image,)
+    found = []
+    for start, stop in path:
+        macs, state = _count(net.segment(start, stop), state, rules)
+        found.append(macs)
+    return found
+
+
+def _count(segment: Segment, state: State, rules: Mapping[str, Rule] | None) -> tuple[int, State]:
+    """The cost of one segment, and the state that it leaves."""
+    reached: list[State] = []
+    counted = count(lambda: reached.append(segment(state)[0]), rules=rules)
+    return counted.macs, reached[0]

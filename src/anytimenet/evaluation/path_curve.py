@@ -1,0 +1,151 @@
+"""The accounting of a run along a path: what was spent, which stage answers, and how good the answer is."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from anytimenet.evaluation.curve import Curve
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """A run just after one of its segments.
+
+    Attributes:
+        stage: the stage that the segment reached.
+        spent: cost of everything that was run since the start.
+        answer: the stage that answers if the run ends now, or before the next segment is finished.
+        accuracy: what the answer is worth on the data that the run is judged on.
+    """
+
+    stage: int
+    spent: float
+    answer: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class PathCurve:
+    """A whole run: a step function of the budget at which it is cut.
+
+    Work in a segment that was cut is spent and lost. Before the first segment is finished nothing answers.
+
+    Attributes:
+        points: one a segment, in the order of the run.
+        unit: what is spent: "macs", "full", "ms", ...
+    """
+
+    points: tuple[PathPoint, ...]
+    unit: str = "macs"
+
+    def answer_at(self, budget: float) -> int | None:
+        """The stage that answers if the run is cut at `budget`; None if it is cut before the first one."""
+        point = self._last_within(budget)
+        return None if point is None else point.answer
+
+    def accuracy_at(self, budget: float) -> float:
+        """What that answer is worth; 0 where nothing answers, as in `Curve`."""
+        point = self._last_within(budget)
+        return 0.0 if point is None else point.accuracy
+
+    def curve(self, label: str = "") -> Curve:
+        """The same as a `Curve`, to draw, to compare and to integrate."""
+        spent = tuple(point.spent for point in self.points)
+        return Curve(spent, tuple(point.accuracy for point in self.points), label, self.unit)
+
+    def steps(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Corners `(costs, accuracies)` of the step function, for any program that joins points by lines.
+
+        >>> path_curve([(0, 1), (1, 2)], (10, 20), (0.5, 0.75)).steps()
+        ((10, 30, 30), (0.5, 0.5, 0.75))
+        """
+        costs, accuracies = [], []
+        for before, point in zip((None, *self.points), self.points, strict=False):
+            if before is not None:
+                costs.append(point.spent)
+                accuracies.append(before.accuracy)
+            costs.append(point.spent)
+            accuracies.append(point.accuracy)
+        return tuple(costs), tuple(accuracies)
+
+    def _last_within(self, budget: float) -> PathPoint | None:
+        finished = bisect_right([point.spent for point in self.points], budget)
+        return self.points[finished - 1] if finished else None
+
+
+def path_curve(
+    path: Sequence[tuple[int, int]],
+    segment_costs: Sequence[float],
+    accuracies: Sequence[float],
+    validated: Sequence[float | None] | None = None,
+    *,
+    unit: str = "macs",
+) -> PathCurve:
+    """The accounting of a run of any net along `path`.
+
+    Of the finished stages the one with the best validated accuracy answers, of equal ones the one finished
+    first: an answer stands until a better one is there. A stage that was not validated answers only where
+    none of the finished ones was; then it is the last. So it is in `Manifest.best_stage` and, of nets that
+    run one after the other, in Hu et al., "Learning Anytime Predictions in Neural Networks via Adaptive
+    Loss Balancing" (EANN).
+
+    Args:
+        path: segments (start, stop), the first from 0, each from where the one before stops.
+        segment_costs: of each segment, positive; `costs.segment_macs` counts them.
+        accuracies: of stages 1..K on the data that the run is judged on.
+        validated: of stages 1..K on validation data, None for a stage that was not validated; None for no
+            stage validated.
+        unit: what the costs count.
+
+    Raises:
+        ValueError: if the segments are no path, a stage lacks its accuracies, or a cost is not positive.
+
+    >>> run = path_curve([(0, 1), (1, 2), (2, 3)], (10, 20, 20), (0.6, 0.5, 0.8), (0.62, 0.55, 0.79))
+    >>> run.answer_at(45), run.accuracy_at(45), run.answer_at(50), run.answer_at(9)
+    (1, 0.6, 3, None)
+    """
+    checked = _validated(len(accuracies), validated)
+    _check_path(path, segment_costs, len(accuracies))
+    points: list[PathPoint] = []
+    for (_, stage), spent in zip(path, accumulate(segment_costs), strict=True):
+        answer = _better(points[-1].answer if points else None, stage, checked)
+        points.append(PathPoint(stage, spent, answer, accuracies[answer - 1]))
+    return PathCurve(tuple(points), unit)
+
+
+def _better(answer: int | None, stage: int, validated: Sequence[float | None]) -> int:
+    """What answers once `stage` is finished, too."""
+    if answer is None:
+        return stage
+    old, new = validated[answer - 1], validated[stage - 1]
+    if new is None:
+        return stage if old is None else answer
+    return stage if old is None or new > old else answer
+
+
+def _validated(stages: int, validated: Sequence[float | None] | None) -> Sequence[float | None]:
+    if validated is None:
+        return [None] * stages
+    if len(validated) != stages:
+        raise ValueError(f"{len(validated)} validated accuracies for {stages} stages: one each is needed")
+    return validated
+
+
+def _check_path(path: Sequence[tuple[int, int]], costs: Sequence[float], stages: int) -> None:
+    if not path or len(path) != len(costs):
+        raise ValueError(
+            f"{len(path)} segments and {len(costs)} costs: one cost a segment, at least one, is needed"
+        )
+    reached = 0
+    for start, stop in path:
+        if start != reached or not start < stop <= stages:
+            raise ValueError(
+                f"segment ({start}, {stop}) cannot follow stage {reached}: start it there and stop at a "
+                f"stage from {reached + 1} to {stages}"
+            )
+        reached = stop
+    if not all(0 < cost < float("inf") for cost in costs):
+        raise ValueError(f"the segments cost {tuple(costs)}: positive numbers are needed")

@@ -1,0 +1,260 @@
+"""EANN: an ensemble of anytime nets of growing cost that run one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+
+from torch import Tensor, nn
+
+from anytimenet.nets import resnet_ann  # noqa: F401  (registers the members)
+from anytimenet.nets.arguments import check_positive
+from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
+from anytimenet.nets.eann_members import (
+    MemberSpec,
+    build_members,
+    check_members,
+    origin_of_members,
+    spell_out,
+)
+from anytimenet.nets.graph import INPUT
+from anytimenet.nets.registry import register_net
+
+PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"
+FAMILY = "eann"
+
+
+class EANN(AnytimeNet):
+    """Anytime nets one after the other: the stages of the first member, then those of the second, and so on.
+
+    Method card:
+        Paper: Hu, Dey, Hebert and Bagnell, "Learning Anytime Predictions in Neural Networks via Adaptive
+            Loss Balancing" (arXiv 1708.06832): EANN, nets whose costs grow exponentially, run in this order.
+            `evaluation.delay_factor` is the theory, `evaluation.path_curve` the accounting of a run.
+        Shared: nothing between members; inside a member what that member shares.
+        Per stage: what the member has per stage.
+        State: inside a member its own state, beside the images while later members need them. After the last
+            stage of a member the images alone: the next one starts from them again.
+        Training: member by member (`passes`), with the memory of one. Members may also be trained apart and
+            joined afterwards, which is the same as long as no rule compares the stages of several members.
+        Deviations: `forward` gives the logits of every stage. Which answer stands in a run, the best
+            validated so far, is decided where it runs. Members may be of any family.
+
+    Args:
+        members: the nets, the cheapest first; they become part of this one and are not copied. They must
+            have the same classes and channels, and weights of their own.
+
+    Attributes:
+        members: as given.
+
+    Raises:
+        TypeError: if a member is no `AnytimeNet`.
+        ValueError: for no members, members of different classes or channels, or shared weights.
+
+    >>> import torch
+    >>> from anytimenet.nets import create_net
+    >>> net = EANN([create_net("isresnext_tiny", 4), create_net("iresnext_tiny", 4)])
+    >>> net.num_stages, net.place(5)
+    (6, (2, 2))
+    >>> [logits.shape for (logits,) in net(torch.zeros(2, 3, 8, 8), stages=(5, 1))]
+    [torch.Size([2, 4]), torch.Size([2, 4])]
+    """
+
+    def __init__(self, members: Sequence[AnytimeNet]) -> None:
+        super().__init__()
+        members = list(members)
+        check_members(members)
+        self.members = nn.ModuleList(members)
+        self.num_classes = tuple(members[0].num_classes)
+        self.in_channels = members[0].in_channels
+        self.tracks_statistics = all(member.tracks_statistics for member in members)
+        self.ends = tuple(accumulate(member.num_stages for member in members))
+        self.num_stages = self.ends[-1]
+        self.origin = origin_of_members(FAMILY, members)
+
+    def place(self, stage: int) -> tuple[int, int]:
+        """The member that gives `stage`, counted from 1, and the number that the stage has there.
+
+        Raises:
+            ValueError: if there is no such stage.
+        """
+        self.check_stages((stage,))
+        member = next(number for number, end in enumerate(self.ends, 1) if stage <= end)
+        return member, stage - self._before(member)
+
+    def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        stages = self.check_stages(stages)
+        outputs: dict[int, Output] = {}
+        for member, own in self._by_member(stages):
+            found = self._member(member)(x, own)
+            outputs.update(zip((self._before(member) + stage for stage in own), found, strict=True))
+        return [outputs[stage] for stage in stages]
+
+    def passes(self, x: Tensor, stages: Sequence[int] | None = None) -> Iterator[list[tuple[int, Output]]]:
+        """The groups of one member after the other, in the order in which `stages` first asks for them."""
+        for member, own in self._by_member(self.check_stages(stages)):
+            for group in self._member(member).passes(x, own):
+                yield [(self._before(member) + stage, output) for stage, output in group]
+
+    def parts(self) -> list[Part]:
+        found = []
+        for member in range(1, len(self.members) + 1):
+            before = self._before(member)
+            for part in self._member(member).parts():
+                stages = tuple(before + stage for stage in part.stages)
+                found.append(Part(f"members.{member - 1}.{part.name}", part.box, stages))
+        return found
+
+    def stages_without_statistics(self) -> tuple[int, ...]:
+        return tuple(
+            self._before(member) + stage
+            for member in range(1, len(self.members) + 1)
+            for stage in self._member(member).stages_without_statistics()
+        )
+
+    def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
+        self.check_reached(stage)
+        image = [TensorSpec(INPUT, False, tuple(input_shape))] if self.carries_image(stage) else []
+        if stage in (0, self.num_stages):
+            return image
+        member, own = self.place(stage)
+        specs = self._member(member).state_spec(own, input_shape)
+        named = [replace(spec, name=f"member{member}.{spec.name}") for spec in specs if spec.name != INPUT]
+        return [*image, *named]
+
+    def carries_image(self, stage: int) -> bool:
+        """Whether the images are part of the state after `stage`."""
+        if stage in (0, self.num_stages):
+            return stage == 0
+        member, own = self.place(stage)
+        return member < len(self.members) or _carries_image(self._member(member), own)
+
+    def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
+        return _EANNSegment(self, start, stop, last=last)
+
+    def _keep(self, stages: tuple[int, ...]) -> EANN:
+        return EANN([self._member(member).keep(own) for member, own in self._by_member(stages)])
+
+    def _member(self, number: int) -> AnytimeNet:
+        member = self.members[number - 1]
+        assert isinstance(member, AnytimeNet)
+        return member
+
+    def _before(self, number: int) -> int:
+        """How many stages come before those of a member."""
+        return (0, *self.ends)[number - 1]
+
+    def _by_member(self, stages: Sequence[int]) -> list[tuple[int, list[int]]]:
+        """Each member that is asked for, in the order of its first stage, with its own numbers of them."""
+        asked: dict[int, list[int]] = {}
+        for stage in stages:
+            member, own = self.place(stage)
+            asked.setdefault(member, []).append(own)
+        return list(asked.items())
+
+
+class _EANNSegment(Segment):
+    """The segment of one member: from its own state, or from the images if `start` lies before it."""
+
+    def __init__(self, net: EANN, start: int, stop: int, *, last: bool) -> None:
+        super().__init__(net, start, stop, last=last)
+        number, own_stop = net.place(stop)
+        member = net._member(number)
+        own_start = max(start - net._before(number), 0)
+        self.inner = member.segment(own_start, own_stop, last=last)
+        self.enters = own_start == 0
+        self.strips = not self.enters and net.carries_image(start) and not _carries_image(member, own_start)
+        self.keeps_image = net.carries_image(stop)
+        self.inner_keeps_image = _carries_image(member, own_stop)
+
+    def work(self, state: State) -> tuple[State, Output]:
+        given = state[:1] if self.enters else state[1:] if self.strips else state
+        if self.last:
+            return (), self.inner(given)
+        own, output = self.inner(given)
+        return (*state[:1], *own) if self.keeps_image and not self.inner_keeps_image else own, output
+
+
+_ANY_SIDE = 256
+
+
+def _carries_image(net: AnytimeNet, stage: int) -> bool:
+    """Whether a member's own state after `stage` holds the images."""
+    if isinstance(net, EANN):
+        return net.carries_image(stage)
+    if stage == net.num_stages:
+        return False
+    if isinstance(net, ChainNet):
+        return INPUT in net.graph.state(stage)
+    # Names do not depend on the size of the images, so that any size tells them.
+    return any(spec.name == INPUT for spec in net.state_spec(stage, (net.in_channels, _ANY_SIDE, _ANY_SIDE)))
+
+
+_RESNETS_ANN = spell_out(
+    {"name": "resnet_ann_45", "arguments": {"units": [7, 7, 7], "width": 32}},
+    {"name": "resnet_ann_81", "arguments": {"units": [13, 13, 13], "width": 32}},
+    {"name": "resnet_ann_153", "arguments": {"units": [25, 25, 25], "width": 32}},
+)
+_SMALL = spell_out(
+    {"name": "resnet_ann_small", "arguments": {"units": [1, 1, 1], "width": 6, "exits_after": [3]}},
+    {"name": "resnet_ann_small", "arguments": {"units": [2, 2, 2], "width": 6, "exits_after": [3, 6]}},
+    {"name": "resnet_ann_small", "arguments": {"units": [4, 4, 4], "width": 6, "exits_after": [6, 9, 12]}},
+)
+_TINY = (
+    {"name": "resnet_ann_tiny", "keep": [3]},
+    {"name": "iresnext_tiny", "keep": [1, 3]},
+    {"name": "isresnext_tiny", "keep": [1, 3]},
+)
+
+
+def eann(
+    num_classes: Sequence[int] = (10,),
+    *,
+    members: Sequence[MemberSpec] = _SMALL,
+    in_channels: int = 3,
+    init: str = "msra",
+) -> EANN:
+    """An EANN of registered nets with fresh weights.
+
+    Args:
+        num_classes: classes of each label level, fine level first.
+        members: for each member `{"name": NET, "arguments": {...}, "keep": [stages]}`, the cheapest first;
+            the name alone is enough.
+        in_channels: channels of the images; an argument of a member goes first.
+        init: "msra", "msra_ungrouped" or "pytorch", see `layers.init`; an argument of a member goes first.
+
+    Raises:
+        ValueError: if a member cannot be built, or the members do not belong together.
+
+    >>> eann(members=[{"name": "resnet_ann_tiny"}, {"name": "isresnext_tiny", "keep": [2, 3]}]).num_stages
+    5
+    """
+    check_positive(in_channels=in_channels)
+    return EANN(build_members(members, num_classes, in_channels, init))
+
+
+for _name, _input_shape, _summary, _build in (
+    (FAMILY, (3, 16, 16), "any nets one after the other: members=[...]", eann),
+    (
+        "eann_45_81_153",
+        (3, 32, 32),
+        "ResANN of n=7, 13, 25 one after the other: c=32",
+        partial(eann, members=_RESNETS_ANN),
+    ),
+    (
+        "eann_small",
+        (3, 16, 16),
+        "minutes on 2 cores: ResANN of n=1, 2, 4 one after the other: c=6",
+        partial(eann, members=_SMALL),
+    ),
+    (
+        "eann_tiny",
+        (3, 8, 8),
+        "for tests: ResANN, I-ResNeXt and IS-ResNeXt one after the other",
+        partial(eann, members=_TINY),
+    ),
+):
+    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

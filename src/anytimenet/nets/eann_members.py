@@ -1,0 +1,172 @@
+"""Members of an EANN: whether nets belong together, how each is built as JSON, and nets built from that."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anytimenet.core.errors import NeedsValuesError, suggest
+from anytimenet.core.net_origin import NetOrigin
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.registry import create_net, net_entry
+
+MemberSpec = Mapping[str, Any]
+"""`{"name": NET, "arguments": {...}, "keep": [stages] or None}`; only the name is needed."""
+
+_KEYS = ("name", "arguments", "keep")
+
+
+def check_members(members: Sequence[AnytimeNet]) -> None:
+    """Raises TypeError or ValueError, naming the member, unless these nets can be one EANN."""
+    if not members:
+        raise ValueError("an EANN needs at least one member: give nets, the cheapest first")
+    for net in members:
+        if not isinstance(net, AnytimeNet):
+            raise TypeError(f"a member of an EANN is an AnytimeNet, not a {type(net).__name__}")
+    first = members[0]
+    owners: dict[int, int] = {}
+    for number, net in enumerate(members, 1):
+        if tuple(net.num_classes) != tuple(first.num_classes):
+            raise ValueError(
+                f"member {number} predicts {tuple(net.num_classes)} classes and member 1 "
+                f"{tuple(first.num_classes)}: build all with the same num_classes"
+            )
+        if net.in_channels != first.in_channels:
+            raise ValueError(
+                f"member {number} reads {net.in_channels}-channel images and member 1 "
+                f"{first.in_channels}-channel ones: build all with the same in_channels"
+            )
+        for tensor in (*net.parameters(), *net.buffers()):
+            other = owners.setdefault(id(tensor), number)
+            if other != number:
+                raise ValueError(
+                    f"member {number} shares weights with member {other}: give each a net of its own "
+                    "(copy.deepcopy)"
+                )
+
+
+def build_members(
+    members: Sequence[MemberSpec], num_classes: Sequence[int], in_channels: int, init: str
+) -> list[AnytimeNet]:
+    """The nets that `members` describe, with fresh weights, in the same order.
+
+    Each gets `num_classes`. It gets `in_channels` and `init`, too, where its builder knows them and its own
+    arguments do not say otherwise.
+
+    Raises:
+        ValueError: if `members` is no list of such objects, or one of them cannot be built; it is named.
+
+    >>> [net] = build_members([{"name": "isresnext_tiny", "keep": [1, 3]}], (10,), 1, "msra")
+    >>> net.num_stages, net.in_channels
+    (2, 1)
+    """
+    if not isinstance(members, list | tuple) or not members:
+        raise ValueError(
+            f"members {members!r}: a list of objects is needed, one a net, for example "
+            '[{"name": "resnet_ann_45"}, {"name": "resnet_ann_81"}]'
+        )
+    shared = {"in_channels": in_channels, "init": init}
+    return [_build(number, spec, num_classes, shared) for number, spec in enumerate(members, 1)]
+
+
+def describe_member(net: AnytimeNet) -> dict[str, Any] | None:
+    """What `build_members` builds such a net from, defaults spelt out; None for a net built by hand."""
+    if net.origin is None:
+        return None
+    arguments = {name: value for name, value in net.origin.arguments.items() if name != "num_classes"}
+    keep = None if net.origin.keep is None else list(net.origin.keep)
+    return {
+        "name": net.origin.name,
+        "arguments": {**_defaults(net.origin.name), **arguments},
+        "keep": keep,
+    }
+
+
+def spell_out(*members: MemberSpec) -> tuple[dict[str, Any], ...]:
+    """`members` with the defaults of their builders, so that a bundle outlives a change of them.
+
+    What the whole net passes on, `in_channels` and `init`, is left to it.
+    """
+    return tuple(
+        {
+            "name": spec["name"],
+            "arguments": {
+                name: value
+                for name, value in {**_defaults(spec["name"]), **spec.get("arguments", {})}.items()
+                if name not in ("in_channels", "init")
+            },
+            "keep": spec.get("keep"),
+        }
+        for spec in members
+    )
+
+
+def origin_of_members(name: str, members: Sequence[AnytimeNet]) -> NetOrigin | None:
+    """How `create_net(name, members=[...])` builds nets like these; None if one was built by hand."""
+    described = [describe_member(net) for net in members]
+    known = [spec for spec in described if spec is not None]
+    if len(known) < len(described):
+        return None
+    first = members[0]
+    arguments = {
+        "num_classes": list(first.num_classes),
+        "in_channels": first.in_channels,
+        "members": known,
+    }
+    inits = {spec["arguments"]["init"] for spec in known if "init" in spec["arguments"]}
+    if len(inits) == 1:
+        arguments["init"] = inits.pop()
+    return NetOrigin(name, arguments)
+
+
+def _build(number: int, spec: Any, num_classes: Sequence[int], shared: Mapping[str, Any]) -> AnytimeNet:
+    """The net of one member."""
+    name, arguments, keep = _checked(number, spec)
+    try:
+        known = inspect.signature(net_entry(name).build).parameters
+        passed_on = {key: value for key, value in shared.items() if key in known}
+        net = create_net(name, tuple(num_classes), **{**passed_on, **arguments})
+        return net if keep is None else net.keep(keep)
+    except NeedsValuesError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"member {number} cannot be built: {error}") from error
+
+
+def _checked(number: int, spec: Any) -> tuple[str, dict[str, Any], Sequence[int] | None]:
+    """Name, arguments and kept stages of a member."""
+    if not isinstance(spec, Mapping):
+        raise ValueError(
+            f'member {number} is {spec!r}: an object is needed, for example {{"name": "resnet_ann_45"}}'
+        )
+    for key in spec:
+        if key not in _KEYS:
+            raise ValueError(f"member {number} has no field {key!r}: {suggest(str(key), _KEYS)}")
+    if "name" not in spec:
+        raise ValueError(f'member {number} has no "name": the name of a registered net is needed')
+    name, arguments, keep = spec["name"], spec.get("arguments") or {}, spec.get("keep")
+    if not isinstance(name, str) or not isinstance(arguments, Mapping):
+        raise ValueError(
+            f'member {number}: "name" is a text and "arguments" an object, not {name!r} and {arguments!r}'
+        )
+    if "num_classes" in arguments:
+        raise ValueError(f"member {number}: num_classes is that of the whole net, leave it out here")
+    if keep is not None and not isinstance(keep, list | tuple):
+        raise ValueError(f'member {number}: "keep" is a list of stages or nothing, not {keep!r}')
+    return name, dict(arguments), keep
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """The defaults of a builder's arguments, as JSON knows them."""
+    parameters = list(inspect.signature(net_entry(name).build).parameters.values())[1:]
+    return {p.name: p.default for p in parameters if p.default is not p.empty and _is_json(p.default)}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,164 @@
+"""`anytimenet join` and `anytimenet.join_bundles`: several bundles as one, its run and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import anytimenet as an
+from anytimenet.cli.join import run_table, scores
+from anytimenet.cli.main import run
+from anytimenet.costs import stage_costs
+from anytimenet.evaluation import make_segmentation_report, path_curve, read_report
+
+CHEAP, DEAR = "cheap", "dear"
+NETS = {CHEAP: ("resnet_ann_tiny", ["width=4"]), DEAR: ("resnet_ann_tiny", ["width=6", "stack=2"])}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs on the same data, each with 3 or 2 stages."""
+    folder = tmp_path_factory.mktemp("members")
+    for name, (net, arguments) in NETS.items():
+        words = ["train", "digits", "--net", net, "--epochs", "3", "--quiet", "--net-args", *arguments]
+        assert run([*words, "--out", str(folder / name)]) == 0
+    return folder
+
+
+@pytest.fixture
+def bundles(trained: Path) -> list[an.Bundle]:
+    return [an.load(trained / name) for name in (CHEAP, DEAR)]
+
+
+def test_a_joined_bundle_is_judged_saved_and_like_any_other(trained, tmp_path, capsys):
+    out = tmp_path / "joined"
+    capsys.readouterr()
+    command = ["join", str(trained / CHEAP), str(trained / DEAR / "bundle"), "--out", str(out)]
+    assert run([*command, "--json", str(tmp_path / "result.json")]) == 0
+    text = capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    joined = an.load(out)
+    assert isinstance(joined.net, an.EANN)
+    report = read_report(out)
+    assert [s.top1 for s in report.stages] == [
+        s.top1 for name in (CHEAP, DEAR) for s in read_report(trained / name).stages
+    ]
+    assert result["stages"] == json.loads((out / "report.json").read_text())["stages"]
+
+    costs = stage_costs(joined.net, (1, 8, 8))
+    assert [p["spent"] for p in result["run"]] == [c.macs_cumulative for c in costs]
+    validated = [record.val_accuracy for record in joined.manifest.stages]
+    for point in result["run"]:
+        finished = validated[: point["stage"]]
+        assert point["answer"] == finished.index(max(finished)) + 1
+        assert point["accuracy"] == report.stages[point["answer"] - 1].top1
+    rows = [line.split() for line in text.splitlines() if " k " in line]
+    assert [row[2] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [row[4] for row in rows] == [str(p["answer"]) for p in result["run"]]
+    assert [row[5] for row in rows] == [f"{100 - 100 * p['accuracy']:.1f}" for p in result["run"]]
+    assert (out / "curve.png").read_bytes() == (out / "bundle" / "curve.png").read_bytes()
+    assert run(["evaluate", str(out)]) == 0
+    assert run(["join", str(trained / CHEAP), str(out), "--out", str(tmp_path / "more"), "--json"]) == 0
+
+
+def test_what_is_known_of_the_members_is_carried_over(bundles):
+    joined = an.join_bundles(bundles)
+    records = [record for bundle in bundles for record in bundle.manifest.stages]
+    assert [(r.val_accuracy, r.macs, r.full, r.params) for r in joined.manifest.stages] == [
+        (r.val_accuracy, r.macs, r.full, r.params) for r in records
+    ]
+    told = joined.manifest.provenance
+    assert [member["net"] for member in told["joined"]] == ["resnet_ann_tiny"] * 2
+    assert told["data"] == bundles[0].manifest.provenance["data"]
+    assert told["joined"][1]["config"] == bundles[1].manifest.provenance["config"]
+    counted = stage_costs(joined.net, joined.manifest.input_shape)
+    assert [(c.macs, c.full, c.params) for c in counted] == [(r.macs, r.full, r.params) for r in records]
+
+
+def test_predictions_are_the_members_and_weights_are_copies(bundles):
+    joined = an.join_bundles(bundles)
+    image = torch.rand(1, 8, 8)
+    for stage, (bundle, own) in enumerate([(bundles[0], 1), (bundles[0], 2), (bundles[0], 3),
+                                           (bundles[1], 1), (bundles[1], 2)], 1):  # fmt: skip
+        ours = joined.predict(image, stage=stage).level_probabilities[0]
+        theirs = bundle.predict(image, stage=own).level_probabilities[0]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    memory = {p.data_ptr() for bundle in bundles for p in bundle.net.parameters()}
+    assert not any(p.data_ptr() in memory for p in joined.net.parameters())
+    assert not joined.net.training
+
+
+def test_members_of_different_data_need_data_to_be_judged_on(bundles, trained, tmp_path, capsys):
+    told = {**bundles[1].manifest.provenance["data"], "fingerprint": "another"}
+    manifest = replace(
+        bundles[1].manifest, provenance={**bundles[1].manifest.provenance, "data": told}, files={}
+    )
+    other = an.Bundle(bundles[1].net, manifest)
+    joined = an.join_bundles([bundles[0], other])
+    assert "data" not in joined.manifest.provenance
+    assert an.evaluate(joined, "digits").count == 539
+    other.save(tmp_path / "other")
+    command = ["join", str(trained / CHEAP), str(tmp_path / "other"), "--out", str(tmp_path / "out")]
+    assert run(command) == 1
+    assert "name one to judge on with --data" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert run([*command, "--data", "digits"]) == 0
+
+
+def test_bundles_that_do_not_belong_together_are_refused(bundles):
+    cheap, dear = bundles
+    m = dear.manifest
+    names = (tuple("abcdefghij"),)
+    for other, message in (
+        (replace(m, class_names=names), r"bundle 2 \(resnet_ann_tiny\) has other classes than bundle 1"),
+        (
+            replace(m, preprocessing=replace(m.preprocessing, mean=(0.1,))),
+            r"differently \(mean; mean is \[0.1",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            an.join_bundles([cheap, an.Bundle(dear.net, replace(other, files={}))])
+    with pytest.raises(ValueError, match=r"do not grow .*bundle 1 .* k, bundle 2 .* k multiply-adds"):
+        an.join_bundles([dear, cheap])
+    with pytest.raises(ValueError, match="do not grow"):
+        an.join_bundles([cheap, cheap])
+    with pytest.raises(ValueError, match="two bundles or more"):
+        an.join_bundles([cheap])
+    with pytest.raises(ValueError, match="two bundles or more"):
+        an.join_bundles(cheap)
+    with pytest.raises(TypeError, match="each bundle must be Bundle"):
+        an.join_bundles([cheap, 3])
+
+
+def test_nothing_is_replaced_unasked(trained, tmp_path, capsys):
+    out, members = tmp_path / "joined", [str(trained / CHEAP), str(trained / DEAR)]
+    for first in (members[0], str(trained / CHEAP / "bundle")):
+        assert run(["join", first, members[1], "--out", members[0], "--overwrite"]) == 1
+        assert "one of the bundles" in capsys.readouterr().err
+    assert run(["join", *members, "--out", str(out)]) == 0
+    before = (out / "bundle" / "bundle.json").read_bytes()
+    assert run(["join", *members, "--out", str(out)]) == 1
+    assert "holds a bundle already" in capsys.readouterr().err
+    assert (out / "bundle" / "bundle.json").read_bytes() == before
+    assert run(["join", *members, "--out", str(out), "--overwrite"]) == 0
+    assert run(["join", members[0], str(tmp_path / "none"), "--out", str(tmp_path / "x")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_run_of_a_net_that_labels_pixels_is_told_in_mean_iou():
+    costs = [SimpleNamespace(stage=k, macs=1000 * k, full=k, params=k) for k in (1, 2)]
+    right, wrong = np.diag([3, 5]), np.array([[3, 1], [0, 4]])
+    report = make_segmentation_report([right, wrong], costs, ("road", "sky"), count=1)
+    assert scores(report) == [1.0, 0.775]
+    table = run_table(path_curve([(0, 1), (1, 2)], (1000, 2000), scores(report), (0.9, 0.8)), report)
+    assert [line.split() for line in table.splitlines()[1:]] == [
+        ["1.000", "k", "1", "100.0", "1", "100.0"],
+        ["3.000", "k", "2", "77.5", "1", "100.0"],
+    ]
+    assert table.splitlines()[0].split("  ")[-1] == "mean IoU %"
