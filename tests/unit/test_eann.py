@@ -310,3 +310,27 @@ def test_other_arguments_are_checked() -> None:
         create_net("eann", in_channels=0)
     with pytest.raises(ValueError, match="no initialisation is named 'mrsa'"):
         create_net("eann", init="mrsa")
+
+
+def test_a_bundle_spells_out_the_defaults_of_members_and_keeps_what_they_say() -> None:
+    spec = [{"name": "resnet_tiny", "arguments": {"init": "pytorch"}}, {"name": "isresnext_tiny"}]
+    told = origin_of(create_net("eann", (4,), members=spec))
+    first, second = told.arguments["members"]
+    assert first["arguments"] == {"init": "pytorch", "width": 4, "blocks": [1, 1, 1]}
+    assert second["arguments"]["branch_width"] == 2
+    assert "init" not in second["arguments"]
+    assert rebuild_net(told).state_dict().keys() == create_net("eann", (4,), members=spec).state_dict().keys()
+
+
+def test_every_member_is_drawn_anew_by_its_own_init() -> None:
+    spec = [{"name": "resnet_tiny", "arguments": {"init": "pytorch"}}, {"name": "isresnext_tiny"}]
+    net = create_net("eann", (4,), members=spec)
+    torch.manual_seed(3)
+    draw_weights(net)
+    torch.manual_seed(3)
+    apart = [create_net("resnet_tiny", (4,), init="pytorch"), create_net("isresnext_tiny", (4,))]
+    torch.manual_seed(3)
+    for member in apart:
+        draw_weights(member)
+    joined = EANN(apart).state_dict()
+    assert all(torch.equal(tensor, joined[name]) for name, tensor in net.state_dict().items())

@@ -29,6 +29,8 @@ from anytimenet.core.files import new_folder, write_bytes, write_text
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.eann import EANN
+from anytimenet.nets.eann_members import spell_out
 from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
 
 if TYPE_CHECKING:
@@ -108,7 +110,10 @@ def origin_of(net: AnytimeNet) -> NetOrigin | None:
         return None
     parameters = list(inspect.signature(net_entry(net.origin.name).build).parameters.values())[1:]
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty and _is_json(p.default)}
-    return NetOrigin(net.origin.name, {**defaults, **net.origin.arguments}, net.origin.keep)
+    arguments = {**defaults, **net.origin.arguments}
+    if isinstance(net, EANN):
+        arguments["members"] = list(spell_out(*arguments["members"]))
+    return NetOrigin(net.origin.name, arguments, net.origin.keep)
 
 
 def _rebuild(manifest: Manifest, folder: Path) -> AnytimeNet:

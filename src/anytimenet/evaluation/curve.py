@@ -88,7 +88,7 @@ class Curve:
         """The curve when, of the stages paid for, the one of best validated accuracy answers.
 
         This is the rule of a session, and honest on test data since the choice is made on other data. Of
-        equally good stages the later one answers.
+        equally good stages the earlier one answers: an answer stands until a better one is there.
 
         Args:
             validated: accuracy of each stage on the validation data.
@@ -103,7 +103,7 @@ class Curve:
             raise ValueError(f"{len(validated)} validated accuracies for {len(self.costs)} stages")
         best, chosen = 0, []
         for stage, accuracy in enumerate(validated):
-            best = stage if accuracy >= validated[best] else best
+            best = stage if accuracy > validated[best] else best
             chosen.append(self.accuracies[best])
         return replace(self, accuracies=tuple(chosen))
 

@@ -87,20 +87,15 @@ def describe_member(net: AnytimeNet) -> dict[str, Any] | None:
 def spell_out(*members: MemberSpec) -> tuple[dict[str, Any], ...]:
     """`members` with the defaults of their builders, so that a bundle outlives a change of them.
 
-    What the whole net passes on, `in_channels` and `init`, is left to it.
+    What the whole net passes on, `in_channels` and `init`, is left to it unless a member says its own.
     """
-    return tuple(
-        {
-            "name": spec["name"],
-            "arguments": {
-                name: value
-                for name, value in {**_defaults(spec["name"]), **spec.get("arguments", {})}.items()
-                if name not in ("in_channels", "init")
-            },
-            "keep": spec.get("keep"),
-        }
-        for spec in members
-    )
+    passed_on = ("in_channels", "init")
+    found = []
+    for spec in members:
+        own = {name: value for name, value in _defaults(spec["name"]).items() if name not in passed_on}
+        arguments = {**own, **(spec.get("arguments") or {})}
+        found.append({"name": spec["name"], "arguments": arguments, "keep": spec.get("keep")})
+    return tuple(found)
 
 
 def origin_of_members(name: str, members: Sequence[AnytimeNet]) -> NetOrigin | None:

@@ -8,6 +8,7 @@ import torch
 
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.eann import EANN
 from anytimenet.nets.registry import net_entry
 from anytimenet.nets.wrap import Frozen
 
@@ -34,6 +35,11 @@ def draw_weights(net: AnytimeNet) -> None:
         raise ValueError(
             "a frozen module keeps its weights: wrap it without frozen=True to train from scratch"
         )
+    if isinstance(net, EANN):  # each member as it was built
+        for member in net.members:
+            assert isinstance(member, AnytimeNet)
+            draw_weights(member)
+        return
     known: set[int] = set()
     for name, module in net.named_modules():
         if callable(getattr(module, "init_weights", None)):
