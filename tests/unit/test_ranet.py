@@ -1,0 +1,396 @@
+"""RANet: the contract in its forms, a run by hand that it must equal, and the published costs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anytimenet.bundle import Bundle
+from anytimenet.core.net_origin import NetOrigin
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.costs import StageCost, count, stage_costs
+from anytimenet.layers.resolution_fusion import FusionLayer, ShrinkingFusion, fitted
+from anytimenet.nets import create_net, rebuild_net
+from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.fresh_weights import draw_weights
+from anytimenet.nets.ranet import ranet
+from anytimenet.nets.ranet_plan import RANetPlan
+from anytimenet.testing import check_anytime_net
+from anytimenet.testing.net_under_test import redraw
+
+FLOWS_3: dict[str, Any] = {
+    "blocks": (2, 3, 5),
+    "scales": (1, 2, 2),
+    "growth_factors": (2, 1, 1),
+    "bottleneck_factors": (2, 1, 1),
+}
+IMAGENET: dict[str, Any] = {"form": "imagenet", "classifier_width": None, "classifier": "linear"}
+
+# Cumulative costs in the `msd` convention, in millions. On CIFAR 100 classes give the first flow's
+# digits, 10 do not; of ImageNet only the first and the last exit are known. The design was fitted to these
+# sums: what they test is the arithmetic, not that the later flows are the authors'.
+PUBLISHED = {
+    "ranet_cifar_8": dict(enumerate((15.83, 31.31, 44.69, 50.40, 60.71, 63.72, 90.26, 95.0), 1)),
+    "ranet_imagenet": {1: 168, 8: 1681},
+    "ranet_imagenet_wide": {1: 246, 8: 2828},
+}
+OURS = {
+    "ranet_cifar_8": "15.83 31.31 44.94 49.52 62.07 64.56 89.38 92.72",
+    "ranet_imagenet": "168.07 520.47 680.05 794.11 935.51 977.77 1626.87 1720.38",
+    "ranet_imagenet_wide": "246.47 631.16 811.17 928.08 1707.20 1893.35 2659.58 2755.18",
+}
+
+
+# --- the contract -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        ({}, (3, 8, 8)),  # export included in test_contract.py
+        ({"in_channels": 1, "classifier": "linear", "share": 0.5}, (1, 9, 7)),
+        (FLOWS_3 | {"blocks": (2, 3, 4), "layers": 1, "classifier": "linear"}, (3, 7, 6)),
+        (IMAGENET, (3, 19, 16)),
+        ({"blocks": (2,), "scales": (1,), "growth_factors": (1,), "bottleneck_factors": (1,)}, (3, 5, 4)),
+    ],
+    ids=["tiny", "grey", "three flows", "imagenet", "one flow"],
+)
+def test_other_forms_keep_the_contract(arguments: dict[str, Any], shape: tuple[int, int, int]) -> None:
+    check_anytime_net(create_net("ranet_tiny", (6, 2), **arguments), shape, export=False)
+
+
+def test_a_bundle_remembers_the_arguments(tmp_path: Path) -> None:
+    lists: dict[str, Any] = {name: list(v) if isinstance(v, tuple) else v for name, v in FLOWS_3.items()}
+    net = create_net("ranet_tiny", 2, **lists).eval()
+    preprocessing = Preprocessing(8, 8, 3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    Bundle.create(net, class_names=(("a", "b"),), preprocessing=preprocessing).save(tmp_path / "saved")
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for stages in (3, 5):
+        loaded = Bundle.load(tmp_path / "saved", stages=stages).net.eval()
+        torch.testing.assert_close(loaded(x), net(x)[:stages])
+
+
+def test_a_kept_net_is_rebuilt_from_its_origin() -> None:
+    net = create_net("ranet_tiny", (4, 2), **FLOWS_3).keep((1, 3, 5))
+    assert net.origin is not None
+    stored = json.loads(json.dumps(net.origin.arguments))
+    twin = rebuild_net(NetOrigin(net.origin.name, stored, net.origin.keep))
+    twin.load_state_dict(net.state_dict())
+    assert twin.parts() == net.parts()
+
+
+def test_weights_are_drawn_anew() -> None:
+    net = create_net("ranet_tiny")
+    before = {name: tensor.clone() for name, tensor in net.named_parameters() if tensor.ndim > 1}
+    draw_weights(net)
+    after = dict(net.named_parameters())
+    assert not any(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+# --- what is computed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(16, 12), (13, 9)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        FLOWS_3,
+        FLOWS_3 | {"layers": 1, "form": "imagenet"},
+        FLOWS_3 | {"blocks": (2, 3, 4), "scales": (1, 2, 3), "layers": 3, "share": 0.5},
+        FLOWS_3 | {"blocks": (1, 2, 7), "scales": (1, 1, 2), "reduction": 0.8},
+    ],
+    ids=["tiny", "three flows", "one layer", "three scales", "late transitions"],
+)
+def test_forward_and_blocks_equal_a_run_by_hand(arguments: dict[str, Any], size: tuple[int, int]) -> None:
+    net = create_net("ranet_tiny", (4, 2), **arguments)
+    assert isinstance(net, ChainNet)
+    redraw(net.double().eval(), torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 3, *(4 * side for side in size), generator=generator, dtype=torch.float64)
+    defaults = {"blocks": (2, 3), "scales": (1, 2), "layers": 2, "share": 0.25, "form": "cifar"}
+    truth = _by_hand(net, x, **{name: arguments.get(name, value) for name, value in defaults.items()})
+    assert len(truth) == net.num_stages
+    torch.testing.assert_close(net(x), truth, rtol=1e-9, atol=1e-9)
+    state: tuple[Tensor, ...] = (x,)
+    for block, head, output in zip(net.blocks, net.heads, truth, strict=True):
+        state = block(state)
+        torch.testing.assert_close(head(state), output, rtol=1e-9, atol=1e-9)
+
+
+def test_a_fused_layer_joins_old_own_and_borrowed_features_in_that_order() -> None:
+    layer = FusionLayer(5, 4, bottleneck=1, coarse=3, borrowed=1, coarse_bottleneck=2).eval()
+    own, coarse = torch.randn(2, 5, 6, 7), torch.randn(2, 4, 3, 4)
+    y = layer(own, coarse)
+    assert y.shape == (2, 9, 6, 7)
+    assert torch.equal(y[:, :5], own)
+    other = layer(own, torch.cat((coarse[:, :3] + 1, coarse[:, 3:]), 1))
+    assert torch.equal(other[:, :8], y[:, :8])
+    assert not torch.equal(other[:, 8:], y[:, 8:])
+    assert torch.equal(layer(own, coarse * torch.tensor([1, 1, 1, 9.0]).view(1, 4, 1, 1)), y)
+
+
+def test_a_fused_layer_leaves_what_it_reads_as_it_is() -> None:
+    inputs = torch.randn(2, 5, 4, 4), torch.randn(2, 3, 4, 4)
+    before = [tensor.clone() for tensor in inputs]
+    FusionLayer(5, 4, bottleneck=1, coarse=3, borrowed=1)(*inputs)
+    ShrinkingFusion(5, coarse=3, borrowed=2)(*inputs)
+    assert all(map(torch.equal, inputs, before))
+
+
+def test_fitted_is_bilinear_and_free_in_multiply_adds() -> None:
+    x = torch.tensor([[0.0, 4.0]]).view(1, 1, 1, 2)
+    wider = fitted(x, torch.zeros(1, 3, 1, 4))
+    assert wider.flatten().tolist() == [0, 1, 3, 4]
+    assert fitted(x, torch.zeros(1, 3, 1, 2)) is x
+    with torch.device("meta"):
+        cost = count(lambda: fitted(torch.empty(1, 2, 3, 3), torch.empty(1, 1, 6, 6)))
+    assert (cost.macs, cost.msd, cost.full) == (0, 0, 4 * 2 * 36)
+
+
+# --- the plan -----------------------------------------------------------------------------------------------
+
+
+def test_levels_and_widths_of_the_cifar_net() -> None:
+    flows = _plan().flows()
+    assert [[block.level_after for block in flow] for flow in flows] == [
+        [0, 0],
+        [0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0],
+        [2, 1, 1, 0, 0, 0, 0, 0],
+    ]
+    assert [block.output for block in flows[0]] == [64 + 4 * 24, 64 + 8 * 24]
+    # Flow 2 shrinks and narrows after block 1: 32 + 48, and a quarter of 32 from flow 1, halved.
+    assert [block.output for block in flows[1]] == [44, 46, 94, 142]
+    assert [block.number for block in flows[3] if block.transition is not None] == [2, 5]
+
+
+def test_every_flow_ends_on_the_coarsest_level_and_never_reads_a_finer_flow() -> None:
+    checked = 0
+    for blocks in itertools.combinations(range(1, 9), 3):
+        for scales in ((1, 1, 1), (1, 1, 2), (1, 2, 2), (1, 2, 3)):
+            if any(before < scale for before, scale in zip(blocks, scales[1:], strict=False)):
+                continue
+            flows = _plan(
+                blocks=blocks, scales=scales, growth_factors=(1, 1, 1), bottleneck_factors=(1, 1, 1)
+            ).flows()
+            for flow in flows:
+                assert all(block.level_after == 0 for block in flow if block.has_exit)
+            for before, flow in itertools.pairwise(flows):
+                for coarse, block in zip(before, flow, strict=False):
+                    assert coarse.level <= block.level
+                    assert coarse.level_after <= block.level_after
+                    checked += 1
+    assert checked > 500
+
+
+def test_exits_are_on_the_blocks_that_a_flow_adds() -> None:
+    net = _on_meta("ranet_cifar_8", 100)
+    places = [name.split("_")[:2] for name in net.graph.exits]
+    flows = [1, 1, 2, 2, 3, 3, 4, 4]
+    assert places == [[f"flow{flow}", f"block{number}"] for number, flow in enumerate(flows, 1)]
+
+
+def test_a_later_flow_needs_one_tensor_a_block_and_no_layer_that_it_does_not_read() -> None:
+    net = _on_meta("ranet_cifar_8", 100)
+    assert net.graph.need(2) - net.graph.need(3) == {"flow1_block2_layer4"}
+    # The next flow, three first features, block 1's end for the shrinking block, block 2 for its layers.
+    assert net.graph.state(2) == (
+        "flow4_first",
+        "flow3_first",
+        "flow2_first",
+        "flow1_block1_layer4",
+        "flow1_block2_layer3",
+    )
+
+
+# --- costs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_costs(name: str) -> None:
+    costs = _costs(name)
+    assert " ".join(f"{cost.msd / 1e6:.2f}" for cost in costs) == OURS[name]
+    for stage, published in PUBLISHED[name].items():
+        assert costs[stage - 1].msd / 1e6 == pytest.approx(published, rel=0.027)
+
+
+def test_the_first_flow_has_every_printed_digit() -> None:
+    first, second = (cost.msd / 1e6 for cost in _costs("ranet_cifar_8")[:2])
+    assert (f"{first:.2f}", f"{second:.2f}") == ("15.83", "31.31")
+    assert f"{_costs('ranet_imagenet')[0].msd / 1e6:.0f}" == "168"
+    assert f"{_costs('ranet_imagenet_wide')[0].msd / 1e6:.0f}" == "246"
+
+
+def test_costs_of_sub_networks_rise_but_for_the_classifiers_of_the_imagenet_forms() -> None:
+    for name in ("ranet_cifar_8", "ranet_small"):
+        macs = [cost.macs for cost in _costs(name)]
+        assert macs == sorted(set(macs))
+    macs = [cost.macs for cost in _costs("ranet_imagenet")]
+    assert macs[2] < macs[1]  # as the method card says
+    assert macs[2:] == sorted(set(macs[2:]))
+
+
+def test_the_small_net_costs_what_the_other_small_nets_cost() -> None:
+    assert " ".join(f"{cost.macs / 1e6:.2f}" for cost in _costs("ranet_small")) == "0.44 0.88 1.15 1.48"
+
+
+# --- what is refused ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"blocks": (2, 2)}, "each flow needs more blocks than the one before"),
+        ({"blocks": (2, 3, 4)}, "one of each for every flow"),
+        ({"blocks": ()}, "one of each for every flow"),
+        ({"blocks": 3}, "blocks 3: a list of whole numbers"),
+        ({"scales": (2, 2)}, "1 first"),
+        ({"scales": (1, 3)}, "one more"),
+        ({"blocks": (1, 3)}, "give flow 1 at least 2 blocks"),
+        ({"growth": 3}, r"flow 2 adds is none: growth must be at least 4"),
+        ({"channels": 3}, "share 0.25 of the 3 channels of flow 2 at block 1 is none"),
+        ({"share": 0}, "share 0: a share over 0 and below 1"),
+        ({"share": 1.0}, "share 1.0: a share over 0 and below 1"),
+        ({"reduction": "half"}, "reduction 'half': a share over 0 and up to 1"),
+        ({"reduction": 0.01}, "no channels"),
+        ({"layers": 0}, "layers 0"),
+        ({"channels": 2.5}, "channels 2.5: a whole number"),
+        ({"classifier_width": 0}, "classifier_width 0"),
+        ({"in_channels": 0}, "in_channels 0"),
+        ({"form": "imagnet"}, "did you mean 'imagenet'"),
+        ({"classifier": "conf"}, "did you mean 'conv'"),
+        ({"init": "mrsa"}, "no initialisation is named 'mrsa'"),
+    ],
+)
+def test_what_makes_no_net_is_said(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_net("ranet_tiny", **arguments)
+
+
+@pytest.mark.parametrize(("share", "factor", "least"), [(0.25, 2, 2), (0.3, 1, 4), (0.1, 3, 4), (0.9, 1, 2)])
+def test_the_growth_that_is_advised_is_the_least_that_works(share: float, factor: int, least: int) -> None:
+    factors = {"growth_factors": (1, factor), "bottleneck_factors": (1, 1), "share": share, "channels": 10}
+    with pytest.raises(ValueError, match=f"growth must be at least {least}"):
+        create_net("ranet_tiny", growth=least - 1, **factors)
+    assert create_net("ranet_tiny", growth=least, **factors).num_stages == 3
+
+
+def test_images_too_small_for_the_scales() -> None:
+    with pytest.raises(ValueError, match="too small"):
+        create_net("ranet_small")(torch.zeros(2, 3, 3, 8))
+
+
+# --- helpers ------------------------------------------------------------------------------------------------
+
+
+def _by_hand(
+    net: ChainNet,
+    x: Tensor,
+    *,
+    blocks: tuple[int, ...],
+    scales: tuple[int, ...],
+    layers: int,
+    share: float,
+    form: str,
+) -> list[tuple[Tensor, ...]]:
+    """Every output of `net`, flow by flow, with the features of every layer of every flow in memory."""
+    modules = {name: module for block in net.blocks for name, module in block.items()}
+    firsts = [_first(modules[f"flow{len(blocks)}_first"], x, form)]
+    for flow in range(len(blocks) - 1, 0, -1):
+        firsts.insert(0, _conv(modules[f"flow{flow}_first"], firsts[0]))
+    outputs: list[tuple[Tensor, ...]] = []
+    rows: list[list[Tensor]] = []  # of the flow before: of each block, what each layer read, and its end
+    for flow, (count_, scale) in enumerate(zip(blocks, scales, strict=True), 1):
+        h, fused = firsts[flow - 1], blocks[flow - 2] if flow > 1 else 0
+        shrinking = {fused * j // scale for j in range(1, scale)}
+        here: list[list[Tensor]] = []
+        for number in range(1, count_ + 1):
+            name, row = f"flow{flow}_block{number}", []
+            for layer in range(layers):
+                module = modules[f"{name}_layer{layer + 1}"]
+                row.append(h)
+                new = [h, _edge(module.same, h)]
+                if number <= fused and number not in shrinking:
+                    low = _edge(module.up, rows[number - 1][layer])
+                    assert low.shape[1] == int(share * (new[1].shape[1] + low.shape[1]))
+                    new.append(_resized(low, h))
+                h = torch.cat(new, 1)
+            if number in shrinking:
+                h = _conv(modules[f"{name}_down"].down, h)
+                low = _conv(modules[f"{name}_down"].coarse, _resized(rows[number - 1][-1], h))
+                h = torch.cat((h, low), 1)
+            if flow > 1 and number in (count_ // 3, 2 * count_ // 3):
+                h = _conv(modules[f"{name}_transition"], h)
+            here.append([*row, h])
+            if number > fused:
+                head = net.heads[len(outputs)].head
+                outputs.append(tuple(_classify(level, h) for level in head.levels))
+        rows = here
+    return outputs
+
+
+def _first(layer: nn.Module, x: Tensor, form: str) -> Tensor:
+    return _conv(layer, x) if form == "cifar" else F.max_pool2d(_conv(layer.first, x), 3, 2, 1)
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, like.shape[2:], mode="bilinear")
+
+
+def _edge(edge: nn.Module, x: Tensor) -> Tensor:
+    x = _conv_norm_relu(edge.conv1, edge.norm1, x)
+    return _conv_norm_relu(edge.conv2, edge.norm2, x)
+
+
+def _conv(layer: nn.Module, x: Tensor) -> Tensor:
+    return _conv_norm_relu(layer.conv, layer.norm, x)
+
+
+def _conv_norm_relu(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    x = F.conv2d(x, conv.weight, stride=conv.stride, padding=conv.weight.shape[-1] // 2)
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias).relu()
+
+
+def _classify(level: nn.Module, x: Tensor) -> Tensor:
+    return level.fc(_conv(level.conv2, _conv(level.conv1, x)).mean((2, 3)))
+
+
+def _plan(**changes: Any) -> RANetPlan:
+    arguments: dict[str, Any] = {
+        "blocks": (2, 4, 6, 8),
+        "scales": (1, 2, 3, 3),
+        "layers": 4,
+        "channels": 16,
+        "growth": 6,
+        "growth_factors": (4, 2, 1, 1),
+        "bottleneck_factors": (4, 2, 1, 1),
+    }
+    return RANetPlan(**arguments | changes)
+
+
+@cache
+def _costs(name: str) -> list[StageCost]:
+    classes, size = (1000, 224) if "imagenet" in name else (10, 16) if "small" in name else (100, 32)
+    return stage_costs(_on_meta(name, classes), (3, size, size))
+
+
+@cache
+def _on_meta(name: str, classes: int) -> ChainNet:
+    with torch.device("meta"):
+        net = create_net(name, classes)
+    assert isinstance(net, ChainNet)
+    return net.eval()
+
+
+def test_default_arguments_are_the_registered_cifar_net() -> None:
+    with torch.device("meta"):
+        assert ranet((100,)).parts() == _on_meta("ranet_cifar_8", 100).parts()
