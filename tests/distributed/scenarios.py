@@ -30,6 +30,7 @@ from anytimenet.training.gradient_sync import GradientSync, unreached_parameters
 from anytimenet.training.loop import _Run, launch
 from anytimenet.training.processes import Processes
 from anytimenet.training.schedule import learning_rate
+from anytimenet.training.statistics import reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
 CONFIG = TrainConfig(
@@ -135,6 +136,10 @@ def reference(net: AnytimeNet, parts: int, config: TrainConfig = CONFIG, start: 
                 nn.utils.clip_grad_norm_(one.parameters(), config.clip_norm)
                 optimiser.param_groups[0]["lr"] = learning_rate(config, number * len(batches[0]) + place, 3)
                 optimiser.step()
+        for one, share in zip(copies, batches, strict=True):
+            if one.stages_without_statistics():
+                reestimate_statistics(one, share, num_batches=config.statistics_batches)
+                one.train()
         # As at the end of an epoch: a teacher in the scheme follows the net's statistics.
         modules = (nn.ModuleList(pair) for pair in zip(copies, schemes, strict=True))
         for same in zip(*(pair.buffers() for pair in modules), strict=True):

@@ -31,6 +31,7 @@ def test_two_processes_equal_one_that_accumulates_two_halves(pair, name):
         ("isresnext_tiny", "sieve_alternating"),
         ("iresnext_tiny", "adaloss"),
         ("iresnext_tiny", "slimmable"),
+        ("universally_slimmable_tiny", "slimmable"),
         ("isresnext_tiny", "drawn"),
         ("isresnext_tiny", "td"),
     ],

@@ -108,3 +108,40 @@ def test_own_images_and_what_is_refused(shared, tmp_path, capsys):
     assert (out / "bundle" / "bundle.json").read_bytes() == before
     assert run(["reestimate", str(shared / "seed-1"), "--out", str(out), "--overwrite"]) == 0
     assert (out / "bundle" / "bundle.json").read_bytes() != before
+
+
+def test_a_net_that_tracks_no_statistics_trains_predicts_and_is_estimated_again(tmp_path, capsys):
+    words = ["train", "digits", "--net", "universally_slimmable_tiny", "--scheme", "slimmable", "--quiet"]
+    options = ["--epochs", "3", "--statistics-batches", "2", "--out", str(tmp_path / "run")]
+    assert run([*words, *options]) == 0, capsys.readouterr().err
+    assert run(["reestimate", str(tmp_path / "run"), "--out", str(tmp_path / "all")]) == 0
+    assert run(["evaluate", str(tmp_path / "all")]) == 0
+    few, every = an.load(tmp_path / "run"), an.load(tmp_path / "all")
+    counts = [{int(m.counter) for m in b.net.modules() if hasattr(m, "counter")} for b in (few, every)]
+    assert counts == [{2}, {every.manifest.provenance["reestimated"]["batches"]}]
+    assert dict(few.net.named_parameters()).keys() == dict(every.net.named_parameters()).keys()
+    image = an.load_data("digits").test.images[0]
+    assert few.keep((1, 3)).predict(image, stage=2).stage == 2
+
+
+def test_a_bundle_without_statistics_says_how_to_get_them(tmp_path, capsys):
+    net = an.create_net("universally_slimmable_tiny", in_channels=1)
+    digits = an.load_data("digits")
+    bundle = an.Bundle.create(net, class_names=digits.class_names, preprocessing=digits.preprocessing)
+    bundle.save(tmp_path / "bundle")
+    for words in (["evaluate", "--data", "digits"], ["profile"]):
+        assert run([words[0], str(tmp_path / "bundle"), *words[1:]]) == 1
+        said = capsys.readouterr().err
+        assert "anytimenet reestimate BUNDLE --out FOLDER" in said
+        assert said.count("\n") == 1
+    assert an.reestimate(an.load(tmp_path / "bundle"), "digits", augmentation=None).net.training is False
+
+
+def test_norms_that_members_share_between_their_stages_are_taken_apart(tmp_path):
+    config = an.TrainConfig(epochs=1, device="cpu")
+    shared = an.create_net("iresnext_tiny", in_channels=1, normalisation="shared")
+    bundle = an.fit(an.EANN([an.create_net("resnet_tiny", in_channels=1), shared]), "digits", config=config)
+    fresh = an.reestimate(bundle)
+    assert [getattr(member, "normalisation", None) for member in fresh.net.members] == [None, "own"]
+    fresh.save(tmp_path / "b")
+    assert an.load(tmp_path / "b").net.members[1].normalisation == "own"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 from dataclasses import replace
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from anytimenet.core.errors import TrainingError
+from anytimenet.core.errors import StatisticsMissingError, TrainingError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader
-from anytimenet.nets import create_net
+from anytimenet.nets import EANN, create_net
 from anytimenet.tasks import Classification
-from anytimenet.training import TrainConfig, train
+from anytimenet.training import TrainConfig, loop, train
+from anytimenet.training.statistics import reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
 CONFIG = TrainConfig(epochs=3, batch_size=16, lr=0.1, schedule="cosine", device="cpu")
@@ -233,3 +235,59 @@ def test_cuda_where_there_is_none_is_refused():
         pytest.skip("this machine has CUDA")
     with pytest.raises(TrainingError, match="--device cpu"):
         run(replace(CONFIG, device="cuda"))
+
+
+def test_statistics_that_training_does_not_track_are_those_of_its_batches_at_the_end_of_an_epoch():
+    config = replace(CONFIG, epochs=1, statistics_batches=2)
+    net, result = run(config, tiny("universally_slimmable_tiny"))
+    assert net.stages_without_statistics() == ()
+    training, validation = loaders(config)
+    twin = copy.deepcopy(net)
+    with torch.no_grad():  # training mode forgets them, and the batches of epoch 0 give them again
+        twin.train()(torch.zeros(2, 1, 8, 8))
+    assert twin.stages_without_statistics() == tuple(range(1, net.num_stages + 1))
+    with pytest.raises(StatisticsMissingError, match="anytimenet reestimate"):
+        twin.eval()(torch.zeros(2, 1, 8, 8))
+    assert reestimate_statistics(twin, training, num_batches=2) == 2
+    assert_equal_weights(net, twin)
+    [(x, labels)] = validation.epoch(0)
+    with torch.no_grad():
+        right = [(z.argmax(1) == labels[0]).float().mean().item() for (z,) in net.eval()(x)]
+    assert result.val_scores == pytest.approx(right)
+
+
+def test_without_validation_images_the_statistics_are_there_too():
+    net = tiny("universally_slimmable_tiny")
+    train(net, loaders()[0], None, Classification((2,)), replace(CONFIG, epochs=1))
+    assert net.stages_without_statistics() == ()
+
+
+def test_statistics_that_training_tracks_stay_as_they_are_beside_others_that_it_does_not():
+    torch.manual_seed(0)
+    members = [create_net(name, 2, in_channels=1) for name in ("resnet_tiny", "universally_slimmable_tiny")]
+    run(replace(CONFIG, epochs=2, statistics_batches=1), EANN(members))
+    tracked = {m.num_batches_tracked.item() for m in members[0].modules() if hasattr(m, "running_mean")}
+    estimated = {m.num_batches_tracked.item() for m in members[1].modules() if hasattr(m, "running_mean")}
+    assert tracked == {2 * len(loaders()[0])}
+    assert estimated == {1}
+
+
+@pytest.mark.parametrize("stop_after", [4, 9])
+def test_a_run_without_tracked_statistics_resumes_bit_for_bit(tmp_path, monkeypatch, stop_after):
+    config = replace(CONFIG, checkpoint_steps=1, scheme="slimmable", statistics_batches=2)
+    whole, expected = run(config, tiny("universally_slimmable_tiny"), folder=tmp_path / "whole")
+    step, done = loop._Run._train_step, []
+
+    def cut(self, x, labels):
+        if len(done) == stop_after:
+            raise KeyboardInterrupt
+        done.append(1)
+        return step(self, x, labels)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop._Run, "_train_step", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tiny("universally_slimmable_tiny"), folder=tmp_path / "cut")
+    again, result = run(config, tiny("universally_slimmable_tiny"), folder=tmp_path / "cut", resume=True)
+    assert_equal_weights(whole, again)
+    assert result.val_scores == expected.val_scores

@@ -24,6 +24,7 @@ from anytimenet.data import (
 )
 from anytimenet.evaluation import SegmentationReport
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.eann import EANN
 from anytimenet.nets.iresnext import IResNeXt
 from anytimenet.training import check_device
 from anytimenet.training.statistics import reestimate_statistics
@@ -74,11 +75,7 @@ def reestimate(
     if len(images) < 2:
         raise DataError(f"the training part of {name} holds no images to estimate statistics from")
     chosen = _trained_augmentation(bundle) if augmentation == "trained" else augmentation
-    net = bundle.net
-    if isinstance(net, IResNeXt) and net.normalisation == "shared":
-        net = net.with_own_norms()
-    else:
-        net = copy.deepcopy(net)
+    net = _own_norms(bundle.net)
     batches = make_loader(
         images,
         bundle.manifest.preprocessing,
@@ -101,6 +98,15 @@ def reestimate(
         return _with_net(fresh, fresh.net, {}, [[stage.mean_iou for stage in report.stages]])
     accuracies = [report.stages, *(level.stages for level in report.levels)]
     return _with_net(fresh, fresh.net, {}, [[stage.top1 for stage in level] for level in accuracies])
+
+
+def _own_norms(net: AnytimeNet) -> AnytimeNet:
+    """A copy of `net` in which every stage has BatchNorms of its own, where stages share any."""
+    if isinstance(net, EANN):
+        return EANN([_own_norms(member) for member in net.members if isinstance(member, AnytimeNet)])
+    if isinstance(net, IResNeXt) and net.normalisation == "shared":
+        return net.with_own_norms()
+    return copy.deepcopy(net)
 
 
 def _trained_augmentation(bundle: Bundle) -> AnyAugmentation | None:

@@ -24,7 +24,7 @@ def init_weights(net: nn.Module, scheme: str = "msra") -> None:
         ValueError: for another scheme.
     """
     if scheme not in SCHEMES:
-        raise ValueError(f"no initialisation is named {scheme!r}: {suggest(scheme, SCHEMES)}")
+        raise ValueError(f"no initialisation is named {scheme!r}: {suggest(str(scheme), SCHEMES)}")
     if any(parameter.is_meta for parameter in net.parameters()):
         return  # nothing to fill, and drawing for nothing would import half of PyTorch's compiler
     for module in net.modules():

@@ -88,6 +88,13 @@ def check_positive(**values: int) -> None:
             raise ValueError(f"{name} {value} must be at least 1")
 
 
+def check_flag(**values: bool) -> None:
+    """Raises ValueError, with the name, unless every value is true or false."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} {value!r}: true or false is needed")
+
+
 def check_word(name: str, value: str, known: Sequence[str]) -> None:
     """Raises ValueError, with the nearest known one, unless `value` is one of the words `known`."""
     if not isinstance(value, str) or value not in known:

@@ -13,7 +13,7 @@ from torch import nn
 from anytimenet.layers.dense import DenseLayer, DenseTransition
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.multiscale import LargeImageStem
-from anytimenet.nets.arguments import as_numbers, check_positive, check_word
+from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.exits import ExitNet
 from anytimenet.nets.registry import register_net
 
@@ -80,6 +80,7 @@ def densenet(
     """
     counts = _check_layers(layers)
     check_positive(growth=growth, in_channels=in_channels)
+    check_flag(bottleneck=bottleneck)
     check_word("stem", stem, ("cifar", "imagenet"))
     _check_reduction(reduction)
     if stem_channels is None:
@@ -108,11 +109,12 @@ def _dense_layers(
     for block, count in enumerate(counts):
         transition = None
         if block:
-            kept = math.floor(channels * reduction)
+            # A hair of tolerance: 0.29 * 100 is a little less than 29.
+            kept = math.floor(channels * reduction + 1e-9)
             if kept < 1:
                 raise ValueError(
                     f"reduction {reduction} leaves none of {channels} channels: "
-                    f"at least {1 / channels:.2g} is needed"
+                    f"at least {math.ceil(1e4 / channels) / 1e4:g} is needed"
                 )
             transition = DenseTransition(channels, kept)
             channels = kept

@@ -16,6 +16,7 @@ from anytimenet.nets.arguments import (
     as_numbers,
     check_blocks,
     check_exits,
+    check_flag,
     check_positive,
     even_slices,
     split_like,
@@ -92,7 +93,8 @@ class ISResNeXt(AnytimeNet):
         init: str = "msra",
     ) -> None:
         super().__init__()
-        check_positive(branch_width=branch_width, in_channels=in_channels)
+        check_positive(width=width, branch_width=branch_width, in_channels=in_channels)
+        check_flag(stem_bn=stem_bn)
         self.num_classes = tuple(num_classes)
         self.slices = as_numbers("slices", slices)
         self.slice_widths = split_like(width, self.slices)

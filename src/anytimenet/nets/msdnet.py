@@ -10,7 +10,7 @@ from torch import nn
 
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.multiscale import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
-from anytimenet.nets.arguments import as_numbers, check_positive, check_word
+from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.chain import ChainNet, Node
 from anytimenet.nets.graph import INPUT
 from anytimenet.nets.msdnet_plan import MSDNetPlan, PlannedLayer
@@ -84,8 +84,7 @@ def msdnet(
     check_positive(
         in_channels=in_channels, classifier_width=1 if classifier_width is None else classifier_width
     )
-    if not isinstance(bottleneck, bool):
-        raise ValueError(f"bottleneck {bottleneck!r}: true or false is needed")
+    check_flag(bottleneck=bottleneck)
     check_word("form", form, FORMS)
     check_word("classifier", classifier, CLASSIFIERS)
     plan = MSDNetPlan(

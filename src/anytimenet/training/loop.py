@@ -337,11 +337,11 @@ class _Run:
 
     def _estimate_statistics(self) -> None:
         """Of a net that does not track them: without, it could neither be validated nor used."""
-        if not self.net.stages_without_statistics():
-            return
-        count = self.config.statistics_batches
-        with self._autocast():
-            reestimate_statistics(self.net, self.batches, num_batches=count)
+        missing = self.net.stages_without_statistics()
+        if missing:
+            count = self.config.statistics_batches
+            with self._autocast():
+                reestimate_statistics(self.net, self.batches, stages=missing, num_batches=count)
 
     def _validate(self) -> list[float]:
         if self.val_batches is None:
