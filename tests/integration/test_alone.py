@@ -159,3 +159,10 @@ def test_stages_of_stages_are_counted_in_the_whole_net(tmp_path):
     run_alone(replace(EXPERIMENT, stages=(1, 3)), tmp_path, stages=(2,), quiet=True)
     assert load(tmp_path / "joint").net.origin.keep == (1, 3)
     assert load(tmp_path / "alone-2").net.origin.keep == (3,)
+
+
+def test_stages_that_learn_one_level_each_have_no_gap_of_fine_labels(tmp_path):
+    experiment = Experiment("digits", "isresnext_tiny", config=TrainConfig(scheme="coarse_to_fine"))
+    with pytest.raises(ValueError, match="learn one level each: train without --alone"):
+        run_alone(experiment, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -332,8 +332,8 @@ LEVELS = (6, 3, 2)
 
 @pytest.mark.parametrize("name", NETS)
 def test_stages_with_a_level_of_their_own_learn_that_one_alone(name):
-    scheme = Scheme(targets=FromLabels((3, 1, 2)))
-    levels = {1: 2, 2: 0, 3: 1}
+    scheme = Scheme(targets=FromLabels((3, 2, 1)))
+    levels = {1: 2, 2: 1, 3: 0}
 
     def expected(outputs, labels):
         return [F.cross_entropy(outputs[stage - 1][level], labels[level]) for stage, level in levels.items()]
@@ -354,7 +354,7 @@ def test_stages_with_a_level_of_their_own_learn_that_one_alone(name):
     [
         ("coarse_to_fine", (6, 3), (2, 1, 1)),
         ("coarse_to_fine", LEVELS, (3, 2, 1)),
-        ((1, 1, 2), (6, 3), (1, 1, 2)),
+        ((1, 2, 1), (6, 3), (1, 2, 1)),
     ],
 )
 def test_levels_are_spread_from_coarse_to_fine(levels, classes, chosen):
@@ -371,6 +371,7 @@ def test_levels_are_spread_from_coarse_to_fine(levels, classes, chosen):
         ((2, 1), (6, 3), "for 2 stages and the net has 3"),
         ((3, 2, 1), (6, 3), "predicts 2 label level"),
         ((0, 1, 1), (6, 3), "1 the finest"),
+        ((1, 1, 2), (6, 3), "the last stage must learn the finest level"),
         ((), (6, 3), "for example"),
         ((1.5, 1, 1), (6, 3), "for example"),
         (3, (6, 3), "for example"),

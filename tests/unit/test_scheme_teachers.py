@@ -232,3 +232,14 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(make_targets, messa
     with pytest.raises(ValueError, match=message) as caught:
         make_targets()
     assert "\n" not in str(caught.value)
+
+
+def test_a_net_whose_statistics_training_does_not_track_has_no_running_mean_to_learn_from():
+    with pytest.raises(ValueError, match="learn from the largest stage"):
+        EMATeacher().build(create_net("universally_slimmable_tiny"), RunFacts())
+
+
+def test_a_teacher_without_statistics_is_refused():
+    teacher = create_net("universally_slimmable_tiny")
+    with pytest.raises(ValueError, match="anytimenet reestimate"):
+        GivenTeacher().build(create_net("isresnext_tiny"), RunFacts(teacher=teacher))

@@ -530,3 +530,26 @@ def _by_hand(
         pooled @ weights[f"head.levels.{i}.weight"][:, : pooled.shape[1]].T + weights[f"head.levels.{i}.bias"]
         for i in range(2)
     )
+
+
+def test_scales_that_come_without_statistics_make_those_of_other_scales_count_as_missing():
+    net = counted(recalibrated_net())
+    assert net.stages_without_statistics() == ()
+    parameters = {name: tensor.clone() for name, tensor in net.named_parameters()}
+    net.load_state_dict(parameters, strict=False)
+    assert net.stages_without_statistics() == (1, 2, 3)
+    estimated = counted(recalibrated_net())
+    net.load_state_dict(estimated.state_dict())
+    assert net.stages_without_statistics() == ()
+
+
+def test_a_width_between_two_multiples_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="the nearest width that is one is 16"):
+        slimmable(width=12, units=(1, 1))
+
+
+def test_an_estimated_net_can_be_exported_whole():
+    net = counted(recalibrated_net()).eval()
+    x = torch.randn(2, 3, 8, 8, dtype=next(net.parameters()).dtype)
+    program = torch.export.export(net, (x,)).module()
+    torch.testing.assert_close(program(x), net(x))

@@ -34,6 +34,8 @@ from anytimenet.training.schedule import learning_rate
         ("device", "tpu"),
         ("select", "first"),
         ("checkpoint_steps", 0),
+        ("statistics_batches", 0),
+        ("statistics_batches", 2.5),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_name(field, value):

@@ -16,7 +16,7 @@ from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader
 from anytimenet.nets import EANN, create_net
 from anytimenet.tasks import Classification
-from anytimenet.training import TrainConfig, loop, train
+from anytimenet.training import TrainConfig, check_scheme, loop, train
 from anytimenet.training.statistics import reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
@@ -291,3 +291,15 @@ def test_a_run_without_tracked_statistics_resumes_bit_for_bit(tmp_path, monkeypa
     again, result = run(config, tiny("universally_slimmable_tiny"), folder=tmp_path / "cut", resume=True)
     assert_equal_weights(whole, again)
     assert result.val_scores == expected.val_scores
+
+
+def test_the_mean_over_stages_chooses_nothing_where_stages_learn_other_levels():
+    config = replace(CONFIG, scheme="coarse_to_fine", select="mean")
+    with pytest.raises(ValueError, match="select by the last stage"):
+        check_scheme(create_net("isresnext_tiny", (4, 2), in_channels=1), config)
+    check_scheme(create_net("isresnext_tiny", (4, 2), in_channels=1), replace(config, select="last"))
+
+
+def test_runs_from_before_there_were_statistics_batches_go_on_and_others_differ():
+    assert "statistics_batches" not in CONFIG.identity
+    assert replace(CONFIG, statistics_batches=4).identity["statistics_batches"] == 4

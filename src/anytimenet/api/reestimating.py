@@ -50,8 +50,9 @@ def reestimate(
         bundle: from `fit` or `load`; it is left as it is.
         data: as in `evaluate`; its training part is read, or all of a map-style dataset, `ImageSet` or
             `MaskSet`. By default the data of the training.
-        augmentation: of the images. "trained" repeats that of the training, which the weights are used to:
-            without it even a net whose statistics were good loses (reproductions/slicing_vertically).
+        augmentation: of the images. "trained" repeats that of the training (but no mixup or CutMix), which
+            the weights are used to: without it even a net whose statistics were good loses
+            (reproductions/slicing_vertically).
         num_batches: how many batches of up to 256 images to read, of fewer where large images have masks; all
             by default.
         skip_bad: leave out images that cannot be read.

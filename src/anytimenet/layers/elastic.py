@@ -11,6 +11,7 @@ stages in order; the numbers never fall from one stage to the next. Channels are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -157,6 +158,15 @@ class SharedAffineNorm(nn.Module):
         """The scale to 1 and the shift to 0."""
         self.weight.fill_(1)
         self.bias.zero_()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        for name, statistics in self.statistics.items():
+            # Scales without statistics (an average of parameters, say): those that are here were of others.
+            lacks = f"{prefix}statistics.{name}.num_batches_tracked" not in state_dict
+            if lacks and f"{prefix}weight" in state_dict:
+                assert isinstance(statistics, StageStatistics)
+                statistics.counter.zero_()
 
     def of_stage(self, stage: int) -> StageStatistics:
         """The statistics of `stage`."""

@@ -46,8 +46,9 @@ class ElasticResNet(AnytimeNet):
         State: the images. Two stages differ from the first convolution or the first BatchNorm on, so that
             nothing of an earlier stage can be used again and the budget should be known before the run.
         Training: one graph per stage (`passes`). With "recalibrate" training normalises with the statistics
-            of the batch and tracks none. Weights move, so that those of earlier weights count as missing, and
-            a stage without statistics refuses to predict in eval mode (`StatisticsMissingError`) until
+            of the batch and tracks none. Every call in training mode, after which weights move, makes older
+            statistics count as missing (a change of weights in eval mode does not), and a stage without
+            them refuses to predict in eval mode (`StatisticsMissingError`) until
             `training.statistics.reestimate_statistics` has run.
         Deviations: He initialisation over the fan-out of the widest stage. Decay applies to BatchNorms, too.
 
@@ -245,9 +246,9 @@ class _PlainResNet(Segment):
 
 
 def _is_missing(statistics: Iterable[StageStatistics]) -> bool:
-    """Whether one of them has seen no batch; on the meta device nothing is known."""
+    """Whether one of them has seen no batch; on the meta device and in a graph nothing is known."""
     counters = [one.counter for one in statistics]
-    if not counters or counters[0].is_meta:
+    if not counters or counters[0].is_meta or torch.compiler.is_compiling():
         return False
     # One transfer for all of them: on an accelerator each one would wait for the device.
     return not bool(torch.stack(counters).min() > 0)

@@ -44,7 +44,7 @@ def slimmable(
     Args:
         num_classes: classes of each label level, fine level first.
         ratios: share of the channels that each stage has, increasing; the last one is 1.
-        width: channels of the first group; each later group has twice as many.
+        width: channels of the first group, a multiple of `divisor`; each later group has twice as many.
         units: residual units of each group.
         unit: "basic" or "bottleneck".
         stem: "cifar" or "imagenet".
@@ -54,7 +54,8 @@ def slimmable(
         init: "msra", "msra_ungrouped" or "pytorch"; see `layers.init`.
 
     Raises:
-        ValueError: if the ratios do not increase to 1, or two of them give the same channels.
+        ValueError: if the ratios do not increase to 1, two of them give the same channels, or `width` is not
+            a multiple of `divisor`.
 
     >>> slimmable(ratios=(0.5, 1), width=16, units=(1, 1)).plan.widths
     ((8, 16), (16, 32))
@@ -122,12 +123,7 @@ def universally_slimmable(
     check_positive(width=width, divisor=divisor)
     if isinstance(lowest, bool) or not isinstance(lowest, int | float) or not 0 < lowest <= 1:
         raise ValueError(f"lowest {lowest!r}: a share of the width over 0 and up to 1 is needed")
-    if width % divisor:
-        nearest = max(divisor, round(width / divisor) * divisor)
-        raise ValueError(
-            f"width {width} is not a multiple of the divisor {divisor}: the nearest width that is one is "
-            f"{nearest}"
-        )
+    _check_multiple(width, divisor)
     # A hair of tolerance: 0.7 * 10 is a little more than 7.
     first = math.ceil(lowest * width / divisor - 1e-9)
     rows = [
@@ -160,12 +156,14 @@ def widths_at(ratios: Sequence[float], width: int, groups: int, divisor: int) ->
     """For each ratio the channels of each group; a group has twice the channels of the one before.
 
     Raises:
-        ValueError: if the ratios do not increase to 1, or two of them give the same channels.
+        ValueError: if the ratios do not increase to 1, two of them give the same channels, or `width` is not
+            a multiple of `divisor`.
 
     >>> widths_at((0.5, 1.0), 16, 2, 8)
     [[8, 16], [16, 32]]
     """
     check_positive(width=width, divisor=divisor)
+    _check_multiple(width, divisor)
     checked = _check_ratios(ratios)
     rows = [[make_divisible(ratio * width * 2**g, divisor) for g in range(groups)] for ratio in checked]
     for (low, thin), (high, wide) in pairwise(zip(checked, rows, strict=True)):
@@ -183,6 +181,15 @@ def check_units(units: Sequence[int]) -> tuple[int, ...]:
     if not counts or min(counts) < 1:
         raise ValueError(f"units {counts}: for each group the number of units, 1 or more, is needed")
     return counts
+
+
+def _check_multiple(width: int, divisor: int) -> None:
+    if width % divisor:
+        nearest = max(divisor, round(width / divisor) * divisor)
+        raise ValueError(
+            f"width {width} is not a multiple of the divisor {divisor}: the nearest width that is one is "
+            f"{nearest}"
+        )
 
 
 def _check_ratios(ratios: Sequence[float]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from anytimenet.nets import build_on_meta, create_net
 from anytimenet.recipes.experiment import Experiment
 from anytimenet.recipes.run_folder import claim_folder, clear_folder
 from anytimenet.recipes.runner import check_experiment, run, with_seed
+from anytimenet.schemes import FromLabels
 
 
 def run_alone(
@@ -51,12 +52,18 @@ def run_alone(
         recipe_name: remembered in the bundles.
 
     Raises:
-        ValueError: for a stage that the net does not have.
+        ValueError: for a stage that the net does not have, masks, or stages that learn one label level each.
         TrainingError: if `out` holds runs and neither `resume` nor `overwrite` is given.
     """
     if has_masks(experiment.data):
         raise ValueError(
             "the optimality gap is one of errors on whole images: train without --alone on masks"
+        )
+    targets = experiment.config.chosen_scheme.targets
+    if isinstance(targets, FromLabels) and targets.levels != "all":
+        raise ValueError(
+            "the optimality gap is one of fine labels at every stage, and this scheme lets stages learn one "
+            "level each: train without --alone, or let them learn all levels"
         )
     out = Path(out)
     wanted = _check_stages(experiment, stages)

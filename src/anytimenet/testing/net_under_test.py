@@ -175,8 +175,8 @@ def redraw(net: nn.Module, generator: torch.Generator) -> None:
 def count_as_estimated(net: AnytimeNet) -> None:
     """Lets the redrawn statistics pass for estimated ones, in a net that refuses to predict without."""
     if net.stages_without_statistics():
-        for buffer in net.buffers():
-            if not buffer.is_floating_point():
+        for name, buffer in net.named_buffers():
+            if name.endswith("num_batches_tracked"):
                 buffer.clamp_(min=1)
 
 

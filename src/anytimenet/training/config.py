@@ -96,7 +96,8 @@ class TrainConfig:
         _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")
         steps = self.checkpoint_steps
         _check("checkpoint_steps", steps, steps is None or steps >= 1, "at least 1, or none")
-        _check("statistics_batches", self.statistics_batches, self.statistics_batches >= 1, "at least 1")
+        whole = type(self.statistics_batches) is int and self.statistics_batches >= 1
+        _check("statistics_batches", self.statistics_batches, whole, "a whole number, at least 1")
         _check("devices", self.devices, self.devices >= 1, "at least 1")
         _check("seed", self.seed, 0 <= self.seed < 2**63, "0 or more and below 2**63")
         for name, known in _CHOICES.items():
@@ -114,6 +115,8 @@ class TrainConfig:
     def identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that it goes on with: all but the processes."""
         told = {k: v for k, v in self.to_dict().items() if k not in ("devices", "sync_batchnorm")}
+        if self.statistics_batches == TrainConfig.statistics_batches:
+            del told["statistics_batches"]  # runs that began before there was a choice go on
         return {**told, "scheme": scheme_to_dict(self.chosen_scheme)}
 
     @property

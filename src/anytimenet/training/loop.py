@@ -36,7 +36,7 @@ from anytimenet.training.processes import Processes, exchanging
 from anytimenet.training.result import TrainResult
 from anytimenet.training.schedule import learning_rate
 from anytimenet.training.statistics import reestimate_statistics
-from anytimenet.training.sync_batchnorm import to_plain, to_synchronised
+from anytimenet.training.sync_batchnorm import check_norms, to_plain, to_synchronised
 from anytimenet.training.validation import validate
 
 __all__ = ["Batches", "TrainResult", "check_device", "check_scheme", "launch", "train"]
@@ -119,8 +119,10 @@ def check_scheme(
     input_shape: Sequence[int] | None = None,
     teacher: AnytimeNet | None = None,
 ) -> None:
-    """Raises ValueError if `net` does not allow the scheme, or the scheme misses something."""
-    config.chosen_scheme.build(net, _facts(net, config, input_shape, teacher))
+    """Raises what `train` would refuse with: ValueError for the scheme, SharedTrainingError for the norms."""
+    _built_scheme(net, config, _facts(net, config, input_shape, teacher))
+    if config.sync_batchnorm:
+        check_norms(net)
 
 
 def launch(config: TrainConfig) -> Any:
@@ -156,6 +158,16 @@ def _facts(
         return [cost.macs for cost in stage_costs(net, input_shape)]
 
     return RunFacts(config.seed, None if input_shape is None else macs, teacher)
+
+
+def _built_scheme(net: AnytimeNet, config: TrainConfig, facts: RunFacts) -> BuiltScheme:
+    scheme = config.chosen_scheme.build(net, facts)
+    if config.select == "mean" and not scheme.targets.every_level:
+        raise ValueError(
+            "select 'mean' is over the fine labels of all stages, and this scheme lets some stages learn "
+            "coarse ones alone: select by the last stage"
+        )
+    return scheme
 
 
 def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
@@ -198,7 +210,7 @@ class _Run:
         self.batches, self.val_batches = batches, val_batches
         self.task, self.config, self.folder = task, config, folder
         self.identity = {**config.identity, **identity}
-        self.scheme: BuiltScheme = config.chosen_scheme.build(net, facts).to(device)
+        self.scheme: BuiltScheme = _built_scheme(net, config, facts).to(device)
         if config.sync_batchnorm:  # nothing below refuses the run: `release` undoes it
             to_synchronised(net)
         self.sync = GradientSync(net, self.scheme, self.processes, fabric.strategy.setup_module)

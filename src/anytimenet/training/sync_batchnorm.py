@@ -34,6 +34,12 @@ def to_synchronised(net: nn.Module) -> None:
     >>> type(net[1]).__name__
     'SyncBatchNorm'
     """
+    check_norms(net)
+    _replace(net, nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
+def check_norms(net: nn.Module) -> None:
+    """Raises SharedTrainingError if a BatchNorm of `net` is of its own kind, which cannot be converted."""
     norms = [(name, module) for name, module in net.named_modules() if isinstance(module, _BatchNorm)]
     for name, norm in norms:
         if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
@@ -41,7 +47,6 @@ def to_synchronised(net: nn.Module) -> None:
                 f"the BatchNorm {name} is a {type(norm).__name__}, which cannot be synchronised: "
                 "leave --sync-batchnorm out for this net"
             )
-    _replace(net, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 def to_plain(net: nn.Module) -> None:

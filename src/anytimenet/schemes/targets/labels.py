@@ -22,9 +22,9 @@ class FromLabels:
 
     Args:
         levels: "all"; "coarse_to_fine", the levels spread over the stages, the last stage learning the finest
-            one; or for each stage the level that it learns, 1 the finest. The heads of levels that a stage
-            does not learn stay as they are: choose levels for the answers, too (`evaluate
-            --target-accuracy`).
+            one; or for each stage the level that it learns, 1 the finest and that of the last stage. The
+            heads of levels that a stage does not learn stay as they are: choose levels for the answers, too
+            (`evaluate --target-accuracy`), and read no accuracy of another level.
 
     Raises:
         ValueError: for another word, or levels that are no positive numbers.
@@ -49,6 +49,11 @@ class FromLabels:
             raise ValueError(
                 f"levels {self.levels!r}: for each stage the label level that it learns is needed, 1 the "
                 "finest, for example (2, 2, 1)"
+            )
+        if given[-1] != 1:
+            raise ValueError(
+                f"levels {self.levels!r}: the last stage must learn the finest level, 1, on which the best "
+                "checkpoint is chosen"
             )
         object.__setattr__(self, "levels", tuple(given))
 
