@@ -15,6 +15,7 @@ import argparse
 import csv
 import io
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,10 +31,14 @@ def gathered(run: Path) -> Iterator[dict[str, object]]:
     import anytimenet as an
     from anytimenet.costs import stage_costs
 
-    for folder in sorted(run.glob("seed-*"), key=lambda folder: int(folder.name.partition("-")[2])):
+    folders = sorted(run.glob("seed-*"), key=lambda folder: int(folder.name.partition("-")[2]))
+    if not folders:
+        raise SystemExit(f"{run} holds no seed-* folders: give the folder of a run with --seeds")
+    for folder in folders:
         bundle, report = an.load(folder), read_report(folder)
         costs = stage_costs(bundle.net, bundle.manifest.input_shape)
         for cost, stage, record in zip(costs, report.stages, bundle.manifest.stages, strict=True):
+            _check_validated(str(folder), record.val_accuracy)
             yield {
                 "run": run.name,
                 "seed": folder.name.partition("-")[2],
@@ -51,6 +56,7 @@ def curves(path: Path, price: str) -> dict[str, list[Curve]]:
     found: dict[str, dict[str, list[dict[str, str]]]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
+            _check_validated(f"{row['run']} in {path}", row["validated"])
             found.setdefault(row["run"], {}).setdefault(row["seed"], []).append(row)
     return {run: [_curve(rows, price, run) for rows in seeds.values()] for run, seeds in found.items()}
 
@@ -71,6 +77,20 @@ def table(path: Path, budgets: list[float]) -> list[str]:
         cells = [mean_error_at(seeds[run], 1e6 * budget) for seeds in (known, cut) for budget in budgets]
         lines.append(f"| {run} | " + " | ".join("" if c is None else f"{c:.1f}" for c in cells) + " |")
     return lines
+
+
+def _check_validated(what: str, validated: object) -> None:
+    if validated in (None, ""):
+        raise SystemExit(
+            f"{what} was trained without validation images, by which a run chooses its answer: train it with "
+            "some (--val-fraction)"
+        )
+
+
+def _check_names(runs: list[Path]) -> None:
+    for name, count in Counter(run.name for run in runs).items():
+        if count > 1:
+            raise SystemExit(f"{count} runs are named {name!r}, and rows go by that name: rename folders")
 
 
 def _curve(rows: list[dict[str, str]], price: str, run: str) -> Curve:
@@ -94,6 +114,7 @@ def main() -> None:
     parser.add_argument("--table", nargs="+", type=float, metavar="BUDGET")
     arguments = parser.parse_args()
     if arguments.runs:
+        _check_names(arguments.runs)
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()

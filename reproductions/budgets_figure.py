@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ def figure(csv: Path, panels: dict[str, list[str]], *, largest: float) -> bytes:
         missing = [run for run in runs if run not in found[0]]
         if missing:
             raise SystemExit(f"panel {name!r}: {csv} holds no run {missing[0]!r}, but {', '.join(found[0])}")
+        for run in runs:
+            _check_largest(run, max(by_run[run][0].costs[0] for by_run in found), largest)
     with pyplot.rc_context({"font.size": 8, "axes.linewidth": 0.6}):
         made, grid = pyplot.subplots(
             len(panels), 2, figsize=(7.2, 2.1 * len(panels)), sharex=True, sharey=True, squeeze=False
@@ -58,9 +61,16 @@ def figure(csv: Path, panels: dict[str, list[str]], *, largest: float) -> bytes:
     return file.getvalue()
 
 
+def _check_largest(run: str, first: float, largest: float) -> None:
+    if not (first <= 1e6 * largest and math.isfinite(largest)):
+        raise SystemExit(
+            f"--largest {largest:g}: a number from {first / 1e6:g} on is needed, which pays for {run}"
+        )
+
+
 def _panel(axes: Axes, by_run: dict[str, list[Curve]], chosen: list[str], largest: float) -> None:
     for run, seeds in by_run.items():
-        if run not in chosen:
+        if run not in chosen and seeds[0].costs[0] <= 1e6 * largest:
             axes.plot(*_steps(seeds, largest), drawstyle="steps-post", color="#d4d4d4", linewidth=0.8)
     for number, run in enumerate(chosen):
         x, y = _steps(by_run[run], largest)

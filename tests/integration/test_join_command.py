@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ import torch
 import anytimenet as an
 from anytimenet.cli.join import run_table, scores
 from anytimenet.cli.main import run
+from anytimenet.core.errors import DataError
+from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs import stage_costs
 from anytimenet.evaluation import make_segmentation_report, path_curve, read_report
 
@@ -94,14 +99,79 @@ def test_predictions_are_the_members_and_weights_are_copies(bundles):
     assert not joined.net.training
 
 
+def told_of_data(bundle: an.Bundle, options: dict | None = None, **changes: Any) -> an.Bundle:
+    """The bundle as if it had been trained on other data, or on the same with other `options`."""
+    data = bundle.manifest.provenance["data"]
+    data = {**data, "options": {**data["options"], **(options or {})}, **changes}
+    provenance = {**bundle.manifest.provenance, "data": data}
+    return an.Bundle(bundle.net, replace(bundle.manifest, provenance=provenance, files={}))
+
+
+def test_a_joined_bundle_is_cut_and_loaded_by_its_first_stages(bundles, tmp_path):
+    joined = an.join_bundles(bundles)
+    joined.save(tmp_path / "joined")
+    x = torch.rand(2, 1, 8, 8)
+    whole = joined.net(x)
+    for stages in (2, 4):
+        few = an.load(tmp_path / "joined", stages=stages)
+        assert len(few.net.members) == (1 if stages == 2 else 2)
+        torch.testing.assert_close(few.net(x), whole[:stages])
+        assert few.manifest.stages == joined.manifest.stages[:stages]
+    kept = joined.keep((1, 3, 5))
+    kept.save(tmp_path / "kept")
+    again = an.load(tmp_path / "kept")
+    torch.testing.assert_close(again.net(x), whole[::2])
+    assert [r.val_accuracy for r in again.manifest.stages] == [
+        joined.manifest.stages[stage - 1].val_accuracy for stage in (1, 3, 5)
+    ]
+    assert an.evaluate(again).count == 539
+
+
+def test_members_that_were_validated_on_other_images_are_refused(bundles, trained, tmp_path, capsys):
+    cheap, dear = bundles
+    for changes, message in (
+        ({"seed": 1}, "with seed 1 and bundle 1 .* with seed 0, which set aside .* with one --seed$"),
+        ({"val_fraction": 0.2}, "with val_fraction 0.2 and bundle 1 .* with one --val-fraction$"),
+        (
+            {"seed": 1, "split_seed": 2, "limit": 9},
+            r"with seed 1 and split_seed 2 and bundle 1 .* one DataOp",
+        ),
+    ):
+        other = told_of_data(dear, changes, fingerprint="another")
+        # Another seed gives digits another mean, too: the cause is what is told.
+        look = replace(other.manifest.preprocessing, mean=(0.1,))
+        other = an.Bundle(other.net, replace(other.manifest, preprocessing=look))
+        with pytest.raises(ValueError, match=r"bundle 2 \(resnet_ann_tiny\) was trained " + message):
+            an.join_bundles([cheap, other])
+        with pytest.raises(ValueError, match=r"^bundle 3 .* and bundle 2 .* other validation images"):
+            an.join_bundles([told_of_data(cheap, name="folder:here", fingerprint="x"), dear, other])
+    with pytest.raises(ValueError, match="images or labels of digits have changed between the trainings of"):
+        an.join_bundles([cheap, told_of_data(dear, fingerprint="another")])
+    told_of_data(dear, {"seed": 1}, fingerprint="another").save(tmp_path / "seed-1")
+    assert run(["join", str(trained / CHEAP), str(tmp_path / "seed-1"), "--out", str(tmp_path / "out")]) == 1
+    assert "train all members with one --seed" in capsys.readouterr().err
+
+
+def test_members_may_have_learnt_from_other_parts_of_the_training_images(bundles):
+    cheap, dear = bundles
+    part = told_of_data(dear, {"limit": 300, "standardise": "data"}, fingerprint="another")
+    for members in ([cheap, part], [told_of_data(cheap, {"limit": 9}, fingerprint="third"), part]):
+        joined = an.join_bundles(members)
+        data = joined.manifest.provenance["data"]
+        assert (data["name"], data["fingerprint"], data["options"]["limit"]) == ("digits", None, None)
+        assert an.evaluate(joined).count == 539
+    # The same images by other words are the same.
+    same = an.join_bundles([cheap, told_of_data(dear, {"image_size": 8}, name="folder:elsewhere")])
+    assert same.manifest.provenance["data"] == cheap.manifest.provenance["data"]
+
+
 def test_members_of_different_data_need_data_to_be_judged_on(bundles, trained, tmp_path, capsys):
-    told = {**bundles[1].manifest.provenance["data"], "fingerprint": "another"}
-    manifest = replace(
-        bundles[1].manifest, provenance={**bundles[1].manifest.provenance, "data": told}, files={}
-    )
-    other = an.Bundle(bundles[1].net, manifest)
-    joined = an.join_bundles([bundles[0], other])
+    other = told_of_data(bundles[1], name="folder:here", fingerprint="another")
+    joined = an.join_bundles(iter([bundles[0], other]))
     assert "data" not in joined.manifest.provenance
+    for ask in (an.evaluate, an.reestimate):
+        with pytest.raises(DataError, match="its members were trained on different data: name one"):
+            ask(joined)
     assert an.evaluate(joined, "digits").count == 539
     other.save(tmp_path / "other")
     command = ["join", str(trained / CHEAP), str(tmp_path / "other"), "--out", str(tmp_path / "out")]
@@ -124,16 +194,44 @@ def test_bundles_that_do_not_belong_together_are_refused(bundles):
     ):
         with pytest.raises(ValueError, match=message):
             an.join_bundles([cheap, an.Bundle(dear.net, replace(other, files={}))])
+    masks = MaskClasses(m.class_names[0], tuple(range(10)), ((0, 0, 0),) * 10).to_dict()
+    masked = an.Bundle(dear.net, replace(m, provenance={**m.provenance, "masks": masks}, files={}))
+    with pytest.raises(ValueError, match="has other mask classes than bundle 1"):
+        an.join_bundles([cheap, masked])
     with pytest.raises(ValueError, match=r"do not grow .*bundle 1 .* k, bundle 2 .* k multiply-adds"):
         an.join_bundles([dear, cheap])
     with pytest.raises(ValueError, match="do not grow"):
         an.join_bundles([cheap, cheap])
-    with pytest.raises(ValueError, match="two bundles or more"):
-        an.join_bundles([cheap])
-    with pytest.raises(ValueError, match="two bundles or more"):
-        an.join_bundles(cheap)
+    for few in ([cheap], cheap, None, 3, "here", iter([cheap]), []):
+        with pytest.raises(ValueError, match="two bundles or more"):
+            an.join_bundles(few)
     with pytest.raises(TypeError, match="each bundle must be Bundle"):
         an.join_bundles([cheap, 3])
+
+
+def test_coarser_classes_must_hang_together_alike():
+    look = Preprocessing(8, 8, 3, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+    def with_parents(width: int, parents: str) -> an.Bundle:
+        tree = Taxonomy.from_mapping("abcd", dict(zip("abcd", parents, strict=True)))
+        net = an.create_net("resnet_tiny", (4, 2), width=width)
+        return an.Bundle.create(net, class_names=tree.levels, taxonomy=tree, preprocessing=look)
+
+    with pytest.raises(ValueError, match="has other taxonomy than bundle 1"):
+        an.join_bundles([with_parents(2, "xxyy"), with_parents(4, "xyxy")])
+    joined = an.join_bundles([with_parents(2, "xxyy"), with_parents(4, "xxyy")])
+    assert joined.manifest.taxonomy.parents == ((0,), (0,), (1,), (1,))
+
+
+@pytest.mark.parametrize("verb", ["join", "reestimate"])
+def test_a_bundle_is_no_folder_of_a_run(verb, trained, bundles, tmp_path, capsys):
+    bundles[0].save(tmp_path / "bundle")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    given = [str(trained / CHEAP), str(trained / DEAR)][: 2 if verb == "join" else 1]
+    for more in ([], ["--overwrite"]):
+        assert run([verb, *given, "--out", str(tmp_path / "bundle"), *more]) == 1
+        assert "--out is a bundle itself" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_nothing_is_replaced_unasked(trained, tmp_path, capsys):

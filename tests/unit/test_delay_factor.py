@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -88,15 +90,42 @@ def test_between_powers_the_mean_exceeds_the_published_bound() -> None:
     assert found > expected_delay_bound(2)
 
 
+@pytest.mark.parametrize("base", [1 + 2**-52, 1.001, 2, 10, 1e155, sys.float_info.max])
+def test_numbers_near_the_largest_and_near_one_overflow_nothing(base: float) -> None:
+    assert 1 <= expected_delay_limit(base) <= expected_delay_bound(base) * (1 + 1e-9)
+    for budget in (1, 1 + 2**-52, 1e155, 1e308, 2**1023, sys.float_info.max):
+        assert 1 <= delay_factor(base, budget) <= worst_delay_factor(base)
+        if budget > 1:
+            assert 1 <= expected_delay_factor(base, budget) <= worst_delay_factor(base)
+
+
+@pytest.mark.parametrize("budget", [10**308, 2**1023, int(sys.float_info.max)])
+def test_huge_budgets_are_as_exact_as_small_ones(budget: int) -> None:
+    for base in (2, 3, 10):
+        power = next(n for n in range(2000) if base**n >= budget)
+        exact = 1 + Fraction(base**power - 1, (base - 1) * budget)
+        assert delay_factor(base, budget) == pytest.approx(float(exact), rel=1e-9)
+
+
+@pytest.mark.parametrize("over", [2**-52, 1e-13, 1e-6, 0.1])
+def test_up_to_the_second_net_the_mean_has_one_piece(over: float) -> None:
+    # C(B) = 1 + 1 / B from 1 to b.
+    for base in (1.5, 2, 10):
+        largest = 1 + over
+        exact = 1 + math.log1p(largest - 1) / (largest - 1)
+        assert expected_delay_factor(base, largest) == pytest.approx(exact, rel=1e-12)
+
+
 def test_what_is_refused() -> None:
     for function in (worst_delay_factor, expected_delay_bound, expected_delay_limit):
-        for base in (1, 0.5, math.nan, math.inf):
+        for base in (1, 0.5, math.nan, math.inf, "2", None, 10**400):
             with pytest.raises(ValueError, match="a number above 1"):
                 function(base)
     with pytest.raises(ValueError, match="base 1 must"):
         delay_factor(1, 4)
-    for budget in (0.99, math.nan, math.inf):
+    for budget in (0.99, math.nan, math.inf, "8", None, 10**400):
         with pytest.raises(ValueError, match="divide by that cost"):
             delay_factor(2, budget)
-    with pytest.raises(ValueError, match="largest 1 must be a number above 1"):
-        expected_delay_factor(2, 1)
+    for largest in (1, math.inf, "8", [4], 10**400):
+        with pytest.raises(ValueError, match=r"largest .* must be a number above 1"):
+            expected_delay_factor(2, largest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from anytimenet.bundle.folder import origin_of
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.costs import segment_macs, stage_costs
-from anytimenet.nets import EANN, AnytimeNet, ChainNet, Node, create_net, rebuild_net
+from anytimenet.nets import EANN, AnytimeNet, ChainNet, Node, create_net, net_entry, rebuild_net, register_net
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
@@ -226,6 +228,72 @@ def test_defaults_of_the_members_are_spelt_out() -> None:
     assert json.loads(json.dumps(origin.arguments))["init"] == "msra"
 
 
+def nested() -> tuple[AnytimeNet, ...]:
+    """The same EANN inside another one: built by name, joined by hand and both, three deep."""
+    inner = [
+        {"name": "resnet_ann_tiny", "arguments": {"init": "pytorch"}, "keep": [3]},
+        {"name": "resnet_tiny"},
+    ]
+    spec = {"name": "eann", "arguments": {"members": inner}}
+    by_name = create_net("eann", (4,), members=[spec, {"name": "eann_tiny", "keep": [1, 4]}], in_channels=1)
+    by_hand = EANN(
+        [
+            EANN(
+                [member("resnet_ann", (3,), init="pytorch", in_channels=1), member("resnet", in_channels=1)]
+            ),
+            member("eann", (1, 4), in_channels=1),
+        ]
+    )
+    return (
+        by_name,
+        by_hand,
+        EANN([copy.deepcopy(by_hand), create_net("eann", 4, members=[spec], in_channels=1)]),
+    )
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_nested_members_are_built_again_with_their_defaults_at_every_depth(
+    which: int, tmp_path: Path
+) -> None:
+    net = nested()[which]
+    twin, origin = again(net), origin_of(net)
+    assert {name: t.shape for name, t in twin.state_dict().items()} == {
+        name: t.shape for name, t in net.state_dict().items()
+    }
+    assert twin.parts() == net.parts()
+    assert origin is not None
+    leaves = leaves_of(origin.arguments["members"])
+    assert [leaf["name"] for leaf in leaves][:3] == ["resnet_ann_tiny", "resnet_tiny", "resnet_ann_tiny"]
+    assert leaves[0]["arguments"]["init"] == "pytorch"
+    for leaf in leaves:
+        known = inspect.signature(net_entry(leaf["name"]).build).parameters
+        assert set(known) - {"num_classes", "in_channels", "init"} <= set(leaf["arguments"])
+    look = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.5,))
+    Bundle.create(net, class_names=[list("abcd")], preprocessing=look).save(tmp_path / "b")
+    x = torch.randn(2, 1, 8, 8)
+    loaded = Bundle.load(tmp_path / "b", stages=3).net
+    torch.testing.assert_close(loaded(x), net.eval()(x)[:3])
+
+
+def leaves_of(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The members that are no EANN, however deep."""
+    return [
+        leaf
+        for spec in members
+        for leaf in (leaves_of(spec["arguments"]["members"]) if "members" in spec["arguments"] else [spec])
+    ]
+
+
+def test_an_own_builder_of_an_eann_needs_no_members_among_its_arguments() -> None:
+    def pair(num_classes: tuple[int, ...], width: int = 4) -> AnytimeNet:
+        return EANN([member("resnet", width=width), member("resnet", width=2 * width)])
+
+    register_net("pair", input_shape=SHAPE, summary="for this test")(pair)
+    net = create_net("pair", 4)
+    assert again(net).state_dict().keys() == net.state_dict().keys()
+    assert again(EANN([net])).state_dict().keys() == EANN([net]).state_dict().keys()
+
+
 def test_a_member_built_by_hand_leaves_no_origin() -> None:
     assert EANN([skipping_chain(), member("resnet")]).origin is None
 
@@ -298,9 +366,30 @@ def test_nets_that_do_not_belong_together_are_refused() -> None:
         ([{"name": "resnet_tiny", "arguments": {"num_classes": 3}}], "that of the whole net"),
         ([{"name": "resnet_ann_tiny", "keep": [3, 1]}], "member 1 .*an increasing list of stages"),
         ([{"name": "resnet_ann_tiny", "keep": 3}], '"keep" is a list of stages'),
+        *(
+            (
+                [{"name": "resnet_tiny"}, {"name": "resnet_tiny", "keep": [one]}],
+                'member 2: "keep" is a list of',
+            )
+            for one in (1.5, 1.0, "1", None, True)
+        ),
+        ([{"name": "resnet_tiny", "keep": []}], "member 1 cannot be built: keep needs"),
+        ([{"name": "resnet_tiny", "keep": [0]}], "member 1 cannot be built"),
+        ([{"name": "resnet_tiny", "arguments": {"init": None}}], "member 1 cannot be built: .* named None"),
+        ([{"name": "resnet_tiny", "arguments": {1: 2}}], "member 1: .* go by name, and 1 is none"),
+        *(
+            ([{"name": "resnet_tiny", "arguments": none}], 'member 1: .*"arguments" an object')
+            for none in ("", 0, False, [])
+        ),
+        ([{"name": "broken"}], "member 1 cannot be built: unsupported operand"),
+        (
+            [{"name": "eann", "arguments": {"members": [{"name": "resnet_tiny", "keep": ["1"]}]}}],
+            'member 1 cannot be built: member 1: "keep" is a list',
+        ),
     ],
 )
 def test_members_that_are_none_are_refused(members: Any, message: str) -> None:
+    register_net("broken", input_shape=SHAPE, summary="for this test")(lambda num_classes: 1 + "a")
     with pytest.raises(ValueError, match=message):
         create_net("eann", members=members)
 

@@ -98,9 +98,33 @@ def test_the_curve_and_its_corners_say_the_same() -> None:
         ([(0, 5)], (1,), None, "from 1 to 4"),
         ([(0, 1)], (0,), None, "positive numbers are needed"),
         ([(0, 1)], (float("nan"),), None, "positive numbers are needed"),
+        ([(0, 1)], ("1",), None, "positive numbers are needed"),
         ([(0, 1)], (1,), (0.5,), "1 validated accuracies for 4 stages"),
+        (
+            [(0, 1)],
+            (1,),
+            (0.5, None, float("nan"), 0.5),
+            "the validated accuracies hold nan: numbers from 0 to",
+        ),
+        ([(0, 1)], (1,), (0.5, None, 81.2, 0.5), "the validated accuracies hold 81.2"),
+        ([(0, 1)], (1,), (0.5, None, "0.5", 0.5), "the validated accuracies hold '0.5'"),
     ],
 )
 def test_what_is_no_run_is_refused(path, costs, validated, message) -> None:
     with pytest.raises(ValueError, match=message):
         path_curve(path, costs, (0.1, 0.2, 0.3, 0.4), validated)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), -0.1, 1.1, None])
+def test_accuracies_are_shares(wrong) -> None:
+    with pytest.raises(ValueError, match=f"the accuracies hold {wrong}: numbers from 0 to 1 are needed"):
+        path_curve(STEPS[:1], (1,), (0.5, wrong))
+
+
+@pytest.mark.parametrize("budget", [float("nan"), None, "10"])
+def test_a_budget_is_a_number(budget) -> None:
+    run = path_curve(STEPS[:1], (10,), (0.5,))
+    for ask in (run.answer_at, run.accuracy_at):
+        with pytest.raises(ValueError, match=f"budget {budget!r}: a number is needed"):
+            ask(budget)
+    assert (run.answer_at(float("inf")), run.answer_at(-1)) == (1, None)

@@ -125,6 +125,8 @@ def _load(
 ) -> DataSplits:
     trained_on = bundle.manifest.provenance.get("data", {})
     by_name = trained_on.get("options") is not None
+    if name is None and not trained_on and "joined" in bundle.manifest.provenance:
+        raise DataError("this bundle is joined, and its members were trained on different data: name one")
     if name is None and not by_name:
         raise DataError("this bundle was trained on data that has no name: give the data to judge it on")
     if by_name and (name is None or same_data(name, trained_on["name"])):

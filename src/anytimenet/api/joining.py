@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,40 @@ from anytimenet.api.arguments import check_type
 from anytimenet.api.loading import load
 from anytimenet.bundle import Bundle
 from anytimenet.core.manifest import Manifest
+from anytimenet.data import same_data
 from anytimenet.evaluation import format_count
 from anytimenet.nets.eann import EANN
 
-_CARRIED = ("data", "augmentation", "task", "masks")
+_CARRIED = ("augmentation", "task", "masks")
 """What the joined bundle says of its training itself, where all members say the same."""
+_DRAWING = {
+    "seed": "--seed",
+    "val_fraction": "--val-fraction",
+    "split_seed": "DataOptions(split_seed=...)",
+    "test_fraction": "DataOptions(test_fraction=...)",
+}
+"""Options of data that decide which images validate, and where they are given."""
+_FEWER = ("limit", "images_per_class")
+"""Options of data that leave out training images alone."""
 
 
-def join_bundles(bundles: Sequence[Bundle | Path | str]) -> Bundle:
+def join_bundles(bundles: Iterable[Bundle | Path | str]) -> Bundle:
     """One bundle whose stages are those of the first bundle, then those of the second, and so on: an EANN.
 
     Nothing is trained; the weights are copies. Validation accuracies are carried over, cost tables and chosen
     label levels are not. The provenance of each member is under "joined". Where all were trained on the same
-    data, `evaluate` finds it; else name the data.
+    data, `evaluate` finds it; else name the data. Members of the same data must have the same validation
+    images, too, for a run answers with the stage that was best on them: train all with one seed.
 
     Args:
         bundles: two or more, or the folders where they are, the cheapest first.
 
     Raises:
         BundleError: if a folder holds no bundle.
-        ValueError: for fewer than two bundles, bundles with other classes, taxonomy or preprocessing than
-            the first, or costs that do not grow from bundle to bundle.
+        TypeError: if one of them is neither a bundle nor a folder.
+        ValueError: for fewer than two bundles, bundles with other classes, taxonomy, preprocessing or
+            validation images of the same data than the first, or costs that do not grow from bundle to
+            bundle.
 
     >>> from anytimenet import TrainConfig, create_net, fit
     >>> config = TrainConfig(epochs=1)
@@ -41,7 +55,9 @@ def join_bundles(bundles: Sequence[Bundle | Path | str]) -> Bundle:
     >>> join_bundles(members).num_stages
     6
     """
-    if isinstance(bundles, Bundle | Path | str) or len(bundles) < 2:
+    several = isinstance(bundles, Iterable) and not isinstance(bundles, Bundle | Path | str)
+    bundles = list(bundles) if several else []
+    if len(bundles) < 2:
         raise ValueError("joining needs a list of two bundles or more, the cheapest first")
     members = [load(item) if isinstance(item, Path | str) else item for item in bundles]
     for item in members:
@@ -50,8 +66,13 @@ def join_bundles(bundles: Sequence[Bundle | Path | str]) -> Bundle:
     names = [
         _name(number, item, m) for number, (item, m) in enumerate(zip(bundles, manifests, strict=True), 1)
     ]
+    told = [(name, _data_of(manifest)) for name, manifest in zip(names, manifests, strict=True)]
+    for one, other in combinations(told, 2):
+        _check_drawn_alike(*one, *other)
     for name, manifest in zip(names[1:], manifests[1:], strict=True):
         _check_same(names[0], manifests[0], name, manifest)
+    for one, other in combinations(told, 2):
+        _check_unchanged(*one, *other)
     _check_growing(names, manifests)
     records = [record for manifest in manifests for record in manifest.stages]
     joined = replace(
@@ -93,6 +114,35 @@ def _check_same(first_name: str, first: Manifest, name: str, other: Manifest) ->
         )
 
 
+def _check_drawn_alike(one_name: str, one: dict[str, Any], name: str, other: dict[str, Any]) -> None:
+    """Raises ValueError where two bundles of the same data set aside other validation images of it.
+
+    Of different data nothing is known that could be compared.
+    """
+    if not _same_source(one, other) or _equal_images(one, other):
+        return
+    ours, theirs = one["options"], other["options"]
+    different = [key for key in _DRAWING if ours.get(key) != theirs.get(key)]
+    if different:
+        before, said = (" and ".join(f"{key} {o.get(key)}" for key in different) for o in (ours, theirs))
+        raise ValueError(
+            f"{name} was trained with {said} and {one_name} with {before}, which set aside other validation "
+            "images, and answers are chosen by them: train all members with one "
+            f"{' and one '.join(_DRAWING[key] for key in different)}"
+        )
+
+
+def _check_unchanged(one_name: str, one: dict[str, Any], name: str, other: dict[str, Any]) -> None:
+    """Raises ValueError where data of one name, read in one way, gave two bundles other images."""
+    known = one.get("fingerprint") and other.get("fingerprint") and not _equal_images(one, other)
+    if known and _same_source(one, other) and one["options"] == other["options"]:
+        raise ValueError(
+            f"images or labels of {other['name']} have changed between the trainings of {one_name} and "
+            f"{name}, so that other images may have validated, and answers are chosen by them: train all "
+            "members on the same images"
+        )
+
+
 def _check_growing(names: Sequence[str], manifests: Sequence[Manifest]) -> None:
     """Raises ValueError, with the costs, unless each whole net costs more than the one before it."""
     costs = [manifest.stages[-1].macs for manifest in manifests]
@@ -107,7 +157,9 @@ def _check_growing(names: Sequence[str], manifests: Sequence[Manifest]) -> None:
 
 def _provenance(manifests: Sequence[Manifest]) -> dict[str, Any]:
     told = [manifest.provenance for manifest in manifests]
-    shared = {
+    data = _shared_data([_data_of(manifest) for manifest in manifests])
+    shared = {} if data is None else {"data": data}
+    shared |= {
         key: told[0][key]
         for key in _CARRIED
         if key in told[0] and all(other.get(key) == told[0][key] for other in told[1:])
@@ -117,3 +169,35 @@ def _provenance(manifests: Sequence[Manifest]) -> dict[str, Any]:
         for manifest, provenance in zip(manifests, told, strict=True)
     ]
     return {**shared, "joined": members}
+
+
+def _shared_data(data: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """How the images that all members were trained and validated on are found again; None for other ones."""
+    first = data[0]
+    if first and all(other == first or _equal_images(first, other) for other in data):
+        return next((told for told in data if told.get("options")), first)
+    if not all(_same_source(first, told) for told in data):
+        return None
+    # The same validation images. Where some members saw a part of the training images, all are named.
+    options = dict(first["options"])
+    for key in _FEWER:
+        if any(told["options"].get(key) != options.get(key) for told in data):
+            options[key] = None
+    return {**first, "fingerprint": None, "options": options}
+
+
+def _data_of(manifest: Manifest) -> dict[str, Any]:
+    """What a bundle says of the data of its training; empty if it says nothing."""
+    told = manifest.provenance.get("data")
+    return told if isinstance(told, dict) else {}
+
+
+def _same_source(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether both were trained on data of the same name."""
+    by_name = all(told.get("options") and told.get("name") for told in (one, other))
+    return by_name and same_data(one["name"], other["name"])
+
+
+def _equal_images(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether classes, preprocessing and all images of all parts were the same."""
+    return bool(one.get("fingerprint")) and one["fingerprint"] == other.get("fingerprint")

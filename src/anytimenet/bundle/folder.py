@@ -30,7 +30,7 @@ from anytimenet.core.manifest import Manifest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.eann import EANN
-from anytimenet.nets.eann_members import spell_out
+from anytimenet.nets.eann_members import members_spelt_out
 from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def origin_of(net: AnytimeNet) -> NetOrigin | None:
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty and _is_json(p.default)}
     arguments = {**defaults, **net.origin.arguments}
     if isinstance(net, EANN):
-        arguments["members"] = list(spell_out(*arguments["members"]))
+        arguments = members_spelt_out(arguments)
     return NetOrigin(net.origin.name, arguments, net.origin.keep)
 
 

@@ -82,9 +82,17 @@ class Join:
         places = (self.out, self.out / "bundle")
         if {place.resolve() for place in places} & {find_bundle(path).resolve() for path in self.bundles}:
             raise ValueError("--out is one of the bundles: give another folder")
-        taken = any((place / "bundle.json").exists() for place in places)
-        if taken and not self.overwrite:
+        check_no_bundle(self.out)
+        if (self.out / "bundle" / "bundle.json").exists() and not self.overwrite:
             raise ValueError(f"{self.out} holds a bundle already: choose another --out or give --overwrite")
+
+
+def check_no_bundle(folder: Path) -> None:
+    """Raises ValueError if `folder`, which a run is to be written into, is a bundle itself."""
+    if (folder / "bundle.json").exists():
+        raise ValueError(
+            f"--out is a bundle itself ({folder} holds bundle.json): give the folder of a run, or another one"
+        )
 
 
 def step_by_step(bundle: Bundle, report: Report | SegmentationReport) -> PathCurve:

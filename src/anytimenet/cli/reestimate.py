@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from anytimenet.cli.join import check_no_bundle
 from anytimenet.cli.output import emit_json
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class Reestimate:
     def _check_out(self, targets: list[Path]) -> None:
         if self.out.resolve() == self.bundle.resolve():
             raise ValueError("--out is the bundle itself: give another folder")
+        for folder in (self.out, *targets):
+            check_no_bundle(folder)
         taken = [path for path in (self.out, *targets) if (path / "bundle").exists()]
-        if not taken and (self.out / "bundle.json").exists():
-            taken = [self.out]
         if taken and not self.overwrite:
             raise ValueError(f"{taken[0]} holds a bundle already: choose another --out or give --overwrite")
 

@@ -12,6 +12,7 @@ Balancing" (arXiv 1708.06832), on EANN.
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 _CLOSE = 1e-12
 """Budgets nearer to a power of the base than this share of it are that power: logarithms round."""
@@ -30,12 +31,13 @@ def delay_factor(base: float, budget: float) -> float:
     >>> delay_factor(2, 8), round(delay_factor(2, 8.0001), 3)
     (1.875, 2.875)
     """
-    _check_base(base)
-    if not (math.isfinite(budget) and budget >= 1):
+    base, cost = _checked_base(base), _number(budget)
+    if not cost >= 1:
         raise ValueError(
-            f"budget {budget} must be a number of at least 1, the cheapest net's cost: divide by that cost"
+            f"budget {budget!r} must be a number of at least 1, the cheapest net's cost: divide by that cost"
         )
-    return 1 + _spent_before(base, _power_for(base, budget)) / budget
+    power = _power_for(base, cost)
+    return 1 + _spent_before(base, power, cost) if power else 1.0
 
 
 def worst_delay_factor(base: float) -> float:
@@ -49,7 +51,7 @@ def worst_delay_factor(base: float) -> float:
     >>> worst_delay_factor(2), worst_delay_factor(3)
     (3.0, 2.5)
     """
-    _check_base(base)
+    base = _checked_base(base)
     return 2 + 1 / (base - 1)
 
 
@@ -65,7 +67,7 @@ def expected_delay_bound(base: float) -> float:
     >>> round(expected_delay_bound(2), 3)
     2.443
     """
-    _check_base(base)
+    base = _checked_base(base)
     return 1 - 1 / (2 * base) + (1 + math.log(base)) / (base - 1)
 
 
@@ -78,8 +80,8 @@ def expected_delay_limit(base: float) -> float:
     >>> round(expected_delay_limit(2), 3)
     2.386
     """
-    _check_base(base)
-    return 1 + base * math.log(base) / (base - 1) ** 2
+    base = _checked_base(base)
+    return 1 + base / (base - 1) * (math.log(base) / (base - 1))
 
 
 def expected_delay_factor(base: float, largest: float) -> float:
@@ -93,33 +95,56 @@ def expected_delay_factor(base: float, largest: float) -> float:
     >>> round(expected_delay_factor(2, 2**20), 3), round(expected_delay_factor(2, 1.36 * 2**20), 3)
     (2.386, 2.472)
     """
-    _check_base(base)
-    if not (math.isfinite(largest) and largest > 1):
-        raise ValueError(f"largest {largest} must be a number above 1, the smallest budget")
-    last = _power_for(base, largest)
+    base, end = _checked_base(base), _number(largest)
+    if not end > 1:
+        raise ValueError(f"largest {largest!r} must be a number above 1, the smallest budget")
+    last, width = max(_power_for(base, end), 1), end - 1
+    before = base ** (last - 1)
     # Nets b^1 .. b^(last-1) are used over their whole range, in which the integral of 1 / B is ln b.
-    whole = (base**last - base) / (base - 1) - (last - 1)
-    partial = _spent_before(base, last) * math.log(largest / base ** (last - 1))
-    return 1 + (math.log(base) * whole / (base - 1) + partial) / (largest - 1)
+    whole = base / (base - 1) * ((before - 1) / width) - (last - 1) / width
+    partial = _spent_before(base, last, width) * math.log(end / before)
+    return 1 + math.log(base) / (base - 1) * whole + partial
 
 
-def _spent_before(base: float, power: int) -> float:
-    """What the nets 1, b, ..., b^(power-1) cost together."""
-    return (base**power - 1) / (base - 1)
+def _spent_before(base: float, power: int, unit: float) -> float:
+    """What the nets 1, b, ..., b^(power-1) cost together, (b^power - 1) / (b - 1), divided by `unit`.
+
+    Told by the last of them, which unlike b^power is no more than the budget, so that nothing overflows.
+    """
+    last = base ** (power - 1)
+    return last / unit + (last - 1) / unit / (base - 1)
 
 
 def _power_for(base: float, budget: float) -> int:
     """The smallest whole n >= 0 with b^n >= budget."""
     power = max(math.ceil(math.log(budget) / math.log(base)), 0)
-    while base**power < budget * (1 - _CLOSE):
+    while not _reaches(base, power, budget):
         power += 1
-    while power > 0 and base ** (power - 1) >= budget * (1 - _CLOSE):
+    while power > 0 and _reaches(base, power - 1, budget):
         power -= 1
     return power
 
 
-def _check_base(base: float) -> None:
-    if not (math.isfinite(base) and base > 1):
+def _reaches(base: float, power: int, budget: float) -> bool:
+    try:
+        return base**power >= budget * (1 - _CLOSE)
+    except OverflowError:  # more than any float, and so than the budget
+        return True
+
+
+def _number(value: float) -> float:
+    """`value` as a float; nan for what is no finite number."""
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:  # of a whole number above all floats
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _checked_base(base: float) -> float:
+    number = _number(base)
+    if not number > 1:
         raise ValueError(
-            f"base {base} must be a number above 1, for the costs to grow from net to net: 2 doubles them"
+            f"base {base!r} must be a number above 1, for the costs to grow from net to net: 2 doubles them"
         )
+    return number

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from numbers import Real
 
 from anytimenet.evaluation.curve import Curve
 
@@ -42,12 +43,20 @@ class PathCurve:
     unit: str = "macs"
 
     def answer_at(self, budget: float) -> int | None:
-        """The stage that answers if the run is cut at `budget`; None if it is cut before the first one."""
+        """The stage that answers if the run is cut at `budget`; None if it is cut before the first one.
+
+        Raises:
+            ValueError: if the budget is not a number.
+        """
         point = self._last_within(budget)
         return None if point is None else point.answer
 
     def accuracy_at(self, budget: float) -> float:
-        """What that answer is worth; 0 where nothing answers, as in `Curve`."""
+        """What that answer is worth; 0 where nothing answers, as in `Curve`.
+
+        Raises:
+            ValueError: if the budget is not a number.
+        """
         point = self._last_within(budget)
         return 0.0 if point is None else point.accuracy
 
@@ -72,6 +81,8 @@ class PathCurve:
         return tuple(costs), tuple(accuracies)
 
     def _last_within(self, budget: float) -> PathPoint | None:
+        if not isinstance(budget, Real) or budget != budget:
+            raise ValueError(f"budget {budget!r}: a number is needed, of the same unit as the costs")
         finished = bisect_right([point.spent for point in self.points], budget)
         return self.points[finished - 1] if finished else None
 
@@ -88,25 +99,27 @@ def path_curve(
 
     Of the finished stages the one with the best validated accuracy answers, of equal ones the one finished
     first: an answer stands until a better one is there. A stage that was not validated answers only where
-    none of the finished ones was; then it is the last. So it is in `Manifest.best_stage` and, of nets that
-    run one after the other, in Hu et al., "Learning Anytime Predictions in Neural Networks via Adaptive
-    Loss Balancing" (EANN).
+    none of the finished ones was; then it is the last. So it is, of nets that run one after the other, in
+    Hu et al., "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing" (EANN).
+    `Manifest.best_stage`, which chooses before the run, takes the cheapest of equal ones instead.
 
     Args:
         path: segments (start, stop), the first from 0, each from where the one before stops.
         segment_costs: of each segment, positive; `costs.segment_macs` counts them.
-        accuracies: of stages 1..K on the data that the run is judged on.
+        accuracies: of stages 1..K on the data that the run is judged on, from 0 to 1.
         validated: of stages 1..K on validation data, None for a stage that was not validated; None for no
             stage validated.
         unit: what the costs count.
 
     Raises:
-        ValueError: if the segments are no path, a stage lacks its accuracies, or a cost is not positive.
+        ValueError: if the segments are no path, a stage lacks its accuracies, one of them is no number from
+            0 to 1, or a cost is not positive.
 
     >>> run = path_curve([(0, 1), (1, 2), (2, 3)], (10, 20, 20), (0.6, 0.5, 0.8), (0.62, 0.55, 0.79))
     >>> run.answer_at(45), run.accuracy_at(45), run.answer_at(50), run.answer_at(9)
     (1, 0.6, 3, None)
     """
+    _check_shares("accuracies", accuracies)
     checked = _validated(len(accuracies), validated)
     _check_path(path, segment_costs, len(accuracies))
     points: list[PathPoint] = []
@@ -131,7 +144,14 @@ def _validated(stages: int, validated: Sequence[float | None] | None) -> Sequenc
         return [None] * stages
     if len(validated) != stages:
         raise ValueError(f"{len(validated)} validated accuracies for {stages} stages: one each is needed")
+    _check_shares("validated accuracies", [value for value in validated if value is not None])
     return validated
+
+
+def _check_shares(what: str, values: Sequence[float]) -> None:
+    for value in values:
+        if not (isinstance(value, Real) and 0 <= value <= 1):
+            raise ValueError(f"the {what} hold {value!r}: numbers from 0 to 1 are needed, not percent")
 
 
 def _check_path(path: Sequence[tuple[int, int]], costs: Sequence[float], stages: int) -> None:
@@ -147,5 +167,5 @@ def _check_path(path: Sequence[tuple[int, int]], costs: Sequence[float], stages:
                 f"stage from {reached + 1} to {stages}"
             )
         reached = stop
-    if not all(0 < cost < float("inf") for cost in costs):
+    if not all(isinstance(cost, Real) and 0 < cost < float("inf") for cost in costs):
         raise ValueError(f"the segments cost {tuple(costs)}: positive numbers are needed")

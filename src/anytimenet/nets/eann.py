@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from torch import Tensor, nn
 
+from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.nets import resnet_ann  # noqa: F401  (registers the members)
 from anytimenet.nets.arguments import check_positive
 from anytimenet.nets.chain import ChainNet
@@ -39,7 +40,9 @@ class EANN(AnytimeNet):
         State: inside a member its own state, beside the images while later members need them. After the last
             stage of a member the images alone: the next one starts from them again.
         Training: member by member (`passes`), with the memory of one. Members may also be trained apart and
-            joined afterwards, which is the same as long as no rule compares the stages of several members.
+            joined afterwards. From the same weights and seed that is the same as long as nothing couples
+            them: no weights or label levels by a stage's place among all stages, no drawn stages, no learning
+            from another stage's answer, no clipping of the whole gradient, no joint choice of the best epoch.
         Deviations: `forward` gives the logits of every stage. Which answer stands in a run, the best
             validated so far, is decided where it runs. Members may be of any family.
 
@@ -86,18 +89,30 @@ class EANN(AnytimeNet):
         return member, stage - self._before(member)
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        """As in `AnytimeNet`.
+
+        Raises:
+            StatisticsMissingError: where a member does, with the numbers that its stages have here.
+        """
         stages = self.check_stages(stages)
         outputs: dict[int, Output] = {}
         for member, own in self._by_member(stages):
-            found = self._member(member)(x, own)
+            try:
+                found = self._member(member)(x, own)
+            except StatisticsMissingError as error:
+                raise self._missing(stages) from error
             outputs.update(zip((self._before(member) + stage for stage in own), found, strict=True))
         return [outputs[stage] for stage in stages]
 
     def passes(self, x: Tensor, stages: Sequence[int] | None = None) -> Iterator[list[tuple[int, Output]]]:
         """The groups of one member after the other, in the order in which `stages` first asks for them."""
-        for member, own in self._by_member(self.check_stages(stages)):
-            for group in self._member(member).passes(x, own):
-                yield [(self._before(member) + stage, output) for stage, output in group]
+        stages = self.check_stages(stages)
+        for member, own in self._by_member(stages):
+            try:
+                for group in self._member(member).passes(x, own):
+                    yield [(self._before(member) + stage, output) for stage, output in group]
+            except StatisticsMissingError as error:
+                raise self._missing(stages) from error
 
     def parts(self) -> list[Part]:
         found = []
@@ -133,7 +148,10 @@ class EANN(AnytimeNet):
         return member < len(self.members) or _carries_image(self._member(member), own)
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
-        return _EANNSegment(self, start, stop, last=last)
+        try:
+            return _EANNSegment(self, start, stop, last=last)
+        except StatisticsMissingError as error:
+            raise self._missing((stop,)) from error
 
     def _keep(self, stages: tuple[int, ...]) -> EANN:
         return EANN([self._member(member).keep(own) for member, own in self._by_member(stages)])
@@ -146,6 +164,19 @@ class EANN(AnytimeNet):
     def _before(self, number: int) -> int:
         """How many stages come before those of a member."""
         return (0, *self.ends)[number - 1]
+
+    def _missing(self, asked: Sequence[int]) -> StatisticsMissingError:
+        """What a member says of its own stages, said of those of this net."""
+        unknown = set(self.stages_without_statistics())
+        stages = [stage for stage in asked if stage in unknown] or asked
+        which = f"stage{'s' * (len(stages) > 1)} {', '.join(map(str, stages))}"
+        members = sorted({self.place(stage)[0] for stage in stages})
+        return StatisticsMissingError(
+            f"{which} cannot predict: the BatchNorm statistics of member{'s' * (len(members) > 1)} "
+            f"{', '.join(map(str, members))} have not been estimated since the weights were trained. "
+            "Estimate them on training images: anytimenet reestimate BUNDLE --out FOLDER, "
+            "reestimate(bundle), or training.statistics.reestimate_statistics(net, batches)"
+        )
 
     def _by_member(self, stages: Sequence[int]) -> list[tuple[int, list[int]]]:
         """Each member that is asked for, in the order of its first stage, with its own numbers of them."""

@@ -77,25 +77,32 @@ def describe_member(net: AnytimeNet) -> dict[str, Any] | None:
         return None
     arguments = {name: value for name, value in net.origin.arguments.items() if name != "num_classes"}
     keep = None if net.origin.keep is None else list(net.origin.keep)
-    return {
-        "name": net.origin.name,
-        "arguments": {**_defaults(net.origin.name), **arguments},
-        "keep": keep,
-    }
+    arguments = members_spelt_out({**_defaults(net.origin.name), **arguments})
+    return {"name": net.origin.name, "arguments": arguments, "keep": keep}
 
 
 def spell_out(*members: MemberSpec) -> tuple[dict[str, Any], ...]:
     """`members` with the defaults of their builders, so that a bundle outlives a change of them.
 
     What the whole net passes on, `in_channels` and `init`, is left to it unless a member says its own.
+    Members of members are spelt out alike.
     """
     passed_on = ("in_channels", "init")
     found = []
     for spec in members:
         own = {name: value for name, value in _defaults(spec["name"]).items() if name not in passed_on}
-        arguments = {**own, **(spec.get("arguments") or {})}
+        arguments = members_spelt_out({**own, **(spec.get("arguments") or {})})
         found.append({"name": spec["name"], "arguments": arguments, "keep": spec.get("keep")})
     return tuple(found)
+
+
+def members_spelt_out(arguments: dict[str, Any]) -> dict[str, Any]:
+    """`arguments` of a builder; where it is one of an EANN, its members as `spell_out` has them."""
+    members = arguments.get("members")
+    known = isinstance(members, list | tuple) and all(
+        isinstance(spec, Mapping) and "name" in spec and set(spec) <= set(_KEYS) for spec in members
+    )
+    return {**arguments, "members": list(spell_out(*members))} if members and known else arguments
 
 
 def origin_of_members(name: str, members: Sequence[AnytimeNet]) -> NetOrigin | None:
@@ -126,7 +133,8 @@ def _build(number: int, spec: Any, num_classes: Sequence[int], shared: Mapping[s
         return net if keep is None else net.keep(keep)
     except NeedsValuesError:
         raise
-    except ValueError as error:
+    # A builder is anybody's code, and its arguments may come from a file.
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"member {number} cannot be built: {error}") from error
 
 
@@ -141,15 +149,22 @@ def _checked(number: int, spec: Any) -> tuple[str, dict[str, Any], Sequence[int]
             raise ValueError(f"member {number} has no field {key!r}: {suggest(str(key), _KEYS)}")
     if "name" not in spec:
         raise ValueError(f'member {number} has no "name": the name of a registered net is needed')
-    name, arguments, keep = spec["name"], spec.get("arguments") or {}, spec.get("keep")
+    name, arguments, keep = spec["name"], spec.get("arguments"), spec.get("keep")
+    arguments = {} if arguments is None else arguments
     if not isinstance(name, str) or not isinstance(arguments, Mapping):
         raise ValueError(
             f'member {number}: "name" is a text and "arguments" an object, not {name!r} and {arguments!r}'
         )
+    for key in arguments:
+        if not isinstance(key, str):
+            raise ValueError(f'member {number}: "arguments" go by name, and {key!r} is none: text is needed')
     if "num_classes" in arguments:
         raise ValueError(f"member {number}: num_classes is that of the whole net, leave it out here")
-    if keep is not None and not isinstance(keep, list | tuple):
-        raise ValueError(f'member {number}: "keep" is a list of stages or nothing, not {keep!r}')
+    stages = isinstance(keep, list | tuple) and all(type(stage) is int for stage in keep)
+    if keep is not None and not stages:
+        raise ValueError(
+            f'member {number}: "keep" is a list of stages, for example [1, 2], or nothing, not {keep!r}'
+        )
     return name, dict(arguments), keep
 
 
