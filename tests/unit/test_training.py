@@ -15,8 +15,9 @@ from anytimenet.core.errors import StatisticsMissingError, TrainingError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader
 from anytimenet.nets import EANN, create_net
+from anytimenet.schemes import RunFacts
 from anytimenet.tasks import Classification
-from anytimenet.training import TrainConfig, check_scheme, loop, train
+from anytimenet.training import TrainConfig, launch, loop, train
 from anytimenet.training.statistics import reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
@@ -293,11 +294,16 @@ def test_a_run_without_tracked_statistics_resumes_bit_for_bit(tmp_path, monkeypa
     assert result.val_scores == expected.val_scores
 
 
-def test_the_mean_over_stages_chooses_nothing_where_stages_learn_other_levels():
-    config = replace(CONFIG, scheme="coarse_to_fine", select="mean")
-    with pytest.raises(ValueError, match="select by the last stage"):
-        check_scheme(create_net("isresnext_tiny", (4, 2), in_channels=1), config)
-    check_scheme(create_net("isresnext_tiny", (4, 2), in_channels=1), replace(config, select="last"))
+def test_the_mean_is_over_the_stages_that_learn_fine_labels():
+    config = replace(CONFIG, epochs=1, scheme="coarse_to_fine", select="mean")
+    torch.manual_seed(0)
+    net = create_net("isresnext_tiny", (2, 1), in_channels=1)
+    training, validation = loaders(config)
+    run_of = loop._Run(
+        net, training, validation, Classification((2, 1)), config, None, {}, launch(config), RunFacts()
+    )
+    assert [run_of.scheme.targets.learns_fine_labels(stage) for stage in (1, 2, 3)] == [False, True, True]
+    assert run_of._score([0.0, 0.5, 0.75]) == 0.625
 
 
 def test_runs_from_before_there_were_statistics_batches_go_on_and_others_differ():

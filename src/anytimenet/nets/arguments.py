@@ -80,12 +80,18 @@ def check_branches(branches: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_positive(**values: int) -> None:
-    """Raises ValueError, with the name, unless every value is at least 1."""
+    """Raises ValueError, with the name, unless every value is a whole number from 1 on."""
+    check_whole(**values)
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name} {value} must be at least 1")
+
+
+def check_whole(**values: int) -> None:
+    """Raises ValueError, with the name, unless every value is a whole number."""
     for name, value in values.items():
         if isinstance(value, bool) or not hasattr(type(value), "__index__"):
             raise ValueError(f"{name} {value!r}: a whole number is needed")
-        if value < 1:
-            raise ValueError(f"{name} {value} must be at least 1")
 
 
 def check_flag(**values: bool) -> None:

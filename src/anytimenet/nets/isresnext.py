@@ -18,6 +18,7 @@ from anytimenet.nets.arguments import (
     check_exits,
     check_flag,
     check_positive,
+    check_whole,
     even_slices,
     split_like,
 )
@@ -93,7 +94,8 @@ class ISResNeXt(AnytimeNet):
         init: str = "msra",
     ) -> None:
         super().__init__()
-        check_positive(width=width, branch_width=branch_width, in_channels=in_channels)
+        check_whole(width=width)  # whether it can be divided follows
+        check_positive(branch_width=branch_width, in_channels=in_channels)
         check_flag(stem_bn=stem_bn)
         self.num_classes = tuple(num_classes)
         self.slices = as_numbers("slices", slices)

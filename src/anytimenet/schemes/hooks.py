@@ -92,6 +92,10 @@ class Targets(nn.Module):
     uses_given_teacher: bool = False
     every_level: bool = True
 
+    def learns_fine_labels(self, stage: int) -> bool:
+        """Whether `stage` learns the finest label level, so that its accuracy there says anything."""
+        return True
+
     def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
         """Outputs of a teacher beside the net that `stages` learn from, by stage and without a graph.
 

@@ -36,7 +36,8 @@ class TrainConfig:
         seed: of the order of images, the augmentation and the initial weights that recipes draw.
         scheme: how the stages learn together: a published scheme by name (`anytimenet list schemes`), or a
             `Scheme` of your own.
-        select: what chooses the best checkpoint: validation score of the "last" stage, or the "mean".
+        select: what chooses the best checkpoint: validation score of the "last" stage, or the "mean" over the
+            stages that learn the fine labels.
         checkpoint_steps: steps between checkpoints inside an epoch; None for the ends of epochs only.
         statistics_batches: training batches that the BatchNorm statistics of a net which does not track them
             while it learns are estimated on, at the end of each epoch.

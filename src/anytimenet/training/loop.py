@@ -120,7 +120,7 @@ def check_scheme(
     teacher: AnytimeNet | None = None,
 ) -> None:
     """Raises what `train` would refuse with: ValueError for the scheme, SharedTrainingError for the norms."""
-    _built_scheme(net, config, _facts(net, config, input_shape, teacher))
+    config.chosen_scheme.build(net, _facts(net, config, input_shape, teacher))
     if config.sync_batchnorm:
         check_norms(net)
 
@@ -158,16 +158,6 @@ def _facts(
         return [cost.macs for cost in stage_costs(net, input_shape)]
 
     return RunFacts(config.seed, None if input_shape is None else macs, teacher)
-
-
-def _built_scheme(net: AnytimeNet, config: TrainConfig, facts: RunFacts) -> BuiltScheme:
-    scheme = config.chosen_scheme.build(net, facts)
-    if config.select == "mean" and not scheme.targets.every_level:
-        raise ValueError(
-            "select 'mean' is over the fine labels of all stages, and this scheme lets some stages learn "
-            "coarse ones alone: select by the last stage"
-        )
-    return scheme
 
 
 def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
@@ -210,7 +200,7 @@ class _Run:
         self.batches, self.val_batches = batches, val_batches
         self.task, self.config, self.folder = task, config, folder
         self.identity = {**config.identity, **identity}
-        self.scheme: BuiltScheme = _built_scheme(net, config, facts).to(device)
+        self.scheme: BuiltScheme = config.chosen_scheme.build(net, facts).to(device)
         if config.sync_batchnorm:  # nothing below refuses the run: `release` undoes it
             to_synchronised(net)
         self.sync = GradientSync(net, self.scheme, self.processes, fabric.strategy.setup_module)
@@ -254,7 +244,7 @@ class _Run:
         self.processes.average_buffers(self.net, self.scheme)
         scores = self._validate()
         number = self.epoch + 1
-        score = (scores[-1] if self.config.select == "last" else sum(scores) / len(scores)) if scores else 0.0
+        score = self._score(scores) if scores else 0.0
         record = {
             "epoch": number,
             "lr": learning_rate(self.config, self.step - 1, steps),
@@ -341,6 +331,13 @@ class _Run:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
         self.optimiser.step()
         return values
+
+    def _score(self, scores: Sequence[float]) -> float:
+        """What chooses the best epoch. Scores are of fine labels, which not every stage may learn."""
+        if self.config.select == "last":
+            return scores[-1]
+        learnt = [s for stage, s in enumerate(scores, 1) if self.scheme.targets.learns_fine_labels(stage)]
+        return sum(learnt) / len(learnt)
 
     def _mean_loss(self, stage: int) -> float | None:
         """Over the steps of this epoch in which the stage ran; None if it never did."""

@@ -112,6 +112,9 @@ class _OwnLevel(Targets):
         super().__init__()
         self.levels = levels
 
+    def learns_fine_labels(self, stage: int) -> bool:
+        return self.levels[stage - 1] == 1
+
     def losses(self, group: Group, lesson: Lesson) -> list[Tensor]:
         return [self._loss(output, self.levels[stage - 1], lesson) for stage, output in group]
 
