@@ -224,6 +224,7 @@ def test_a_pattern_narrows_the_list(capsys):
         (["train", "digits", "--pad", "8"], 1, "less than a side"),
         (["train", "digits", "--net-args", "num_classes=3"], 1, "the data says how many"),
         (["train", "digits", "--net-args", "width=32", "width=64"], 1, "twice"),
+        (["info", "eann", "--net-args", "num_classes=3"], 1, "--num-classes"),
         (["info", "isresnext_tiny", "--num-classes", "0"], 1, "num_classes 0"),
         (["info", "isresnext_tiny", "--net-args", "blocks=3"], 1, "a list of whole numbers"),
         (["train", "digits", "--scheme", "anytme"], 1, "did you mean 'anytime'"),

@@ -331,7 +331,7 @@ def parse_arguments(flag: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     """`("slices=[2,2]", "init=msra")` of a flag to a dictionary; values are JSON where they parse as such.
 
     Raises:
-        ValueError: for an entry without an equals sign.
+        ValueError: for an entry without an equals sign, one given twice, or the classes of a net.
 
     >>> parse_arguments("--net-args", ("slices=[2,2]", "normalisation=shared"))
     {'slices': [2, 2], 'normalisation': 'shared'}
@@ -343,6 +343,8 @@ def parse_arguments(flag: str, pairs: tuple[str, ...]) -> dict[str, Any]:
             raise ValueError(f"{flag} {pair}: KEY=VALUE is needed, for example {_EXAMPLES[flag]}")
         if name in found:
             raise ValueError(f"{flag} gives {name} twice")
+        if (flag, name) == ("--net-args", "num_classes"):
+            raise ValueError("num_classes follows from the data: leave it out (with info, --num-classes)")
         try:
             found[name] = json_module.loads(value)
         except json_module.JSONDecodeError:
