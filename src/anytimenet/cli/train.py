@@ -215,7 +215,7 @@ class Train:
             experiment,
             data=self.data or experiment.data,
             net=self.net or experiment.net,
-            net_arguments={**net_arguments, **self._net_arguments()},
+            net_arguments={**net_arguments, **parse_arguments("--net-args", self.net_args)},
             config=replace(
                 config, **self._given(config), **self._scheme(config), sync_batchnorm=synchronised
             ),
@@ -224,12 +224,6 @@ class Train:
             mixing=self._mixing(experiment.mixing),
             workers=experiment.workers if self.workers is None else self.workers,
         )
-
-    def _net_arguments(self) -> dict[str, Any]:
-        given = parse_arguments("--net-args", self.net_args)
-        if "num_classes" in given:
-            raise ValueError("--net-args num_classes: the data says how many; `info` has --num-classes")
-        return given
 
     def _scheme(self, config: TrainConfig) -> dict[str, Any]:
         """The scheme by name, or a changed one."""
@@ -344,7 +338,7 @@ def parse_arguments(flag: str, pairs: tuple[str, ...]) -> dict[str, Any]:
         if name in found:
             raise ValueError(f"{flag} gives {name} twice")
         if (flag, name) == ("--net-args", "num_classes"):
-            raise ValueError("num_classes follows from the data: leave it out (with info, --num-classes)")
+            raise ValueError("--net-args num_classes: the data says how many; `info` has --num-classes")
         try:
             found[name] = json_module.loads(value)
         except json_module.JSONDecodeError:
