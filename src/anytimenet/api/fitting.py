@@ -20,6 +20,7 @@ from anytimenet.api.described import described
 from anytimenet.api.images import plain_loader
 from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
+from anytimenet.bundle.folder import origin_of
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import (
@@ -39,6 +40,7 @@ from anytimenet.data import (
 )
 from anytimenet.evaluation import level_accuracies
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.forms import other_forms
 from anytimenet.tasks import Classification, Task
 from anytimenet.training import (
     Reporter,
@@ -226,6 +228,9 @@ def _net_identity(net: AnytimeNet) -> dict[str, Any]:
     identity: dict[str, Any] = {"net": net.origin.name, "net_args": net.origin.arguments}
     if net.origin.keep:
         identity["kept_stages"] = list(net.origin.keep)
+    origin = origin_of(net)
+    if origin is not None and (forms := other_forms(origin)):
+        identity["net_forms"] = forms
     return identity
 
 

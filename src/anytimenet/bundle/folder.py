@@ -113,7 +113,7 @@ def origin_of(net: AnytimeNet) -> NetOrigin | None:
     arguments = {**defaults, **net.origin.arguments}
     if isinstance(net, EANN):
         arguments = members_spelt_out(arguments)
-    return NetOrigin(net.origin.name, arguments, net.origin.keep)
+    return replace(net.origin, arguments=arguments)
 
 
 def _rebuild(manifest: Manifest, folder: Path) -> AnytimeNet:

@@ -148,7 +148,7 @@ class Manifest:
         value = {
             "format": FORMAT,
             "format_version": self.format_version,
-            "net": asdict(self.net),
+            "net": _net_to_dict(self.net),
             "class_names": self.class_names,
             "taxonomy": self.taxonomy and self.taxonomy.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
@@ -289,9 +289,16 @@ def _check_levels(manifest: Manifest) -> None:
 
 
 def _net(value: Any) -> NetOrigin:
-    net = keys(value, "net", ("name", "arguments", "keep"))
+    net = keys(value, "net", ("name", "arguments", "keep"), optional=("form",))
     keep = net["keep"] if net["keep"] is None else tuple(json_list(net["keep"], "net.keep"))
-    return NetOrigin(net["name"], net["arguments"], keep)
+    return NetOrigin(net["name"], net["arguments"], keep, net.get("form", 1))
+
+
+def _net_to_dict(net: NetOrigin) -> dict[str, Any]:
+    value = asdict(net)
+    if net.form == 1:
+        del value["form"]
+    return value
 
 
 def _convert(make: Callable[[Any], _Made], value: Any, where: str) -> _Made:

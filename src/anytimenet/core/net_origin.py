@@ -11,15 +11,27 @@ from anytimenet.core.manifest_fields import json_object, text, whole
 
 @dataclass(frozen=True)
 class NetOrigin:
-    """How to build the net again: registered name, JSON arguments, and the stages that were kept of it."""
+    """How to build the net again.
+
+    Attributes:
+        name: the registered name.
+        arguments: of its builder, as JSON values.
+        keep: the stages that were kept of it; None for all.
+        form: the number of the structure that the name stood for; what tells none was saved in form 1.
+
+    Raises:
+        BundleError: for a value that cannot be.
+    """
 
     name: str
     arguments: dict[str, Any]
     keep: tuple[int, ...] | None = None
+    form: int = 1
 
     def __post_init__(self) -> None:
         text(self.name, "net.name")
         object.__setattr__(self, "arguments", json_object(self.arguments, "net.arguments"))
+        whole(self.form, "net.form", 1)
         if self.keep is not None:
             for stage in self.keep:
                 whole(stage, "net.keep", 1)

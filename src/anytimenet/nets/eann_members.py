@@ -10,12 +10,12 @@ from typing import Any
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.registry import create_net, net_entry
+from anytimenet.nets.registry import check_saved_form, create_net, net_entry
 
 MemberSpec = Mapping[str, Any]
-"""`{"name": NET, "arguments": {...}, "keep": [stages] or None}`; only the name is needed."""
+"""`{"name": NET, "arguments": {...}, "keep": [stages] or None, "form": NUMBER}`; only the name is needed."""
 
-_KEYS = ("name", "arguments", "keep")
+_KEYS = ("name", "arguments", "keep", "form")
 
 
 def check_members(members: Sequence[AnytimeNet]) -> None:
@@ -78,7 +78,7 @@ def describe_member(net: AnytimeNet) -> dict[str, Any] | None:
     arguments = {name: value for name, value in net.origin.arguments.items() if name != "num_classes"}
     keep = None if net.origin.keep is None else list(net.origin.keep)
     arguments = members_spelt_out({**_defaults(net.origin.name), **arguments})
-    return {"name": net.origin.name, "arguments": arguments, "keep": keep}
+    return {"name": net.origin.name, "arguments": arguments, "keep": keep, **_form(net.origin.form)}
 
 
 def spell_out(*members: MemberSpec) -> tuple[dict[str, Any], ...]:
@@ -92,7 +92,9 @@ def spell_out(*members: MemberSpec) -> tuple[dict[str, Any], ...]:
     for spec in members:
         own = {name: value for name, value in _defaults(spec["name"]).items() if name not in passed_on}
         arguments = members_spelt_out({**own, **(spec.get("arguments") or {})})
-        found.append({"name": spec["name"], "arguments": arguments, "keep": spec.get("keep")})
+        form = net_entry(spec["name"]).form if spec.get("form") is None else spec["form"]
+        member = {"name": spec["name"], "arguments": arguments, "keep": spec.get("keep"), **_form(form)}
+        found.append(member)
     return tuple(found)
 
 
@@ -127,6 +129,8 @@ def _build(number: int, spec: Any, num_classes: Sequence[int], shared: Mapping[s
     """The net of one member."""
     name, arguments, keep = _checked(number, spec)
     try:
+        if spec.get("form") is not None:
+            check_saved_form(name, spec["form"])
         known = inspect.signature(net_entry(name).build).parameters
         passed_on = {key: value for key, value in shared.items() if key in known}
         net = create_net(name, tuple(num_classes), **{**passed_on, **arguments})
@@ -166,6 +170,11 @@ def _checked(number: int, spec: Any) -> tuple[str, dict[str, Any], Sequence[int]
             f'member {number}: "keep" is a list of stages, for example [1, 2], or nothing, not {keep!r}'
         )
     return name, dict(arguments), keep
+
+
+def _form(form: int) -> dict[str, int]:
+    """What a member says of its form; the first one goes without saying."""
+    return {} if form == 1 else {"form": form}
 
 
 def _defaults(name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.forms import check_form, check_forms, with_forms
 
 Builder = Callable[..., AnytimeNet]
 
@@ -26,6 +27,8 @@ class NetEntry:
         input_shape: (C, H, W) of the images that its published costs are counted on.
         summary: one line for lists.
         paper: where it comes from.
+        form: the number of the structure that `build` makes today; 1 for the first one.
+        changed: what is different since the form before.
     """
 
     name: str
@@ -33,27 +36,47 @@ class NetEntry:
     input_shape: tuple[int, int, int]
     summary: str
     paper: str
+    form: int = 1
+    changed: str = ""
 
 
 _ENTRIES: dict[str, NetEntry] = {}
 
 
 def register_net(
-    name: str, *, input_shape: tuple[int, int, int], summary: str, paper: str = ""
+    name: str,
+    *,
+    input_shape: tuple[int, int, int],
+    summary: str,
+    paper: str = "",
+    form: int = 1,
+    changed: str = "",
 ) -> Callable[[Builder], Builder]:
     """Decorator that makes a builder function available as `create_net(name)`.
 
     The builder's first argument is `num_classes`, a tuple; its other arguments, all with defaults, are
     the overrides that `create_net` accepts. They must be JSON values (a bundle stores them).
 
+    Args:
+        name: how the net is asked for.
+        input_shape: (C, H, W) of the images that its published costs are counted on.
+        summary: one line for lists.
+        paper: where it comes from.
+        form: give the next number when the builder makes other layers from the same arguments than it did:
+            bundles and checkpoints of an earlier form are then refused before anything is built.
+        changed: what is different since the form before; the refusal says it.
+
     Raises:
-        ValueError: if the name is taken.
+        ValueError: if the name is taken, or the form is no number from 1 on.
     """
+
+    if type(form) is not int or form < 1:
+        raise ValueError(f"form {form!r}: a whole number from 1 on is needed")
 
     def register(build: Builder) -> Builder:
         if name in _ENTRIES and _ENTRIES[name].build is not build:
             raise ValueError(f"a net named {name!r} is registered already; choose another name")
-        _ENTRIES[name] = NetEntry(name, build, input_shape, summary, paper)
+        _ENTRIES[name] = NetEntry(name, build, input_shape, summary, paper, form, changed)
         return build
 
     return register
@@ -80,15 +103,26 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
         raise ValueError(f"num_classes {num_classes!r}: a number, or one for each label level, is needed")
     levels = tuple(levels)
     net = entry.build(levels, **overrides)
-    net.origin = NetOrigin(name, {"num_classes": list(levels), **overrides})
+    arguments = with_forms({"num_classes": list(levels), **overrides}, _ENTRIES)
+    net.origin = NetOrigin(name, arguments, form=entry.form)
     return net
 
 
 def rebuild_net(origin: NetOrigin) -> AnytimeNet:
-    """The net that `origin` describes, with fresh weights."""
+    """The net that `origin` describes, with fresh weights.
+
+    Raises:
+        ValueError: if it or one of its members was saved in another form than its name builds today.
+    """
+    check_forms(origin, _ENTRIES)
     arguments = dict(origin.arguments)
     net = create_net(origin.name, tuple(arguments.pop("num_classes")), **arguments)
     return net if origin.keep is None else net.keep(origin.keep)
+
+
+def check_saved_form(name: str, form: int) -> None:
+    """Raises ValueError, with the reason and the cure, unless the net `name` is built in this form today."""
+    check_form(name, form, net_entry(name))
 
 
 def build_on_meta(build: Callable[[], AnytimeNet]) -> AnytimeNet:

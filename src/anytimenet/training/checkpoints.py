@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_bytes
+from anytimenet.nets.registry import check_saved_form
 from anytimenet.training.processes import generator_states, set_generator_states
 
 _FORMAT = "anytimenet-checkpoint-1"
@@ -85,6 +86,7 @@ class Checkpoint:
     def check_run(self, run: Mapping[str, Any]) -> None:
         """Raises TrainingError, naming what differs, unless this is a checkpoint of `run`."""
         wanted = json.loads(json.dumps(dict(run)))
+        self._check_forms(wanted)
         names = sorted(name for name in {*wanted, *self.run} if wanted.get(name) != self.run.get(name))
         if names:
             changes = "; ".join(_change(name, self.run.get(name), wanted.get(name)) for name in names)
@@ -92,6 +94,17 @@ class Checkpoint:
                 f"the checkpoint belongs to another run ({changes}): give the same settings, or start "
                 "without --resume in another folder"
             )
+
+    def _check_forms(self, wanted: Mapping[str, Any]) -> None:
+        """Raises TrainingError if the same net, or a member of it, is built in another form today."""
+        if self.run.get("net") != wanted.get("net"):
+            return
+        before, now = self.run.get("net_forms") or {}, wanted.get("net_forms") or {}
+        for name in sorted({*before, *now}):
+            try:
+                check_saved_form(name, before.get(name, 1))
+            except ValueError as error:
+                raise TrainingError(f"the checkpoint cannot be resumed: {error}") from error
 
 
 def _change(name: str, before: Any, now: Any) -> str:
