@@ -1,0 +1,77 @@
+"""What was written at commit 454e083 keeps loading: bundles, reports, spreads and a run that was stopped."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import anytimenet as an
+from anytimenet.cli.compare import read_run
+from anytimenet.evaluation import ChosenLevels, Spread, read_any_report
+
+DATA = Path(__file__).parents[1] / "data"
+OLD = DATA / "at_454e083"
+
+
+def _maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_at_454e083", DATA / "make_at_454e083.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("bundle-segmentation", 16), ("bundle-recalibrated", 8), ("bundle-eann", 8)]
+)
+def test_bundles_give_the_logits_that_they_gave(name: str, side: int) -> None:
+    bundle = an.load(OLD / name)
+    told = json.loads((OLD / f"{name}.json").read_text())["logits"]
+    with torch.no_grad():
+        outputs = bundle.net(_maker().example_image(1, side))
+    assert len(outputs) == len(told)
+    for output, wanted in zip(outputs, told, strict=True):
+        for level, values in zip(output, wanted, strict=True):
+            torch.testing.assert_close(level[0], torch.tensor(values), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["report.json", "report-levels.json", "report-segmentation.json"])
+def test_reports_are_read(name: str) -> None:
+    report = read_any_report(OLD / name)
+    told = json.loads((OLD / name).read_text())
+    written = report.to_dict()
+    assert {key: written[key] for key in told} == told
+    assert report.table()
+
+
+def test_chosen_levels_are_read() -> None:
+    told = json.loads((OLD / "chosen-levels.json").read_text())
+    assert ChosenLevels.from_dict(told).to_dict() == told
+
+
+def test_a_folder_of_seeds_is_compared(tmp_path: Path) -> None:
+    (tmp_path / "seed-0").mkdir()
+    shutil.copy(OLD / "spread.json", tmp_path)
+    shutil.copy(OLD / "report.json", tmp_path / "seed-0")
+    spread = read_run(tmp_path, "macs")
+    assert isinstance(spread, Spread)
+    told = json.loads((OLD / "spread.json").read_text())
+    assert spread.to_dict().keys() == told.keys()
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "isresnext_tiny"
+    shutil.copytree(OLD / "run-isresnext_tiny", folder)
+    told = json.loads((OLD / "run-isresnext_tiny.json").read_text())
+    bundle = _maker().train_run(folder, "isresnext_tiny", stop=False)
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in log] == [row["epoch"] for row in told["log"]] == [1, 2, 3]
+    assert log[-1]["losses"] == pytest.approx(told["log"][-1]["losses"], rel=1e-3)
+    assert bundle.manifest.provenance["best_epoch"] == told["best_epoch"]
