@@ -108,7 +108,7 @@ def test_names_come_from_the_dataset_if_it_has_some():
     assert splits_from_datasets(Named(items())).class_names == (("even", "odd", "neither"),)
 
 
-def test_a_dataset_is_read_once():
+def test_a_dataset_is_read_once_but_for_a_few_items_that_are_looked_at_again():
     class Counting(list):
         reads = 0
 
@@ -116,8 +116,8 @@ def test_a_dataset_is_read_once():
             Counting.reads += 1
             return super().__getitem__(index)
 
-    splits_from_datasets(Counting(items()))
-    assert Counting.reads == 20
+    splits_from_datasets(Counting(items() * 5))
+    assert Counting.reads == 100 + 2 * 8
 
 
 @pytest.mark.parametrize(

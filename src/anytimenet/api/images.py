@@ -107,7 +107,11 @@ def _options(bundle: Bundle, data: Any, skip_bad: bool) -> DataOptions:
 def _of_dataset(bundle: Bundle, data: Any, skip_bad: bool) -> Images | MaskSet:
     _check_kind(bundle, masks=isinstance(data, MaskSet), what="the data")
     known = isinstance(data, ImageSet | ImageFiles | MaskSet)
-    images = data if known else read_dataset(data, _options(bundle, data, skip_bad))
+    if not known:
+        names = bundle.manifest.class_names
+        images = read_dataset(data, _options(bundle, data, skip_bad), class_names=names)
+    else:
+        images = data
     if len(images) == 0:
         raise DataError("the data holds no images: give some to judge the bundle on")
     if isinstance(images, MaskSet):

@@ -1,6 +1,7 @@
 """Images by name, folder or dataset: decoded once, split by class, augmented in whole batches."""
 
 from anytimenet.data.augment import Augmentation
+from anytimenet.data.class_names import relabel
 from anytimenet.data.datasets import read_dataset, splits_from_datasets
 from anytimenet.data.folder import outer_folders
 from anytimenet.data.image_files import ImageFiles
@@ -40,6 +41,7 @@ __all__ = [
     "outer_folders",
     "parse_image_size",
     "read_dataset",
+    "relabel",
     "same_data",
     "save_png",
     "splits_from_datasets",

@@ -67,7 +67,7 @@ def decode_all(
     def decode(index: int) -> np.ndarray | str:
         source = read(index)
         try:
-            return _decode(source, options)
+            return decode_one(source, options)
         except DataError as error:
             return str(error) if names[index] in str(error) else f"{names[index]}: {error}"
 
@@ -90,7 +90,12 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _decode(source: ImageLike, options: DataOptions) -> np.ndarray:
+def decode_one(source: ImageLike, options: DataOptions) -> np.ndarray:
+    """One image as `options` says: uint8 `(H, W, C)`, grey images with one channel.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     image = open_image(source)
     if options.channels == 1:
         image = with_channels(image, 1)
