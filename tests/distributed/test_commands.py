@@ -103,7 +103,7 @@ def test_what_stops_one_process_stops_both_and_is_told_once(tmp_path, how, said)
     ("words", "said"),
     [
         (["--devices", "3"], "a batch of 64 cannot be shared by 3 processes"),
-        (["--devices", "0"], "devices 0 cannot be: it must be at least 1"),
+        (["--devices", "0"], "devices must be at least 1, not 0"),
         (["--devices", "2", "--sync-batchnorm"], "needs several CUDA devices and this run has 2 processes"),
         (["--sync-batchnorm"], "needs several CUDA devices and this run has 1 process on cpu"),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,12 +37,48 @@ from anytimenet.training.schedule import learning_rate
         ("select", "first"),
         ("checkpoint_steps", 0),
         ("statistics_batches", 0),
-        ("statistics_batches", 2.5),
+        ("clip_norm", math.inf),
+        ("weight_decay", math.inf),
+        ("lr", 10**400),
+        ("seed", 2**63),
+        ("scheme", "seive"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_name(field, value):
     with pytest.raises(ValueError, match=field):
         TrainConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 1.5),
+        ("epochs", "3"),
+        ("epochs", True),
+        ("lr", None),
+        ("lr", "0.1"),
+        ("nesterov", "no"),
+        ("nesterov", 0),
+        ("milestones", 0.5),
+        ("milestones", "0.5"),
+        ("schedule", None),
+        ("statistics_batches", 2.5),
+        ("scheme", 3),
+        ("seed", 1.0),
+        ("channels_last", None),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_its_name(field, value):
+    with pytest.raises(TypeError, match=field):
+        TrainConfig(**{field: value})
+
+
+def test_numbers_of_numpy_are_plain_numbers_in_a_configuration():
+    config = TrainConfig(
+        epochs=np.int64(3), lr=np.float32(0.5), milestones=np.array([0.25, 0.5]), nesterov=np.True_
+    )
+    assert config == TrainConfig(epochs=3, lr=0.5, milestones=(0.25, 0.5), nesterov=True)
+    assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
 
 
 def test_nesterov_without_momentum_is_refused():

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,7 +100,7 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
         raise TypeError(f"{name} must be one of {', '.join(known)}, not {shown(value)}")
     if value not in known:
         raise ValueError(f"{name} {shown(value)} does not exist: {suggest(value, known)}")
-    return value
+    return str(value)
 
 
 def path(value: object, name: str) -> Path:
@@ -125,9 +126,58 @@ def instance(value: T, wanted: type | tuple[type, ...], name: str, example: str)
 
 def several(value: object, name: str) -> tuple[Any, ...]:
     """`value` as a tuple; a word, bytes or a mapping is no list of things."""
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a list, not {shown(value)}")
-    return tuple(value)
+    return _listed(value, name, "list")
+
+
+def numbers(value: object, name: str, *bounds: float, **more: Any) -> tuple[float | int, ...]:
+    """`value` as a tuple of numbers, each within the bounds that `number` knows.
+
+    >>> numbers([0.5, 1], "shares", 0, 1)
+    (0.5, 1)
+    """
+    return tuple(number(item, name, *bounds, **more) for item in _listed(value, name, "list of numbers"))
+
+
+def whole_numbers(value: object, name: str, least: int = 0, most: int = LARGEST) -> tuple[int, ...]:
+    """`value` as a tuple of whole numbers, each from `least` to `most`.
+
+    >>> whole_numbers([1, 2], "stages", least=1)
+    (1, 2)
+    """
+    listed = _listed(value, name, "list of whole numbers")
+    return tuple(whole_number(item, name, least, most) for item in listed)
+
+
+def optional(value: object, name: str, check: Callable[..., T], *bounds: Any, **more: Any) -> T | None:
+    """None, or what `check` makes of another value.
+
+    >>> optional(None, "limit", whole_number, 1) is None
+    True
+    """
+    return None if value is None else check(value, name, *bounds, **more)
+
+
+def settle(owner: object, field: str, check: Callable[..., Any], *bounds: Any, **more: Any) -> None:
+    """Puts what `check` makes of a field in its place, in the `__post_init__` of a frozen dataclass."""
+    object.__setattr__(owner, field, check(getattr(owner, field), field, *bounds, **more))
+
+
+@contextmanager
+def raised_as(kind: type[ValueError]) -> Iterator[None]:
+    """Inside, a plain ValueError is raised as the project's `kind` of it; a TypeError stays what it is.
+
+    >>> from anytimenet.core.errors import DataError
+    >>> with raised_as(DataError):
+    ...     whole_number(0, "limit", least=1)
+    Traceback (most recent call last):
+    anytimenet.core.errors.DataError: limit must be at least 1, not 0
+    """
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        raise kind(str(error)) from None
 
 
 def shown(value: object, most: int = 60) -> str:
@@ -145,6 +195,15 @@ def shown(value: object, most: int = 60) -> str:
         text = text[: most - 3] + "..."
     plain = value is None or (isinstance(value, str | int | float) and type(value).__module__ == "builtins")
     return text if plain else f"{text} ({type(value).__name__})"
+
+
+def _listed(value: object, name: str, what: str) -> tuple[Any, ...]:
+    try:
+        if not isinstance(value, str | bytes | Mapping) and isinstance(value, Iterable):
+            return tuple(value)
+    except TypeError:  # an array of no dimensions says that it is iterable
+        pass
+    raise TypeError(f"{name} must be a {what}, not {shown(value)}")
 
 
 def _range(least: float, most: float, unbounded: float) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from anytimenet.core.errors import suggest
-from anytimenet.schemes import Scheme, scheme_preset, scheme_to_dict
+from anytimenet.core.checks import choice, flag, number, numbers, optional, settle, shown, whole_number
+from anytimenet.schemes import Scheme, list_schemes, scheme_preset, scheme_to_dict
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class TrainConfig:
         sync_batchnorm: BatchNorm takes its statistics from the batch of all processes; on CUDA only.
 
     Raises:
+        TypeError: for a value of another kind, such as text for a number or "no" for False.
         ValueError: for a value out of its range, with the range.
 
     >>> TrainConfig(epochs=2).batch_size
@@ -76,33 +76,34 @@ class TrainConfig:
     sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        object.__setattr__(self, "lr_factors", tuple(self.lr_factors))
-        _check("epochs", self.epochs, self.epochs >= 1, "at least 1")
-        _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2 (BatchNorm needs two images)")
-        _check("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a positive number")
-        _check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
-        _check("nesterov", self.nesterov, self.momentum > 0 or not self.nesterov, "false where momentum is 0")
-        _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
-        _check("warmup", self.warmup, 0 <= self.warmup < 1, "a fraction of the run, in [0, 1)")
-        rising = list(self.milestones) == sorted(set(self.milestones))
-        inside = all(0 < m < 1 for m in self.milestones)
-        _check(
-            "milestones", self.milestones, rising and inside, "rising fractions of the run between 0 and 1"
-        )
-        falling = all(0 < factor < 1 for factor in self.lr_factors)
-        matched = len(self.lr_factors) in (0, len(self.milestones))
-        _check("lr_factors", self.lr_factors, falling and matched, "empty, or a number in (0, 1) a milestone")
-        _check("clip_norm", self.clip_norm, self.clip_norm is None or self.clip_norm > 0, "positive, or none")
-        _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")
-        steps = self.checkpoint_steps
-        _check("checkpoint_steps", steps, steps is None or steps >= 1, "at least 1, or none")
-        whole = type(self.statistics_batches) is int and self.statistics_batches >= 1
-        _check("statistics_batches", self.statistics_batches, whole, "a whole number, at least 1")
-        _check("devices", self.devices, self.devices >= 1, "at least 1")
-        _check("seed", self.seed, 0 <= self.seed < 2**63, "0 or more and below 2**63")
+        settle(self, "epochs", whole_number, least=1)
+        settle(self, "batch_size", whole_number, least=2)  # BatchNorm needs two images
+        settle(self, "lr", number, above=0)
+        settle(self, "momentum", number, 0, below=1)
+        settle(self, "nesterov", flag)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=True needs a momentum above 0, and momentum is 0: nesterov=False")
+        settle(self, "weight_decay", number, 0)
+        settle(self, "milestones", numbers, above=0, below=1)
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must be rising fractions of the run, not {self.milestones}")
+        settle(self, "lr_factors", numbers, above=0, below=1)
+        if len(self.lr_factors) not in (0, len(self.milestones)):
+            raise ValueError(
+                f"lr_factors must be empty or one a milestone, not {len(self.lr_factors)} for "
+                f"{len(self.milestones)} milestones"
+            )
+        settle(self, "warmup", number, 0, below=1)
+        settle(self, "clip_norm", optional, number, above=0)
+        settle(self, "label_smoothing", number, 0, below=1)
+        settle(self, "channels_last", flag)
+        settle(self, "seed", whole_number)
+        settle(self, "checkpoint_steps", optional, whole_number, least=1)
+        settle(self, "statistics_batches", whole_number, least=1)
+        settle(self, "devices", whole_number, least=1)
+        settle(self, "sync_batchnorm", flag)
         for name, known in _CHOICES.items():
-            _check(name, getattr(self, name), getattr(self, name) in known, "one of " + ", ".join(known))
+            settle(self, name, choice, known)
         _check_scheme(self.scheme)
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,9 +144,7 @@ def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
     >>> preset("fast", epochs=3).schedule
     'cosine'
     """
-    if name not in _PRESETS:
-        raise ValueError(f"no training preset is named {name!r}: {suggest(name, _PRESETS)}")
-    config = _PRESETS[name]
+    config = _PRESETS[choice(name, "the training preset", _PRESETS)]
     return config if epochs is None else replace(config, epochs=epochs)
 
 
@@ -159,10 +158,10 @@ _CHOICES = {
 
 def _check_scheme(scheme: object) -> None:
     if isinstance(scheme, str):
-        scheme_preset(scheme)
+        choice(scheme, "scheme", list_schemes())
     elif not isinstance(scheme, Scheme):
-        raise ValueError(
-            f"scheme must be a name or a Scheme, not {type(scheme).__name__}: for example "
+        raise TypeError(
+            f"scheme must be a name or a Scheme, not {shown(scheme)}: for example "
             'scheme="sieve", or scheme=Scheme(weighting=SieveWeights())'
         )
     else:
@@ -173,11 +172,6 @@ def _check_scheme(scheme: object) -> None:
                 f"the fields of a scheme's hooks must be numbers, words, lists or functions, for a bundle "
                 f"remembers them ({error}): make what it needs in build"
             ) from error
-
-
-def _check(name: str, value: object, good: bool, wanted: str) -> None:
-    if not good:
-        raise ValueError(f"{name} {value!r} cannot be: it must be {wanted}")
 
 
 _PRESETS = {
