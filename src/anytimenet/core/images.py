@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from anytimenet.core.errors import DataError, suggest
+from anytimenet.core.image_formats import opened_image
 
 _MOST_PIXELS = 2**28
 """Of one resized image: a picture of a few pixels by thousands would fill the memory."""
@@ -40,7 +41,7 @@ def open_image(
     if not isinstance(source, str | PathLike):
         raise DataError(f"an image is a PIL image, a uint8 array or a path, not {type(source).__name__}")
     try:
-        with Image.open(source) as image:
+        with opened_image(source) as image:
             if before_decoding is not None:
                 before_decoding(image)
             return _to_grey_or_rgb(image)
@@ -48,6 +49,8 @@ def open_image(
         raise DataError(f"{fspath(source)} does not exist") from error
     except DataError as error:
         raise DataError(f"{fspath(source)}: {error}") from error
+    except OSError as error:
+        raise DataError(f"{fspath(source)} cannot be read as an image ({error.strerror or error})") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"{fspath(source)} cannot be read as an image ({error})") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.image_formats import IMAGE_SUFFIXES, is_image_name
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
@@ -19,8 +20,6 @@ from anytimenet.data.options import DataOptions
 from anytimenet.data.part_folders import PART_NAMES, find_part_folders
 from anytimenet.data.splits import DataSplits, make_splits
 from anytimenet.data.taxonomies import read_taxonomy
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def load_folder(root: Path, options: DataOptions) -> DataSplits:
@@ -88,10 +87,10 @@ def _list_classes(root: Path, folder: Path, part: str, nested: bool) -> Iterator
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
-        loose = sum(_is_image(entry.name) for entry in entries)
+        loose = sum(is_image_name(entry.name) for entry in entries)
         found = f"{loose} images but no class folders" if loose else "no class folders"
         raise DataError(f"{folder} holds {found}; put the images of each class into a folder of their own")
-    folders = find_class_folders(folder, _is_image) if nested else [ClassFolder(path) for path in classes]
+    folders = find_class_folders(folder, is_image_name) if nested else [ClassFolder(path) for path in classes]
     images = {class_folder: sorted(_walk(class_folder.path)) for class_folder in folders}
     empty = [class_folder.path for class_folder, paths in images.items() if not paths]
     if empty and (part == "train" or len(empty) == len(images)):
@@ -107,7 +106,7 @@ def _list_classes(root: Path, folder: Path, part: str, nested: bool) -> Iterator
 
 def _walk(folder: Path) -> Iterator[str]:
     for parent, _, names in os.walk(folder, followlinks=True):
-        yield from (os.path.join(parent, name) for name in names if _is_image(name))
+        yield from (os.path.join(parent, name) for name in names if is_image_name(name))
 
 
 def _size_and_time(path: str) -> tuple[int, int]:
@@ -116,10 +115,6 @@ def _size_and_time(path: str) -> tuple[int, int]:
     except FileNotFoundError:  # a broken link; decoding names it
         return -1, 0
     return stat.st_size, stat.st_mtime_ns
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 def _decode(root: Path, files: list[_File], options: DataOptions) -> Decoded:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.image_formats import opened_image
 from anytimenet.core.images import fit_labels, fit_shorter_side
 from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
 from anytimenet.data.options import DataOptions
@@ -63,8 +64,10 @@ def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
         DataError: if it cannot be read, is no picture of one channel, or holds a value that is no class.
     """
     try:
-        with Image.open(path) as picture:
+        with opened_image(path) as picture:
             mode, pixels = picture.mode, np.array(picture)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a mask ({error.strerror or error}); replace it") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"{path} cannot be read as a mask ({error}); replace it") from error
     if mode not in ("L", "P"):
@@ -79,7 +82,7 @@ def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
 
 def upright_size(path: Path) -> tuple[int, int]:
     """Height and width of an image as it is decoded; its pixels are not read."""
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
         return image.size if turned else image.size[::-1]
 

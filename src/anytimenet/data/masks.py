@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.image_formats import IMAGE_SUFFIXES
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
-from anytimenet.data.folder import IMAGE_SUFFIXES
 from anytimenet.data.mask_files import (
     CLASSES_NAME,
     fit_mask,
