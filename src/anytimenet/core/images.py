@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike, fspath
 from typing import Any
 
@@ -11,10 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from anytimenet.core.errors import DataError, suggest
-from anytimenet.core.image_formats import opened_image
-
-_MOST_PIXELS = 2**28
-"""Of one resized image: a picture of a few pixels by thousands would fill the memory."""
+from anytimenet.core.image_containers import MOST_PIXELS, check_pixels
+from anytimenet.core.image_formats import OpenedImage, opened_image
 
 RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Names of the filters that resize an image, as Pillow calls them."""
@@ -24,7 +22,7 @@ ImageLike = Image.Image | np.ndarray | str | PathLike[str]
 
 
 def open_image(
-    source: ImageLike, before_decoding: Callable[[Image.Image], None] | None = None
+    source: ImageLike, before_decoding: Callable[[OpenedImage], None] | None = None
 ) -> Image.Image:
     """An upright 8-bit image in mode `L` (grey) or `RGB`, at its own size, fully decoded.
 
@@ -35,16 +33,17 @@ def open_image(
         DataError: if it cannot be read.
     """
     if isinstance(source, Image.Image):
-        return _to_grey_or_rgb(source)
+        check_pixels(*source.size)
+        return _to_grey_or_rgb(ImageOps.exif_transpose(source))
     if isinstance(source, np.ndarray):
         return _to_grey_or_rgb(_from_array(source))
     if not isinstance(source, str | PathLike):
         raise DataError(f"an image is a PIL image, a uint8 array or a path, not {type(source).__name__}")
     try:
-        with opened_image(source) as image:
+        with opened_image(source) as opened:
             if before_decoding is not None:
-                before_decoding(image)
-            return _to_grey_or_rgb(image)
+                before_decoding(opened)
+            return _to_grey_or_rgb(opened.upright())
     except FileNotFoundError as error:
         raise DataError(f"{fspath(source)} does not exist") from error
     except DataError as error:
@@ -73,6 +72,7 @@ def fit(image: Image.Image, height: int, width: int, resample: str = "bilinear")
         return _mean_of_squares(_crop_centre(image, factor * height, factor * width), factor)
     scale = max(height / image.height, width / image.width)
     size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    _check_resized(image, size)
     return _crop_centre(image.resize(size, Image.Resampling[resample.upper()]), height, width)
 
 
@@ -97,10 +97,7 @@ def fit_shorter_side(
     """
     long = int(shorter_side * max(image.size) / min(image.size))
     size = (shorter_side, long) if image.width <= image.height else (long, shorter_side)
-    if size[0] * size[1] > _MOST_PIXELS:
-        raise DataError(
-            f"an image of {image.width}x{image.height} is too long and thin to be resized: leave it out"
-        )
+    _check_resized(image, size)
     if size != image.size:
         image = image.resize(size, Image.Resampling[resample.upper()])
     left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
@@ -160,6 +157,14 @@ def check_resample(resample: str) -> None:
         raise DataError(f"unknown resample filter {resample!r}: {suggest(str(resample), RESAMPLE)}")
 
 
+def _check_resized(image: Image.Image, size: tuple[int, int]) -> None:
+    """A picture of a few pixels by thousands would fill the memory before its centre is cut out."""
+    if size[0] * size[1] > MOST_PIXELS:
+        raise DataError(
+            f"an image of {image.width}x{image.height} is too long and thin to be resized: leave it out"
+        )
+
+
 def _integer_factor(image: Image.Image, height: int, width: int) -> int:
     """How many times the shorter side (relative to the target) holds its target; 0 if not exactly."""
     if image.width * height >= image.height * width:
@@ -187,7 +192,6 @@ def _crop_centre(image: Image.Image, height: int, width: int) -> Image.Image:
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise DataError(f"an image needs at least 1x1 pixels, not {image.height}x{image.width}")
-    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":
@@ -201,19 +205,33 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _over_white(image: Image.Image) -> Image.Image:
     grey = image.mode in ("1", "L", "LA", "La")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("L" if grey else "RGB")
+    whole = Image.new("L" if grey else "RGB", image.size)
+    for top, band in _bands(image):
+        rgba = band.convert("RGBA")
+        whole.paste(
+            Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert(whole.mode), (0, top)
+        )
+    return whole
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise DataError(
-            f"values from {values.min()} to {values.max()} fit neither 8 nor 16 bits; "
-            "save it with 8 or 16 bits a channel"
-        )
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    whole = Image.new("L", image.size)
+    for top, band in _bands(image):
+        values = np.asarray(band)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(
+                f"values from {values.min()} to {values.max()} fit neither 8 nor 16 bits; "
+                "save it with 8 or 16 bits a channel"
+            )
+        whole.paste(Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)), (0, top))
+    return whole
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Its rows in pieces of a few megabytes, each with its first row, so that steps between need no room."""
+    rows = max(1, 2**20 // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(image.height, top + rows)))
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

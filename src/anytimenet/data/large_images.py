@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.image_formats import OpenedImage
 from anytimenet.core.images import as_array, open_image, with_channels
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data.colour import Change, change, draw_changes, draw_lighting, light
@@ -18,7 +19,6 @@ from anytimenet.data.resizing import Backend, Box, choose_backend, cut_out
 
 _TRIES = 10  # rectangles drawn before the centre is taken
 _SPARE = 2  # pixels that a reduced JPEG keeps for each pixel of the result, along a side
-_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap the sides
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,11 @@ class LargeImageAugmentation:
         """
         drawn: Drawn | None = None
 
-        def draw_and_reduce(file: Image.Image) -> None:
+        def draw_and_reduce(file: OpenedImage) -> None:
             nonlocal drawn
-            lying = file.getexif().get(_ORIENTATION) in _LYING
-            width, height = file.size[::-1] if lying else file.size
-            drawn = self.draw(width, height, preprocessing, rng)
+            drawn = self.draw(*file.upright_size, preprocessing, rng)
             enough = drawn.enough(preprocessing)
-            file.draft(None, enough[::-1] if lying else enough)
+            file.picture.draft(None, enough[::-1] if file.lying else enough)
 
         image = with_channels(open_image(path, draw_and_reduce), preprocessing.channels)
         assert drawn is not None

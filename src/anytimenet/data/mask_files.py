@@ -16,7 +16,6 @@ from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
 from anytimenet.data.options import DataOptions
 
 CLASSES_NAME = "classes.json"
-_ORIENTATION = 0x0112  # EXIF; from 5 on width and height change places
 _CURE = (
     'write {"class_names": ["road", "sky"], "ignore_index": 255}, where the place of a name is the pixel '
     "value of its class"
@@ -64,8 +63,8 @@ def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
         DataError: if it cannot be read, is no picture of one channel, or holds a value that is no class.
     """
     try:
-        with opened_image(path) as picture:
-            mode, pixels = picture.mode, np.array(picture)
+        with opened_image(path) as opened:
+            mode, pixels = opened.picture.mode, np.array(opened.picture)
     except OSError as error:
         raise DataError(f"{path} cannot be read as a mask ({error.strerror or error}); replace it") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
@@ -83,8 +82,7 @@ def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
 def upright_size(path: Path) -> tuple[int, int]:
     """Height and width of an image as it is decoded; its pixels are not read."""
     with opened_image(path) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
-        return image.size if turned else image.size[::-1]
+        return image.upright_size[::-1]
 
 
 def fit_mask(mask: np.ndarray, options: DataOptions) -> np.ndarray:
