@@ -64,6 +64,7 @@ def evaluate(
     Raises:
         DataError: if the data has other classes than the bundle, masks where it needs labels or labels where
             it needs masks, or the split is empty.
+        NotFiniteError: if a stage answers with NaN or infinity.
         ValueError: for no such split, ensemble or device.
 
     >>> from anytimenet import TrainConfig, create_net, fit

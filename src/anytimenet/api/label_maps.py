@@ -18,6 +18,7 @@ from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
 from anytimenet.evaluation import format_count, plot_masks
 from anytimenet.tasks import Segmentation
+from anytimenet.tasks.finite import check_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,7 @@ def label_map(
     weight = next(sub_network.parameters())
     with torch.inference_mode():
         output = sub_network((x.to(weight.device, weight.dtype),))
+        check_finite(stage, output)
         found = Segmentation(bundle.net.num_classes).class_map(output, x.shape[2:])
     return LabelMap(
         found[0].cpu().numpy(),

@@ -17,6 +17,7 @@ from anytimenet.costs import stage_costs
 from anytimenet.evaluation import SegmentationReport, make_segmentation_report
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Segmentation
+from anytimenet.tasks.finite import check_finite
 from anytimenet.training import Batches
 
 
@@ -59,12 +60,16 @@ def count_pixels(net: AnytimeNet, batches: Batches, task: Segmentation) -> list[
 
     Returns:
         For each stage the counts int64 `(classes, classes)`, the truth in rows, the answers in columns.
+
+    Raises:
+        NotFiniteError: if a stage answers with NaN or infinity.
     """
     was_training = net.training
     net.eval()
     meter = task.meter()
     for x, labels in batches.epoch(0):
         for stage, output in enumerate(net(x), 1):
+            check_finite(stage, output)
             meter.update(stage, output, labels)
     net.train(was_training)
     return [meter.confusion(stage) for stage in range(1, net.num_stages + 1)]

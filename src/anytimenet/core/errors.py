@@ -40,6 +40,18 @@ class StatisticsMissingError(AnytimeNetError, ValueError):
     """A net that estimates its BatchNorm statistics after training is asked for a prediction before that."""
 
 
+class NotFiniteError(AnytimeNetError, ValueError):
+    """A stage answers with NaN or infinity, from which no class can be read."""
+
+    @classmethod
+    def of_stage(cls, stage: int) -> NotFiniteError:
+        """The error of stage `stage`, counted from 1."""
+        return cls(
+            f"stage {stage} answers with numbers that are not finite (NaN or infinity), so that its answers "
+            "mean nothing: its weights or BatchNorm statistics are broken"
+        )
+
+
 class NeedsValuesError(AnytimeNetError, ValueError):
     """A net's builder looks at the values of weights, so that it cannot build on the meta device."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_bytes
 from anytimenet.nets.registry import check_saved_form
+from anytimenet.tasks.finite import not_finite
+from anytimenet.training.checkpoint_header import FORMAT, UNHASHED_FORMAT, digest_of, read_header
 from anytimenet.training.processes import generator_states, set_generator_states
 
-_FORMAT = "anytimenet-checkpoint-1"
+_NEED_NOT_MATCH = {"rng.cuda"}  # a run may go on on another device
+_MEANT = {"statistics": "running"}  # by the runs from before there was a choice
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Checkpoint:
         run: what identifies the run (configuration, net, data); a resumed run must have the same.
         progress: scores so far; JSON values.
         tensors: net, optimiser, scheme and random generators, by prefixed name.
+        hashed: whether the file had a digest; those of the first format had none.
     """
 
     epoch: int
@@ -38,73 +42,114 @@ class Checkpoint:
     run: Mapping[str, Any]
     progress: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+    hashed: bool = True
 
     def save(self, path: Path) -> None:
-        """Writes one file atomically.
+        """Writes one file atomically, with a digest over all of it.
 
         Raises:
             TrainingError: if it cannot be written; a file that stood there before is left intact.
         """
-        header = {
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "run": dict(self.run),
-            "progress": dict(self.progress),
-        }
+        header = json.dumps(
+            {
+                "epoch": self.epoch,
+                "batch": self.batch,
+                "run": dict(self.run),
+                "progress": dict(self.progress),
+            }
+        )
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        data = save(tensors, metadata={"format": _FORMAT, "header": json.dumps(header)})
+        metadata = {"format": FORMAT, "header": header, "digest": digest_of(header, tensors)}
+        data = save(tensors, metadata=metadata)
         try:
             write_bytes(path, data)
         except OSError as error:
             raise TrainingError(
-                f"the checkpoint {path} cannot be written ({error.strerror}): free some space or choose "
-                "another --out, then go on with --resume; earlier files are intact"
+                f"the checkpoint {path} cannot be written ({error.strerror}): free some space and go on with "
+                "resume=True, or choose another out; earlier files are intact"
             ) from error
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Reads one file.
+        """Reads one file and compares it with its digest.
 
         Raises:
             TrainingError: if it is missing, damaged or no checkpoint of this project.
         """
+        metadata, tensors = _read(path)
+        kind = metadata.get("format")
+        hashed = kind == FORMAT
+        if not hashed and (kind != UNHASHED_FORMAT or "digest" in metadata):
+            if kind is not None and kind.startswith("anytimenet-checkpoint-") and "digest" not in metadata:
+                raise TrainingError(f"{path} is a checkpoint of a newer version: update anytimenet")
+            raise TrainingError(f"{path} is not a checkpoint of this project, or a damaged one")
+        text = metadata.get("header", "")
+        if hashed and metadata.get("digest") != digest_of(text, tensors):
+            raise TrainingError(f"the checkpoint {path} is damaged: its content is not what was written")
         try:
-            with safetensors.safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError as error:
-            raise TrainingError(f"there is no checkpoint {path}; start without --resume") from error
-        except (OSError, safetensors.SafetensorError) as error:
-            raise TrainingError(
-                f"the checkpoint {path} is damaged ({error}); start without --resume"
-            ) from error
-        if metadata.get("format") != _FORMAT:
-            raise TrainingError(f"{path} is not a checkpoint of this project; choose another folder")
-        header = json.loads(metadata["header"])
-        return cls(header["epoch"], header["batch"], header["run"], header["progress"], tensors)
+            header = read_header(text)
+        except ValueError as error:
+            raise TrainingError(f"the checkpoint {path} is damaged: {error}") from error
+        return cls(
+            header["epoch"], header["batch"], header["run"], header["progress"], tensors, hashed=hashed
+        )
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The state of the net."""
+        return _under(self.tensors, "net.")
 
     def check_run(self, run: Mapping[str, Any]) -> None:
         """Raises TrainingError, naming what differs, unless this is a checkpoint of `run`."""
-        wanted = json.loads(json.dumps(dict(run)))
-        self._check_forms(wanted)
-        names = sorted(name for name in {*wanted, *self.run} if wanted.get(name) != self.run.get(name))
+        wanted, found = json.loads(json.dumps({**_MEANT, **run})), {**_MEANT, **self.run}
+        self.check_forms(wanted)
+        names = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
         if names:
-            changes = "; ".join(_change(name, self.run.get(name), wanted.get(name)) for name in names)
+            changes = "; ".join(_change(name, found.get(name), wanted.get(name)) for name in names)
             raise TrainingError(
-                f"the checkpoint belongs to another run ({changes}): give the same settings, or start "
-                "without --resume in another folder"
+                f"the checkpoint belongs to another run ({changes}): give the same settings, or start another "
+                "run, which may begin with these weights (init=CHECKPOINT), in another out"
             )
 
-    def _check_forms(self, wanted: Mapping[str, Any]) -> None:
+    def check_forms(self, wanted: Mapping[str, Any]) -> None:
         """Raises TrainingError if the same net, or a member of it, is built in another form today."""
         if self.run.get("net") != wanted.get("net"):
             return
-        before, now = self.run.get("net_forms") or {}, wanted.get("net_forms") or {}
+        told = self.run.get("net_forms")
+        before, now = told if isinstance(told, dict) else {}, wanted.get("net_forms") or {}
         for name in sorted({*before, *now}):
             try:
                 check_saved_form(name, before.get(name, 1))
             except ValueError as error:
-                raise TrainingError(f"the checkpoint cannot be resumed: {error}") from error
+                raise TrainingError(f"the checkpoint cannot be used: {error}") from error
+
+
+def check_tensors(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], unless: Iterable[str] = ()
+) -> None:
+    """Raises TrainingError for the first tensor that is missing, too many, or of another shape or kind."""
+    for name in sorted({*found, *expected} - set(unless)):
+        if name not in found or name not in expected:
+            raise TrainingError(f"{name} is {'missing' if name in expected else 'unknown'} in it")
+        one, other = found[name], expected[name]
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            raise TrainingError(
+                f"{name} in it is {one.dtype} {tuple(one.shape)}, not {other.dtype} {tuple(other.shape)}"
+            )
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file."""
+    if not path.exists():
+        raise TrainingError(f"there is no checkpoint {path}")
+    if not path.is_file():
+        raise TrainingError(f"{path} is no file, so no checkpoint")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            names = list(file.keys())
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except Exception as error:  # of a damaged file anything may come: also what torch says of odd types
+        raise TrainingError(f"the checkpoint {path} is damaged ({error})") from error
 
 
 def _change(name: str, before: Any, now: Any) -> str:
@@ -132,9 +177,20 @@ def gather(net: nn.Module, optimiser: torch.optim.Optimizer, scheme: nn.Module) 
 def restore(
     checkpoint: Checkpoint, net: nn.Module, optimiser: torch.optim.Optimizer, scheme: nn.Module
 ) -> None:
-    """Puts back what `gather` collected."""
+    """Puts back what `gather` collected.
+
+    Raises:
+        TrainingError: if it is not all there, not of this net, or not finite; nothing is changed then.
+    """
     tensors = checkpoint.tensors
-    net.load_state_dict(_under(tensors, "net."))
+    if "rng.torch" not in tensors:
+        raise TrainingError("it holds weights alone, as best.safetensors does, and no run can go on from there")
+    check_tensors(tensors, gather(net, optimiser, scheme), _NEED_NOT_MATCH)
+    learnt = {f"net.{name}" for name, _ in net.named_parameters()}
+    broken = not_finite({n: t for n, t in tensors.items() if n in learnt or n.startswith("optimiser.")})
+    if broken is not None:
+        raise TrainingError(f"{broken} in it is not finite: the run was broken when it was written")
+    net.load_state_dict(checkpoint.weights)
     for name, parameter in net.named_parameters():
         state = _under(tensors, f"optimiser.{name}.")
         if state:

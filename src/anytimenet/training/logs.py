@@ -120,6 +120,11 @@ class Reporter:
             self._bar.stop()
 
 
+def notice(text: str) -> None:
+    """One line for people on standard error that is no progress: it is said where progress is off, too."""
+    print(f"anytimenet: {text}", file=sys.stderr)
+
+
 def _lines_up_to(path: Path, step: int | None) -> str:
     """The records of an earlier attempt that the resumed run will not write again."""
     if step is None or not path.exists():

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anytimenet.core.errors import SharedTrainingError, TrainingError, require
+from anytimenet.core.errors import NotFiniteError, SharedTrainingError, TrainingError, require
 from anytimenet.costs import stage_costs
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes import BuiltScheme, RunFacts
 from anytimenet.tasks import Task
+from anytimenet.tasks.finite import not_finite
 from anytimenet.training.batches import Batches
-from anytimenet.training.checkpoints import Checkpoint, gather, restore
+from anytimenet.training.checkpoints import Checkpoint, check_tensors, gather, restore
 from anytimenet.training.config import TrainConfig
 from anytimenet.training.gradient_sync import GradientSync
 from anytimenet.training.launching import (
@@ -31,13 +32,13 @@ from anytimenet.training.launching import (
     quiet_fabric,
     wrapper_options,
 )
-from anytimenet.training.logs import Reporter, RunLog
+from anytimenet.training.logs import Reporter, RunLog, notice
 from anytimenet.training.processes import Processes, exchanging
 from anytimenet.training.result import TrainResult
 from anytimenet.training.schedule import learning_rate
 from anytimenet.training.statistics import reestimate_statistics
 from anytimenet.training.sync_batchnorm import check_norms, to_plain, to_synchronised
-from anytimenet.training.validation import validate
+from anytimenet.training.validation import check_answers, validate
 
 __all__ = ["Batches", "TrainResult", "check_device", "check_scheme", "launch", "train"]
 
@@ -78,7 +79,8 @@ def train(
 
     Raises:
         ValueError: if the net does not allow the scheme, or the scheme misses something.
-        TrainingError: for a loss that is not finite, a checkpoint of another run, or no space to write.
+        TrainingError: for a loss, weights or validation outputs that are not finite (the net holds the best
+            weights so far then), a checkpoint of another run or a damaged one, or no space to write.
         SharedTrainingError: the same where another process has stopped.
     """
     if resume and folder is None:
@@ -105,6 +107,9 @@ def train(
                 record = run.finish_epoch()
                 log.write(run.step, record)
                 reporter.epoch(record["epoch"], record["loss"], record["val"])
+    except TrainingError:
+        run.put_back_best()
+        raise
     finally:
         reporter.stop()
         run.release()
@@ -234,12 +239,14 @@ class _Run:
             every = self.config.checkpoint_steps
             if every and self.step % every == 0 and self.batch < len(self.batches):
                 self.processes.average_buffers(self.net, self.scheme)
+                self._check_weights()
                 self._save("last")
 
     def finish_epoch(self) -> dict[str, Any]:
         """Validates, chooses, writes the checkpoint; returns the epoch's record."""
         steps = len(self.batches)
         losses = [self._mean_loss(stage) for stage in range(1, self.net.num_stages + 1)]
+        self._check_weights()
         self._estimate_statistics()
         self.processes.average_buffers(self.net, self.scheme)
         scores = self._validate()
@@ -266,26 +273,81 @@ class _Run:
         """Goes back to the last checkpoint, if there is one."""
         if self.folder is None or not self._path("last").exists():
             return
-        try:
-            last = Checkpoint.load(self._path("last"))
-            last.check_run(self.identity)
-        except TrainingError as error:
-            raise SharedTrainingError(str(error)) from error  # all processes read the same file
-        restore(last, self.net, self.optimiser, self.scheme)
+        last = self._restored()
         self.epoch, self.batch = last.epoch, last.batch
         self.history = list(last.progress["history"])
         self.losses = {int(stage): tuple(seen) for stage, seen in last.progress["losses"].items()}
         best = last.progress["best"]
-        self.best = best if best["epoch"] else self.best
-        if self.best["epoch"]:
-            # A best file from after the last checkpoint will be written again by the same steps.
-            best_file = Checkpoint.load(self._path("best"))
-            if best_file.progress["best"]["epoch"] == self.best["epoch"]:
-                weights = {k.removeprefix("net."): v for k, v in best_file.tensors.items()}
-                self.best_weights = {name: weights[name] for name in self.net.state_dict()}
-            else:
-                # Its weights are gone: the next epoch is the best so far, and score and weights agree again.
-                self.best = {"epoch": 0, "score": -math.inf, "val": []}
+        if not best["epoch"]:
+            return
+        weights, lost = self._weights_of_best(best["epoch"])
+        if weights is not None:
+            self.best, self.best_weights = best, weights
+            return
+        self._say(
+            f"the best weights so far, those of epoch {best['epoch']}, are lost ({lost}): training goes on, and "
+            "the best of what it has from here on is kept"
+        )
+        if self.batch == 0 and self.history:
+            # The last epoch's own are here, and were validated.
+            scores = self.history[-1]["val"]
+            self.best = {"epoch": self.epoch, "score": self._score(scores) if scores else 0.0, "val": scores}
+            self.best_weights = copy.deepcopy(self.net.state_dict())
+            self._save("best")
+
+    def _restored(self) -> Checkpoint:
+        """The last checkpoint, which the run has gone back to."""
+        path = self._path("last")
+        try:
+            last = Checkpoint.load(path)
+            last.check_run(self.identity)
+            if last.epoch > self.config.epochs or last.batch >= len(self.batches):
+                raise TrainingError(
+                    f"the checkpoint {path} is damaged: this run has no batch {last.batch + 1} of epoch "
+                    f"{last.epoch + 1}"
+                )
+            try:
+                restore(last, self.net, self.optimiser, self.scheme)
+            except TrainingError as error:
+                raise TrainingError(f"the run cannot go on from {path}: {error}") from error
+        except TrainingError as error:
+            # All processes read the same file.
+            raise SharedTrainingError(f"{error}. {self._way_without_last()}") from error
+        if not last.hashed:
+            self._say(
+                f"{path} was written by an older version, without a digest: it is taken as it is; the next "
+                "checkpoint will have one"
+            )
+        return last
+
+    def _way_without_last(self) -> str:
+        """What can still be done where the last checkpoint is of no use."""
+        best = self._path("best")
+        try:
+            found = Checkpoint.load(best)
+        except TrainingError:
+            return "Start again in another out"
+        return (
+            f"Start again in another out; the run may begin with the weights of epoch {found.epoch}, which are "
+            f"whole: init={str(best)!r}"
+        )
+
+    def _weights_of_best(self, epoch: int) -> tuple[dict[str, Tensor] | None, str]:
+        """The best weights, which are those of `epoch`, or None and why they are not there."""
+        try:
+            best = Checkpoint.load(self._path("best"))
+            best.check_run(self.identity)
+            if (best.epoch, best.batch, best.progress["best"]["epoch"]) != (epoch, 0, epoch):
+                # Its file is from after the last checkpoint: the same steps will write it again.
+                raise TrainingError(f"{self._path('best')} is of another epoch")
+            weights = {name: best.weights.get(name) for name in self.net.state_dict()}
+            check_tensors(best.weights, self.net.state_dict())
+            broken = not_finite({name: weights[name] for name, _ in self.net.named_parameters()})
+            if broken is not None:
+                raise TrainingError(f"{broken} in {self._path('best')} is not finite")
+        except TrainingError as error:
+            return None, str(error)
+        return weights, ""
 
     def agree(self) -> None:
         """Gives every process the weights and the generators of the first.
@@ -309,12 +371,16 @@ class _Run:
         if self.config.sync_batchnorm:
             to_plain(self.net)
 
-    def result(self) -> TrainResult:
-        """Puts the best weights into the net and sums the run up."""
-        last_weights = copy.deepcopy(self.net.state_dict())
+    def put_back_best(self) -> None:
+        """Puts the best weights so far into the net, if there are any."""
         if self.best_weights is not None:
             self.net.load_state_dict(self.best_weights)
         self.net.eval()
+
+    def result(self) -> TrainResult:
+        """Puts the best weights into the net and sums the run up."""
+        last_weights = copy.deepcopy(self.net.state_dict())
+        self.put_back_best()
         last_scores = self.history[-1]["val"] if self.history else []
         return TrainResult(self.best["epoch"], self.best["val"], last_scores, last_weights, self.history)
 
@@ -353,20 +419,51 @@ class _Run:
                 reestimate_statistics(self.net, self.batches, stages=missing, num_batches=count)
 
     def _validate(self) -> list[float]:
-        if self.val_batches is None:
-            return []
-        return validate(self.net, self.val_batches, self.task, self.processes, self._autocast)
+        try:
+            if self.val_batches is None:
+                check_answers(self.net, self.batches, self.processes, self._autocast)
+                return []
+            return validate(self.net, self.val_batches, self.task, self.processes, self._autocast)
+        except NotFiniteError as error:
+            raise self._broken(f"after epoch {self.epoch + 1} {error}") from error
 
     def _check_finite(self, losses: Mapping[int, float]) -> None:
         for stage, loss in losses.items():
             if not math.isfinite(loss):
-                good = "there is no checkpoint yet"
-                if self.folder is not None and self._path("last").exists():
-                    good = f"the last good checkpoint is {self._path('last')}"
-                raise SharedTrainingError(
-                    f"the loss of stage {stage} is {loss} in step {self.step + 1} "
-                    f"(epoch {self.epoch + 1}); {good}. Lower the learning rate, add warm-up or clipping"
+                raise self._broken(
+                    f"the loss of stage {stage} is {loss} in step {self.step + 1} (epoch {self.epoch + 1})"
                 )
+
+    def _check_weights(self) -> None:
+        """What a step has broken shows in no loss before the next one."""
+        found = not_finite(dict(self.net.named_parameters()))
+        if found is not None:
+            raise self._broken(
+                f"{found} holds numbers that are not finite after step {self.step} (epoch {self.epoch + 1})"
+            )
+
+    def _broken(self, what: str) -> SharedTrainingError:
+        """The error of a run that came to NaN or infinity: what of it is left, and what helps."""
+        milder = f"with a lower lr (it was {self.config.lr:g}), more warmup or a clip_norm"
+        kept = f"the weights of epoch {self.best['epoch']}, the best so far"
+        if self.folder is not None and self._path("last").exists():
+            files = f"the last good checkpoint is {self._path('last')}"
+            start = self._path("last")
+            if self.best["epoch"]:
+                start = self._path("best")
+                files += f", and {start} holds {kept}"
+            return SharedTrainingError(
+                f"{what}; {files}. The same settings would end here again: start another run {milder}, in "
+                f"another out; it may begin with these weights, with init={str(start)!r}"
+            )
+        left = f"the net holds {kept}" if self.best["epoch"] else "there is no checkpoint yet"
+        place = "" if self.folder is None else ", in another out"
+        return SharedTrainingError(f"{what}; {left}. Train again {milder}{place}")
+
+    def _say(self, text: str) -> None:
+        """Tells people what they must know, also where progress is off."""
+        if self.processes.first:
+            notice(text)
 
     def _save(self, name: str) -> None:
         if self.folder is None or not self.processes.first:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from anytimenet.nets.contract import AnytimeNet
+from anytimenet.core.errors import NotFiniteError
+from anytimenet.nets.contract import AnytimeNet, Output
 from anytimenet.tasks import Task
 from anytimenet.training.batches import Batches
 from anytimenet.training.processes import Processes
@@ -26,17 +28,53 @@ def validate(
 
     Each process runs its share of the images; what the meters counted is added up before the scores are
     computed, so that they are those of one process that sees all images.
+
+    Raises:
+        NotFiniteError: in every process, if a stage answered with NaN or infinity in any.
     """
     net.eval()
     meter = task.meter()
+    broken = torch.zeros(net.num_stages, dtype=torch.int64, device=processes.device)
     for x, labels in batches.epoch(0):
         if len(x) == 0:
             continue  # fewer images than processes
         with autocast():
             outputs = net(x)
+        broken += _broken(outputs)
         for stage, output in enumerate(outputs, 1):
             meter.update(stage, output, labels)
+    _check(broken, processes)
     if processes.count > 1:
         meter.add_up(range(1, net.num_stages + 1), processes.total)
     scores = meter.scores()
     return [scores[stage] for stage in sorted(scores)]
+
+
+@torch.inference_mode()
+def check_answers(
+    net: AnytimeNet,
+    batches: Batches,
+    processes: Processes,
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> None:
+    """Looks at what the net says in eval mode to the first batch, where there is none to validate it on.
+
+    Raises:
+        NotFiniteError: in every process, if a stage answered with NaN or infinity in any.
+    """
+    net.eval()
+    x, _ = next(iter(batches.epoch(0)))
+    with autocast():
+        outputs = net(x)
+    _check(_broken(outputs), processes)
+
+
+def _broken(outputs: Sequence[Output]) -> Tensor:
+    """For each stage whether its output is not finite, int64 `(stages,)`."""
+    return torch.stack([torch.stack([~torch.isfinite(z).all() for z in o]).any() for o in outputs]).long()
+
+
+def _check(broken: Tensor, processes: Processes) -> None:
+    stages = processes.total(broken).nonzero().flatten().tolist()
+    if stages:
+        raise NotFiniteError.of_stage(stages[0] + 1)
