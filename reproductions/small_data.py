@@ -1,10 +1,10 @@
-"""How well a small folder of images trains with default flags: rows of correct answers, into one JSON file.
+"""How well a small folder of images trains with default flags: right answers, into one JSON file.
 
-python reproductions/small_data.py WORK --results FILE.json --name NAME [--flags "--batch-size 16"] [--reestimate]
+python reproductions/small_data.py WORK --results FILE.json --name NAME --flags "--batch-size 16" --reestimate
 
 Three times three digits (0 1 2, 3 4 5, 6 7 8) are written as images into one folder a class: 386 images, of
 which `anytimenet train folder` trains on 243, chooses the epoch on 27 and sets 116 aside. Judged are the
-latter and every other digit of the three classes, 264 to 274 images that the run has never seen, 803 in all.
+latter and every other digit of the three classes, 264 to 276 images that the run has never seen, 807 in all.
 With --reestimate the statistics are estimated anew on the trained net, and both are judged.
 """
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from anytimenet.core.errors import NotFiniteError
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.nets import create_net, rebuild_net
 from anytimenet.nets.contract import AnytimeNet
@@ -157,6 +158,16 @@ def test_no_batches_is_an_error_that_leaves_everything_as_it_was():
         reestimate_statistics(net, Given())
     with pytest.raises(ValueError, match="num_batches 0"):
         reestimate_statistics(net, Given(*images(0)), num_batches=0)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in statistics(net).items())
+
+
+def test_statistics_that_are_not_finite_are_refused_and_nothing_is_touched():
+    net = trained("resnet_tiny")
+    with torch.no_grad():
+        next(net.parameters()).fill_(float("nan"))
+    before = statistics(net)
+    with pytest.raises(NotFiniteError, match="the weights are broken"):
+        reestimate_statistics(net, Given(*images(0)))
     assert all(torch.equal(tensor, before[key]) for key, tensor in statistics(net).items())
 
 

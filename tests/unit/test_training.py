@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from anytimenet.core.errors import StatisticsMissingError, TrainingError
@@ -18,6 +19,8 @@ from anytimenet.nets import EANN, create_net
 from anytimenet.schemes import RunFacts
 from anytimenet.tasks import Classification
 from anytimenet.training import TrainConfig, launch, loop, train
+from anytimenet.training.checkpoint_header import UNHASHED_FORMAT
+from anytimenet.training.checkpoints import Checkpoint
 from anytimenet.training.statistics import reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
@@ -205,8 +208,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_stage_and_the_last_good_check
 
     with pytest.raises(TrainingError, match=r"stage 2 is nan in step 7 \(epoch 2\).*last\.safetensors"):
         train(tiny(), *loaders(), Breaks(), CONFIG, folder=tmp_path)
-    from anytimenet.training.checkpoints import Checkpoint
-
     weights = Checkpoint.load(tmp_path / "checkpoints" / "last.safetensors").tensors
     assert all(torch.isfinite(tensor).all() for name, tensor in weights.items() if name.startswith("net."))
 
@@ -229,6 +230,170 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match=r"cannot be written.*--out"):
         run(folder=tmp_path / "file" / "run")
+
+
+@pytest.fixture
+def half(tmp_path, monkeypatch):
+    """The folder of a run that was cut off in its third epoch, after two best ones."""
+    steps, step = iter(range(14)), loop._Run._train_step
+
+    def cut(self, x, labels):
+        if next(steps, None) is None:
+            raise PowerCutError
+        return step(self, x, labels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_train_step", cut)
+        with pytest.raises(PowerCutError):
+            run(HALF, folder=tmp_path)
+    return tmp_path / "checkpoints"
+
+
+HALF = replace(CONFIG, checkpoint_steps=1)
+
+
+@pytest.mark.parametrize("loss", ["missing", "cut", "last"])
+def test_lost_best_weights_do_not_stop_a_run_and_are_told(half, capsys, loss):
+    best, last = half / "best.safetensors", half / "last.safetensors"
+    if loss == "missing":
+        best.unlink()
+    elif loss == "cut":
+        best.write_bytes(best.read_bytes()[:-20])
+    else:  # whole, but not the best weights
+        best.write_bytes(last.read_bytes())
+    net, result = run(HALF, folder=half.parent, resume=True)
+    assert "the best weights so far, those of epoch" in capsys.readouterr().err
+    assert result.best_epoch == 3
+    assert result.history[2]["val"] == result.val_scores
+    assert all(torch.equal(t, result.last_weights[k]) for k, t in net.state_dict().items())
+    assert len(result.history) == 3
+
+
+def test_a_finished_run_whose_best_weights_are_lost_comes_back_with_its_last(tmp_path, capsys):
+    _, result = run(folder=tmp_path)
+    (tmp_path / "checkpoints" / "best.safetensors").unlink()
+    again, resumed = run(folder=tmp_path, resume=True)
+    assert "are lost (there is no checkpoint" in capsys.readouterr().err
+    assert (resumed.best_epoch, resumed.val_scores) == (CONFIG.epochs, result.last_val_scores)
+    assert all(torch.equal(t, result.last_weights[k]) for k, t in again.state_dict().items())
+    assert (tmp_path / "checkpoints" / "best.safetensors").exists()
+
+
+def test_best_copied_over_last_is_refused_with_what_can_be_done(half):
+    (half / "last.safetensors").write_bytes((half / "best.safetensors").read_bytes())
+    with pytest.raises(TrainingError, match=r"weights alone.*init=.*best\.safetensors"):
+        run(HALF, folder=half.parent, resume=True)
+
+
+def test_a_damaged_last_checkpoint_is_refused_with_what_can_be_done(half):
+    path = half / "last.safetensors"
+    spoilt = bytearray(path.read_bytes())
+    spoilt[-1] ^= 1
+    path.write_bytes(spoilt)
+    with pytest.raises(TrainingError, match=r"is damaged.*init='.*best\.safetensors'"):
+        run(HALF, folder=half.parent, resume=True)
+    (half / "best.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"Start again in another out$"):
+        run(HALF, folder=half.parent, resume=True)
+
+
+def edited(path, **changes):
+    """Writes the checkpoint anew, whole and with other content."""
+    Checkpoint(**{**vars(Checkpoint.load(path)), **changes}).save(path)
+
+
+def test_a_checkpoint_that_does_not_fit_the_run_is_refused_and_touches_nothing(half):
+    path = half / "last.safetensors"
+    whole = path.read_bytes()
+    tensors = Checkpoint.load(path).tensors
+    name = "net.heads.0.levels.0.fc.weight"
+    momentum = f"optimiser.{name.removeprefix('net.')}.momentum_buffer"
+    for changes, said in (
+        ({"epoch": 4}, "no batch"),
+        ({"batch": 99}, "no batch 100"),
+        ({"tensors": {k: t for k, t in tensors.items() if k != name}}, f"{name} is missing"),
+        ({"tensors": {k: t for k, t in tensors.items() if k != momentum}}, f"{momentum} is missing"),
+        ({"tensors": {**tensors, "net.more": torch.zeros(1)}}, "net.more is unknown"),
+        ({"tensors": {**tensors, name: tensors[name][:1].clone()}}, f"{name} in it is"),
+        ({"tensors": {**tensors, name: tensors[name].double()}}, f"{name} in it is torch.float64"),
+        ({"tensors": {**tensors, name: tensors[name] * float("nan")}}, f"{name} in it is not finite"),
+    ):
+        path.write_bytes(whole)
+        edited(path, **changes)
+        net = tiny()
+        with pytest.raises(TrainingError, match=said):
+            run(HALF, net, folder=half.parent, resume=True)
+        assert_equal_weights(net, tiny())
+
+
+def test_a_checkpoint_of_the_first_format_goes_on_with_a_notice(half, capsys):
+    whole, _ = run(HALF)
+    for name in ("last", "best"):
+        path = half / f"{name}.safetensors"
+        found = Checkpoint.load(path)
+        told = {key: getattr(found, key) for key in ("epoch", "batch", "run", "progress")}
+        metadata = {"format": UNHASHED_FORMAT, "header": json.dumps(told)}
+        path.write_bytes(safetensors.torch.save(dict(found.tensors), metadata=metadata))
+    net, _ = run(HALF, folder=half.parent, resume=True)
+    assert "last.safetensors was written by an older version" in capsys.readouterr().err
+    assert_equal_weights(net, whole)
+    assert Checkpoint.load(half / "last.safetensors").hashed
+
+
+def breaking(monkeypatch, step: int) -> None:
+    """One weight becomes NaN in that step, counted from 1, after its loss was looked at."""
+    train_step = loop._Run._train_step
+
+    def broken(self, x, labels):
+        values = train_step(self, x, labels)
+        if self.step + 1 == step:
+            with torch.no_grad():
+                self.net.heads[2].levels[0].fc.weight[0, 0] = float("nan")
+        return values
+
+    monkeypatch.setattr(loop._Run, "_train_step", broken)
+
+
+@pytest.mark.parametrize("step", [12, 18])
+@pytest.mark.parametrize("validated", [True, False])
+def test_weights_that_break_in_the_last_step_of_an_epoch_are_never_kept(
+    tmp_path, monkeypatch, step, validated
+):
+    breaking(monkeypatch, step)
+    training, validation = loaders()
+    net, task = tiny(), Classification((2,))
+    with pytest.raises(TrainingError, match=rf"fc\.weight.*step {step}.*best\.safetensors.*lower lr"):
+        train(net, training, validation if validated else None, task, CONFIG, folder=tmp_path)
+    before = step // 6 - 1
+    for name in ("best", "last"):
+        found = Checkpoint.load(tmp_path / "checkpoints" / f"{name}.safetensors")
+        assert found.epoch <= before
+        assert all(torch.isfinite(t).all() for t in found.weights.values())
+    assert all(torch.isfinite(p).all() for p in net.parameters())  # the best so far, for who has no folder
+    with pytest.raises(TrainingError, match="the net holds the weights of epoch"):
+        train(tiny(), training, validation, task, CONFIG)
+
+
+def test_weights_that_break_inside_an_epoch_are_not_checkpointed(tmp_path, monkeypatch):
+    breaking(monkeypatch, 8)
+    with pytest.raises(TrainingError, match="step 8"):
+        run(HALF, folder=tmp_path)
+    assert Checkpoint.load(tmp_path / "checkpoints" / "last.safetensors").batch == 1
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_answers_that_are_not_finite_are_no_score(monkeypatch, validated):
+    estimate = loop._Run._estimate_statistics
+
+    def spoil(self):
+        estimate(self)
+        if self.epoch == 1:
+            self.net.heads[1].levels[0].norm.running_var.fill_(float("nan"))
+
+    monkeypatch.setattr(loop._Run, "_estimate_statistics", spoil)
+    training, validation = loaders()
+    with pytest.raises(TrainingError, match=r"after epoch 2 stage 2 answers.*not finite.*lower lr"):
+        train(tiny(), training, validation if validated else None, Classification((2,)), CONFIG)
 
 
 def test_cuda_where_there_is_none_is_refused():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,9 +17,9 @@ from anytimenet.api.arguments import check_type
 from anytimenet.api.choosing_task import check_output, task_for
 from anytimenet.api.described import described
 from anytimenet.api.images import plain_loader
+from anytimenet.api.starting import net_identity, start_from
 from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
-from anytimenet.bundle.folder import origin_of
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import (
@@ -40,7 +39,6 @@ from anytimenet.data import (
 )
 from anytimenet.evaluation import level_accuracies
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.forms import other_forms
 from anytimenet.tasks import Classification, Task
 from anytimenet.training import (
     Reporter,
@@ -70,6 +68,7 @@ def fit(
     reporter: Reporter | None = None,
     provenance: Mapping[str, Any] | None = None,
     teacher: AnytimeNet | Bundle | Path | str | None = None,
+    init: Bundle | Path | str | None = None,
 ) -> Bundle:
     """Trains `net` and returns it as a bundle, with the best validated weights.
 
@@ -93,6 +92,8 @@ def fit(
         reporter: progress for people.
         provenance: what else the bundle should remember.
         teacher: a trained net or bundle that the stages learn from, for a scheme with a given teacher.
+        init: what the weights start from: a bundle, also of other classes, or a checkpoint of another run,
+            for example `RUN/checkpoints/best.safetensors`.
 
     Raises:
         ValueError: if the net's classes or channels are not those of the data, or the net does not allow the
@@ -112,6 +113,9 @@ def fit(
     splits = _as_splits(train, val, config.seed)
     task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
     _check_out(out, resume)
+    if init is not None:
+        start_from(net, init)
+        provenance = {**(provenance or {}), "init": "a bundle" if isinstance(init, Bundle) else str(init)}
     fabric = launch(config)
     p = splits.preprocessing
     shard = Shard(fabric.global_rank, fabric.world_size)
@@ -208,7 +212,7 @@ def _identity(
 ) -> dict[str, Any]:
     """What else than the configuration tells one run from another; compared when a run is resumed."""
     identity = {
-        **_net_identity(net),
+        **net_identity(net),
         "data": splits.fingerprint,
         "task": described(task),
         "mixing": None if mixing is None else repr(mixing),
@@ -217,20 +221,6 @@ def _identity(
         identity["init"] = provenance["init"]
     if teacher is not None:
         identity["teacher"] = teacher_identity(teacher)
-    return identity
-
-
-def _net_identity(net: AnytimeNet) -> dict[str, Any]:
-    """What tells one net from another when a run is resumed."""
-    if net.origin is None:
-        structure = hashlib.sha256(repr(net).encode()).hexdigest()[:16]
-        return {"net": type(net).__name__, "net_args": {"structure": structure}}
-    identity: dict[str, Any] = {"net": net.origin.name, "net_args": net.origin.arguments}
-    if net.origin.keep:
-        identity["kept_stages"] = list(net.origin.keep)
-    origin = origin_of(net)
-    if origin is not None and (forms := other_forms(origin)):
-        identity["net_forms"] = forms
     return identity
 
 

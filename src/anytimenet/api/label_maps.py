@@ -17,8 +17,8 @@ from anytimenet.core.files import write_bytes
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
 from anytimenet.evaluation import format_count, plot_masks
+from anytimenet.nets.finite import check_finite
 from anytimenet.tasks import Segmentation
-from anytimenet.tasks.finite import check_finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from anytimenet.core.errors import DataError
 from anytimenet.costs import stage_costs
 from anytimenet.evaluation import SegmentationReport, make_segmentation_report
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.finite import check_finite
 from anytimenet.tasks import Segmentation
-from anytimenet.tasks.finite import check_finite
 from anytimenet.training import Batches
 
 

@@ -25,6 +25,7 @@ from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
+from anytimenet.nets.finite import check_finite
 
 
 class Bundle:
@@ -230,6 +231,7 @@ class Bundle:
                 stage 1, marked `over_budget`, if none fits.
 
         Raises:
+            NotFiniteError: if the stage answers with NaN or infinity.
             ValueError: for input that is no image of the right shape, a stage that does not exist, or both a
                 stage and a budget.
         """
@@ -244,6 +246,7 @@ class Bundle:
         weight = next(segment.parameters())
         with torch.inference_mode():
             output = segment((x.to(weight.device, weight.dtype),))
+        check_finite(stage, output)
         found = tuple(softmax(logits) for logits in output)
         names = zip(self.manifest.class_names, found, strict=True)
         selection = self.manifest.level_selection

@@ -57,7 +57,8 @@ class Train:
     out: Path | None = None
     """Folder of the run; runs/RECIPE by default."""
     init: Path | None = None
-    """Start from the weights of this bundle; the classes may differ."""
+    """Start from the weights of this bundle, or of a checkpoint such as RUN/checkpoints/best.safetensors; the
+    classes may differ."""
     resume: bool = False
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False

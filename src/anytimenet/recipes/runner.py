@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from anytimenet.api import check_fit, draw_masks, evaluate, fit
+from anytimenet.api.starting import start_from
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_json, write_text
@@ -65,7 +65,8 @@ def run(
     Args:
         experiment: what to run.
         out: a folder; it is made if it is missing.
-        init: a bundle whose weights are the start, also for other classes.
+        init: a bundle whose weights are the start, also for other classes, or a checkpoint of a run, for
+            example `RUN/checkpoints/best.safetensors`.
         teacher: a bundle that the stages learn from, for a scheme with a given teacher.
         resume: go on with what an earlier attempt left in `out`.
         overwrite: replace a run that is in `out`.
@@ -193,7 +194,7 @@ def _prepare(experiment: Experiment, init: Path | str | None) -> tuple[DataSplit
     splits = load_experiment_data(experiment)
     net = build_net(experiment, splits)
     if init is not None:
-        start_from(net, Bundle.load(init).net)
+        start_from(net, init)
     return splits, net
 
 
@@ -208,29 +209,6 @@ def _check(
     check_apart(folder, init=init, teacher=teacher)
     augmentation = augmentation_for(splits.train, experiment.augmentation)
     check_fit(net, splits, experiment.config, augmentation=augmentation, teacher=teacher)
-
-
-@torch.no_grad()
-def start_from(net: AnytimeNet, source: AnytimeNet) -> int:
-    """Copies the weights of `source` into `net`; classifiers of another number of classes start anew.
-
-    Returns how many tensors were copied.
-
-    Raises:
-        ValueError: if anything but the number of classes differs.
-    """
-    theirs, copied = source.state_dict(), 0
-    for name, tensor in net.state_dict().items():
-        other = theirs.get(name)
-        if other is not None and other.shape == tensor.shape:
-            tensor.copy_(other)
-            copied += 1
-        elif other is None or not _is_classifier(tensor, net, other, source):
-            raise ValueError(
-                f"the weights of the bundle do not fit this net ({_differences(source, net) or name}): "
-                "fine-tune the same net with the same arguments, only num_classes may change"
-            )
-    return copied
 
 
 def summary(
@@ -279,20 +257,3 @@ def _net_in_words(experiment: Experiment) -> str:
         return experiment.net
     numbers = ", ".join(map(str, experiment.stages))
     return f"Stage{'s' * (len(experiment.stages) != 1)} {numbers} of {experiment.net} alone"
-
-
-def _differences(one: AnytimeNet, other: AnytimeNet) -> str:
-    """What two nets were built from differently, `num_classes` apart."""
-    if one.origin is None or other.origin is None:
-        return ""
-    if one.origin.name != other.origin.name:
-        return f"{one.origin.name}, here {other.origin.name}"
-    theirs, ours = one.origin.arguments, other.origin.arguments
-    names = sorted({*theirs, *ours} - {"num_classes"})
-    changed = [name for name in names if theirs.get(name) != ours.get(name)]
-    return "; ".join(f"{n} {theirs.get(n, 'default')}, here {ours.get(n, 'default')}" for n in changed)
-
-
-def _is_classifier(tensor: Tensor, net: AnytimeNet, other: Tensor, source: AnytimeNet) -> bool:
-    same_features = tensor.shape[1:] == other.shape[1:]
-    return same_features and tensor.shape[0] in net.num_classes and other.shape[0] in source.num_classes

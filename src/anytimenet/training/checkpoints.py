@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_bytes
+from anytimenet.nets.finite import not_finite
 from anytimenet.nets.registry import check_saved_form
-from anytimenet.tasks.finite import not_finite
 from anytimenet.training.checkpoint_header import FORMAT, UNHASHED_FORMAT, digest_of, read_header
 from anytimenet.training.processes import generator_states, set_generator_states
 
@@ -107,8 +107,8 @@ class Checkpoint:
         if names:
             changes = "; ".join(_change(name, found.get(name), wanted.get(name)) for name in names)
             raise TrainingError(
-                f"the checkpoint belongs to another run ({changes}): give the same settings, or start another "
-                "run, which may begin with these weights (init=CHECKPOINT), in another out"
+                f"the checkpoint belongs to another run ({changes}): give the same settings, or start "
+                "another run, which may begin with these weights (init=CHECKPOINT), in another out"
             )
 
     def check_forms(self, wanted: Mapping[str, Any]) -> None:
@@ -184,7 +184,9 @@ def restore(
     """
     tensors = checkpoint.tensors
     if "rng.torch" not in tensors:
-        raise TrainingError("it holds weights alone, as best.safetensors does, and no run can go on from there")
+        raise TrainingError(
+            "it holds weights alone, as best.safetensors does, and no run can go on from there"
+        )
     check_tensors(tensors, gather(net, optimiser, scheme), _NEED_NOT_MATCH)
     learnt = {f"net.{name}" for name, _ in net.named_parameters()}
     broken = not_finite({n: t for n, t in tensors.items() if n in learnt or n.startswith("optimiser.")})

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.tasks.finite import check_finite
+from anytimenet.nets.finite import check_finite
 from anytimenet.training.batches import Batches
 
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from anytimenet.core.errors import NotFiniteError, SharedTrainingError, TrainingError, require
 from anytimenet.costs import stage_costs
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.finite import not_finite
 from anytimenet.schemes import BuiltScheme, RunFacts
 from anytimenet.tasks import Task
-from anytimenet.tasks.finite import not_finite
 from anytimenet.training.batches import Batches
 from anytimenet.training.checkpoints import Checkpoint, check_tensors, gather, restore
 from anytimenet.training.config import TrainConfig
@@ -285,8 +285,8 @@ class _Run:
             self.best, self.best_weights = best, weights
             return
         self._say(
-            f"the best weights so far, those of epoch {best['epoch']}, are lost ({lost}): training goes on, and "
-            "the best of what it has from here on is kept"
+            f"the best weights so far, those of epoch {best['epoch']}, are lost ({lost}): training goes on, "
+            "and the best of what it has from here on is kept"
         )
         if self.batch == 0 and self.history:
             # The last epoch's own are here, and were validated.
@@ -328,8 +328,8 @@ class _Run:
         except TrainingError:
             return "Start again in another out"
         return (
-            f"Start again in another out; the run may begin with the weights of epoch {found.epoch}, which are "
-            f"whole: init={str(best)!r}"
+            f"Start again in another out; the run may begin with the weights of epoch {found.epoch}, which "
+            f"are whole: init={str(best)!r}"
         )
 
     def _weights_of_best(self, epoch: int) -> tuple[dict[str, Tensor] | None, str]:
@@ -415,8 +415,11 @@ class _Run:
         missing = self.net.stages_without_statistics()
         if missing:
             count = self.config.statistics_batches
-            with self._autocast():
-                reestimate_statistics(self.net, self.batches, stages=missing, num_batches=count)
+            try:
+                with self._autocast():
+                    reestimate_statistics(self.net, self.batches, stages=missing, num_batches=count)
+            except NotFiniteError as error:
+                raise self._broken(f"after epoch {self.epoch + 1} {error}") from error
 
     def _validate(self) -> list[float]:
         try:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from anytimenet.core.errors import NotFiniteError
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.wrap import Frozen
 from anytimenet.training.batches import Batches
@@ -43,6 +44,7 @@ def reestimate_statistics(
         How many batches were read.
 
     Raises:
+        NotFiniteError: if the statistics come out as NaN or infinity; what was there before stays.
         ValueError: for no batches, or if several of the stages share a BatchNorm and see different features
             there, so that one set of statistics cannot be right for each.
 
@@ -80,6 +82,10 @@ def reestimate_statistics(
                 estimate.add(wanted)
         if count == 0:
             raise ValueError("there are no batches to estimate statistics from")
+        if not all(estimate.finite for estimate in estimates):
+            raise NotFiniteError(
+                "the BatchNorm statistics estimated are not finite (NaN or infinity): the weights are broken"
+            )
         done = True
     finally:
         for estimate in estimates:
@@ -133,6 +139,11 @@ class _Estimate:
             self.variance += variance
             self.batches += 1
             counter.zero_()
+
+    @property
+    def finite(self) -> bool:
+        """Whether the sums are numbers."""
+        return bool(torch.isfinite(self.mean).all() and torch.isfinite(self.variance).all())
 
     def finish(self, *, keep: bool) -> None:
         """Writes the estimate, or what was there before."""

@@ -1,0 +1,115 @@
+"""The weights that a run starts from, and what tells one net from another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anytimenet.bundle import Bundle
+from anytimenet.bundle.folder import origin_of
+from anytimenet.core.errors import TrainingError
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.finite import not_finite
+from anytimenet.nets.forms import other_forms
+from anytimenet.training.checkpoints import Checkpoint
+
+
+@torch.no_grad()
+def start_from(net: AnytimeNet, init: Bundle | Path | str) -> int:
+    """Copies the weights of `init` into `net`; classifiers of another number of classes start anew.
+
+    Args:
+        net: the net to train.
+        init: a bundle, the folder of one or of a run, or a checkpoint file of a run.
+
+    Returns:
+        How many tensors were copied.
+
+    Raises:
+        BundleError, TrainingError: if there is no such bundle or checkpoint, or it is damaged.
+        ValueError: if anything but the number of classes differs.
+    """
+    source, copied = _source(net, init), 0
+    for name, tensor in net.state_dict().items():
+        other = source.weights.get(name)
+        if other is not None and other.shape == tensor.shape:
+            tensor.copy_(other)
+            copied += 1
+        elif other is None or not _is_classifier(tensor, net, other, source.num_classes):
+            raise ValueError(
+                f"the weights of {source.kind} do not fit this net ({_differences(source, net) or name}): "
+                "fine-tune the same net with the same arguments, only num_classes may change"
+            )
+    return copied
+
+
+def net_identity(net: AnytimeNet) -> dict[str, Any]:
+    """What tells one net from another when a run is resumed."""
+    if net.origin is None:
+        structure = hashlib.sha256(repr(net).encode()).hexdigest()[:16]
+        return {"net": type(net).__name__, "net_args": {"structure": structure}}
+    identity: dict[str, Any] = {"net": net.origin.name, "net_args": net.origin.arguments}
+    if net.origin.keep:
+        identity["kept_stages"] = list(net.origin.keep)
+    origin = origin_of(net)
+    if origin is not None and (forms := other_forms(origin)):
+        identity["net_forms"] = forms
+    return identity
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Weights with the name and the arguments of their net."""
+
+    kind: str
+    weights: Mapping[str, Tensor]
+    num_classes: tuple[int, ...]
+    name: str | None
+    arguments: Mapping[str, Any]
+
+
+def _source(net: AnytimeNet, init: Bundle | Path | str) -> _Source:
+    if not isinstance(init, Bundle) and Path(init).suffix == ".safetensors":
+        return _of_checkpoint(net, Path(init))
+    found = (init if isinstance(init, Bundle) else Bundle.load(init)).net
+    name, arguments = (None, {}) if found.origin is None else (found.origin.name, found.origin.arguments)
+    return _Source("the bundle", found.state_dict(), found.num_classes, name, arguments)
+
+
+def _of_checkpoint(net: AnytimeNet, path: Path) -> _Source:
+    checkpoint = Checkpoint.load(path)
+    checkpoint.check_forms(net_identity(net))
+    weights, told = checkpoint.weights, checkpoint.run
+    learnt = {name for name, _ in net.named_parameters()}
+    broken = not_finite({name: tensor for name, tensor in weights.items() if name in learnt})
+    if broken is not None:
+        raise TrainingError(f"{broken} in {path} is not finite: no run can start from it")
+    arguments = told.get("net_args")
+    arguments = arguments if isinstance(arguments, dict) else {}
+    classes = arguments.get("num_classes", net.num_classes)
+    counts = classes if isinstance(classes, list | tuple) else [classes]
+    name = told.get("net") if net.origin is not None else None
+    return _Source("the checkpoint", weights, tuple(counts), name, arguments)
+
+
+def _differences(source: _Source, net: AnytimeNet) -> str:
+    """What two nets were built from differently, `num_classes` apart."""
+    if source.name is None or net.origin is None:
+        return ""
+    if source.name != net.origin.name:
+        return f"{source.name}, here {net.origin.name}"
+    theirs, ours = source.arguments, net.origin.arguments
+    names = sorted({*theirs, *ours} - {"num_classes"})
+    changed = [name for name in names if theirs.get(name) != ours.get(name)]
+    return "; ".join(f"{n} {theirs.get(n, 'default')}, here {ours.get(n, 'default')}" for n in changed)
+
+
+def _is_classifier(tensor: Tensor, net: AnytimeNet, other: Tensor, classes: tuple[int, ...]) -> bool:
+    same_features = tensor.shape[1:] == other.shape[1:]
+    return same_features and tensor.shape[0] in net.num_classes and other.shape[0] in classes
