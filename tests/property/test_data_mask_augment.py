@@ -137,10 +137,10 @@ def test_the_batch_that_was_given_is_left_as_it_was(seed):
 
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (2.0, 1.0), (1.0,), (1.0, float("inf")), "ab"])
 def test_what_is_no_range_of_factors_is_refused(scale):
-    with pytest.raises(DataError, match="scale must be two positive factors"):
+    with pytest.raises((DataError, TypeError), match="scale must be"):
         MaskAugmentation(scale=scale)
 
 
 def test_a_negative_pad_is_refused():
-    with pytest.raises(DataError, match="pad must be a whole number"):
+    with pytest.raises(DataError, match="pad must be from 0"):
         MaskAugmentation(pad=-1)

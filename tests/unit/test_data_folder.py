@@ -312,16 +312,16 @@ def test_a_bare_path_says_how_to_write_it(tmp_path):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"image_size": 0}, "at least 1x1"),
-        ({"channels": 4}, "channels must be 1"),
+        ({"image_size": 0}, "image_size must be from 1"),
+        ({"channels": 4}, "channels must be 1 or 3, not 4"),
         ({"resample": "cubic"}, "did you mean 'bicubic'"),
-        ({"val_fraction": 1.0}, "val_fraction must be 0 or lie between 0 and 1"),
-        ({"val_fraction": -0.1}, "val_fraction must be 0 or lie between 0 and 1"),
+        ({"val_fraction": 1.0}, "val_fraction must be at least 0 and below 1"),
+        ({"val_fraction": -0.1}, "val_fraction must be at least 0 and below 1"),
         ({"shorter_side": 8}, "shorter_side needs image_size"),
         ({"image_size": 16, "shorter_side": 8}, "shorter_side must be at least image_size"),
         ({"images_per_class": 0}, "images_per_class must be at least 1"),
-        ({"standardise": "none"}, "standardise must be 'preset' or 'data'"),
-        ({"test_fraction": 1.0}, "test_fraction must be 0 or lie between 0 and 1"),
+        ({"standardise": "none"}, "standardise 'none' does not exist: known are: data, preset"),
+        ({"test_fraction": 1.0}, "test_fraction must be at least 0 and below 1"),
         ({"limit": 0}, "limit must be at least 1"),
     ],
 )

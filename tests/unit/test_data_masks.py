@@ -369,7 +369,7 @@ def test_options_for_labels_of_whole_images_are_refused(tmp_path, load, options)
 
 @pytest.mark.parametrize("size", [(0, 4), (1, 2, 3), "8", 2.5])
 def test_what_is_no_size_is_refused(size):
-    with pytest.raises(DataError, match=r"image_size|at least 1x1"):
+    with pytest.raises((DataError, TypeError), match="image_size must be"):
         DataOptions(image_size=size)
 
 

@@ -67,7 +67,7 @@ def test_a_bundle_of_the_present_form_loads_and_one_of_a_later_form_says_upgrade
     folder = saved(tmp_path / "bundle", name, **arguments)
     assert Bundle.load(folder, stages=1).num_stages == 1
     changed(1)
-    with pytest.raises(BundleError, match="saved in form 2 .* builds form 1: upgrade anytimenet"):
+    with pytest.raises(BundleError, match=r"saved in form 2 .* builds form 1: upgrade anytimenet"):
         Bundle.load(folder)
 
 
@@ -78,7 +78,7 @@ def test_what_tells_no_form_was_saved_in_form_1(changed: Any) -> None:
     assert create_net("eann", 2, members=MEMBERS).num_stages == 4  # of today, since a person asks for it
     with pytest.raises(ValueError, match="form 1"):
         rebuild_net(origin)
-    with pytest.raises(ValueError, match="member 1 cannot be built: .*form 1"):
+    with pytest.raises(ValueError, match=r"member 1 cannot be built: .*form 1"):
         create_net("eann", 2, members=[{"name": NAME, "form": 1}])
     with pytest.raises(ValueError, match="whole number"):
         create_net("eann", 2, members=[{"name": NAME, "form": "2"}])

@@ -70,12 +70,12 @@ def test_a_selection_survives_json_and_keeps_the_stages_that_are_kept():
         ([], {}, "one row of accuracies a stage"),
         ([[]], {}, "one row of accuracies a stage"),
         ([[0.5, 0.6], [0.5]], {}, "one entry a level in each"),
-        ([[55.0]], {}, "a validation accuracy must be a fraction from 0 to 1, not 55"),
-        ([[float("nan")]], {}, "a validation accuracy must be a fraction"),
+        ([[55.0]], {}, "accuracies must be a fraction from 0 to 1, not 55"),
+        ([[float("nan")]], {}, "accuracies must be a fraction"),
         ([[0.5]], {"target_accuracy": 47.5}, "target_accuracy must be a fraction"),
         ([[0.5]], {"target_accuracy": 0.4, "tolerance": 0.1}, "leave it out beside target_accuracy"),
         ([[0.5]], {"tolerance": -0.1}, "tolerance must be a fraction"),
-        ([[0.5]], {"fallback": "finest"}, "no fallback is named 'finest'"),
+        ([[0.5]], {"fallback": "finest"}, "fallback 'finest' does not exist"),
     ],
 )
 def test_what_cannot_be_selected_from_is_refused(rows, options, why):
@@ -86,18 +86,18 @@ def test_what_cannot_be_selected_from_is_refused(rows, options, why):
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        (((), (), 0.5), "a level from 1 on is needed"),
-        (((0,), (0.5,), 0.5), "a level from 1 on is needed"),
-        (((1.0,), (0.5,), 0.5), "a level from 1 on is needed"),
+        (((), (), 0.5), "levels must hold a level from 1 on"),
+        (((0,), (0.5,), 0.5), "levels must be at least 1"),
+        (((1.0,), (0.5,), 0.5), "levels must be a whole number"),
         (((1, 2), (0.5, 0.5), 0.5), "rise: a later stage must not"),
         (((2, 1), (0.5,), 0.5), "2 levels and 1 accuracies"),
-        (((1,), (1.5,), 0.5), "an accuracy must be a fraction"),
-        (((1,), (0.5,), None), "an accuracy must be a fraction"),
-        (((1,), (0.5,), 0.5, "guess"), "'given' or 'full_net'"),
+        (((1,), (1.5,), 0.5), "val_accuracies must be a fraction"),
+        (((1,), (0.5,), None), "target_accuracy must be a fraction"),
+        (((1,), (0.5,), 0.5, "guess"), "target_from 'guess' does not exist: known are: full_net, given"),
     ],
 )
 def test_a_selection_that_makes_no_sense_is_refused(values, why):
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises((TypeError, ValueError), match=why):
         LevelSelection(*values)
 
 

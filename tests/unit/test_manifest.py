@@ -87,7 +87,7 @@ def test_a_field_and_its_own_copy_do_not_change_each_other(manifest: Manifest) -
     [
         (("format",), "zip", "not written by anytimenet"),
         (("format_version",), FORMAT_VERSION + 1, "newer anytimenet.*upgrade"),
-        (("format_version",), 0, "format_version must be a whole number"),
+        (("format_version",), 0, "format_version must be at least 1"),
         (("format_version",), "1", "format_version must be a whole number"),
         (("surprise",), 1, r"unknown: \['surprise'\]"),
         (("net",), None, "net must be a JSON object"),
@@ -103,7 +103,7 @@ def test_a_field_and_its_own_copy_do_not_change_each_other(manifest: Manifest) -
         (("class_names",), ["abc", "de"], "class_names must be a JSON list"),
         (("class_names",), [], "at least one name"),
         (("class_names",), [["a", "b", "c"], []], "at least one name"),
-        (("class_names", 1, 0), 7, "class_names must be non-empty Unicode text"),
+        (("class_names", 1, 0), 7, "class_names must be text, not 7"),
         (("class_names", 1, 0), "\ud800", "class_names must be non-empty Unicode text"),
         (("class_names", 1, 0), "mineral", "taxonomy and class_names disagree"),
         (("taxonomy",), {"levels": 3}, "taxonomy cannot be used"),
@@ -118,7 +118,7 @@ def test_a_field_and_its_own_copy_do_not_change_each_other(manifest: Manifest) -
         (("stages",), [], "stages must be numbered"),
         (("stages", 0), [], "stages must be a JSON object"),
         (("stages", 0, "stage"), 2, "stages must be numbered"),
-        (("stages", 0, "macs"), -5, "stages: macs must be a whole number"),
+        (("stages", 0, "macs"), -5, "stages: macs must be at least 1"),
         (("stages", 0, "full"), 1.5, "stages: full must be a whole number"),
         (("stages", 0, "params"), True, "stages: params must be a whole number"),
         (("stages", 0, "val_accuracy"), 97, "fraction from 0 to 1"),
@@ -275,7 +275,7 @@ def test_the_best_stage_for_a_budget(
 
 @pytest.mark.parametrize("budget", [math.nan, "100", True])
 def test_a_budget_that_is_no_number_is_refused(manifest: Manifest, budget: Any) -> None:
-    with pytest.raises(ValueError, match="budget_macs must be a number"):
+    with pytest.raises((TypeError, ValueError), match=r"budget_macs must be a (finite )?number"):
         manifest.best_stage(budget)
 
 

@@ -264,10 +264,10 @@ def test_unusable_images_say_why(image, why):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ((0, 8, 1, (0.5,), (0.5,)), "at least 1x1"),
+        ((0, 8, 1, (0.5,), (0.5,)), "height must be from 1"),
         ((8, 8, 2, (0.5, 0.5), (0.5, 0.5)), "channels must be 1"),
         ((8, 8, 3, (0.5,), (0.5,)), "one number for each of 3"),
-        ((8, 8, 1, (0.5,), (0.0,)), "std above 0"),
+        ((8, 8, 1, (0.5,), (0.0,)), "std must be above 0"),
         ((8, 8, 1, (float("nan"),), (1.0,)), "finite"),
         ((8, 8, 1, (0.5,), (0.5,), "bilinaer"), "did you mean 'bilinear'"),
     ],

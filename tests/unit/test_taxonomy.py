@@ -101,7 +101,7 @@ def test_summed_probabilities_are_those_of_a_loop_over_the_classes(level):
 def test_probabilities_are_summed_for_levels_and_classes_that_exist_only():
     taxonomy = Taxonomy.from_mapping(["a", "b"], {"a": "x", "b": "x"})
     for level in (0, 3):
-        with pytest.raises(ValueError, match=f"level {level} does not exist: 1 to 2"):
+        with pytest.raises(ValueError, match=f"level must be from 1 to 2, not {level}"):
             taxonomy.sum_up(np.zeros((1, 2)), level)
     with pytest.raises(DataError, match=r"probabilities of 2 classes are needed, got \(1, 3\)"):
         taxonomy.sum_up(np.zeros((1, 3)), 2)
@@ -110,7 +110,10 @@ def test_probabilities_are_summed_for_levels_and_classes_that_exist_only():
 def test_labels_outside_the_classes_are_refused():
     taxonomy = Taxonomy.from_mapping(["a", "b"], {"a": "x", "b": "x"})
     for label in (-1, 2):
-        with pytest.raises(DataError, match="labels must be from 0 to 1"):
+        with pytest.raises(DataError, match="labels must be"):
+            taxonomy.lift([0, label])
+    for label in (0.5, "0", None):
+        with pytest.raises(TypeError, match="fine_labels must be a whole number"):
             taxonomy.lift([0, label])
 
 

@@ -14,11 +14,16 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from anytimenet.core.errors import suggest
 
 T = TypeVar("T")
 LARGEST = 2**63 - 1
 """Of whole numbers: what a tensor's size, a file's length and a seed can hold."""
+
+MOST_SIDE = 2**16
+"""Of images, in pixels: more than any format of the images that we read holds."""
 
 
 def whole_number(value: object, name: str, least: int = 0, most: int = LARGEST) -> int:
@@ -72,6 +77,18 @@ def number(
     return int(value) if isinstance(value, Integral) else found
 
 
+def fraction(value: object, name: str) -> float | int:
+    """`value` as a number from 0 to 1.
+
+    >>> fraction(0.9, "target_accuracy")
+    0.9
+    """
+    try:
+        return number(value, name, 0, 1)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be a fraction from 0 to 1, not {shown(value)}") from None
+
+
 def flag(value: object, name: str) -> bool:
     """`value` as a bool; a word such as "no" is not one, for Python would take it for True.
 
@@ -101,6 +118,18 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
     if value not in known:
         raise ValueError(f"{name} {shown(value)} does not exist: {suggest(value, known)}")
     return str(value)
+
+
+def one_of(value: object, name: str, known: Collection[int]) -> int:
+    """`value`, if it is one of the whole numbers `known`.
+
+    >>> one_of(3, "channels", (1, 3))
+    3
+    """
+    found = whole_number(value, name)
+    if found not in known:
+        raise ValueError(f"{name} must be {' or '.join(map(str, known))}, not {found}")
+    return found
 
 
 def path(value: object, name: str) -> Path:
@@ -138,6 +167,11 @@ def numbers(value: object, name: str, *bounds: float, **more: Any) -> tuple[floa
     return tuple(number(item, name, *bounds, **more) for item in _listed(value, name, "list of numbers"))
 
 
+def fractions(value: object, name: str) -> tuple[float | int, ...]:
+    """`value` as a tuple of numbers from 0 to 1."""
+    return tuple(fraction(item, name) for item in _listed(value, name, "list of fractions"))
+
+
 def whole_numbers(value: object, name: str, least: int = 0, most: int = LARGEST) -> tuple[int, ...]:
     """`value` as a tuple of whole numbers, each from `least` to `most`.
 
@@ -146,6 +180,24 @@ def whole_numbers(value: object, name: str, least: int = 0, most: int = LARGEST)
     """
     listed = _listed(value, name, "list of whole numbers")
     return tuple(whole_number(item, name, least, most) for item in listed)
+
+
+def texts(value: object, name: str) -> tuple[str, ...]:
+    """`value` as a tuple of texts, which may be empty or names of files that are no Unicode."""
+    found = _listed(value, name, "list of texts")
+    for item in found:
+        if not isinstance(item, str):
+            raise TypeError(f"{name} must be a list of texts, not of {shown(item)}")
+    return found
+
+
+def all_words(value: object, name: str) -> tuple[str, ...]:
+    """`value` as a tuple of texts that `words` takes.
+
+    >>> all_words(["cat", "dog"], "class_names")
+    ('cat', 'dog')
+    """
+    return tuple(words(item, name) for item in _listed(value, name, "list of names"))
 
 
 def optional(value: object, name: str, check: Callable[..., T], *bounds: Any, **more: Any) -> T | None:
@@ -163,8 +215,11 @@ def settle(owner: object, field: str, check: Callable[..., Any], *bounds: Any, *
 
 
 @contextmanager
-def raised_as(kind: type[ValueError]) -> Iterator[None]:
-    """Inside, a plain ValueError is raised as the project's `kind` of it; a TypeError stays what it is.
+def raised_as(kind: type[ValueError], *, kinds_too: bool = False) -> Iterator[None]:
+    """Inside, a plain ValueError is raised as the project's `kind` of it.
+
+    A TypeError stays what it is, unless `kinds_too`: of a value in a file, a wrong kind is as much the file's
+    fault as a wrong range.
 
     >>> from anytimenet.core.errors import DataError
     >>> with raised_as(DataError):
@@ -174,10 +229,23 @@ def raised_as(kind: type[ValueError]) -> Iterator[None]:
     """
     try:
         yield
-    except ValueError as error:
-        if type(error) is not ValueError:
+    except (ValueError, TypeError) as error:
+        if type(error) is not ValueError and not (kinds_too and type(error) is TypeError):
             raise
         raise kind(str(error)) from None
+
+
+def array(value: object, name: str, what: str, dimensions: tuple[int, ...], dtype: str = "") -> np.ndarray:
+    """`value` as it is, if it is a numpy array of so many dimensions, and of `dtype` where that is said.
+
+    >>> array(np.zeros((2, 4, 4, 3), np.uint8), "images", "uint8 (N, H, W, C)", (4,), "uint8").shape
+    (2, 4, 4, 3)
+    """
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be an array {what}, not {shown(value)}")
+    if value.ndim not in dimensions or (dtype and value.dtype != dtype):
+        raise ValueError(f"{name} must be {what}, got {value.dtype} {value.shape}")
+    return value
 
 
 def shown(value: object, most: int = 60) -> str:

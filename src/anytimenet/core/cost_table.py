@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anytimenet.core.checks import (
+    flag,
+    instance,
+    number,
+    raised_as,
+    settle,
+    whole_number,
+    whole_numbers,
+    words,
+)
+from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import CostTableError
 from anytimenet.core.files import write_json
 from anytimenet.core.machine import machine_stamp, same_machine
@@ -37,12 +47,17 @@ class Latency:
     estimated: bool = False
 
     def __post_init__(self) -> None:
+        with raised_as(CostTableError):
+            for name in ("median_ms", "p95_ms", "p99_ms"):
+                settle(self, name, number, 0)
+            settle(self, "repeats", whole_number)
+            settle(self, "estimated", flag)
         times = (self.median_ms, self.p95_ms, self.p99_ms)
-        if not all(math.isfinite(time) and time >= 0 for time in times) or list(times) != sorted(times):
+        if list(times) != sorted(times):
             raise CostTableError(
                 f"latencies {times} ms: three finite times, none negative, median <= p95 <= p99, are needed"
             )
-        if self.repeats < 0 or (self.repeats == 0 and not self.estimated):
+        if self.repeats == 0 and not self.estimated:
             raise CostTableError(f"a latency over {self.repeats} runs was not measured: mark it estimated")
 
 
@@ -76,19 +91,30 @@ class CostTable:
     entries: Mapping[tuple[int, int, int], Latency] = field(repr=False)
 
     def __post_init__(self) -> None:
+        with raised_as(CostTableError):
+            settle(self, "device", words)
+            settle(self, "dtype", words)
+            settle(self, "threads", whole_number, 1)
+            settle(self, "input_shape", whole_numbers, 1)
+            entries = {
+                _key(key): instance(entry, Latency, "entries", "Latency(2.0, 3.0, 4.0, repeats=50)")
+                for key, entry in instance(
+                    self.entries, Mapping, "entries", "{(0, 1, 1): Latency(...)}"
+                ).items()
+            }
+        object.__setattr__(self, "entries", entries)
+        instance(self.machine, Mapping, "machine", "machine_stamp()")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.device):
             raise CostTableError(
                 f"device {self.device!r}: a name of letters, digits, dots and dashes is needed, such as 'cpu'"
             )
-        if self.threads < 1 or not self.input_shape or min(self.input_shape) < 1:
-            raise CostTableError(
-                f"threads {self.threads} and input shape {self.input_shape} must be positive numbers"
-            )
+        if not self.input_shape:
+            raise CostTableError("input_shape must be (C, H, W), not empty")
         if "id" not in self.machine:
             raise CostTableError("the machine stamp has no 'id'; make it with machine_stamp()")
         if not self.entries:
             raise CostTableError("a cost table needs at least one entry")
-        for start, stop, batch in self.entries:
+        for start, stop, batch in entries:
             if not 0 <= start < stop or batch < 1:
                 raise CostTableError(
                     f"entry ({start}, {stop}, {batch}): 0 <= start < stop and a batch of 1 or more are needed"
@@ -110,6 +136,9 @@ class CostTable:
         Raises:
             CostTableError: for a segment without entries, or a batch size outside those known for it.
         """
+        with raised_as(CostTableError):
+            start, stop = whole_number(start, "start"), whole_number(stop, "stop")
+            batch = whole_number(batch, "batch")
         known = sorted(b for a, z, b in self.entries if (a, z) == (start, stop))
         if not known:
             raise CostTableError(f"the table for {self.device!r} has no segment ({start}, {stop})")
@@ -172,7 +201,7 @@ class CostTable:
 
     def save(self, path: Path | str) -> None:
         """Writes the table as a JSON file, atomically."""
-        write_json(path, self.to_json())
+        write_json(checked_path(path, "path"), self.to_json())
 
     @classmethod
     def load(
@@ -189,8 +218,12 @@ class CostTable:
         Raises:
             CostTableError: if the file is missing, malformed, or measured elsewhere.
         """
+        file = checked_path(path, "path")
+        flag(any_machine, "any_machine")
+        if machine is not None:
+            instance(machine, Mapping, "machine", "machine_stamp()")
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
+            value = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise CostTableError(f"no cost table can be read at {path}: {error.strerror}") from error
         except ValueError as error:  # neither UTF-8 nor JSON
@@ -206,6 +239,13 @@ class CostTable:
                 f"{_describe(here)}): profile here, or pass any_machine=True to use it all the same"
             )
         return table
+
+
+def _key(key: object) -> tuple[int, int, int]:
+    numbers = whole_numbers(key, "entries")
+    if len(numbers) != 3:
+        raise ValueError(f"entries must be by (start, stop, batch size), not by {numbers}")
+    return numbers[0], numbers[1], numbers[2]
 
 
 def _between(low: Latency, high: Latency, share: float) -> Latency:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from anytimenet.core.errors import DataError, suggest
+from anytimenet.core.errors import DataError
 from anytimenet.core.image_containers import MOST_PIXELS, check_pixels
 from anytimenet.core.image_formats import OpenedImage, opened_image
 
@@ -137,24 +137,6 @@ def tensor_pixels(image: Any, where: str) -> ImageLike:
             )
         pixels = (pixels.double() * 255).round().to(torch.uint8)
     return (pixels if len(shape) == 2 else pixels.permute(1, 2, 0)).numpy()
-
-
-def check_size(height: int, width: int) -> None:
-    """Raises DataError unless both are at least 1."""
-    if height < 1 or width < 1:
-        raise DataError(f"an image needs at least 1x1 pixels, not {height}x{width}")
-
-
-def check_channels(channels: int) -> None:
-    """Raises DataError unless channels are 1 or 3."""
-    if channels not in (1, 3):
-        raise DataError(f"channels must be 1 (grey) or 3 (RGB), not {channels}")
-
-
-def check_resample(resample: str) -> None:
-    """Raises DataError unless it names a filter."""
-    if resample not in RESAMPLE:
-        raise DataError(f"unknown resample filter {resample!r}: {suggest(str(resample), RESAMPLE)}")
 
 
 def _check_resized(image: Image.Image, size: tuple[int, int]) -> None:

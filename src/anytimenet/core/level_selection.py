@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from anytimenet.core.checks import choice, fraction, fractions, optional, settle, several, whole_numbers
 
 TargetFrom = Literal["given", "full_net"]
 Fallback = Literal["coarsest", "best"]
@@ -29,6 +31,7 @@ class LevelSelection:
         target_from: "given", or "full_net" for the last stage's accuracy on the fine level.
 
     Raises:
+        TypeError: for a field of another kind.
         ValueError: for levels that rise or start below 1, or numbers that do not fit each other.
 
     >>> LevelSelection((2, 1), (0.8, 0.7), 0.7).missed
@@ -41,18 +44,16 @@ class LevelSelection:
     target_from: TargetFrom = "given"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(self.levels))
-        object.__setattr__(self, "val_accuracies", tuple(self.val_accuracies))
-        if not self.levels or any(type(level) is not int or level < 1 for level in self.levels):
-            raise ValueError(f"a level from 1 on is needed for each stage, not {self.levels}")
+        settle(self, "levels", whole_numbers, 1)
+        settle(self, "val_accuracies", fractions)
+        settle(self, "target_accuracy", fraction)
+        settle(self, "target_from", choice, get_args(TargetFrom))
+        if not self.levels:
+            raise ValueError("levels must hold a level from 1 on for each stage, and is empty")
         if any(later > sooner for sooner, later in zip(self.levels, self.levels[1:], strict=False)):
             raise ValueError(f"the levels {self.levels} rise: a later stage must not answer more coarsely")
         if len(self.val_accuracies) != len(self.levels):
             raise ValueError(f"{len(self.levels)} levels and {len(self.val_accuracies)} accuracies")
-        for accuracy in (*self.val_accuracies, self.target_accuracy):
-            _check_fraction(accuracy, "an accuracy")
-        if self.target_from not in ("given", "full_net"):
-            raise ValueError(f"target_from must be 'given' or 'full_net', not {self.target_from!r}")
 
     @property
     def missed(self) -> tuple[int, ...]:
@@ -62,6 +63,7 @@ class LevelSelection:
 
     def keep(self, stages: Sequence[int]) -> LevelSelection:
         """The selection of the net with only these stages, an increasing subset."""
+        stages = whole_numbers(stages, "stages", 1, len(self.levels))
         return replace(
             self,
             levels=tuple(self.levels[stage - 1] for stage in stages),
@@ -112,8 +114,14 @@ def select_levels(
     >>> select_levels([[0.5, 0.7], [0.6, 0.75], [0.7, 0.8]], 0.6).levels
     (2, 1, 1)
     """
-    rows = [tuple(float(accuracy) for accuracy in row) for row in accuracies]
-    _check(rows, target_accuracy, tolerance, fallback)
+    rows = [fractions(row, "accuracies") for row in several(accuracies, "accuracies")]
+    target_accuracy = optional(target_accuracy, "target_accuracy", fraction)
+    tolerance = fraction(tolerance, "tolerance")
+    choice(fallback, "fallback", get_args(Fallback))
+    if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
+        raise ValueError("levels are selected from one row of accuracies a stage, one entry a level in each")
+    if target_accuracy is not None and tolerance:
+        raise ValueError("tolerance lowers the full net's accuracy: leave it out beside target_accuracy")
     target = max(0.0, rows[-1][0] - tolerance) if target_accuracy is None else float(target_accuracy)
     levels: list[int] = []
     finest = 1
@@ -138,25 +146,3 @@ def _fallback(row: Sequence[float], allowed: range, fallback: Fallback) -> int:
     if fallback == "coarsest":
         return allowed[-1]
     return max(allowed, key=lambda level: (row[level - 1], -level))
-
-
-def _check(
-    rows: Sequence[Sequence[float]], target: float | None, tolerance: float, fallback: Fallback
-) -> None:
-    if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
-        raise ValueError("levels are selected from one row of accuracies a stage, one entry a level in each")
-    for row in rows:
-        for accuracy in row:
-            _check_fraction(accuracy, "a validation accuracy")
-    if target is not None:
-        _check_fraction(target, "target_accuracy")
-        if tolerance:
-            raise ValueError("tolerance lowers the full net's accuracy: leave it out beside target_accuracy")
-    _check_fraction(tolerance, "tolerance")
-    if fallback not in ("coarsest", "best"):
-        raise ValueError(f"no fallback is named {fallback!r}: 'coarsest' and 'best' are")
-
-
-def _check_fraction(value: float, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{what} must be a fraction from 0 to 1, not {value!r}")

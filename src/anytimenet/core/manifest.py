@@ -17,10 +17,11 @@ from anytimenet.core.bundle_folder import (
     check_file_name,
     find_bundle,
 )
+from anytimenet.core.checks import instance, number, whole_numbers
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
 from anytimenet.core.level_selection import LevelSelection
-from anytimenet.core.manifest_fields import is_number, json_list, json_object, keys, text, whole
+from anytimenet.core.manifest_fields import json_list, json_object, keys, text, whole
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
@@ -66,8 +67,13 @@ class Manifest:
         )
         object.__setattr__(self, "class_names", names)
         object.__setattr__(self, "input_shape", tuple(json_list(self.input_shape, "input_shape")))
-        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "stages", tuple(json_list(self.stages, "stages")))
         object.__setattr__(self, "provenance", json_object(self.provenance, "provenance"))
+        for name, kind, example in _KINDS:
+            if name not in _OPTIONAL or getattr(self, name) is not None:
+                instance(getattr(self, name), kind, name, example)
+        for record in self.stages:
+            instance(record, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
         _check_classes(self)
         _check_input(self)
         _check_stages(self)
@@ -114,12 +120,11 @@ class Manifest:
         the cheapest); the last of them if none was validated; stage 1 if none fits.
 
         Raises:
-            ValueError: if the budget is negative or not a number.
+            TypeError, ValueError: if the budget is no number, or negative.
         """
-        if budget_macs is None:
-            budget_macs = math.inf
-        if not is_number(budget_macs) or math.isnan(budget_macs) or budget_macs < 0:
-            raise ValueError(f"budget_macs must be a number of multiply-adds from 0 on, not {budget_macs!r}")
+        budget_macs = number(
+            math.inf if budget_macs is None else budget_macs, "budget_macs", 0, infinite=True
+        )
         fitting = [record for record in self.stages if record.macs <= budget_macs]
         if not fitting:
             return 1, True
@@ -128,6 +133,7 @@ class Manifest:
 
     def keep(self, stages: Sequence[int]) -> Manifest:
         """The manifest of the net with only these stages, renumbered from 1; it lists no files."""
+        stages = whole_numbers(stages, "stages", 1, self.num_stages)
         before = (self.net.keep if self.net else None) or tuple(range(1, self.num_stages + 1))
         kept = self.net and replace(self.net, keep=tuple(before[stage - 1] for stage in stages))
         records = tuple(replace(self.stages[stage - 1], stage=i) for i, stage in enumerate(stages, 1))
@@ -220,6 +226,14 @@ _FIELDS = (
     *("input_shape", "stages", "provenance", "files"),
 )
 _Made = TypeVar("_Made")
+_OPTIONAL = ("net", "taxonomy", "level_selection")
+_KINDS: tuple[tuple[str, type, str], ...] = (
+    ("net", NetOrigin, 'NetOrigin("resnet_tiny", {})'),
+    ("preprocessing", Preprocessing, "Preprocessing(32, 32, 3, mean, std)"),
+    ("taxonomy", Taxonomy, "Taxonomy.from_mapping(names, mapping)"),
+    ("files", dict, "{}"),
+    ("level_selection", LevelSelection, "LevelSelection((2, 1), (0.8, 0.7), 0.7)"),
+)
 
 
 def _digest(value: dict[str, Any]) -> str:
@@ -253,9 +267,8 @@ def _check_classes(manifest: Manifest) -> None:
 
 
 def _check_input(manifest: Manifest) -> None:
-    shape, preprocessing = manifest.input_shape, manifest.preprocessing
-    for size in shape:
-        whole(size, "input_shape", 1)
+    preprocessing = manifest.preprocessing
+    shape = tuple(whole(size, "input_shape", 1) for size in manifest.input_shape)
     made = (preprocessing.channels, preprocessing.height, preprocessing.width)
     if shape != made:
         raise BundleError(

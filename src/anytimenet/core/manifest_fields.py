@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from anytimenet.core.bundle_folder import AGAIN
+from anytimenet.core.checks import fraction, raised_as, whole_number, words
 from anytimenet.core.errors import BundleError
 
 
@@ -43,18 +44,17 @@ def json_object(value: Any, where: str) -> dict[str, Any]:
 
 def text(value: Any, where: str) -> str:
     """`value`, if it is text that can be written as UTF-8 and is not empty; else BundleError."""
-    if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise BundleError(f"{where} must be non-empty Unicode text, not {value!r}")
-    return value
+    with raised_as(BundleError, kinds_too=True):
+        return words(value, where)
 
 
 def whole(value: Any, where: str, least: int) -> int:
     """`value`, if it is an integer of at least `least`; else BundleError."""
-    if type(value) is not int or value < least:
-        raise BundleError(f"{where} must be a whole number, at least {least}, not {value!r}")
-    return value
+    with raised_as(BundleError, kinds_too=True):
+        return whole_number(value, where, least)
 
 
-def is_number(value: Any) -> bool:
-    """Whether `value` is an integer or a float, and not True or False."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def share(value: Any, where: str) -> float | int:
+    """`value`, if it is a number from 0 to 1; else BundleError."""
+    with raised_as(BundleError, kinds_too=True):
+        return fraction(value, where)

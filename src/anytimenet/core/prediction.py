@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anytimenet.core.checks import all_words, array, flag, number, settle, several, whole_number
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -34,6 +36,22 @@ class Prediction:
     macs: int
     over_budget: bool = False
     level: int = 1
+
+    def __post_init__(self) -> None:
+        settle(self, "labels", all_words)
+        settle(self, "level_probabilities", several)
+        for found in self.level_probabilities:
+            array(found, "level_probabilities", "probabilities (classes,)", (1,))
+        if len(self.level_probabilities) != len(self.labels) or not self.labels:
+            raise ValueError(
+                f"labels and level_probabilities must be one a label level, not {len(self.labels)} and "
+                f"{len(self.level_probabilities)}"
+            )
+        settle(self, "stage", whole_number, 1)
+        settle(self, "elapsed_ms", number)
+        settle(self, "macs", whole_number)
+        settle(self, "over_budget", flag)
+        settle(self, "level", whole_number, 1, len(self.labels))
 
     @property
     def label(self) -> str:

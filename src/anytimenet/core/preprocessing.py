@@ -9,13 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from anytimenet.core.checks import (
+    MOST_SIDE,
+    choice,
+    instance,
+    numbers,
+    one_of,
+    optional,
+    raised_as,
+    settle,
+    whole_number,
+)
 from anytimenet.core.errors import DataError
 from anytimenet.core.images import (
+    RESAMPLE,
     ImageLike,
     as_array,
-    check_channels,
-    check_resample,
-    check_size,
     fit,
     fit_shorter_side,
     open_image,
@@ -36,6 +45,7 @@ class Preprocessing:
             an input of 224 x 224; None resizes as little as covers the input.
 
     Raises:
+        TypeError: for a field of another kind.
         DataError: for a size below 1, other channels, a mean or std that does not fit them, an unknown
             filter, or a shorter side that does not cover the input.
 
@@ -56,9 +66,14 @@ class Preprocessing:
     shorter_side: int | None = None
 
     def __post_init__(self) -> None:
-        check_size(self.height, self.width)
-        check_channels(self.channels)
-        check_resample(self.resample)
+        with raised_as(DataError):
+            settle(self, "height", whole_number, 1, MOST_SIDE)
+            settle(self, "width", whole_number, 1, MOST_SIDE)
+            settle(self, "channels", one_of, (1, 3))
+            settle(self, "resample", choice, RESAMPLE)
+            settle(self, "mean", numbers)
+            settle(self, "std", numbers, above=0)
+            settle(self, "shorter_side", optional, whole_number, 1, MOST_SIDE)
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
         if len(self.mean) != self.channels or len(self.std) != self.channels:
@@ -66,9 +81,11 @@ class Preprocessing:
                 f"mean and std need one number for each of {self.channels} channels, "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
-        if not np.isfinite(self.mean).all() or not np.isfinite(self.std).all() or min(self.std) <= 0:
-            raise DataError(f"mean must be finite and std above 0, got mean={self.mean}, std={self.std}")
-        self._check_shorter_side()
+        if self.shorter_side is not None and self.shorter_side < max(self.height, self.width):
+            raise DataError(
+                f"shorter_side must be a whole number of pixels that covers the {self.height}x{self.width} "
+                f"input, got {self.shorter_side!r}"
+            )
 
     def decode(self, image: ImageLike) -> np.ndarray:
         """The image upright, its shorter side resized and its centre cropped: uint8 `(H, W, C)`.
@@ -92,6 +109,7 @@ class Preprocessing:
         Raises:
             DataError: for another dtype or shape.
         """
+        instance(images, np.ndarray, "images", "what decode returns, stacked")
         expected = (self.height, self.width, self.channels)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
             raise DataError(
@@ -127,16 +145,8 @@ class Preprocessing:
         Raises:
             DataError: if a field is missing, unknown or of the wrong kind.
         """
+        instance(values, Mapping, "values", "what to_dict returns")
         try:
             return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
         except (KeyError, TypeError) as error:
             raise DataError(f"not a description of preprocessing: {error}; got {dict(values)}") from error
-
-    def _check_shorter_side(self) -> None:
-        if self.shorter_side is None:
-            return
-        if not isinstance(self.shorter_side, int) or self.shorter_side < max(self.height, self.width):
-            raise DataError(
-                f"shorter_side must be a whole number of pixels that covers the {self.height}x{self.width} "
-                f"input, got {self.shorter_side!r}"
-            )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest_fields import is_number, json_list, keys, whole
+from anytimenet.core.manifest_fields import json_list, keys, share, whole
 
 _LATER = "coarser_val_accuracies"  # came with format version 2; left out of the JSON where it is empty
 
@@ -38,13 +37,11 @@ class StageRecord:
 
     def __post_init__(self) -> None:
         for name, least in (("stage", 1), ("macs", 1), ("full", 1), ("params", 0)):
-            whole(getattr(self, name), f"stages: {name}", least)
-        coarser = tuple(json_list(self.coarser_val_accuracies, f"stages: {_LATER}"))
-        object.__setattr__(self, _LATER, coarser)
+            object.__setattr__(self, name, whole(getattr(self, name), f"stages: {name}", least))
         if self.val_accuracy is not None:
-            _check_fraction(self.val_accuracy, "val_accuracy")
-        for accuracy in coarser:
-            _check_fraction(accuracy, _LATER)
+            object.__setattr__(self, "val_accuracy", share(self.val_accuracy, "stages: val_accuracy"))
+        coarser = json_list(self.coarser_val_accuracies, f"stages: {_LATER}")
+        object.__setattr__(self, _LATER, tuple(share(one, f"stages: {_LATER}") for one in coarser))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `bundle.json`."""
@@ -62,8 +59,3 @@ class StageRecord:
         """
         names = ("stage", "macs", "full", "params", "val_accuracy")
         return cls(**keys(value, "stages", names, optional=(_LATER,)))
-
-
-def _check_fraction(value: Any, name: str) -> None:
-    if not is_number(value) or not 0 <= value <= 1:
-        raise BundleError(f"stages: {name} must be a fraction from 0 to 1, not {value!r}")

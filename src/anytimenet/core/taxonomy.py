@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from anytimenet.core.checks import all_words, instance, raised_as, several, whole_number, whole_numbers
 from anytimenet.core.errors import DataError
 
 
@@ -20,6 +21,7 @@ class Taxonomy:
         parents: for each fine class, its id on each coarser level, finer to coarser.
 
     Raises:
+        TypeError: for what are no names or no numbers.
         DataError: unless every class has exactly one parent on the next level and every coarser class
             has a child.
 
@@ -35,8 +37,11 @@ class Taxonomy:
     parents: tuple[tuple[int, ...], ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(tuple(names) for names in self.levels))
-        object.__setattr__(self, "parents", tuple(tuple(int(i) for i in row) for row in self.parents))
+        with raised_as(DataError):
+            levels = tuple(all_words(level, "levels") for level in several(self.levels, "levels"))
+            parents = tuple(whole_numbers(row, "parents") for row in several(self.parents, "parents"))
+        object.__setattr__(self, "levels", levels)
+        object.__setattr__(self, "parents", parents)
         self._check_names()
         self._check_parents()
 
@@ -55,6 +60,9 @@ class Taxonomy:
         Raises:
             DataError: if a class is missing, the lists differ in length, or a class has two parents.
         """
+        with raised_as(DataError):
+            fine_names = all_words(fine_names, "fine_names")
+        instance(mapping, Mapping, "mapping", '{"oak": "tree"}')
         missing = [name for name in fine_names if name not in mapping]
         if missing:
             raise DataError(
@@ -79,7 +87,11 @@ class Taxonomy:
         Raises:
             DataError: if a label is not the id of a fine class.
         """
-        labels = np.asarray(fine_labels, dtype=np.int64).reshape(-1)
+        if isinstance(fine_labels, np.ndarray) and fine_labels.dtype.kind in "iu":
+            labels = fine_labels.astype(np.int64).reshape(-1)
+        else:
+            with raised_as(DataError):
+                labels = np.array(whole_numbers(fine_labels, "fine_labels"), dtype=np.int64)
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.levels[0]):
             raise DataError(
                 f"labels must be from 0 to {len(self.levels[0]) - 1}, got {labels.min()} to {labels.max()}"
@@ -102,8 +114,8 @@ class Taxonomy:
         >>> taxonomy.sum_up(np.array([[0.25, 0.25, 0.5]]), 2).tolist()
         [[0.5, 0.5]]
         """
-        if not 1 <= level <= self.num_levels:
-            raise ValueError(f"level {level} does not exist: 1 to {self.num_levels} are there")
+        level = whole_number(level, "level", 1, self.num_levels)
+        instance(probabilities, np.ndarray, "probabilities", "an array (N, fine classes)")
         fine = len(self.levels[0])
         if probabilities.ndim != 2 or probabilities.shape[1] != fine:
             raise DataError(f"probabilities of {fine} classes are needed, got {probabilities.shape}")
@@ -122,6 +134,7 @@ class Taxonomy:
         Raises:
             DataError: if it does not describe a taxonomy.
         """
+        instance(values, Mapping, "values", "what to_dict returns")
         try:
             return cls(values["levels"], values["parents"])
         except (KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anytimenet.core.checks import MOST_SIDE, flag, raised_as, settle, whole_number
 from anytimenet.core.errors import DataError
 from anytimenet.data.cutout import cut_array, cut_tensor, draw_squares
 
@@ -30,6 +31,7 @@ class Augmentation:
             with the training mean; black is what `pad` fills with.)
 
     Raises:
+        TypeError: for a field of another kind.
         DataError: if pad or cutout is negative.
 
     >>> images, labels = np.ones((2, 4, 6, 3), np.uint8), np.zeros((2, 1), np.int64)
@@ -43,9 +45,10 @@ class Augmentation:
     cutout: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("pad", self.pad), ("cutout", self.cutout)):
-            if not isinstance(value, int) or value < 0:
-                raise DataError(f"{name} must be a whole number of pixels, 0 or more, got {value!r}")
+        with raised_as(DataError):
+            settle(self, "flip", flag)
+            settle(self, "pad", whole_number, most=MOST_SIDE)
+            settle(self, "cutout", whole_number, most=MOST_SIDE)
 
     def __call__(
         self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator

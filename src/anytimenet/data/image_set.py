@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from anytimenet.core.checks import array, raised_as, settle, texts
 from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_bytes
 
@@ -25,6 +26,7 @@ class ImageSet:
         names: where each image came from, for messages and fingerprints.
 
     Raises:
+        TypeError: for what are no arrays, or no names.
         DataError: if dtypes, shapes or lengths do not fit.
 
     >>> images = ImageSet(np.zeros((3, 8, 8, 1), np.uint8), np.array([[0], [1], [0]]), ("a", "b", "c"))
@@ -37,10 +39,10 @@ class ImageSet:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise DataError(f"images must be uint8 (N, H, W, C), got {self.images.dtype} {self.images.shape}")
-        if self.labels.ndim != 2 or self.labels.dtype != np.int64:
-            raise DataError(f"labels must be int64 (N, levels), got {self.labels.dtype} {self.labels.shape}")
+        with raised_as(DataError):
+            array(self.images, "images", "uint8 (N, H, W, C)", (4,), "uint8")
+            array(self.labels, "labels", "int64 (N, levels)", (2,), "int64")
+            settle(self, "names", texts)
         if not len(self.images) == len(self.labels) == len(self.names):
             raise DataError(
                 f"{len(self.images)} images, {len(self.labels)} labels and {len(self.names)} names: "

@@ -5,10 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL import Image
 
+from anytimenet.core.checks import (
+    MOST_SIDE,
+    choice,
+    flag,
+    number,
+    numbers,
+    raised_as,
+    settle,
+    whole_number,
+)
 from anytimenet.core.errors import DataError
 from anytimenet.core.image_formats import OpenedImage
 from anytimenet.core.images import as_array, open_image, with_channels
@@ -41,6 +52,7 @@ class LargeImageAugmentation:
             where it can be imported. Colours are changed by Pillow, which is quicker at it.
 
     Raises:
+        TypeError: for a field of another kind.
         DataError: for a value out of range.
 
     >>> photo = Image.fromarray(np.arange(60 * 80 * 3, dtype=np.uint8).reshape(60, 80, 3))
@@ -61,21 +73,20 @@ class LargeImageAugmentation:
     backend: Backend = "auto"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "area", tuple(float(value) for value in self.area))
-        object.__setattr__(self, "ratio", tuple(float(value) for value in self.ratio))
-        if len(self.area) != 2 or not 0 < self.area[0] <= self.area[1] <= 1:
-            raise DataError(f"area must be two shares of the image, 0 < low <= high <= 1, got {self.area}")
-        if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
-            raise DataError(f"ratio must be two widths over heights, 0 < low <= high, got {self.ratio}")
-        limits = {"colour_jitter": 1.0, "hue": 0.5, "lighting": math.inf}
-        for name, most in limits.items():
-            value = getattr(self, name)
-            if not 0 <= value <= most or value == math.inf:
-                raise DataError(f"{name} must lie between 0 and {most:g}, got {value!r}")
-        if not isinstance(self.cutout, int) or self.cutout < 0:
-            raise DataError(f"cutout must be a whole number of pixels, 0 or more, got {self.cutout!r}")
-        if self.backend not in ("auto", "pillow", "torchvision"):
-            raise DataError(f"unknown backend {self.backend!r}: choose auto, pillow or torchvision")
+        with raised_as(DataError):
+            settle(self, "flip", flag)
+            settle(self, "area", numbers, above=0, most=1)
+            settle(self, "ratio", numbers, above=0)
+            for name in ("area", "ratio"):
+                pair = tuple(float(value) for value in getattr(self, name))
+                if len(pair) != 2 or pair[0] > pair[1]:
+                    raise ValueError(f"{name} must be two numbers, the smaller first, not {pair}")
+                object.__setattr__(self, name, pair)
+            settle(self, "colour_jitter", number, 0, 1)
+            settle(self, "hue", number, 0, 0.5)
+            settle(self, "lighting", number, 0)
+            settle(self, "cutout", whole_number, most=MOST_SIDE)
+            settle(self, "backend", choice, get_args(Backend))
 
     def settled(self) -> LargeImageAugmentation:
         """The same with the backend that "auto" stands for on this machine.

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anytimenet.core.checks import (
+    MOST_SIDE,
+    flag,
+    numbers,
+    optional,
+    raised_as,
+    settle,
+    whole_number,
+)
 from anytimenet.core.errors import DataError
 from anytimenet.data.augment import Augmentation
 
@@ -30,6 +39,7 @@ class MaskAugmentation:
             masks take the nearest pixel.
 
     Raises:
+        TypeError: for a field of another kind.
         DataError: if pad is negative, or scale is no range of positive factors.
 
     >>> images, masks = np.ones((2, 4, 6, 3), np.uint8), np.zeros((2, 4, 6), np.uint8)
@@ -43,16 +53,16 @@ class MaskAugmentation:
     scale: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        Augmentation(self.flip, self.pad)  # says what a pad must be
-        if self.scale is None:
-            return
-        try:
-            low, high = (float(factor) for factor in self.scale)
-        except (TypeError, ValueError):
-            low = high = math.nan
-        if not 0 < low <= high < math.inf:
-            raise DataError(f"scale must be two positive factors, the smaller first, got {self.scale!r}")
-        object.__setattr__(self, "scale", (low, high))
+        with raised_as(DataError):
+            settle(self, "flip", flag)
+            settle(self, "pad", whole_number, most=MOST_SIDE)
+            settle(self, "scale", optional, numbers, above=0)
+            if self.scale is None:
+                return
+            scale = tuple(float(factor) for factor in self.scale)
+            if len(scale) != 2 or scale[0] > scale[1]:
+                raise ValueError(f"scale must be two positive factors, the smaller first, not {scale}")
+        object.__setattr__(self, "scale", scale)
 
     def __call__(
         self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator

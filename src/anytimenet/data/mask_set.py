@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from anytimenet.core.checks import array, raised_as, settle, texts
 from anytimenet.core.errors import DataError
 
 
@@ -21,6 +22,7 @@ class MaskSet:
         names: where each image came from, for messages and fingerprints.
 
     Raises:
+        TypeError: for what are no arrays, or no names.
         DataError: if dtypes, shapes or lengths do not fit.
 
     >>> pictures, masks = np.zeros((2, 4, 6, 3), np.uint8), np.zeros((2, 4, 6), np.uint8)
@@ -33,12 +35,13 @@ class MaskSet:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise DataError(f"images must be uint8 (N, H, W, C), got {self.images.dtype} {self.images.shape}")
-        if self.masks.dtype != np.uint8 or self.masks.shape != self.images.shape[:3]:
+        with raised_as(DataError):
+            array(self.images, "images", "uint8 (N, H, W, C)", (4,), "uint8")
+            array(self.masks, "masks", "uint8 (N, H, W), one class a pixel", (3,), "uint8")
+            settle(self, "names", texts)
+        if self.masks.shape != self.images.shape[:3]:
             raise DataError(
-                f"masks must be uint8 {self.images.shape[:3]}, one class a pixel, got {self.masks.dtype} "
-                f"{self.masks.shape}"
+                f"masks must be uint8 {self.images.shape[:3]}, one class a pixel, got {self.masks.shape}"
             )
         if len(self.images) != len(self.names):
             raise DataError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anytimenet.core.checks import number, raised_as, settle
 from anytimenet.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Mixing:
         cutmix: alpha of CutMix, 1 in the paper; 0 for none.
 
     Raises:
+        TypeError: for an alpha that is no number.
         DataError: if an alpha is negative or not finite, or both are 0.
 
     >>> drawn = Mixing(mixup=1.0).draw(4, 8, 8, np.random.default_rng(0))
@@ -39,9 +41,9 @@ class Mixing:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, alpha in (("mixup", self.mixup), ("cutmix", self.cutmix)):
-            if not 0 <= alpha < float("inf"):
-                raise DataError(f"{name} must be an alpha of 0 or more, got {alpha!r}")
+        with raised_as(DataError):
+            settle(self, "mixup", number, 0)
+            settle(self, "cutmix", number, 0)
         if not self.mixup and not self.cutmix:
             raise DataError("mixing needs mixup or cutmix above 0; leave it out for none")
 

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
+from anytimenet.core.checks import (
+    MOST_SIDE,
+    choice,
+    flag,
+    number,
+    one_of,
+    optional,
+    path,
+    raised_as,
+    settle,
+    whole_number,
+    whole_numbers,
+)
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import check_channels, check_resample, check_size
+from anytimenet.core.images import RESAMPLE
 from anytimenet.data.taxonomies import TaxonomySource, settled_source
 
 _OF_THIS_MACHINE = ("cache_dir", "data_root", "download")
@@ -50,6 +65,7 @@ class DataOptions:
         download: fetch those files if they are not there, where a checksum is known.
 
     Raises:
+        TypeError: for a field of another kind.
         DataError: for a value out of range, or a taxonomy that cannot be read.
 
     >>> DataOptions(image_size=16, resample="box").test_fraction
@@ -93,41 +109,41 @@ class DataOptions:
         object.__setattr__(self, "taxonomy", settled_source(self.taxonomy))
         if self.taxonomy is not None:
             object.__setattr__(self, "all_levels", True)
+        with raised_as(DataError):
+            self._settle_sizes()
+            settle(self, "resample", choice, RESAMPLE)
+            settle(self, "seed", whole_number)
+            settle(self, "split_seed", whole_number)
+            settle(self, "val_fraction", optional, number, 0, below=1)
+            settle(self, "test_fraction", number, 0, below=1)
+            settle(self, "limit", optional, whole_number, 1)
+            settle(self, "images_per_class", optional, whole_number, 1)
+            settle(self, "standardise", choice, ("preset", "data"))
+            for name in ("skip_bad", "all_levels", "in_memory", "download"):
+                settle(self, name, flag)
+            for name in ("cache_dir", "data_root"):
+                settle(self, name, optional, path)
+
+    def _settle_sizes(self) -> None:
         if self.image_size is not None:
-            height, width = self._check_image_size()
+            given = self.image_size
+            one = isinstance(given, Integral) or not isinstance(given, Iterable)
+            sides = whole_numbers((given, given) if one else given, "image_size", 1, MOST_SIDE)
+            if len(sides) != 2:
+                raise ValueError(
+                    f"image_size must be a side in pixels, or height and width such as (96, 128), not {sides}"
+                )
             # One form for one size: options are compared, and written into bundles.
-            object.__setattr__(self, "image_size", height if height == width else (height, width))
+            object.__setattr__(self, "image_size", sides[0] if sides[0] == sides[1] else sides)
+        settle(self, "shorter_side", optional, whole_number, 1, MOST_SIDE)
         if self.shorter_side is not None:
             if self.size is None:
-                raise DataError("shorter_side needs image_size: the side of the square that is cropped")
+                raise ValueError("shorter_side needs image_size: the side of the square that is cropped")
             if self.shorter_side < max(self.size):
-                raise DataError(
+                raise ValueError(
                     f"shorter_side must be at least image_size ({self.image_size}), got {self.shorter_side}"
                 )
-        if self.channels is not None:
-            check_channels(self.channels)
-        check_resample(self.resample)
-        if self.val_fraction is not None and not 0 <= self.val_fraction < 1:
-            raise DataError(f"val_fraction must be 0 or lie between 0 and 1, got {self.val_fraction}")
-        if not 0 <= self.test_fraction < 1:
-            raise DataError(f"test_fraction must be 0 or lie between 0 and 1, got {self.test_fraction}")
-        if self.limit is not None and self.limit < 1:
-            raise DataError(f"limit must be at least 1 training image, got {self.limit}")
-        if self.images_per_class is not None and self.images_per_class < 1:
-            raise DataError(f"images_per_class must be at least 1, got {self.images_per_class}")
-        if self.standardise not in ("preset", "data"):
-            raise DataError(f"standardise must be 'preset' or 'data', got {self.standardise!r}")
-
-    def _check_image_size(self) -> tuple[int, int]:
-        sides: Any = self.image_size
-        sides = tuple(sides) if isinstance(sides, tuple | list) else (sides, sides)
-        if len(sides) != 2 or any(type(side) is not int for side in sides):
-            raise DataError(
-                f"image_size {self.image_size!r}: a side in pixels, or height and width such as (96, 128), "
-                "is needed"
-            )
-        check_size(*sides)
-        return sides
+        settle(self, "channels", optional, one_of, (1, 3))
 
 
 def parse_image_size(text: str) -> int | tuple[int, int]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anytimenet.core.checks import all_words, raised_as, words
+from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import DataError
 from anytimenet.core.taxonomy import Taxonomy
 
@@ -22,17 +24,23 @@ def settled_source(source: TaxonomySource | None) -> TaxonomySource | None:
     Raises:
         DataError: if the file cannot be read.
     """
-    if source is None or source in ("own", "nested"):
+    if source is None or (isinstance(source, str) and source in ("own", "nested")):
         return source
     if isinstance(source, Mapping):
-        return {name: list(up) if isinstance(up, tuple) else up for name, up in source.items()}
-    path = Path(source).expanduser()
+        with raised_as(DataError):
+            return {words(name, "taxonomy"): _coarser(up) for name, up in source.items()}
+    with raised_as(DataError):
+        path = checked_path(source, "taxonomy").expanduser()
     if not path.is_file():
         raise DataError(
             f"the taxonomy {str(source)!r} is no file: give a JSON file of coarser names, 'nested' for "
             "folders within folders, or 'own' for the levels that the data brings"
         )
     return read_mapping(path)
+
+
+def _coarser(up: object) -> str | list[str]:
+    return words(up, "taxonomy") if isinstance(up, str) else list(all_words(up, "taxonomy"))
 
 
 def chosen_taxonomy(
