@@ -74,7 +74,7 @@ def _check_best(best: dict[str, Any]) -> None:
 
 def _kind(value: Any, wanted: type, name: str) -> Any:
     if not isinstance(value, wanted):
-        what = {dict: "an object", list: "a list"}[wanted]
+        what = "an object" if wanted is dict else "a list"
         raise ValueError(f"{name} must be {what}, not {value!r:.80}")
     return value
 

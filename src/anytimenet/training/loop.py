@@ -340,8 +340,8 @@ class _Run:
             if (best.epoch, best.batch, best.progress["best"]["epoch"]) != (epoch, 0, epoch):
                 # Its file is from after the last checkpoint: the same steps will write it again.
                 raise TrainingError(f"{self._path('best')} is of another epoch")
-            weights = {name: best.weights.get(name) for name in self.net.state_dict()}
             check_tensors(best.weights, self.net.state_dict())
+            weights = {name: best.weights[name] for name in self.net.state_dict()}
             broken = not_finite({name: weights[name] for name, _ in self.net.named_parameters()})
             if broken is not None:
                 raise TrainingError(f"{broken} in {self._path('best')} is not finite")
