@@ -53,11 +53,13 @@ class DenseNode(nn.Module):
 
 
 class ConvNormReLU(nn.Module):
-    """Convolution without bias, BatchNorm, ReLU; padded so that stride 1 keeps the size and 2 halves it."""
+    """Convolution, BatchNorm, ReLU; padded so that stride 1 keeps the size and 2 halves it."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, bias: bool = False
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,12 +94,13 @@ class Edge(nn.Module):
 class LargeImageStem(nn.Module):
     """First layer at the finest scale of the ImageNet form: 7x7 with stride 2, then max-pooling.
 
-    `(N, C, H, W)` to `(N, out_channels, H/4, W/4)`.
+    `(N, C, H, W)` to `(N, out_channels, H/4, W/4)`. `bias`: of the convolution, which the BatchNorm behind it
+    makes idle.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = False) -> None:
         super().__init__()
-        self.first = ConvNormReLU(in_channels, out_channels, 7, stride=2)
+        self.first = ConvNormReLU(in_channels, out_channels, 7, stride=2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(self.first(x), 3, stride=2, padding=1)

@@ -1,7 +1,8 @@
 """Layers of nets that read images at growing resolution: they take in features of a coarser flow.
 
 Source: Yang et al., "Resolution Adaptive Networks for Efficient Inference" (2020). Everything is
-post-activation: convolution, BatchNorm, ReLU.
+post-activation: convolution, BatchNorm, ReLU. Whatever is joined is resized to what the layer computes, so
+that a coarse flow may have any size.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from anytimenet.layers.multiscale import ConvNormReLU, Edge
 
 
 class FusionLayer(nn.Module):
-    """A dense layer: the old features, new ones from them, and new ones from a coarser flow.
+    """A dense layer: the old features, new ones from a coarser flow, and new ones from the old.
 
     Called with its own features `(N, channels, H, W)` and, with `coarse`, those of the coarser flow
     `(N, coarse or more, h, w)`, of which it reads the first `coarse`, it returns
-    `(N, channels + growth, H, W)`. The edge from the coarser flow runs at h x w; what it gives is up-sampled.
+    `(N, channels + growth, H', W')`, the three kinds in the order above. H' and W' are H and W, or their
+    halves, rounded up, with `stride=2`: the old features are then resized, too. The edge from the coarser
+    flow runs at h x w; what it gives is resized.
 
     Args:
         channels: of its own features.
@@ -27,10 +30,11 @@ class FusionLayer(nn.Module):
         coarse: channels of the coarser flow that are read; None if none are.
         borrowed: how many of the `growth` channels come from the coarser flow.
         coarse_bottleneck: bottleneck factor of the edge from there.
+        stride: 2 for the layer that ends a shrinking block.
 
-    >>> layer = FusionLayer(8, 4, bottleneck=1, coarse=6, borrowed=1, coarse_bottleneck=2)
-    >>> layer(torch.zeros(1, 8, 5, 5), torch.zeros(1, 9, 3, 3)).shape
-    torch.Size([1, 12, 5, 5])
+    >>> layer = FusionLayer(8, 4, bottleneck=1, coarse=6, borrowed=1, coarse_bottleneck=2, stride=2)
+    >>> layer(torch.zeros(1, 8, 5, 5), torch.zeros(1, 9, 2, 2)).shape
+    torch.Size([1, 12, 3, 3])
     """
 
     def __init__(
@@ -42,46 +46,49 @@ class FusionLayer(nn.Module):
         coarse: int | None = None,
         borrowed: int = 0,
         coarse_bottleneck: int = 1,
+        stride: int = 1,
     ) -> None:
         super().__init__()
         self.coarse = coarse
-        self.same = Edge(channels, growth if coarse is None else growth - borrowed, bottleneck=bottleneck)
+        new = growth if coarse is None else growth - borrowed
+        self.same = Edge(channels, new, bottleneck=bottleneck, stride=stride)
         self.up = None if coarse is None else Edge(coarse, borrowed, bottleneck=coarse_bottleneck)
 
     def forward(self, own: Tensor, coarse: Tensor | None = None) -> Tensor:
+        new = self.same(own)
         if self.up is None or coarse is None:
-            return torch.cat((own, self.same(own)), 1)
-        return torch.cat((own, self.same(own), fitted(self.up(coarse[:, : self.coarse]), own)), 1)
+            return torch.cat((fitted(own, new), new), 1)
+        return torch.cat((fitted(own, new), fitted(self.up(coarse[:, : self.coarse]), new), new), 1)
 
 
-class ShrinkingFusion(nn.Module):
-    """The end of a block that halves the image: a strided convolution, and features of the coarser flow.
+class FusionTail(nn.Module):
+    """The end of a block: more features from the end of the same block in the coarser flow.
 
-    Called with its own features `(N, channels, H, W)` and those of the coarser flow `(N, coarse, h, w)` it
-    returns `(N, channels + borrowed, H/2, W/2)`, sides rounded up. The coarser flow's are up-sampled to that
-    size, if they are smaller, and read by a 3x3 convolution.
+    Called with its own features `(N, C, H, W)` and those of the coarser flow `(N, coarse, h, w)` it returns
+    `(N, C + borrowed, H, W)`, its own first. A 1x1 convolution reads the coarser flow's at h x w; what it
+    gives is resized.
 
-    >>> end = ShrinkingFusion(8, coarse=6, borrowed=2)
-    >>> end(torch.zeros(1, 8, 5, 5), torch.zeros(1, 6, 2, 2)).shape
-    torch.Size([1, 10, 3, 3])
+    >>> tail = FusionTail(coarse=6, borrowed=2)
+    >>> tail(torch.zeros(1, 8, 5, 5), torch.zeros(1, 6, 2, 2)).shape
+    torch.Size([1, 10, 5, 5])
     """
 
-    def __init__(self, channels: int, *, coarse: int, borrowed: int) -> None:
+    def __init__(self, *, coarse: int, borrowed: int) -> None:
         super().__init__()
-        self.down = ConvNormReLU(channels, channels, 3, stride=2)
-        self.coarse = ConvNormReLU(coarse, borrowed, 3)
+        self.coarse = ConvNormReLU(coarse, borrowed, 1)
 
     def forward(self, own: Tensor, coarse: Tensor) -> Tensor:
-        down = self.down(own)
-        return torch.cat((down, self.coarse(fitted(coarse, down))), 1)
+        return torch.cat((own, fitted(self.coarse(coarse), own)), 1)
 
 
 def fitted(x: Tensor, like: Tensor) -> Tensor:
-    """`x` resized bilinearly to the height and width of `like`; `x` itself where it has them.
+    """`x` resized bilinearly to the height and width of `like`, corner on corner, also where that shrinks it.
+
+    `x` itself where it has them.
 
     >>> fitted(torch.ones(1, 2, 3, 3), torch.zeros(1, 7, 5, 6)).shape
     torch.Size([1, 2, 5, 6])
     """
     if x.shape[2:] == like.shape[2:]:
         return x
-    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=True)

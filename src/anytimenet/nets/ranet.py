@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from anytimenet.layers.init import init_weights
+from anytimenet.layers.init import init_weights, keep_default_init
 from anytimenet.layers.multiscale import ConvNormReLU, LargeImageStem, MultiScaleHead
-from anytimenet.layers.resolution_fusion import FusionLayer, ShrinkingFusion
+from anytimenet.layers.resolution_fusion import FusionLayer, FusionTail
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.chain import ChainNet, Node
 from anytimenet.nets.graph import INPUT
@@ -29,6 +29,7 @@ def ranet(
     blocks: Sequence[int] = (2, 4, 6, 8),
     scales: Sequence[int] = (1, 2, 3, 3),
     layers: int = 4,
+    step_mode: str = "even",
     channels: int = 16,
     growth: int = 6,
     growth_factors: Sequence[int] = (4, 2, 1, 1),
@@ -43,43 +44,42 @@ def ranet(
     """A resolution adaptive net: dense flows of growing resolution, each with exits on its last blocks.
 
     Method card:
-        Paper: Yang et al., "Resolution Adaptive Networks for Efficient Inference", 2020.
+        Paper: Yang et al., "Resolution Adaptive Networks for Efficient Inference", 2020; the shapes are those
+            of the authors' code, and every exit of its published forms has the published costs (`msd`,
+            resizing free) and parameters.
         Nodes: `flow{f}_first` is the first layer's output for flow f, computed from the finest, the last
             flow's, to the coarsest. `flow{f}_block{i}_layer{l}` is a dense layer
-            (`layers.resolution_fusion.FusionLayer`); where flow f-1 has block i, too, a share of its new
-            channels comes from there. `.._down` halves the image (`ShrinkingFusion`), `.._transition` is a
-            1x1 convolution that narrows.
+            (`layers.resolution_fusion.FusionLayer`). Where flow f-1 has block i, too, a share of its new
+            channels comes from what layer l of that block read, by an edge at that resolution with that
+            flow's bottleneck factor, and `.._tail` joins a share of what that block's last layer gave
+            (`FusionTail`). Where a block shrinks, its last layer has stride 2 and its old features are
+            resized. `.._transition` is a 1x1 convolution that narrows. `RANetPlan` has the places and widths.
         Shared: every node by all stages that it leads to; ordinary BatchNorms.
         Per stage: the classifier on the block's output, at the coarsest resolution; for several label
             levels one whole classifier for each.
         State: the last features of the flow that runs, its first features for later flows, and of each block
-            what later flows take in.
-        Costs: a stage alone runs neither the earlier classifiers nor the last layer of the flow before. Where
-            those cost more than the next flow adds, as in the ImageNet forms with their wide classifiers, a
-            flow's first stage alone costs less than the stage before it; the cumulative costs always rise.
-        Training: the plain sum of the stages' losses; SGD without Nesterov momentum.
-        Deviations: the project's description leaves open where a flow shrinks and narrows and how a shrinking
-            block fuses. Chosen here, see `RANetPlan` for the places: a layer reads the first layers of the
-            same block in the flow before, as far as the layer before its own, by an edge at that flow's
-            resolution with that flow's bottleneck factor, and up-samples the result; the layers of a
-            shrinking block fuse nothing, its end joins a 3x3 convolution with stride 2 that keeps the
-            width with a 3x3 convolution of the up-sampled output of the flow before. The choice was fitted:
-            of thousands of designs whose cumulative costs were counted, a plain one among the few within 3 %
-            of the published ones in all three configurations. Only the first flow's costs are exact (the
-            CIFAR ones with 100 classes). Others differ by up to 2.6 %, and what single exits of the later
-            flows add on CIFAR by up to 30 %: the authors' widths there are others.
-            Bilinear up-sampling does not align corners. Classifiers pool over all
-            that is left of the image, and the ImageNet form's 7x7 convolution has no bias, as in `msdnet`.
+            what later flows take in: old features stay in front, so one tensor a block holds what each layer
+            read, two where the block shrank.
+        Costs: a stage alone runs no earlier classifier. Where those cost more than the next flow adds, as in
+            the ImageNet forms with their wide classifiers, a flow's first stage alone costs less than the
+            stage before it; the cumulative costs always rise.
+        Training: the plain sum of the stages' losses; SGD with momentum 0.9, not Nesterov's, weight decay
+            1e-4. CIFAR: batch 64, 300 epochs, rate 0.1, a tenth at 50 % and 75 %. ImageNet: rate
+            0.1 * 0.1^(epoch // 30); the authors' script passes neither epochs nor batch size, of which 90
+            and 256, as for MSDNet, is the sensible reading.
+        Deviations: classifiers pool over all that is left of the image, not 2x2 (the same at the published
+            sizes), so that other sizes work. The authors' code takes one scale for a later flow, too, and
+            then halves its image after every flow; here that is refused.
 
     Args:
         num_classes: classes of each label level, fine level first.
         form: "cifar", or "imagenet" with a first layer that divides the image's side by 4.
-        blocks, scales, layers, channels, growth, growth_factors, bottleneck_factors, share, reduction: of the
-            flows, coarsest first; see `RANetPlan`.
+        blocks, scales, layers, step_mode, channels, growth, growth_factors, bottleneck_factors, share,
+            reduction: of the flows, coarsest first; see `RANetPlan`.
         classifier: "conv" (two convolutions, pooling, a linear layer) or "linear" (pooling and the layer).
         classifier_width: channels of those convolutions; None for as many as the features have.
         in_channels: channels of the images.
-        init: "msra" (He, fan-out) or "pytorch"; see `layers.init`.
+        init: "msra" (He, fan-out; the first layer keeps PyTorch's own) or "pytorch"; see `layers.init`.
 
     Raises:
         ValueError: for a number, list or word that makes no net.
@@ -99,6 +99,7 @@ def ranet(
         blocks=as_numbers("blocks", blocks),
         scales=as_numbers("scales", scales),
         layers=layers,
+        step_mode=step_mode,
         channels=channels,
         growth=growth,
         growth_factors=as_numbers("growth_factors", growth_factors),
@@ -129,7 +130,7 @@ class _Flows:
         self.exits: list[str] = []
         self.widths: list[int] = []
         self.reads: dict[tuple[int, int], str] = {}  # of a flow's block, what its last layer reads
-        self.outputs: dict[tuple[int, int], str] = {}
+        self.ends: dict[tuple[int, int], str] = {}  # and that layer
         self.blocks = plan.flows()
         for flow in self.blocks:
             name = f"flow{flow[0].flow}_first"
@@ -142,44 +143,41 @@ class _Flows:
     def _add_block(self, block: PlannedBlock, name: str) -> str:
         """Adds the nodes of `block`, which reads the node `name`; returns the name of its output."""
         nodes, prefix, place = self.stages[block.stage - 1], _prefix(block), (block.flow, block.number)
-        for layer in range(1, self.plan.layers + 1):
+        for layer in range(1, block.layers + 1):
             self.reads[place] = name
             nodes.append(self._layer(block, layer, name))
             name = nodes[-1].name
-        if block.shrinks:
-            nodes.append(self._down(block, name))
+        self.ends[place] = name
+        if block.tail:
+            before = self._before(block)
+            tail = FusionTail(coarse=before.width_after, borrowed=block.tail)
+            nodes.append(Node(f"{prefix}_tail", tail, (name, self.ends[before.flow, before.number])))
             name = nodes[-1].name
         if block.transition is not None:
-            narrower = ConvNormReLU(block.width_after, block.transition, 1)
+            narrower = ConvNormReLU(block.width_after + block.tail, block.transition, 1)
             nodes.append(Node(f"{prefix}_transition", narrower, (name,)))
             name = nodes[-1].name
-        self.outputs[place] = name
         return name
 
     def _layer(self, block: PlannedBlock, number: int, name: str) -> Node:
-        plan, node_name = self.plan, f"{_prefix(block)}_layer{number}"
-        growth, bottleneck = plan.growth_of(block.flow), plan.bottleneck_factors[block.flow - 1]
-        width = block.width + (number - 1) * growth
-        if not block.fuses:
-            return Node(node_name, FusionLayer(width, growth, bottleneck=bottleneck), (name,))
+        factors, node_name = self.plan.bottleneck_factors, f"{_prefix(block)}_layer{number}"
+        width, bottleneck = block.width_before(number), factors[block.flow - 1]
+        if not block.borrowed:
+            return Node(node_name, FusionLayer(width, block.growth, bottleneck=bottleneck), (name,))
         before = self._before(block)
-        # A dense block keeps its older features in front. So what its last layer reads holds what each layer
-        # reads, and one tensor a block is all that later flows need.
-        fused = FusionLayer(
+        fusing = FusionLayer(
             width,
-            growth,
+            block.growth,
             bottleneck=bottleneck,
-            coarse=before.width + (number - 1) * plan.growth_of(before.flow),
-            borrowed=plan.borrowed_of(block.flow),
-            coarse_bottleneck=plan.bottleneck_factors[before.flow - 1],
+            coarse=before.width_before(number),
+            borrowed=block.borrowed,
+            coarse_bottleneck=factors[before.flow - 1],
+            stride=2 if block.shrinks and number == block.layers else 1,
         )
-        return Node(node_name, fused, (name, self.reads[before.flow, before.number]))
-
-    def _down(self, block: PlannedBlock, name: str) -> Node:
-        before = self._before(block)
-        width = block.width_after - block.borrowed
-        module = ShrinkingFusion(width, coarse=before.output, borrowed=block.borrowed)
-        return Node(f"{_prefix(block)}_down", module, (name, self.outputs[before.flow, before.number]))
+        # A dense block keeps its older features in front, so that one tensor holds what each of its layers
+        # read: its end, or, where the end is smaller, what its last layer read.
+        held = self.reads if before.shrinks else self.ends
+        return Node(node_name, fusing, (name, held[before.flow, before.number]))
 
     def _before(self, block: PlannedBlock) -> PlannedBlock:
         return self.blocks[block.flow - 2][block.number - 1]
@@ -194,16 +192,24 @@ def _first_layer(plan: RANetPlan, form: str, in_channels: int) -> list[Node]:
     last = len(plan.blocks)
     width = plan.first_width(last)
     finest: nn.Module = (
-        LargeImageStem(in_channels, width) if form == "imagenet" else ConvNormReLU(in_channels, width, 3)
+        LargeImageStem(in_channels, width, bias=True)
+        if form == "imagenet"
+        else ConvNormReLU(in_channels, width, 3)
     )
-    nodes = [Node(f"flow{last}_first", finest, (INPUT,))]
+    nodes = [Node(f"flow{last}_first", keep_default_init(finest), (INPUT,))]
     for flow in range(last - 1, 0, -1):
         stride = 1 + plan.scales[flow] - plan.scales[flow - 1]
         module = ConvNormReLU(plan.first_width(flow + 1), plan.first_width(flow), 3, stride=stride)
-        nodes.append(Node(f"flow{flow}_first", module, (nodes[-1].name,)))
+        nodes.append(Node(f"flow{flow}_first", keep_default_init(module), (nodes[-1].name,)))
     return nodes
 
 
+_THREE: dict[str, Any] = {
+    "blocks": (2, 4, 6),
+    "scales": (1, 2, 3),
+    "growth_factors": (4, 2, 1),
+    "bottleneck_factors": (4, 2, 1),
+}
 _IMAGENET: dict[str, Any] = {
     "form": "imagenet",
     "scales": (1, 2, 3, 4),
@@ -216,14 +222,11 @@ _WIDE: dict[str, Any] = {
     "growth_factors": (4, 2, 2, 1),
     "bottleneck_factors": (4, 2, 2, 1),
 }
-_SMALL: dict[str, Any] = {
+_SMALL: dict[str, Any] = _THREE | {
     "blocks": (2, 3, 4),
-    "scales": (1, 2, 3),
     "layers": 2,
     "channels": 8,
     "growth": 4,
-    "growth_factors": (4, 2, 1),
-    "bottleneck_factors": (4, 2, 1),
     "classifier": "linear",
 }
 _TINY: dict[str, Any] = {
@@ -239,6 +242,13 @@ _TINY: dict[str, Any] = {
 
 for _name, _input_shape, _summary, _build in (
     ("ranet_cifar_8", (3, 32, 32), "8 exits in 4 flows, 4 layers a block", ranet),
+    ("ranet_cifar_6", (3, 32, 32), "6 exits in 3 flows, 4 layers a block", partial(ranet, **_THREE)),
+    (
+        "ranet_cifar_6_growing",
+        (3, 32, 32),
+        "6 exits in 3 flows, 2 layers in first blocks, 4 in second ones, .. 12",
+        partial(ranet, **_THREE, layers=2, step_mode="lin_grow"),
+    ),
     ("ranet_imagenet", (3, 224, 224), "8 exits in 4 flows, 8 layers a block", partial(ranet, **_IMAGENET)),
     (
         "ranet_imagenet_wide",

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from anytimenet.nets.arguments import check_positive
+from anytimenet.nets.arguments import check_positive, check_word
+from anytimenet.nets.msdnet_plan import STEP_MODES
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,13 @@ class PlannedBlock:
         flow, number: which block of which flow, both from 1.
         stage: the first stage that needs it.
         has_exit: whether that stage's prediction reads it; its flow's first blocks have no exit.
-        level: resolution of its layers; 0 is the coarsest, level l has 2**l times its height and width.
-        width: channels of its input; each layer adds the flow's growth.
-        fuses: whether each of its layers takes in features of the flow before.
-        shrinks: whether it ends with a strided convolution, one level lower.
-        borrowed: channels of the flow before that are joined there.
-        width_after: channels of its output before the transition, if there is one.
+        level: resolution of its input; 0 is the coarsest, level l has 2**l times its height and width.
+        shrinks: whether its last layer goes one level lower.
+        layers: how many it has.
+        width: channels of its input.
+        growth: channels that each layer adds.
+        borrowed: how many of those come from the flow before; 0 in a block that takes in nothing.
+        tail: channels of the flow before that are joined behind its last layer; 0 likewise.
         transition: channels behind the transition that follows; None if none follows.
     """
 
@@ -31,11 +33,12 @@ class PlannedBlock:
     stage: int
     has_exit: bool
     level: int
-    width: int
-    fuses: bool
     shrinks: bool
+    layers: int
+    width: int
+    growth: int
     borrowed: int
-    width_after: int
+    tail: int
     transition: int | None
 
     @property
@@ -43,10 +46,19 @@ class PlannedBlock:
         """Level of its output."""
         return self.level - self.shrinks
 
+    def width_before(self, layer: int) -> int:
+        """Channels that layer `layer`, from 1, reads; of `layers + 1` those behind the last."""
+        return self.width + (layer - 1) * self.growth
+
+    @property
+    def width_after(self) -> int:
+        """Channels behind its last layer, before tail and transition."""
+        return self.width_before(self.layers + 1)
+
     @property
     def output(self) -> int:
         """Channels of its output."""
-        return self.width_after if self.transition is None else self.transition
+        return self.width_after + self.tail if self.transition is None else self.transition
 
 
 @dataclass(frozen=True)
@@ -54,19 +66,21 @@ class RANetPlan:
     """The parameters of a RANet's flows; `flows()` is what follows from them.
 
     Flow f, from 1, starts `scales[f-1] - 1` levels above the coarsest and ends on the coarsest. Its first
-    blocks, as many as flow f-1 has, take in that flow's features; each block after those has an exit. With B
-    such blocks and s scales it shrinks at the end of blocks floor(j * B / s), j = 1..s-1. Every flow but the
-    first narrows after a third and two thirds of its blocks, rounded down.
+    blocks, as many as flow f-1 has, take in that flow's features; each block after those has an exit. A flow
+    of s scales shrinks at the ends of the s - 1 flows before it: in the blocks n_(f-s+1), .., n_(f-1), where
+    flow g has n_g blocks. It narrows after its blocks floor(j * n_f / s), j = 1..s-1.
 
     Attributes:
         blocks: of each flow; increasing.
-        scales: resolutions that each flow passes through; 1 first, each as many as before or one more.
-        layers: of each block.
+        scales: resolutions that each flow passes through: 1 for the first flow, 2 or more for others, each as
+            many as before or one more.
+        layers: of each block with "even"; with "lin_grow" block i of every flow has `layers * i`.
         channels: base width of the first layer.
         growth: base width that a dense layer adds.
         growth_factors: of each flow; channels and growth are multiplied by it.
         bottleneck_factors: of each flow: a bottleneck is so many times as wide as what its edge adds.
-        share: of a fused layer's new channels, and of a shrinking block's input channels, the share that
+        step_mode: "even" or "lin_grow".
+        share: of a fusing layer's new channels, and of the channels behind a fusing block, the share that
             comes from the flow before.
         reduction: share of the channels that a transition keeps.
 
@@ -76,7 +90,7 @@ class RANetPlan:
     >>> plan = RANetPlan(blocks=(2, 4), scales=(1, 2), layers=4, channels=16, growth=6,
     ...                  growth_factors=(4, 2), bottleneck_factors=(4, 2))
     >>> [(block.level, block.width, block.output) for block in plan.flows()[1]]
-    [(1, 32, 44), (0, 44, 46), (0, 46, 94), (0, 94, 142)]
+    [(1, 32, 100), (1, 100, 92), (0, 92, 140), (0, 140, 188)]
     """
 
     blocks: tuple[int, ...]
@@ -86,11 +100,13 @@ class RANetPlan:
     growth: int
     growth_factors: tuple[int, ...]
     bottleneck_factors: tuple[int, ...]
+    step_mode: str = "even"
     share: float = 0.25
     reduction: float = 0.5
 
     def __post_init__(self) -> None:
         check_positive(layers=self.layers, channels=self.channels, growth=self.growth)
+        check_word("step_mode", self.step_mode, STEP_MODES)
         self._check_lists()
         self._check_shares()
 
@@ -108,51 +124,48 @@ class RANetPlan:
         return self.growth * self.growth_factors[flow - 1]
 
     def borrowed_of(self, flow: int) -> int:
-        """How many of those a fused layer takes from the flow before."""
+        """How many of those a fusing layer takes from the flow before."""
         return math.floor(self.share * self.growth_of(flow))
 
-    def shrinks_after(self, flow: int) -> tuple[int, ...]:
+    def shrinks_in(self, flow: int) -> tuple[int, ...]:
         """The blocks of flow `flow` that end one level lower."""
-        scales = self.scales[flow - 1]
-        return tuple(j * self._fused(flow) // scales for j in range(1, scales))
+        return self.blocks[flow - self.scales[flow - 1] : flow - 1]
 
     def narrows_after(self, flow: int) -> tuple[int, ...]:
         """The blocks of flow `flow` that a transition follows."""
-        count = self.blocks[flow - 1]
-        return () if flow == 1 else (count // 3, 2 * count // 3)
+        scales = self.scales[flow - 1]
+        return tuple(j * self.blocks[flow - 1] // scales for j in range(1, scales))
 
     def flows(self) -> tuple[tuple[PlannedBlock, ...], ...]:
         """The blocks of each flow."""
         return tuple(self._flow(flow) for flow in range(1, len(self.blocks) + 1))
 
     def _flow(self, flow: int) -> tuple[PlannedBlock, ...]:
-        fused = self._fused(flow)
-        level, width = self.scales[flow - 1] - 1, self.first_width(flow)
+        fused = 0 if flow == 1 else self.blocks[flow - 2]
+        level, width, growth = self.scales[flow - 1] - 1, self.first_width(flow), self.growth_of(flow)
         found: list[PlannedBlock] = []
         for number in range(1, self.blocks[flow - 1] + 1):
-            shrinks = number in self.shrinks_after(flow)
-            borrowed = math.floor(self.share * width) if shrinks else 0
-            after = width + self.layers * self.growth_of(flow) + borrowed
+            layers = self.layers if self.step_mode == "even" else self.layers * number
+            after, fuses = width + layers * growth, number <= fused
+            tail = math.floor(self.share * after) if fuses else 0
             narrows = number in self.narrows_after(flow)
             block = PlannedBlock(
                 flow=flow,
                 number=number,
                 stage=max(number, fused + 1),
-                has_exit=number > fused,
+                has_exit=not fuses,
                 level=level,
+                shrinks=number in self.shrinks_in(flow),
+                layers=layers,
                 width=width,
-                fuses=number <= fused and not shrinks,
-                shrinks=shrinks,
-                borrowed=borrowed,
-                width_after=after,
-                transition=math.floor(self.reduction * after) if narrows else None,
+                growth=growth,
+                borrowed=self.borrowed_of(flow) if fuses else 0,
+                tail=tail,
+                transition=math.floor(self.reduction * (after + tail)) if narrows else None,
             )
             found.append(block)
             level, width = block.level_after, block.output
         return tuple(found)
-
-    def _fused(self, flow: int) -> int:
-        return 0 if flow == 1 else self.blocks[flow - 2]
 
     def _check_lists(self) -> None:
         lists = (self.blocks, self.scales, self.growth_factors, self.bottleneck_factors)
@@ -167,39 +180,39 @@ class RANetPlan:
                 f"blocks {self.blocks}: each flow needs more blocks than the one before, for its exits; "
                 "for example (2, 4, 6)"
             )
+        self._check_scales()
+
+    def _check_scales(self) -> None:
         rises = {after - before for before, after in pairwise(self.scales)}
         if self.scales[0] != 1 or not rises <= {0, 1}:
             raise ValueError(
                 f"scales {self.scales}: 1 first, and each flow as many as the one before or one more; "
                 "for example (1, 2, 3)"
             )
+        if 1 in self.scales[1:]:
+            raise ValueError(
+                f"scales {self.scales}: only the first flow has one scale; every later flow reads the image "
+                "at a higher resolution and needs 2 or more, for example (1, 2, 2)"
+            )
         for flow, (before, scales) in enumerate(zip(self.blocks, self.scales[1:], strict=False), 2):
             if before < scales:
                 raise ValueError(
-                    f"flow {flow} passes through {scales} scales, but only its {before} blocks that flow "
-                    f"{flow - 1} also has can shrink: give flow {flow - 1} at least {scales} blocks"
+                    f"flow {flow} passes through {scales} scales, but only {before} of its blocks take in "
+                    f"features of flow {flow - 1}: give flow {flow - 1} at least {scales} blocks"
                 )
 
     def _check_shares(self) -> None:
         _check_share("share", self.share, below=True)
         _check_share("reduction", self.reduction, below=False)
         for flow in range(2, len(self.blocks) + 1):
-            if not self.borrowed_of(flow):
+            if not self.borrowed_of(flow):  # a tail is a share of more, so that it is never none then
                 enough = math.ceil(1 / (self.share * self.growth_factors[flow - 1]))
                 raise ValueError(
                     f"share {self.share} of the {self.growth_of(flow)} channels that a layer of flow {flow} "
                     f"adds is none: growth must be at least {enough}"
                 )
-        for block in (block for flow in self.flows() for block in flow):
-            if block.shrinks and not block.borrowed:
-                raise ValueError(
-                    f"share {self.share} of the {block.width} channels of flow {block.flow} at block "
-                    f"{block.number} is none: take more channels or a larger share"
-                )
-            if block.transition == 0:
-                raise ValueError(
-                    f"reduction {self.reduction} leaves a transition no channels: take a larger one"
-                )
+        if any(block.transition == 0 for flow in self.flows() for block in flow):
+            raise ValueError(f"reduction {self.reduction} leaves a transition no channels: take a larger one")
 
 
 def _check_share(name: str, value: float, *, below: bool) -> None:
