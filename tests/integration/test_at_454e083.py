@@ -13,6 +13,7 @@ import torch
 
 import anytimenet as an
 from anytimenet.cli.compare import read_run
+from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.evaluation import ChosenLevels, Spread, read_any_report
 
 DATA = Path(__file__).parents[1] / "data"
@@ -75,3 +76,19 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     assert [row["epoch"] for row in log] == [row["epoch"] for row in told["log"]] == [1, 2, 3]
     assert log[-1]["losses"] == pytest.approx(told["log"][-1]["losses"], rel=1e-3)
     assert bundle.manifest.provenance["best_epoch"] == told["best_epoch"]
+
+
+@pytest.mark.parametrize("name", ["bundle-ranet", "bundle-eann-ranet"])
+def test_bundles_of_the_first_ranet_are_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(BundleError, match=_REFUSED):
+        an.load(OLD / name)
+
+
+def test_a_stopped_run_of_the_first_ranet_is_refused_with_the_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "ranet_tiny"
+    shutil.copytree(OLD / "run-ranet_tiny", folder)
+    with pytest.raises(TrainingError, match=_REFUSED):
+        _maker().train_run(folder, "ranet_tiny", stop=False)
+
+
+_REFUSED = r"ranet_tiny was saved in form 1 .* builds form 2 \(the flows have the authors' layers now"

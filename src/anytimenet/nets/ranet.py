@@ -18,6 +18,7 @@ from anytimenet.nets.ranet_plan import PlannedBlock, RANetPlan
 from anytimenet.nets.registry import register_net
 
 PAPER = "Resolution Adaptive Networks for Efficient Inference"
+CHANGED = "the flows have the authors' layers now, where form 1 guessed at them"
 FORMS = ("cifar", "imagenet")
 CLASSIFIERS = ("conv", "linear")
 
@@ -259,4 +260,6 @@ for _name, _input_shape, _summary, _build in (
     ("ranet_small", (3, 16, 16), "minutes on 2 cores: 4 exits in 3 flows", partial(ranet, **_SMALL)),
     ("ranet_tiny", (3, 8, 8), "for tests: 3 exits in 2 flows", partial(ranet, **_TINY)),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER, form=2, changed=CHANGED)(
+        _build
+    )
