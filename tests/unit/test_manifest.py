@@ -16,6 +16,7 @@ from anytimenet.core.bundle_folder import FileRecord, check_file_name, find_bund
 from anytimenet.core.errors import BundleError
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import FORMAT_VERSION, Manifest, _digest
+from anytimenet.core.manifest_records import Structure, TaskRecord, Thresholds
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
@@ -90,7 +91,7 @@ def test_a_field_and_its_own_copy_do_not_change_each_other(manifest: Manifest) -
         (("format_version",), 0, "format_version must be at least 1"),
         (("format_version",), "1", "format_version must be a whole number"),
         (("surprise",), 1, r"unknown: \['surprise'\]"),
-        (("net",), None, "net must be a JSON object"),
+        (("net",), 7, "net must be a JSON object"),
         (("net", "name"), "", "net.name must be non-empty"),
         (("net", "arguments"), [1], "net.arguments must be a JSON object"),
         (("net", "keep"), 3, "net.keep must be a JSON list"),
@@ -125,6 +126,30 @@ def test_a_field_and_its_own_copy_do_not_change_each_other(manifest: Manifest) -
         (("stages", 0, "val_accuracy"), math.nan, "fraction from 0 to 1"),
         (("stages", 0, "val_accuracy"), "0.5", "fraction from 0 to 1"),
         (("stages", 0, "colour"), "red", r"unknown: \['colour'\]"),
+        (("stages", 0, "macs"), 10**30, "larger than any real one"),
+        (("stages", 0, "macs_complete"), False, "macs_complete is False"),
+        (("stages", 0, "uncounted_operators"), [7], "macs_complete is True and uncounted_operators"),
+        (("net",), None, "exactly one of them must be null"),
+        (("net", "form"), 0, r"net\.form must be a whole number"),
+        (("structure",), {"class": "A"}, "exactly one of them must be null"),
+        (("task",), "classification", "task must be a JSON object"),
+        (("task", "kind"), "detection", "task: kind is 'detection', which .* does not know.*upgrade"),
+        (("task", "kind"), "classification", "task is 'classification' and class_names tell 'hierarchical'"),
+        (("task", "kind"), ["classification"], "task: kind is"),
+        (("task", "masks"), {"names": 3}, "task cannot be used"),
+        (("task", "decoding"), None, "task: decoding is None"),
+        (("score", "kind"), "", "score: kind must be non-empty"),
+        (("score", "range"), [0, 100], "score: range is .*upgrade"),
+        (("score", "better"), True, "score: better is True"),
+        (("input", "kind"), "tokens", "input: kind is 'tokens'.*upgrade"),
+        (("input", "shape"), [1, 8, 8], "they must agree"),
+        (("input", "shape"), 7, "input: shape must be a JSON list"),
+        (("input", "fixed"), 1, "input: fixed must be true"),
+        (("input", "smallest"), [0, 1], "input: smallest must be a whole number"),
+        (("thresholds",), [0.5], "thresholds must be a JSON object"),
+        (("thresholds",), {"policy": "p", "values": [0.5], "about": {}}, "1 values for 2 stages"),
+        (("thresholds",), {"policy": "p", "values": [0.5, "x"], "about": {}}, "thresholds: values must be a number"),
+        (("extensions",), [], "extensions must be a JSON object"),
         (("provenance",), [], "provenance must be a JSON object"),
         (("provenance", "lr"), math.inf, "provenance must hold JSON values only"),
         (("files",), [], "files must be a JSON object"),
@@ -165,6 +190,9 @@ def test_any_change_under_the_old_digest_is_noticed(manifest: Manifest) -> None:
         (b'{"format": "anyti', "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
         (b"[" * 100_000, "not JSON"),
+        (b'{"a": NaN}', "not JSON"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "not JSON"),
+        (b" " * (16 * 2**20 + 1), "no more than 16777216 are read"),
         (b"[]", "not written by anytimenet"),
         (b'{"name": "a web bundler"}', "not written by anytimenet"),
     ],
@@ -231,9 +259,15 @@ def test_a_listed_file_is_read_only_if_it_is_the_one_that_was_saved(tmp_path: Pa
         read_listed(tmp_path, "c", FileRecord("0" * 64, size))
 
 
-def test_a_net_built_by_hand_has_no_json(manifest: Manifest) -> None:
-    with pytest.raises(BundleError, match=r"register_net.*create_net"):
+def test_a_net_built_by_hand_is_written_with_what_it_is_recognised_by(manifest: Manifest) -> None:
+    with pytest.raises(BundleError, match=r"nothing says how .* use Bundle\.save"):
         replace(manifest, net=None).to_dict()
+    by_hand = replace(manifest, net=None, structure=Structure("MyNet", "0" * 64, "1" * 64))
+    written = by_hand.to_dict()
+    assert written["net"] is None
+    assert "load(PATH, net=NET)" in written["structure"]["note"]
+    assert Manifest.from_dict(written) == by_hand
+    assert by_hand.keep([1]).structure is None
 
 
 def test_arguments_that_are_not_json_are_refused() -> None:
@@ -308,30 +342,84 @@ def test_levels_survive_the_round_trip_through_a_file_exactly(levelled: Manifest
     assert levelled.level_accuracies == ((0.5, 0.75), (0.625, 0.875))
 
 
-def test_a_manifest_without_them_looks_as_it_did_before_there_were_any(manifest: Manifest) -> None:
+SINCE_3 = ("structure", "task", "score", "input", "thresholds", "extensions")
+
+
+def as_before(manifest: Manifest, version: int) -> dict[str, Any]:
+    """What an earlier anytimenet wrote of it."""
     value = manifest.to_dict()
-    assert "level_selection" not in value
-    assert all(set(stage) == {"stage", "macs", "full", "params", "val_accuracy"} for stage in value["stages"])
-    assert manifest.level_accuracies is None
+    value = {key: item for key, item in value.items() if key not in SINCE_3 and item is not None}
+    value["taxonomy"] = manifest.taxonomy and manifest.taxonomy.to_dict()
+    del value["net"]["form"]
+    for stage in value["stages"]:
+        del stage["macs_complete"], stage["uncounted_operators"]
+    value["format_version"] = version
+    return {**value, "digest": _digest(value)}
 
 
-def test_what_tells_of_levels_is_of_version_2_and_older_readers_are_told_to_upgrade(
-    manifest: Manifest, levelled: Manifest
-) -> None:
-    assert manifest.to_dict()["format_version"] == 1
-    for some in (
-        replace(levelled, level_selection=None),
-        replace(manifest, level_selection=levelled.level_selection),
-    ):
-        assert some.to_dict()["format_version"] == 2
-    # Before there was a version 2, such bundles said that they were of version 1.
-    assert Manifest.from_dict(changed(levelled, ("format_version",), 1)) == levelled
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_earlier_versions_wrote_means_the_same(levelled: Manifest, version: int) -> None:
+    assert Manifest.from_dict(as_before(levelled, version)) == levelled
+    assert Manifest.from_dict(as_before(replace(levelled, level_selection=None), version)).task == TaskRecord(
+        "hierarchical"
+    )
+    later = {**as_before(levelled, version), "task": {}}
+    with pytest.raises(BundleError, match=r"unknown: \['task'\]"):
+        Manifest.from_dict({**later, "digest": _digest(later)})
+
+
+def test_version_3_is_always_written_and_tells_everything(manifest: Manifest) -> None:
+    value = manifest.to_dict()
+    assert value["format_version"] == 3
+    assert value["net"]["form"] == 1
+    assert value["structure"] is value["thresholds"] is value["level_selection"] is None
+    assert value["task"] == {"kind": "hierarchical", "decoding": "softmax", "masks": None}
+    assert value["score"] == {"kind": "accuracy", "range": [0, 1], "better": "higher"}
+    assert value["input"] == {
+        "kind": "images",
+        "shape": [1, 8, 9],
+        "dtype": "float32",
+        "smallest": None,
+        "multiple_of": None,
+        "fixed": None,
+    }
+    assert value["extensions"] == {}
+
+
+def test_thresholds_and_extensions_survive_the_round_trip(manifest: Manifest) -> None:
+    more = replace(
+        manifest,
+        thresholds=Thresholds("max_probability", (0.75, None), {"target_accuracy": 0.9}),
+        extensions={"somebody": {"else": [1, None, "x"]}},
+    )
+    assert Manifest.from_dict(more.to_dict()) == more
+    kept = more.keep([1])
+    assert kept.thresholds is None  # solved for both stages together
+    assert kept.extensions == more.extensions
+
+
+def test_counts_that_are_not_complete_say_so(manifest: Manifest) -> None:
+    records = (replace(manifest.stages[0], macs=0, uncounted_operators=("aten.fft",)), manifest.stages[1])
+    some = replace(manifest, stages=records)
+    value = some.to_dict()
+    assert [stage["macs_complete"] for stage in value["stages"]] == [False, True]
+    assert Manifest.from_dict(value) == some
+    assert some.uncounted_operators == ("aten.fft",)
+    assert some.best_stage() == manifest.best_stage()
+    with pytest.raises(ValueError, match=r"budget_macs cannot be kept: aten\.fft .*rules="):
+        some.best_stage(100)
 
 
 def test_a_net_that_labels_pixels_remembers_what_its_maps_mean(manifest: Manifest) -> None:
     assert manifest.mask_classes is None
     classes = MaskClasses(("road", "sky"), (1, 2), ((1, 2, 3), (4, 5, 6)), ignore_index=0)
-    assert replace(manifest, provenance={"masks": classes.to_dict()}).mask_classes == classes
+    one = {"net": NetOrigin("a_net", {}), "class_names": (("road", "sky"),), "taxonomy": None}
+    told = replace(manifest, **one, task=None, score=None, provenance={"masks": classes.to_dict()})
+    assert told.mask_classes == classes
+    assert told.to_dict()["score"]["kind"] == "mean_iou"
+    assert Manifest.from_dict(told.to_dict()) == told
+    with pytest.raises(BundleError, match="classes of the masks and class_names disagree"):
+        replace(told, class_names=(("road", "tree"),))
 
 
 def test_one_level_is_measured_by_the_fine_accuracy_alone(manifest: Manifest) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 
 import torch
 
-from anytimenet.bundle.folder import ExtraFile, check_belongs, origin_of, read_bundle, write_bundle
+from anytimenet.bundle.folder import (
+    ExtraFile,
+    check_belongs,
+    origin_of,
+    read_bundle,
+    stamp_of,
+    write_bundle,
+)
 from anytimenet.bundle.inputs import as_input, softmax
 from anytimenet.bundle.tables import check_table, kept_tables
 from anytimenet.core.bundle_folder import find_bundle
@@ -65,7 +72,8 @@ class Bundle:
     ) -> None:
         check_belongs(net, manifest)
         self.net = net
-        self.manifest = replace(manifest, net=origin_of(net))
+        structure = manifest.structure if net.origin is None else None
+        self.manifest = replace(manifest, net=origin_of(net), structure=structure)
         self.cost_tables: dict[str, CostTable] = {}
         for table in (cost_tables or {}).values():
             self.add_cost_table(table)
@@ -73,6 +81,15 @@ class Bundle:
         self._segments: dict[int, Segment] = {}
         self._lock = threading.Lock()
         self._folder: Path | None = None
+        self._stamp: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the lock and the sub-networks, which a copy builds anew when it needs them."""
+        return {**self.__dict__, "_lock": None, "_segments": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     @classmethod
     def create(
@@ -129,6 +146,7 @@ class Bundle:
         *,
         stages: int | None = None,
         device: torch.device | str = "cpu",
+        net: AnytimeNet | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Bundle:
         """The bundle in a folder that `save` wrote, or in `path/bundle`, where a run keeps its bundle.
@@ -137,35 +155,49 @@ class Bundle:
             path: the bundle's folder, or a run's folder.
             stages: load the first so many stages and read no more than they need; all by default.
             device: where the weights go.
+            net: for a bundle of a net that was built by hand: one that is built as that one was. It is
+                compared with what was saved and stays as it is; the bundle gets a copy.
             clock: seconds, for `elapsed_ms`.
 
         Raises:
             BundleError: if it is no bundle, of a newer format, incomplete, damaged or tampered with, or its
-                net is not registered.
-            ValueError: if `stages` is not from 1 to K, or the device cannot be used.
+                net is not registered, or it was built by hand and `net` is missing or another one.
+            ValueError: if `stages` is not from 1 to K, the device cannot be used, or `net` is not needed.
         """
         folder = find_bundle(path)
-        net, manifest, tables = read_bundle(folder, stages=stages, device=device)
-        bundle = cls(net.eval(), manifest, tables, clock=clock)
-        bundle._folder = folder
+        found, manifest, tables = read_bundle(folder, stages=stages, device=device, net=net)
+        bundle = cls(found.eval(), manifest, tables, clock=clock)
+        bundle._folder, bundle._stamp = folder, stamp_of(folder)
         return bundle
 
-    def save(self, path: Path | str, *, extra_files: Mapping[str, ExtraFile] | None = None) -> Path:
+    def save(
+        self,
+        path: Path | str,
+        *,
+        extra_files: Mapping[str, ExtraFile] | None = None,
+        overwrite: bool = False,
+    ) -> Path:
         """Writes the bundle as a folder, whole or not at all; returns the folder.
 
-        It takes the place of a bundle at `path`. Files that were added to a loaded bundle are carried over.
+        It takes the place of the bundle that it was loaded from or saved as; another bundle is replaced only
+        with `overwrite`, and anything else never. Files that were added to a loaded bundle are carried over.
+        A net that was built by hand is saved with a note of how it is loaded.
 
         Args:
             path: the folder to write.
+            overwrite: replace whichever bundle is at `path`.
             extra_files: more files by their name in the folder, as bytes or as a path to copy; `curve.png`
                 is shown in the model card.
 
         Raises:
-            BundleError: if the net was built by hand, something other than a bundle is in the way, or the
-                folder cannot be written; what was at `path` is unchanged then.
+            BundleError: if another bundle or something else is in the way, or the folder cannot be written;
+                what was at `path` is unchanged then.
         """
-        self.manifest = write_bundle(self, Path(path), extra_files or {}, carry_from=self._folder)
-        self._folder = Path(path)
+        path = Path(path)
+        own = self._folder is not None and path.resolve() == self._folder.resolve()
+        known = "any" if overwrite else self._stamp if own else None
+        self.manifest = write_bundle(self, path, extra_files or {}, carry_from=self._folder, known=known)
+        self._folder, self._stamp = path, stamp_of(path)
         return self._folder
 
     @property

@@ -8,17 +8,18 @@ from collections.abc import Collection, Mapping
 
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.manifest import Manifest
+from anytimenet.core.uncounted import MARK, incomplete_note
 
 CURVE = "curve.png"
 
 
 def model_card(manifest: Manifest, cost_tables: Mapping[str, CostTable], files: Collection[str] = ()) -> str:
     """Markdown for people; a picture of the curve is shown if `curve.png` is among `files`."""
-    assert manifest.net is not None
+    name = _plain(_name(manifest))
     blocks = [
-        f"# {manifest.net.name}, an anytime net",
+        f"# {name}, an anytime net",
         _summary(manifest),
-        *([f"![{_score(manifest)} against multiply-adds]({CURVE})"] if CURVE in files else []),
+        *([f"![{_plain(manifest.score_in_words)} against multiply-adds]({CURVE})"] if CURVE in files else []),
         "## Stages\n" + _stage_table(manifest, cost_tables),
         "## Data\n" + _data(manifest),
         "## Use\n" + _usage(manifest),
@@ -39,22 +40,31 @@ def _summary(manifest: Manifest) -> str:
 
 def _stage_table(manifest: Manifest, cost_tables: Mapping[str, CostTable]) -> str:
     devices, selection = sorted(cost_tables), manifest.level_selection
-    head = ["stage", "multiply-adds", "parameters", f"validation {_score(manifest)}"]
+    head = ["stage", "multiply-adds", "parameters", f"validation {_plain(manifest.score_in_words)}"]
     head += ["answers on level"] if selection else []
     head += [f"median on {_plain(device)}" for device in devices]
     rows = [head, ["--:"] * len(head)]
     for record in manifest.stages:
         accuracy = "" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} %"
-        row = [str(record.stage), f"{record.macs:,}", f"{record.params:,}", accuracy]
+        row = [
+            str(record.stage),
+            f"{record.macs:,}{MARK * (not record.macs_complete)}",
+            f"{record.params:,}",
+            accuracy,
+        ]
         row += [str(selection.levels[record.stage - 1])] if selection else []
         rows.append(row + [_latency(cost_tables[device], record.stage) for device in devices])
     note = "\nCosts are those of the stage's sub-network alone, for one image; one multiply-add counts 1."
+    if manifest.uncounted_operators:
+        note += f"\n\n{incomplete_note(manifest.uncounted_operators)}"
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n" + note
 
 
-def _score(manifest: Manifest) -> str:
-    """What the validation score of a stage is."""
-    return "accuracy" if manifest.mask_classes is None else "mean IoU"
+def _name(manifest: Manifest) -> str:
+    if manifest.net is not None:
+        return manifest.net.name
+    assert manifest.structure is not None
+    return manifest.structure.class_name
 
 
 def _latency(table: CostTable, stage: int) -> str:
@@ -73,12 +83,17 @@ def _data(manifest: Manifest) -> str:
 
 
 def _usage(manifest: Manifest) -> str:
+    if manifest.net is None:
+        assert manifest.structure is not None
+        code = 'from anytimenet import load\n\nbundle = load("PATH OF THIS FOLDER", net=NET)'
+        return f"{_plain(manifest.structure.note)}\n\n{_fenced(code, 'python')}"
     less = "  # stages=1 reads less and loads the first stage only" if manifest.num_stages > 1 else ""
     budget, maps = manifest.stages[-1].macs, manifest.mask_classes is not None
+    spend = "" if manifest.uncounted_operators else f", budget_macs={budget}"
     names, answer = (
-        ("Bundle, label_map", f'label_map(bundle, "IMAGE.png", budget_macs={budget}).classes')
+        ("Bundle, label_map", f'label_map(bundle, "IMAGE.png"{spend}).classes')
         if maps
-        else ("Bundle", f'bundle.predict("IMAGE.png", budget_macs={budget}).label')
+        else ("Bundle", f'bundle.predict("IMAGE.png"{spend}).label')
     )
     code = (
         f"from anytimenet import {names}\n\n"

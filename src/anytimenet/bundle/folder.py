@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from anytimenet.bundle.card import model_card
-from anytimenet.bundle.shards import Layout, fill, is_shard, layout_of, pack_shards, shard_name
-from anytimenet.bundle.tables import COSTS, kept_tables, pack_table, parse_table
+from anytimenet.bundle.shards import (
+    Layout,
+    check_one_precision,
+    fill,
+    is_shard,
+    largest_shard,
+    layout_of,
+    pack_shards,
+    shard_name,
+)
+from anytimenet.bundle.structure import BY_HAND, given_net, structure_of
+from anytimenet.bundle.tables import COSTS, kept_tables, pack_table, readable_table
 from anytimenet.core.bundle_folder import (
     AGAIN,
     CARD_NAME,
+    LARGEST_JSON,
     MANIFEST_NAME,
     check_file_name,
     check_replaceable,
@@ -41,14 +52,20 @@ ExtraFile = bytes | Path | str
 
 
 def write_bundle(
-    bundle: Bundle, path: Path, extra_files: Mapping[str, ExtraFile], carry_from: Path | None
+    bundle: Bundle,
+    path: Path,
+    extra_files: Mapping[str, ExtraFile],
+    carry_from: Path | None,
+    known: str | None,
 ) -> Manifest:
-    """Writes the folder and returns the manifest that lies in it; `Bundle.save` says what is raised."""
-    manifest = replace(bundle.manifest, files={})
-    manifest.to_dict()  # refuses a net built by hand before anything is written
-    layout = layout_of(bundle.net, bundle.net)
+    """Writes the folder and returns the manifest that lies in it; `Bundle.save` says what is raised.
+
+    `known` is the stamp of a bundle that may be replaced; "any" for whichever is there.
+    """
+    manifest, layout = savable(bundle.net, bundle.manifest)
     path = path.resolve()
     check_replaceable(path)
+    _check_known(path, known)
     extra = {**_carried(bundle.manifest, carry_from), **_contents(extra_files)}
     try:
         with new_folder(path) as folder:
@@ -68,8 +85,34 @@ def write_bundle(
     return manifest
 
 
+def savable(net: AnytimeNet, manifest: Manifest) -> tuple[Manifest, list[Layout]]:
+    """The manifest of a bundle that is to be saved, and what its shards hold.
+
+    Raises:
+        BundleError: for what could not be saved or loaded again; nothing is written.
+    """
+    structure = structure_of(net) if net.origin is None else None
+    manifest = replace(manifest, net=origin_of(net), structure=structure, files={})
+    size = len(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False).encode())
+    if size > LARGEST_JSON // 2:
+        raise BundleError(
+            f"{MANIFEST_NAME} would have {size} bytes and {LARGEST_JSON // 2} is the most: leave large "
+            "things out of provenance and extensions, and add them as extra_files"
+        )
+    _check_precision(net)
+    return manifest, layout_of(net, net)
+
+
+def _check_precision(net: AnytimeNet) -> None:
+    """Raises BundleError where weights are in dtypes that `load` would refuse."""
+    tensors = net.state_dict()
+    if net.origin is not None and len({t.dtype for t in tensors.values() if t.is_floating_point()}) > 1:
+        origin = net.origin
+        check_one_precision(tensors, build_on_meta(lambda: rebuild_net(origin)).state_dict())
+
+
 def read_bundle(
-    folder: Path, *, stages: int | None, device: torch.device | str
+    folder: Path, *, stages: int | None, device: torch.device | str, net: AnytimeNet | None = None
 ) -> tuple[AnytimeNet, Manifest, dict[str, CostTable]]:
     """Net, manifest and cost tables of the first `stages` stages; `Bundle.load` says what is raised."""
     _check_device(device)
@@ -78,17 +121,17 @@ def read_bundle(
     stages = total if stages is None else stages
     if isinstance(stages, bool) or not isinstance(stages, int) or not 1 <= stages <= total:
         raise ValueError(f"stages={stages!r}: {folder} holds {total} stages, so 1 to {total} can be loaded")
-    whole = _rebuild(manifest, folder)
+    whole = _rebuild(manifest, folder, net)
     names = [name for name in manifest.files if name.startswith(COSTS)]
     first = range(1, stages + 1)
     net = whole if stages == total else whole.keep(first)
-    found = [parse_table(str(folder / name), _read(manifest, folder, name)) for name in names]
-    tables = kept_tables({table.device: table for table in found}, first)
+    read = [readable_table(folder, name, manifest) for name in names]
+    tables = kept_tables({table.device: table for table in read if table is not None}, first)
     try:
         layout = layout_of(whole, net)
     except BundleError as error:
         raise BundleError(f"{folder}: {error}") from error
-    fill(net, layout, _read_shards(manifest, folder, stages), device)
+    fill(net, layout, _read_shards(manifest, folder, stages, layout), device)
     return net, manifest if stages == total else manifest.keep(first), tables
 
 
@@ -116,17 +159,21 @@ def origin_of(net: AnytimeNet) -> NetOrigin | None:
     return replace(net.origin, arguments=arguments)
 
 
-def _rebuild(manifest: Manifest, folder: Path) -> AnytimeNet:
+def _rebuild(manifest: Manifest, folder: Path, given: AnytimeNet | None) -> AnytimeNet:
     """The net on the meta device, without weights."""
     origin = manifest.net
-    assert origin is not None
-    try:
-        net = build_on_meta(lambda: rebuild_net(origin))
-    except Exception as error:  # a builder is anybody's code, and its arguments come from a file
-        raise BundleError(
-            f"{folder}: its net cannot be built ({error}); if the net is your own, import the module that "
-            "registers it first (anytimenet --import MODULE ...), else upgrade anytimenet"
-        ) from error
+    if origin is None:
+        assert manifest.structure is not None
+        if given is None:
+            raise BundleError(f"{folder}: {BY_HAND}")
+        net = given_net(given, manifest.structure, folder)
+    elif given is not None:
+        raise ValueError(
+            f"{folder} holds {origin.name}, which is built again by itself: leave out net, which is for nets "
+            "that were built by hand"
+        )
+    else:
+        net = _rebuild_registered(origin, folder)
     try:
         check_belongs(net, manifest)
     except BundleError as error:
@@ -134,7 +181,19 @@ def _rebuild(manifest: Manifest, folder: Path) -> AnytimeNet:
     return net
 
 
-def _read_shards(manifest: Manifest, folder: Path, stages: int) -> Iterator[tuple[str, bytes]]:
+def _rebuild_registered(origin: NetOrigin, folder: Path) -> AnytimeNet:
+    try:
+        return build_on_meta(lambda: rebuild_net(origin))
+    except Exception as error:  # a builder is anybody's code, and its arguments come from a file
+        raise BundleError(
+            f"{folder}: its net cannot be built ({error}); if the net is your own, import the module that "
+            "registers it first (anytimenet --import MODULE ...), else upgrade anytimenet"
+        ) from error
+
+
+def _read_shards(
+    manifest: Manifest, folder: Path, stages: int, layout: Sequence[Layout]
+) -> Iterator[tuple[str, bytes]]:
     """Name and content of the first shards, one at a time."""
     for stage in range(1, stages + 1):
         name = shard_name(stage, manifest.num_stages)
@@ -143,7 +202,31 @@ def _read_shards(manifest: Manifest, folder: Path, stages: int) -> Iterator[tupl
             raise BundleError(
                 f"{file} is missing: download it, or load the stages that are there with stages={stage - 1}"
             )
+        record, most = manifest.files.get(name), largest_shard(layout[stage - 1])
+        if record is not None and record.bytes > most:
+            raise BundleError(
+                f"{file} is listed with {record.bytes} bytes, and the weights of that stage take no more "
+                f"than {most}: {AGAIN}"
+            )
         yield file, _read(manifest, folder, name)
+
+
+def _check_known(path: Path, known: str | None) -> None:
+    """Raises BundleError if another bundle than the `known` one would be replaced."""
+    there = stamp_of(path)
+    if there is not None and known not in ("any", there):
+        raise BundleError(
+            f"{path} holds a bundle already: choose another folder, or replace it with overwrite=True"
+        )
+
+
+def stamp_of(folder: Path) -> str | None:
+    """What tells the bundle in `folder` from one that replaced it; None if there is none."""
+    try:
+        found = (folder / MANIFEST_NAME).stat()
+    except OSError:
+        return None
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
 def _read(manifest: Manifest, folder: Path, name: str) -> bytes:

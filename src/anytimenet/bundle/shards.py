@@ -7,7 +7,7 @@ tensor's name, a rectangle of one under its name and box, such as `stem.conv.wei
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +22,7 @@ from anytimenet.nets.contract import AnytimeNet, Part
 Layout = dict[str, Part]
 """What one shard holds: parts by their names in it."""
 
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _CURE = "anytimenet.testing.check_anytime_net(net, input_shape) says what to mend"
 
 
@@ -75,6 +76,11 @@ def layout_of(whole: AnytimeNet, first: AnytimeNet) -> list[Layout]:
     return shards
 
 
+def largest_shard(parts: Layout) -> int:
+    """Bytes that no shard of these parts exceeds: eight a number, and the names and places of the parts."""
+    return 65_536 + sum(8 * part.numel + 1024 + 2 * len(key.encode()) for key, part in parts.items())
+
+
 def pack_shards(net: AnytimeNet, layout: Sequence[Layout]) -> Iterator[bytes]:
     """The safetensors files of stages 1..K, one at a time."""
     tensors = net.state_dict()
@@ -99,16 +105,57 @@ def fill(
         device: where the weights go, with the dtypes that they were saved with.
 
     Raises:
-        BundleError: if a shard does not hold exactly the parts of its stage.
+        BundleError: if a shard does not hold exactly the parts of its stage, in dtypes of their kind.
     """
-    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    expected = net.state_dict()
+    shapes = {name: tensor.shape for name, tensor in expected.items()}
     tensors: dict[str, Tensor] = {}
     for parts, (file, data) in zip(layout, shards, strict=False):
         pieces = _parse(data, file, parts)
+        _check_dtypes(pieces, parts, expected, file)
         for key, part in parts.items():
             _place(pieces[key], part, shapes[part.name], tensors, device)
+    check_one_precision(tensors, expected)
     # Assigning, and not copying into float32 tensors, brings back whatever dtype was saved.
     net.load_state_dict(tensors, assign=True)
+
+
+def _check_dtypes(
+    pieces: Mapping[str, Tensor], parts: Layout, expected: Mapping[str, Tensor], file: str
+) -> None:
+    """Raises BundleError where a number is of another kind than the net's.
+
+    A net of float32 may have been saved as float16, bfloat16 or float64, and comes back as it was saved: then
+    all its floating numbers are of that one dtype. Whole numbers keep the dtype that the net gives them.
+    """
+    for key, part in parts.items():
+        found, wanted = pieces[key].dtype, expected[part.name].dtype
+        if found != wanted and not (found in _FLOATS and wanted in _FLOATS):
+            raise BundleError(
+                f"{key} in {file} is {_dtype(found)} and this net holds {_dtype(wanted)} there: {AGAIN}"
+            )
+
+
+def check_one_precision(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raises BundleError where some weights of one dtype were converted and others were not.
+
+    Vectors may be in another precision than matrices and filters: norms are often left in float32.
+    """
+    goals: dict[tuple[torch.dtype, bool], tuple[torch.dtype, str]] = {}
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue
+        before, after = expected[name].dtype, tensor.dtype
+        other, first = goals.setdefault((before, tensor.ndim > 1), (after, name))
+        if other != after:
+            raise BundleError(
+                f"{first} is {_dtype(other)} and {name} is {_dtype(after)}, and such a net holds both in one "
+                "dtype: convert the whole net (net.float(), net.half()), or download the bundle again"
+            )
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _check_coverage(net: AnytimeNet, parts: Sequence[Part]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from anytimenet.core.bundle_folder import AGAIN
+from anytimenet.core.bundle_folder import AGAIN, LARGEST_JSON, read_listed
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError, CostTableError
 from anytimenet.core.manifest import Manifest
+from anytimenet.core.manifest_fields import parse_json
 
 COSTS = "costs/"
 
@@ -34,11 +37,35 @@ def parse_table(name: str, data: bytes) -> CostTable:
         BundleError: if it is none.
     """
     try:
-        return CostTable.from_json(json.loads(data))
-    except CostTableError as error:
+        return CostTable.from_json(parse_json(data))
+    except (CostTableError, TypeError, OverflowError) as error:
         raise BundleError(f"{name}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{name} is not JSON ({error}): {AGAIN}") from error
+
+
+def readable_table(folder: Path, name: str, manifest: Manifest) -> CostTable | None:
+    """The table in a file of the bundle; one that cannot be used is set aside with a warning.
+
+    Latencies are measured again in minutes: for want of them no bundle is refused. A file that is damaged or
+    missing is another matter, for then the bundle itself is not what was saved.
+
+    Raises:
+        BundleError: if the file is not the one that was saved.
+    """
+    record = manifest.files[name]
+    if record.bytes > LARGEST_JSON:
+        raise BundleError(f"{folder / name} is listed with {record.bytes} bytes: no cost table is so large")
+    data = read_listed(folder, name, record)
+    try:
+        table = parse_table(str(folder / name), data)
+        check_table(table, manifest)
+    except BundleError as error:
+        warnings.warn(
+            f"a cost table is set aside: {error}. Measure it again with profile(bundle)", stacklevel=5
+        )
+        return None
+    return table
 
 
 def check_table(table: CostTable, manifest: Manifest) -> None:

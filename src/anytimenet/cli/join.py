@@ -65,7 +65,7 @@ class Join:
         curve = step_by_step(bundle, report)
         write_report(report, self.out)
         extra = {name: self.out / name for name in ("report.json", "curve.png")}
-        bundle.save(self.out / "bundle", extra_files=extra)
+        bundle.save(self.out / "bundle", extra_files=extra, overwrite=True)
         if self.json is not None:
             points = [asdict(point) for point in curve.points]
             emit_json({"out": str(self.out), **report.to_dict(), "run": points}, self.json)

@@ -98,5 +98,5 @@ class Reestimate:
         )
         write_report(report, target)
         extra = {name: target / name for name in ("report.json", "curve.png")}
-        bundle.save(target / "bundle", extra_files=extra)
+        bundle.save(target / "bundle", extra_files=extra, overwrite=True)
         return report

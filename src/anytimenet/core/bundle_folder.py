@@ -10,11 +10,14 @@ from pathlib import Path
 
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256
+from anytimenet.core.temporaries import put_back
 
 FORMAT = "anytimenet-bundle"
 MANIFEST_NAME = "bundle.json"
 CARD_NAME = "README.md"
 AGAIN = "download or save the bundle again"
+LARGEST_JSON = 16 * 2**20
+"""Bytes of a JSON file: far above a bundle of 20,000 classes, and parsed it still fits any machine."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,19 @@ def record_of(data: bytes) -> FileRecord:
     return FileRecord(sha256(data), len(data))
 
 
+def read_small(file: Path) -> bytes:
+    """The content of a JSON file of a bundle; nothing is read of one that cannot be one.
+
+    Raises:
+        BundleError: if it is larger than any real one.
+        OSError: if it cannot be read.
+    """
+    size = file.stat().st_size
+    if size > LARGEST_JSON:
+        raise BundleError(f"it has {size} bytes, and no more than {LARGEST_JSON} are read: {AGAIN}")
+    return file.read_bytes()
+
+
 def find_bundle(path: Path | str) -> Path:
     """The folder with `bundle.json`: `path`, or `path/bundle` where `path` is a run's folder.
 
@@ -48,6 +64,7 @@ def find_bundle(path: Path | str) -> Path:
     """
     path = Path(path)
     for folder in (path, path / "bundle"):
+        put_back(folder)
         if os.path.isfile(folder / MANIFEST_NAME):
             return folder
     seeds = sorted(str(folder) for folder in path.glob("seed-*"))
@@ -134,7 +151,7 @@ def read_listed(folder: Path, name: str, record: FileRecord) -> bytes:
 def _listed_files(path: Path) -> set[str] | None:
     """The files that the bundle at `path` may consist of, whatever its format version; None for no bundle."""
     try:
-        value = json.loads((path / MANIFEST_NAME).read_bytes())
+        value = json.loads(read_small(path / MANIFEST_NAME))
         return {*value["files"], MANIFEST_NAME, CARD_NAME} if value["format"] == FORMAT else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -16,20 +16,27 @@ from anytimenet.core.bundle_folder import (
     FileRecord,
     check_file_name,
     find_bundle,
+    read_small,
 )
 from anytimenet.core.checks import instance, number, whole_numbers
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
 from anytimenet.core.level_selection import LevelSelection
-from anytimenet.core.manifest_fields import json_list, json_object, keys, text, whole
+from anytimenet.core.manifest_checks import check_agreement
+from anytimenet.core.manifest_fields import json_list, json_object, keys, parse_json, whole
+from anytimenet.core.manifest_records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 
-FORMAT_VERSION = 2
-"""The newest that this package reads. Since 2 a bundle may tell of its coarser label levels."""
+FORMAT_VERSION = 3
+"""What this package writes, and the newest that it reads.
+
+Since 2 a bundle may tell of its coarser label levels; since 3 it tells its task, score and input, the form of
+its net, thresholds, and how a net built by hand is recognised.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Manifest:
     """The content of `bundle.json`.
 
     Attributes:
-        net: how the net is built again; None for a net built by hand, which cannot be saved.
+        net: how the net is built again; None for a net built by hand.
         class_names: names of each label level, fine level first.
         preprocessing: from an image to the net's input.
         input_shape: (C, H, W).
@@ -46,6 +53,12 @@ class Manifest:
         provenance: a free JSON object: recipe, data name and fingerprint, versions, seed, ...
         files: the other files of the folder, by their path in it.
         level_selection: the label level that each stage answers with; None for the fine level.
+        task: what is predicted; by default what classes and provenance tell.
+        score: what the validation accuracies of the stages measure; by default that of the task.
+        input: what the net reads; by default images of `input_shape`.
+        thresholds: when a run may stop early; None if no policy has stored any.
+        structure: how a net built by hand is recognised; `Bundle.save` fills it in.
+        extensions: a JSON object of whoever writes it; it is kept and not looked into.
 
     Raises:
         BundleError: if a field is malformed, or two of them contradict each other.
@@ -60,6 +73,12 @@ class Manifest:
     provenance: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
     level_selection: LevelSelection | None = None
+    task: TaskRecord | None = None
+    score: ScoreRecord | None = None
+    input: InputRecord | None = None
+    thresholds: Thresholds | None = None
+    structure: Structure | None = None
+    extensions: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = tuple(
@@ -74,10 +93,14 @@ class Manifest:
                 instance(getattr(self, name), kind, name, example)
         for record in self.stages:
             instance(record, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
-        _check_classes(self)
-        _check_input(self)
-        _check_stages(self)
-        _check_levels(self)
+        object.__setattr__(self, "extensions", json_object(self.extensions, "extensions"))
+        object.__setattr__(self, "task", self._told_task())
+        if self.score is None:
+            score = "mean_iou" if self.mask_classes is not None else "accuracy"
+            object.__setattr__(self, "score", ScoreRecord(score))
+        if self.input is None:
+            object.__setattr__(self, "input", InputRecord(self.input_shape))
+        check_agreement(self)
         for name in self.files:
             check_file_name(name)
 
@@ -87,20 +110,19 @@ class Manifest:
         return len(self.stages)
 
     @property
-    def format_version(self) -> int:
-        """The oldest format version that holds all of this, so that older readers read what they can."""
-        coarser = any(record.coarser_val_accuracies for record in self.stages)
-        return 2 if coarser or self.level_selection is not None else 1
+    def mask_classes(self) -> MaskClasses | None:
+        """What the label maps mean; None for a net that gives one label an image."""
+        return None if self.task is None else self.task.masks
 
     @property
-    def mask_classes(self) -> MaskClasses | None:
-        """What the label maps mean; None for a net that gives one label an image.
+    def score_in_words(self) -> str:
+        """What the validation score of a stage is called."""
+        return "accuracy" if self.score is None else self.score.in_words
 
-        Raises:
-            DataError: if the provenance tells it in another form.
-        """
-        told = self.provenance.get("masks")
-        return None if told is None else MaskClasses.from_dict(told)
+    @property
+    def uncounted_operators(self) -> tuple[str, ...]:
+        """Operators that no rule counts, so that the multiply-adds are not complete; empty if they are."""
+        return tuple(sorted({name for record in self.stages for name in record.uncounted_operators}))
 
     @property
     def level_accuracies(self) -> tuple[tuple[float, ...], ...] | None:
@@ -120,8 +142,15 @@ class Manifest:
         the cheapest); the last of them if none was validated; stage 1 if none fits.
 
         Raises:
-            TypeError, ValueError: if the budget is no number, or negative.
+            TypeError, ValueError: if the budget is no number, or negative; or the multiply-adds are not
+                complete.
         """
+        if budget_macs is not None and self.uncounted_operators:
+            raise ValueError(
+                f"budget_macs cannot be kept: {', '.join(self.uncounted_operators)} of this net "
+                "is in no count; say what a call of it costs, 0 if it is free, with "
+                "bundle.count_costs(rules={NAME: MULTIPLY_ADDS}), or give a stage"
+            )
         budget_macs = number(
             math.inf if budget_macs is None else budget_macs, "budget_macs", 0, infinite=True
         )
@@ -138,33 +167,49 @@ class Manifest:
         kept = self.net and replace(self.net, keep=tuple(before[stage - 1] for stage in stages))
         records = tuple(replace(self.stages[stage - 1], stage=i) for i, stage in enumerate(stages, 1))
         selection = self.level_selection and self.level_selection.keep(stages)
-        return replace(self, net=kept, stages=records, files={}, level_selection=selection)
+        # Thresholds were solved for all stages together, and a structure is one of the whole net.
+        return replace(
+            self,
+            net=kept,
+            stages=records,
+            files={},
+            level_selection=selection,
+            thresholds=None,
+            structure=None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `bundle.json`, its digest included.
 
         Raises:
-            BundleError: for a net built by hand.
+            BundleError: for a net built by hand whose structure is not told.
         """
-        if self.net is None:
+        if self.net is None and self.structure is None:
             raise BundleError(
-                "a net built by hand cannot be saved, for nothing says how to build it again: register its "
-                "builder with register_net and build it with create_net"
+                "nothing says how this net is built again, nor how it is recognised: use Bundle.save"
             )
+        assert self.task is not None
+        assert self.score is not None
+        assert self.input is not None
         value = {
             "format": FORMAT,
-            "format_version": self.format_version,
-            "net": _net_to_dict(self.net),
+            "format_version": FORMAT_VERSION,
+            "net": None if self.net is None else asdict(self.net),
+            "structure": None if self.structure is None else self.structure.to_dict(),
+            "task": self.task.to_dict(),
+            "score": self.score.to_dict(),
+            "input": self.input.to_dict(),
             "class_names": self.class_names,
             "taxonomy": self.taxonomy and self.taxonomy.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
             "input_shape": self.input_shape,
             "stages": [record.to_dict() for record in self.stages],
+            "level_selection": self.level_selection and self.level_selection.to_dict(),
+            "thresholds": self.thresholds and self.thresholds.to_dict(),
             "provenance": self.provenance,
+            "extensions": self.extensions,
             "files": {name: asdict(record) for name, record in sorted(self.files.items())},
         }
-        if self.level_selection is not None:
-            value["level_selection"] = self.level_selection.to_dict()
         value = json.loads(json.dumps(value, allow_nan=False))
         return {**value, "digest": _digest(value)}
 
@@ -177,13 +222,20 @@ class Manifest:
         """
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise BundleError(f'not written by anytimenet ("format" is not "{FORMAT}"); give another folder')
-        _check_version(value.get("format_version"))
+        version = _check_version(value.get("format_version"))
         if value.get("digest") != _digest(value):
             raise BundleError(f"its digest does not match: it was changed or damaged; {AGAIN}")
-        keys(value, "the object", _FIELDS, optional=("level_selection",))
-        taxonomy, selection = value["taxonomy"], value.get("level_selection")
-        return cls(
-            net=_net(value["net"]),
+        if version < 3:
+            keys(value, "the object", _FIELDS, optional=("level_selection",))
+        else:
+            keys(value, "the object", (*_FIELDS, *_SINCE_3))
+        taxonomy, selection, thresholds = (
+            value.get(name) for name in ("taxonomy", "level_selection", "thresholds")
+        )
+        if version >= 3 and (value["net"] is None) == (value["structure"] is None):
+            raise BundleError(f"net and structure: exactly one of them must be null; {AGAIN}")
+        found = cls(
+            net=None if version >= 3 and value["net"] is None else _net(value["net"], version),
             class_names=value["class_names"],
             preprocessing=_convert(Preprocessing.from_dict, value["preprocessing"], "preprocessing"),
             input_shape=value["input_shape"],
@@ -197,7 +249,16 @@ class Manifest:
             level_selection=None
             if selection is None
             else _convert(LevelSelection.from_dict, selection, "level_selection"),
+            **({} if version < 3 else _since_3(value)),
+            thresholds=None
+            if thresholds is None
+            else _convert(Thresholds.from_dict, thresholds, "thresholds"),
         )
+        if version >= 3 and found.task is not None and found.task.kind != value["task"]["kind"]:
+            raise BundleError(
+                f"task is {value['task']['kind']!r} and class_names tell {found.task.kind!r}: they must agree"
+            )
+        return found
 
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
@@ -208,13 +269,23 @@ class Manifest:
         """
         file = find_bundle(path) / MANIFEST_NAME
         try:
-            return cls.from_dict(json.loads(file.read_bytes()))
+            return cls.from_dict(parse_json(read_small(file)))
         except BundleError as error:
             raise BundleError(f"{file}: {error}") from error
         except OSError as error:
             raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{file} is not JSON ({error}): {AGAIN}") from error
+
+    def _told_task(self) -> TaskRecord:
+        """The task; where it was not given, what provenance and label levels tell of it."""
+        told = self.provenance.get("masks")
+        segmentation = self.task is not None and self.task.kind == "segmentation"
+        if self.task is not None and segmentation and (self.task.masks is not None or told is None):
+            return self.task
+        if told is not None:
+            return TaskRecord("segmentation", _convert(MaskClasses.from_dict, told, "provenance: masks"))
+        return TaskRecord("hierarchical" if len(self.class_names) > 1 else "classification")
 
     def write(self, folder: Path) -> None:
         """Writes `bundle.json` into `folder`."""
@@ -225,14 +296,20 @@ _FIELDS = (
     *("format", "format_version", "digest", "net", "class_names", "taxonomy", "preprocessing"),
     *("input_shape", "stages", "provenance", "files"),
 )
+_SINCE_3 = ("structure", "task", "score", "input", "level_selection", "thresholds", "extensions")
 _Made = TypeVar("_Made")
-_OPTIONAL = ("net", "taxonomy", "level_selection")
+_OPTIONAL = ("net", "taxonomy", "level_selection", "task", "score", "input", "thresholds", "structure")
 _KINDS: tuple[tuple[str, type, str], ...] = (
     ("net", NetOrigin, 'NetOrigin("resnet_tiny", {})'),
     ("preprocessing", Preprocessing, "Preprocessing(32, 32, 3, mean, std)"),
     ("taxonomy", Taxonomy, "Taxonomy.from_mapping(names, mapping)"),
     ("files", dict, "{}"),
     ("level_selection", LevelSelection, "LevelSelection((2, 1), (0.8, 0.7), 0.7)"),
+    ("task", TaskRecord, 'TaskRecord("classification")'),
+    ("score", ScoreRecord, 'ScoreRecord("accuracy")'),
+    ("input", InputRecord, "InputRecord((3, 32, 32))"),
+    ("thresholds", Thresholds, 'Thresholds("max_probability", (0.9, None))'),
+    ("structure", Structure, "that of a saved bundle"),
 )
 
 
@@ -242,80 +319,38 @@ def _digest(value: dict[str, Any]) -> str:
     return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _check_version(version: Any) -> None:
+def _check_version(version: Any) -> int:
     whole(version, "format_version", 1)
     if version > FORMAT_VERSION:
         raise BundleError(
             f"format version {version} was made by a newer anytimenet, this one reads up to "
             f"{FORMAT_VERSION}: upgrade anytimenet"
         )
+    return version
 
 
-def _check_classes(manifest: Manifest) -> None:
-    levels = manifest.class_names
-    if not levels or any(not names for names in levels):
-        raise BundleError("class_names must hold at least one name for each label level")
-    for names in levels:
-        for name in names:
-            text(name, "class_names")
-    if manifest.taxonomy is not None and manifest.taxonomy.levels != levels:
-        raise BundleError("taxonomy and class_names disagree: its levels must be class_names")
-    built = manifest.net.arguments.get("num_classes") if manifest.net else None
-    counts = [len(names) for names in levels]
-    if built is not None and built != counts:
-        raise BundleError(f"class_names name {counts} classes and the net predicts {built}: they must agree")
+def _since_3(value: dict[str, Any]) -> dict[str, Any]:
+    """The fields that came with format version 3."""
+    structure = value["structure"]
+    return {
+        "task": _convert(TaskRecord.from_dict, value["task"], "task"),
+        "score": _convert(ScoreRecord.from_dict, value["score"], "score"),
+        "input": _convert(InputRecord.from_dict, value["input"], "input"),
+        "structure": None if structure is None else _convert(Structure.from_dict, structure, "structure"),
+        "extensions": value["extensions"],
+    }
 
 
-def _check_input(manifest: Manifest) -> None:
-    preprocessing = manifest.preprocessing
-    shape = tuple(whole(size, "input_shape", 1) for size in manifest.input_shape)
-    made = (preprocessing.channels, preprocessing.height, preprocessing.width)
-    if shape != made:
-        raise BundleError(
-            f"input_shape is {shape} and preprocessing gives (C, H, W) = {made}: they must agree"
-        )
-
-
-def _check_stages(manifest: Manifest) -> None:
-    numbers = [record.stage for record in manifest.stages]
-    if not numbers or numbers != list(range(1, len(numbers) + 1)):
-        raise BundleError(f"stages must be numbered 1, 2, ..., not {numbers}")
-    if manifest.net and manifest.net.keep and len(manifest.net.keep) != len(numbers):
-        raise BundleError(f"stages holds {len(numbers)} records and net.keep {len(manifest.net.keep)} stages")
-
-
-def _check_levels(manifest: Manifest) -> None:
-    coarser, selection = len(manifest.class_names) - 1, manifest.level_selection
-    for record in manifest.stages:
-        if len(record.coarser_val_accuracies) not in (0, coarser):
-            raise BundleError(
-                f"stage {record.stage} has validation accuracies of {len(record.coarser_val_accuracies)} "
-                f"coarser label levels, and there are {coarser}: they must agree"
-            )
-    if selection is None:
-        return
-    if len(selection.levels) != manifest.num_stages or max(selection.levels) > coarser + 1:
-        raise BundleError(
-            f"level_selection has the levels {selection.levels}: {manifest.num_stages} are needed, each from "
-            f"1 to {coarser + 1}"
-        )
-
-
-def _net(value: Any) -> NetOrigin:
-    net = keys(value, "net", ("name", "arguments", "keep"), optional=("form",))
+def _net(value: Any, version: int) -> NetOrigin:
+    net = keys(value, "net", ("name", "arguments", "keep", *(("form",) if version >= 3 else ())))
     keep = net["keep"] if net["keep"] is None else tuple(json_list(net["keep"], "net.keep"))
     return NetOrigin(net["name"], net["arguments"], keep, net.get("form", 1))
-
-
-def _net_to_dict(net: NetOrigin) -> dict[str, Any]:
-    value = asdict(net)
-    if net.form == 1:
-        del value["form"]
-    return value
 
 
 def _convert(make: Callable[[Any], _Made], value: Any, where: str) -> _Made:
     try:
         return make(value)
+    except BundleError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BundleError(f"{where} cannot be used: {error!r}; {AGAIN}") from error

@@ -122,7 +122,7 @@ def run(
         if isinstance(splits.test, MaskSet):
             draw_masks(bundle, splits.test, most_varied(splits.test.masks), folder / "masks.png")
         pictured = {name: folder / name for name in ("report.json", "curve.png")}
-        bundle.save(folder / "bundle", extra_files=pictured)
+        bundle.save(folder / "bundle", extra_files=pictured, overwrite=True)
         write_text(folder / "summary.txt", summary(experiment, splits, bundle, report))
     wait_for_processes(launched_count())
     return Run(folder, bundle, report if first else read_any_report(folder))

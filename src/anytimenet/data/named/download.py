@@ -7,12 +7,12 @@ import http.client
 import logging
 import os
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.temporaries import sweep, temporary_for
 from anytimenet.data.named.catalogue import RemoteFile
 
 _CHUNK = 1 << 20
@@ -41,7 +41,8 @@ def md5_of(path: Path) -> str:
 
 
 def _fetch(file: RemoteFile, path: Path) -> Path:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    sweep(path.parent)
+    temporary = temporary_for(path)
     try:
         with open(temporary, "wb") as into:
             md5 = _copy(file, into)

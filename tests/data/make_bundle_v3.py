@@ -1,0 +1,82 @@
+"""Wrote `bundle-v3`, `bundle-v3-by-hand` and `bundle-v3.json` when format version 3 was current.
+
+Never run it over them again: what it wrote then must keep loading. For a new format version, copy this file
+and write beside the old ones.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from anytimenet.bundle import Bundle
+from anytimenet.core.level_selection import LevelSelection
+from anytimenet.core.manifest import FORMAT_VERSION
+from anytimenet.core.manifest_records import Thresholds
+from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.nets import AnytimeNet, create_net
+from anytimenet.nets.isresnext import ISResNeXt
+
+HERE = Path(__file__).parent
+KINDS = {str(digit): "round" if digit in (0, 3, 6, 8, 9) else "straight" for digit in range(10)}
+
+
+def drawn(net: AnytimeNet) -> AnytimeNet:
+    """The net with random numbers in its every tensor."""
+    generator = torch.Generator().manual_seed(3)
+    for name, tensor in net.state_dict().items():
+        if tensor.is_floating_point():
+            positive = name.endswith(("running_var", "norm1.weight", "norm2.weight", "norm3.weight"))
+            scale = 1.0 if tensor.ndim < 2 else (2.0 / tensor[0].numel()) ** 0.5
+            values = torch.randn(tensor.shape, generator=generator) * scale
+            tensor.copy_(values.abs() + 0.5 if positive else values)
+        else:
+            tensor.fill_(7)
+    return net.eval()
+
+
+def example_image() -> torch.Tensor:
+    """One standardised image, the same on every machine: (1, 1, 8, 8)."""
+    return torch.arange(64, dtype=torch.float32).mul(37).remainder(64).div(32).sub(1).reshape(1, 1, 8, 8)
+
+
+def main() -> None:
+    assert FORMAT_VERSION == 3, "this wrote format version 3; copy it for another"
+    folder = HERE / "bundle-v3"
+    assert not folder.exists(), "the committed bundle must stay as it is"
+    preprocessing = Preprocessing(8, 8, 1, mean=(0.3,), std=(0.4,), resample="box")
+    taxonomy = Taxonomy.from_mapping([str(digit) for digit in range(10)], KINDS)
+    net = drawn(create_net("isresnext_tiny", num_classes=(10, 2), in_channels=1))
+    bundle = Bundle.create(
+        net,
+        class_names=taxonomy.levels,
+        taxonomy=taxonomy,
+        preprocessing=preprocessing,
+        val_accuracies=(0.5, 0.75, 0.875),
+        coarser_val_accuracies=((0.75,), (0.875,), (0.9375,)),
+        provenance={"recipe": "none: random weights", "data": {"name": "digits"}, "seed": 3},
+    )
+    bundle.use_levels(LevelSelection((2, 1, 1), (0.75, 0.75, 0.875), 0.75))
+    stages = bundle.manifest.stages
+    bundle.manifest = replace(
+        bundle.manifest,
+        stages=(*stages[:2], replace(stages[2], uncounted_operators=("example.blur",))),
+        thresholds=Thresholds("max_probability", (0.9, 0.75, None), {"target_accuracy": 0.7}),
+        extensions={"example.org/colour": {"favourite": "blue"}},
+    )
+    bundle.save(folder)
+    by_hand = drawn(ISResNeXt((10,), slices=(1, 1), width=8, branch_width=2, blocks=(1,), in_channels=1))
+    names = [[str(digit) for digit in range(10)]]
+    Bundle.create(by_hand, class_names=names, preprocessing=preprocessing).save(HERE / "bundle-v3-by-hand")
+    with torch.no_grad():
+        logits = [[level[0].tolist() for level in output] for output in net(example_image())]
+        told = {"logits": logits, "by_hand": by_hand(example_image())[1][0][0].tolist()}
+    (HERE / "bundle-v3.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
