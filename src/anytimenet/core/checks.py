@@ -35,6 +35,8 @@ def whole_number(value: object, name: str, least: int = 0, most: int = LARGEST) 
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number, not {shown(value)}")
     number = int(value)
+    if number > most == LARGEST:
+        raise ValueError(f"{name} is too large a number: {shown(value)}")
     if not least <= number <= most:
         raise ValueError(f"{name} must be {_range(least, most, LARGEST)}, not {shown(value)}")
     return number
