@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from anytimenet.core.cost_table import CostTable
     from anytimenet.core.level_selection import LevelSelection
     from anytimenet.core.manifest import Manifest
-    from anytimenet.core.prediction import Prediction
+    from anytimenet.core.prediction import FailedPrediction, Prediction
     from anytimenet.core.preprocessing import Preprocessing
     from anytimenet.core.taxonomy import Taxonomy
     from anytimenet.costs import stage_costs
@@ -59,6 +59,7 @@ _HOMES = {
     "EANN": "nets",
     "ExitNet": "nets",
     "Experiment": "recipes",
+    "FailedPrediction": "core.prediction",
     "LargeImageAugmentation": "data",
     "LevelSelection": "core.level_selection",
     "Manifest": "core.manifest",
@@ -105,6 +106,7 @@ __all__ = [
     "DataOptions",
     "ExitNet",
     "Experiment",
+    "FailedPrediction",
     "LargeImageAugmentation",
     "LevelSelection",
     "Manifest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,22 @@ from anytimenet.bundle.folder import (
     stamp_of,
     write_bundle,
 )
-from anytimenet.bundle.inputs import as_input, softmax
+from anytimenet.bundle.predicting import Answering
 from anytimenet.bundle.tables import check_table, kept_tables
 from anytimenet.core.bundle_folder import find_bundle
+from anytimenet.core.checks import flag, whole_number
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
+from anytimenet.core.html_table import html_table
+from anytimenet.core.image_sources import image_sources
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import Manifest
-from anytimenet.core.prediction import Prediction
+from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
-from anytimenet.nets.finite import check_finite
 
 
 class Bundle:
@@ -205,6 +207,24 @@ class Bundle:
         """K."""
         return self.net.num_stages
 
+    @property
+    def class_names(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the classes of each label level, fine level first, as `DataSplits` has them."""
+        return self.manifest.class_names
+
+    @property
+    def accuracies(self) -> tuple[float | None, ...]:
+        """What each stage got right of the validation images, as a fraction; None where nobody measured it.
+
+        Of a net that labels pixels it is the mean IoU.
+        """
+        return tuple(record.val_accuracy for record in self.manifest.stages)
+
+    @property
+    def costs(self) -> tuple[int, ...]:
+        """Multiply-adds of each stage's sub-network for one image; `cost_tables` has measured times."""
+        return tuple(record.macs for record in self.manifest.stages)
+
     def keep(self, stages: Sequence[int]) -> Bundle:
         """A bundle of its own with only these stages (an increasing subset), renumbered from 1.
 
@@ -267,30 +287,76 @@ class Bundle:
             ValueError: for input that is no image of the right shape, a stage that does not exist, or both a
                 stage and a budget.
         """
-        began = self._clock()
+        return self._answering(stage, budget_macs).one(image)
+
+    def predict_many(
+        self,
+        images: Any,
+        *,
+        stage: int | None = None,
+        budget_macs: float | None = None,
+        batch_size: int = 32,
+        skip_bad: bool = False,
+    ) -> Iterator[Prediction | FailedPrediction]:
+        """The answers for many images, in order and as they come: what `predict` says of each.
+
+        Images run in batches, so that many are answered sooner. An image that cannot be read or judged gets a
+        `FailedPrediction`, with its `source` and `error`, in the place of its answer, and the others go on.
+
+        Args:
+            images: a folder, a pattern such as "photos/*.jpg", or an iterable of what `predict` reads; or a
+                stack: uint8 pixels `(N, H, W, C)` or `(N, C, H, W)`, or floats `(N, C, H, W)`, taken as
+                standardised already.
+            stage, budget_macs: as in `predict`, for each image.
+            batch_size: images that run together. Answers do not depend on it beyond rounding.
+            skip_bad: leave out images that cannot be predicted, with a warning each, instead.
+
+        Returns:
+            Predictions with their `source`: the path of the image's file, or its place, from 0. Their
+            `elapsed_ms` is the time of their batch, divided among its images.
+
+        Raises:
+            DataError: for a folder or pattern without images.
+            TypeError: for what holds no images.
+            ValueError: for a stage that does not exist, both a stage and a budget, or a net that labels
+                pixels.
+
+        >>> from anytimenet import create_net
+        >>> from anytimenet.core.preprocessing import Preprocessing
+        >>> net, p = create_net("isresnext_tiny", 2, in_channels=1), Preprocessing(8, 8, 1, (0.5,), (0.5,))
+        >>> bundle = Bundle.create(net, class_names=[["cat", "dog"]], preprocessing=p)
+        >>> grey = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+        >>> [answer.source for answer in bundle.predict_many(grey, stage=2)]
+        [0, 1, 2]
+        >>> next(bundle.predict_many(["nowhere.png"])).error
+        'nowhere.png does not exist'
+        """
+        batch_size, skip_bad = whole_number(batch_size, "batch_size", least=1), flag(skip_bad, "skip_bad")
+        if self.manifest.mask_classes is not None:
+            raise ValueError(
+                "predict_many gives one label an image, and this net labels pixels: use "
+                "anytimenet.label_map(bundle, image) on each"
+            )
+        return self._answering(stage, budget_macs).many(image_sources(images), batch_size, skip_bad)
+
+    def _answering(self, stage: int | None, budget_macs: float | None) -> Answering:
         if stage is not None and budget_macs is not None:
             raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
         over_budget = False
         if stage is None:
             stage, over_budget = self.manifest.best_stage(budget_macs)
-        segment = self.segment_for(stage)
-        x = as_input(image, self.manifest.preprocessing)
-        weight = next(segment.parameters())
-        with torch.inference_mode():
-            output = segment((x.to(weight.device, weight.dtype),))
-        check_finite(stage, output)
-        found = tuple(softmax(logits) for logits in output)
-        names = zip(self.manifest.class_names, found, strict=True)
-        selection = self.manifest.level_selection
-        return Prediction(
-            labels=tuple(level[p.argmax()] for level, p in names),
-            level_probabilities=found,
-            stage=stage,
-            elapsed_ms=1000 * (self._clock() - began),
-            macs=self.manifest.stages[stage - 1].macs,
-            over_budget=over_budget,
-            level=1 if selection is None else selection.levels[stage - 1],
-        )
+        return Answering(self.segment_for(stage), self.manifest, stage, over_budget, self._clock)
+
+    def _repr_html_(self) -> str:
+        records = self.manifest.stages
+        accuracies = ["-" if a is None else f"{100 * a:.1f}" for a in self.accuracies]
+        columns = [
+            ("stage", [str(record.stage) for record in records]),
+            ("multiply-adds", [f"{record.macs:,}" for record in records]),
+            ("parameters", [f"{record.params:,}" for record in records]),
+            ("validation %", accuracies),
+        ]
+        return html_table(columns, f"{self!r}, classes {', '.join(self.class_names[0][:10])}")
 
     def __repr__(self) -> str:
         name = self.manifest.net.name if self.manifest.net else type(self.net).__name__

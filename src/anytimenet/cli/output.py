@@ -19,6 +19,7 @@ def emit_json(value: Any, target: str) -> None:
         text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     if target == "-":
         sys.stdout.write(text)
+        sys.stdout.flush()
     else:
         write_text(Path(target), text)
 

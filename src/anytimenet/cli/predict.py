@@ -1,4 +1,4 @@
-"""`anytimenet predict BUNDLE IMAGE ...`."""
+"""`anytimenet predict BUNDLE IMAGE ... | FOLDER | 'PATTERN'`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from anytimenet.cli.output import check_threads, emit_json
+from anytimenet.cli.answers import AnswerPrinter, named_images
+from anytimenet.cli.output import check_threads
 
 if TYPE_CHECKING:
     from anytimenet.core.prediction import Prediction
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict images within a budget.
+    """Predict images within a budget: some files, or all images of a folder or a pattern.
 
-    JSON, one object a line: {image, label, probability, stage, macs, elapsed_ms}, and "over_budget": true
-    when even stage 1 exceeds the budget. With several label levels also {level, fine_label, coarser}: label
-    is of the level that `evaluate --target-accuracy A --save-levels` chose for the stage, else of level 1,
-    the fine one.
+    JSON, one object a line as the answers come: {image, label, probability, stage, macs, elapsed_ms}, and
+    "over_budget": true when even stage 1 exceeds the budget. A folder or pattern is always answered in JSON
+    lines. An image that cannot be predicted is named, {image, error}, the others go on, and the command fails
+    at the end unless --skip-bad leaves it out. With several label levels also {level, fine_label, coarser}:
+    label is of the level that `evaluate --target-accuracy A --save-levels` chose for the stage, else of level
+    1, the fine one.
 
     A net that labels pixels tells the share of each class, {image, shares: {class: share}, stage, macs,
     elapsed_ms}; with --out it writes the masks of every stage, and "masks" lists the files.
@@ -30,13 +33,17 @@ class Predict:
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Folder of a bundle, or of the run that made it."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE ...")]
-    """Image files."""
+    """Image files, folders of them, or quoted patterns such as 'photos/*.jpg'."""
     stage: int | None = None
     """Answer with this stage."""
     budget_macs: float | None = None
     """Answer with the best validated stage whose multiply-adds fit, for example 2e6."""
     out: Path | None = None
     """Of a net that labels pixels: write the mask of every stage into this folder, as PNG pictures."""
+    batch_size: int = 32
+    """Images that run together; they share the time that is told."""
+    skip_bad: bool = False
+    """Leave out images that cannot be predicted, and name them."""
     threads: int = 1
     """CPU threads of PyTorch; more than one is slower for one image on a busy machine."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.jsonl]")] = None
@@ -49,6 +56,7 @@ class Predict:
         torch = require("torch", "train")
         from anytimenet.api import load
         from anytimenet.cli.segmentation import predict_maps
+        from anytimenet.core.prediction import FailedPrediction
 
         torch.set_num_threads(check_threads(self.threads))
         if not self.images:
@@ -59,18 +67,20 @@ class Predict:
             return
         if self.out is not None:
             raise ValueError("--out writes masks, and this bundle gives one label an image: leave --out out")
-        found = [
-            (path, bundle.predict(path, stage=self.stage, budget_macs=self.budget_macs))
-            for path in self.images
-        ]
-        if self.json is not None:
-            emit_json([as_record(path, prediction) for path, prediction in found], self.json)
-        if self.json != "-":
-            for path, prediction in found:
-                print(as_line(path, prediction))
+        images, searched = named_images(self.images)
+        printer = AnswerPrinter("-" if searched and self.json is None else self.json, skip_bad=self.skip_bad)
+        answers = bundle.predict_many(
+            images, stage=self.stage, budget_macs=self.budget_macs, batch_size=self.batch_size
+        )
+        for path, answer in zip(images, answers, strict=True):
+            if isinstance(answer, FailedPrediction):
+                printer.bad(path, answer.error)
+            else:
+                printer.answer(as_record(path, answer), as_line(path, answer))
+        printer.finish()
 
 
-def as_record(path: Path, prediction: Prediction) -> dict[str, Any]:
+def as_record(path: Path | str, prediction: Prediction) -> dict[str, Any]:
     """The JSON object of one prediction."""
     record: dict[str, Any] = {
         "image": str(path),
@@ -89,7 +99,7 @@ def as_record(path: Path, prediction: Prediction) -> dict[str, Any]:
     return record
 
 
-def as_line(path: Path, prediction: Prediction) -> str:
+def as_line(path: Path | str, prediction: Prediction) -> str:
     """One prediction for people."""
     from anytimenet.evaluation import format_count
 

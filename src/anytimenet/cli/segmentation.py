@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anytimenet.cli.answers import AnswerPrinter, named_images
 from anytimenet.cli.output import emit_json
 
 if TYPE_CHECKING:
@@ -52,21 +53,28 @@ def predict_maps(command: Predict, bundle: Bundle) -> None:
 
     if command.out is not None and (command.stage is not None or command.budget_macs is not None):
         raise ValueError("--out writes the masks of every stage: leave --stage and --budget-macs out")
+    if command.stage is not None and command.budget_macs is not None:
+        raise ValueError("give --stage or --budget-macs, not both: a stage has its own cost")
+    images, searched = named_images(command.images)
     if command.out is not None:
-        _check_stems(command.images)
+        _check_stems(images)
+    if command.stage is not None:
+        bundle.segment_for(command.stage)  # a stage that does not exist is no fault of the images
+    bundle.manifest.best_stage(command.budget_macs)
     names = bundle.manifest.class_names[0]
-    records, lines = [], []
-    for path in command.images:
-        found = label_map(bundle, path, stage=command.stage, budget_macs=command.budget_macs)
-        masks = [] if command.out is None else write_masks(bundle, path, command.out)
-        records.append(as_record(path, found, names, masks))
-        lines.append(as_line(path, found, names))
-    if command.json is not None:
-        emit_json(records, command.json)
-    if command.json != "-":
-        print("\n".join(lines))
-        if command.out is not None:
-            print(f"The masks of every stage are in {command.out}, STEM-stages.png shows them side by side.")
+    json = "-" if searched and command.json is None else command.json
+    printer = AnswerPrinter(json, skip_bad=command.skip_bad)
+    for path in images:
+        try:
+            found = label_map(bundle, path, stage=command.stage, budget_macs=command.budget_macs)
+            masks = [] if command.out is None else write_masks(bundle, path, command.out)
+        except ValueError as error:  # an image that cannot be read
+            printer.bad(path, str(error))
+        else:
+            printer.answer(as_record(path, found, names, masks), as_line(path, found, names))
+    if json != "-" and command.out is not None:
+        print(f"The masks of every stage are in {command.out}, STEM-stages.png shows them side by side.")
+    printer.finish()
 
 
 def print_segmentation(report: SegmentationReport, *, per_class: bool) -> None:
@@ -78,7 +86,9 @@ def print_segmentation(report: SegmentationReport, *, per_class: bool) -> None:
         print(report.class_table())
 
 
-def as_record(path: Path, found: LabelMap, names: Sequence[str], masks: Sequence[Path]) -> dict[str, Any]:
+def as_record(
+    path: Path | str, found: LabelMap, names: Sequence[str], masks: Sequence[Path]
+) -> dict[str, Any]:
     """The JSON object of one label map."""
     record: dict[str, Any] = {
         "image": str(path),
@@ -94,7 +104,7 @@ def as_record(path: Path, found: LabelMap, names: Sequence[str], masks: Sequence
     return record
 
 
-def as_line(path: Path, found: LabelMap, names: Sequence[str], most: int = 4) -> str:
+def as_line(path: Path | str, found: LabelMap, names: Sequence[str], most: int = 4) -> str:
     """One label map for people: the classes that cover most of it."""
     from anytimenet.evaluation import format_count
 
@@ -113,11 +123,11 @@ def _refuse(command: Any, names: Sequence[str], why: str) -> None:
             raise ValueError(f"--{field.name.replace('_', '-')} {why}")
 
 
-def _check_stems(images: Sequence[Path]) -> None:
-    first: dict[str, Path] = {}
+def _check_stems(images: Sequence[str]) -> None:
+    first: dict[str, str] = {}
     for path in images:
-        other = first.setdefault(path.stem, path)
-        if other is not path:
+        other = first.setdefault(Path(path).stem, path)
+        if other != path:
             raise ValueError(
                 f"the masks of {other} and {path} would have the same names: predict them with an --out each"
             )

@@ -22,6 +22,8 @@ class Prediction:
         over_budget: true if even stage 1 costs more than the budget given.
         level: which level `label` is of; 1 is the fine one. It is coarser only where a bundle holds a
             `LevelSelection`.
+        source: what the image is called where many are predicted: the path of its file, or its place, from 0.
+        error: None, so that answers and `FailedPrediction` can be told apart.
 
     >>> found = (np.array([0.5, 0.2, 0.3]), np.array([0.1, 0.9]))
     >>> answer = Prediction(("crow", "bird"), found, stage=1, elapsed_ms=0.3, macs=900, level=2)
@@ -36,6 +38,8 @@ class Prediction:
     macs: int
     over_budget: bool = False
     level: int = 1
+    source: str | int | None = None
+    error: None = None
 
     def __post_init__(self) -> None:
         settle(self, "labels", all_words)
@@ -77,3 +81,26 @@ class Prediction:
     def coarser(self) -> tuple[str, ...]:
         """The most probable classes of the coarser levels."""
         return self.labels[1:]
+
+    def __repr__(self) -> str:
+        image = "" if self.source is None else f"{self.source!r}: "
+        return (
+            f"Prediction({image}{self.label!r}, probability {self.probability:.3f}, stage {self.stage}, "
+            f"{self.macs} multiply-adds, {self.elapsed_ms:.1f} ms)"
+        )
+
+
+@dataclass(frozen=True)
+class FailedPrediction:
+    """What takes the place of an answer where one image of many cannot be read or judged.
+
+    Attributes:
+        source: what the image is called: the path of its file, or its place, from 0.
+        error: what is wrong with it, in words.
+
+    >>> FailedPrediction("photos/cut.jpg", "photos/cut.jpg cannot be read as an image").error
+    'photos/cut.jpg cannot be read as an image'
+    """
+
+    source: str | int
+    error: str

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from anytimenet.core.html_table import html_table
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -71,6 +73,14 @@ class Curve:
         """
         points = dict(sorted(zip(costs, accuracies, strict=True), key=lambda point: point[0]))
         return cls(tuple(points), tuple(points.values()), label, unit)
+
+    def _repr_html_(self) -> str:
+        columns = [
+            ("stage", [str(place) for place in range(1, len(self.costs) + 1)]),
+            (self.unit, [f"{cost:,g}" for cost in self.costs]),
+            ("accuracy %", [f"{100 * accuracy:.2f}" for accuracy in self.accuracies]),
+        ]
+        return html_table(columns, self.label)
 
     # --- other readings -----------------------------------------------------------------------------
 

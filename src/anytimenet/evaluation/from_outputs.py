@@ -54,6 +54,7 @@ def report_from_outputs(
         latencies=latencies,
         per_class=per_class,
     )
+    report = replace(report, device=outputs.device)
     if ensemble is None:
         return report
     combined = make_ensemble_report(outputs.logits, outputs.labels, outputs.costs, ensemble)

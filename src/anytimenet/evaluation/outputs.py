@@ -47,6 +47,7 @@ class Outputs:
         data: name of the data.
         split: name of the split.
         class_names: names of the fine level's classes; empty where they are not known.
+        device: where the net ran, such as "cpu"; None where it is not known.
 
     Raises:
         DataError: for numbers of stages, levels or examples that do not fit each other.
@@ -63,6 +64,7 @@ class Outputs:
     data: str = ""
     split: str = ""
     class_names: tuple[str, ...] = ()
+    device: str | None = None
 
     def __post_init__(self) -> None:
         levels = self.labels.shape[1] if self.labels.ndim == 2 else 0
@@ -87,6 +89,10 @@ class Outputs:
     def count(self) -> int:
         """How many examples there are."""
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        what = f"{self.count} {self.split} images of {self.data}".replace("  ", " ")
+        return f"Outputs({what}, {self.num_stages} stages, {self.labels.shape[1]} label level(s))"
 
     def fine(self) -> list[np.ndarray]:
         """The logits of the fine level, one array (examples, classes) a stage."""
@@ -122,6 +128,7 @@ def write_outputs(outputs: Outputs, path: Path | str) -> Path:
         "split": outputs.split,
         "class_names": list(outputs.class_names),
         "costs": [asdict(cost) for cost in outputs.costs],
+        "device": outputs.device,
     }
     metadata = {"format": _FORMAT, "version": str(_VERSION), "about": json.dumps(about)}
     labels = np.ascontiguousarray(outputs.labels, dtype=np.int64)
@@ -161,6 +168,7 @@ def read_outputs(path: Path | str) -> Outputs:
             data=about["data"],
             split=about["split"],
             class_names=tuple(about["class_names"]),
+            device=about.get("device"),
         )
     except (SafetensorError, KeyError, TypeError, IndexError, ValueError) as error:
         raise DataError(f"{path} is damaged or holds no outputs ({error}): write it again") from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from anytimenet.core.html_table import html_table
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.ensemble_report import EnsembleReport
 from anytimenet.evaluation.example_quality import ExampleQuality
@@ -88,6 +89,7 @@ class Report:
         per_class: the classes of the fine level for each stage; empty unless asked for.
         example_quality: how often single examples get worse; None in reports written before it was measured.
         ensemble: a running ensemble of the stages; None unless asked for.
+        device: where the net ran, such as "cpu"; None where it is not known.
     """
 
     data: str
@@ -101,6 +103,7 @@ class Report:
     per_class: tuple[tuple[ClassScore, ...], ...] = ()
     example_quality: ExampleQuality | None = None
     ensemble: EnsembleReport | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -149,6 +152,14 @@ class Report:
         """The same for a `rich` console."""
         return rich_table(report_columns(self), title)
 
+    def __repr__(self) -> str:
+        accuracies = " ".join(f"{100 * stage.top1:.1f}" for stage in self.stages)
+        what = " ".join(word for word in (self.split, "images of", self.data) if word)
+        return f"Report({self.count} {what}: {accuracies} % right at stages 1 to {len(self.stages)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(report_columns(self), f"{self.count} {self.split} images of {self.data}")
+
     # --- for programs -------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,7 +170,7 @@ class Report:
         `expected_accuracy`; `violations` (list of stages), `example_violations` (share); `levels`, a list of
         `{level, num_classes, stages}` for levels 2 and on; `per_class`, a list of `{stage, classes}` with
         the attributes of `ClassScore`; `example_quality` and `ensemble`, objects with the attributes of
-        `ExampleQuality` and `EnsembleReport`. Accuracies, areas and shares are fractions.
+        `ExampleQuality` and `EnsembleReport`; `device`. Accuracies, areas and shares are fractions.
         """
         return {
             "data": self.data,
@@ -188,6 +199,7 @@ class Report:
             ],
             "example_quality": self.example_quality and self.example_quality.to_dict(),
             "ensemble": self.ensemble and self.ensemble.to_dict(),
+            "device": self.device,
         }
 
     @classmethod
@@ -219,6 +231,7 @@ class Report:
                 ),
                 example_quality=None if quality is None else ExampleQuality.from_dict(quality),
                 ensemble=None if ensemble is None else EnsembleReport.from_dict(ensemble),
+                device=values.get("device"),
             )
         except KeyError as error:
             raise ValueError(f"this is not a report: the key {error} is missing") from error

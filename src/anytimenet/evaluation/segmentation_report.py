@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anytimenet.core.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
+from anytimenet.core.html_table import html_table
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.report import Cost, stage_costs_in
 from anytimenet.evaluation.tables import Column, plain_table
@@ -66,6 +67,7 @@ class SegmentationReport:
         class_names: of the classes, class 0 first.
         stages: one entry a stage, stage 1 first.
         budget_range: multiply-adds from and to which the areas are taken.
+        device: where the net ran, such as "cpu"; None where it is not known.
     """
 
     data: str
@@ -75,6 +77,7 @@ class SegmentationReport:
     class_names: tuple[str, ...]
     stages: tuple[SegmentationStage, ...]
     budget_range: tuple[float, float]
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -121,12 +124,20 @@ class SegmentationReport:
         ]
         return plain_table(columns)
 
+    def __repr__(self) -> str:
+        scores = " ".join(f"{100 * stage.mean_iou:.1f}" for stage in self.stages)
+        what = f"{self.count} {self.split} images of {self.data}"
+        return f"SegmentationReport({what}: {scores} % mean IoU at stages 1 to {len(self.stages)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(_columns(self), f"{self.count} {self.split} images of {self.data}")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values under stable keys.
 
         Keys: `kind` ("segmentation"), `data`, `split`, `count`, `pixels`, `class_names`; `stages`, a list of
         objects with the attributes of `SegmentationStage`; `budget_unit` ("macs"), `budget_range`, `area`,
-        `area_log`, `violations`. Scores and areas are fractions.
+        `area_log`, `violations`, `device`. Scores and areas are fractions.
         """
         return {
             "kind": KIND,
@@ -141,6 +152,7 @@ class SegmentationReport:
             "area": self.area,
             "area_log": self.area_log,
             "violations": list(self.violations),
+            "device": self.device,
         }
 
     @classmethod
@@ -165,6 +177,7 @@ class SegmentationReport:
                     for stage in values["stages"]
                 ),
                 budget_range=(low, high),
+                device=values.get("device"),
             )
         except KeyError as error:
             raise ValueError(f"this is no report of a segmentation: the key {error} is missing") from error
@@ -193,6 +206,7 @@ def make_segmentation_report(
     split: str = "test",
     budget_range: tuple[float, float] | None = None,
     latencies: Sequence[StageLatency | None] | None = None,
+    device: str | None = None,
 ) -> SegmentationReport:
     """Scores every stage from the counts of its pixels.
 
@@ -205,6 +219,7 @@ def make_segmentation_report(
         split: name of the split.
         budget_range: multiply-adds from and to which areas are taken; `Curve.default_range` by default.
         latencies: one entry a stage, with `median_ms`, `p99_ms` and `estimated`, or None where not measured.
+        device: where the net ran.
 
     Raises:
         DataError: for matrices that are no counts.
@@ -238,7 +253,7 @@ def make_segmentation_report(
         points = Curve.from_points([s.macs for s in stages], [s.mean_iou for s in stages])
         budget_range = points.default_range
     pixels = int(counts[0].sum()) if counts else 0
-    return SegmentationReport(data, split, count, pixels, tuple(class_names), stages, budget_range)
+    return SegmentationReport(data, split, count, pixels, tuple(class_names), stages, budget_range, device)
 
 
 def _columns(report: SegmentationReport) -> list[Column]:
