@@ -202,7 +202,7 @@ def test_json_has_the_documented_keys(full_report):
     assert list(values) == [
         "data", "split", "count", "num_classes", "stages", "budget_unit", "budget_range", "area", "area_log",
         "expected_accuracy", "violations", "example_violations", "levels", "per_class", "example_quality",
-        "ensemble",
+        "ensemble", "device",
     ]  # fmt: skip
     assert list(values["stages"][0]) == [
         "stage", "macs", "full", "params", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high",
@@ -241,12 +241,12 @@ def test_from_dict_refuses_other_things(full_report):
 
 def test_a_report_of_the_first_version_still_loads(full_report):
     values = full_report.to_dict()
-    for key in ("example_quality", "ensemble"):
+    for key in ("example_quality", "ensemble", "device"):
         del values[key]
     for stage in [*values["stages"], *values["levels"][0]["stages"]]:
         del stage["failure_auroc"]
     old = Report.from_dict(json.loads(json.dumps(values)))
-    assert (old.example_quality, old.ensemble) == (None, None)
+    assert (old.example_quality, old.ensemble, old.device) == (None, None, None)
     assert [stage.failure_auroc for stage in old.stages] == [None] * 3
     assert replace(old, stages=full_report.stages, levels=full_report.levels) == replace(
         full_report, example_quality=None
@@ -295,7 +295,8 @@ def test_a_product_that_rules_out_the_true_class_has_no_likelihood_and_is_still_
     costs = [SimpleNamespace(stage=1, macs_cumulative=9)]
     combined = make_ensemble_report(logits, np.array([1, 1]), costs, "product")
     assert combined.stages[0].nll is None
-    assert (combined.stages[0].top1, combined.example_quality.probability) == (0.5, (0.375,))
+    assert combined.stages[0].top1 == 0.5
+    assert combined.example_quality.probability == pytest.approx((0.375,))
     json.dumps(combined.to_dict(), allow_nan=False)
     with pytest.raises(ValueError, match="no ensemble is named"):
         make_ensemble_report(logits, np.array([1, 1]), costs, "sum")  # type: ignore[arg-type]
