@@ -172,7 +172,7 @@ def test_other_mistakes_say_why():
 def test_bad_images_are_skipped_with_a_count(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     made = [*items(), (tmp_path / "broken.png", 0)]
-    with pytest.raises(DataError, match=r"1 of 21 images cannot be used.*broken\.png.*--skip-bad"):
+    with pytest.raises(DataError, match=r"1 of 21 images cannot be used.*broken\.png.*skip_bad=True"):
         splits_from_datasets(made)
     splits = splits_from_datasets(made, options=DataOptions(skip_bad=True))
     assert splits.skipped == 1

@@ -79,11 +79,11 @@ def test_a_body_that_is_cut_short_is_not_kept(server, tmp_path):
 
 
 def test_a_missing_page_and_a_missing_network_are_one_line(server, tmp_path):
-    with pytest.raises(DataError, match=r"404.*put it under --data-root"):
+    with pytest.raises(DataError, match=r"404.*put it under data_root=FOLDER"):
         fetch(RemoteFile("other.bin", MD5, f"{server.url}/other.bin"), tmp_path)
     # Nothing listens on port 1, and the name does not exist: what a machine without a network sees.
     for url in ("http://127.0.0.1:1/file.bin", "http://nowhere.invalid/file.bin"):
-        with pytest.raises(DataError, match=r"cannot be fetched \(.*--data-root"):
+        with pytest.raises(DataError, match=r"cannot be fetched \(.*data_root=FOLDER"):
             fetch(RemoteFile("file.bin", MD5, url), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -117,7 +117,7 @@ def mnist(server, monkeypatch):
 
 def test_download_fetches_what_is_missing_once(server, mnist, tmp_path):
     options = DataOptions(data_root=tmp_path / "data")
-    with pytest.raises(DataError, match="add --download"):
+    with pytest.raises(DataError, match="add download=True"):
         load_data("mnist", options)
     assert not server.asked
     splits = load_data("mnist", replace(options, download=True))
@@ -133,7 +133,7 @@ def test_download_fetches_what_is_missing_once(server, mnist, tmp_path):
 
 @pytest.mark.parametrize("name", ["imagenet", "cub"])
 def test_what_has_no_checksum_is_not_fetched(name, tmp_path):
-    with pytest.raises(DataError, match="--download"):
+    with pytest.raises(DataError, match="download=True"):
         load_data(f"{name}:{tmp_path / 'empty'}", DataOptions(download=True))
     assert not list(tmp_path.iterdir())
 

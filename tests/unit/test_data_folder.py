@@ -197,7 +197,7 @@ def test_levels_need_a_taxonomy(tmp_path, load):
 
 
 def test_what_does_not_fit_into_memory_says_so():
-    with pytest.raises(DataError, match=r"1000000000 images of 4096x4096 pixels do not fit.*--image-size"):
+    with pytest.raises(DataError, match=r"1000000000 images of 4096x4096 pixels do not fit.*image_size=N"):
         decode_all(lambda _: np.zeros((4096, 4096), np.uint8), range(10**9), DataOptions(), threads=1)
 
 
@@ -222,7 +222,9 @@ def test_bad_images_are_all_named_or_skipped_with_a_count(tmp_path, load, caplog
     for _ in range(2):  # before and after a cache exists
         with pytest.raises(DataError, match="3 of 43 images cannot be used") as caught:
             load(root)
-        assert all(name in str(caught.value) for name in ("broken.png", "cut.png", "gone.png", "--skip-bad"))
+        assert all(
+            name in str(caught.value) for name in ("broken.png", "cut.png", "gone.png", "skip_bad=True")
+        )
         splits = load(root, skip_bad=True)
         assert splits.skipped == 3
         assert "broken.png" in caplog.text
@@ -247,7 +249,7 @@ def test_a_class_or_part_of_bad_images_only_is_an_error(tmp_path, load):
 def test_two_images_of_different_size_are_named(tmp_path, load):
     root = fill(tmp_path / "data", ["train/"])
     write(root, "train/dog/wide.png", pixels_of("wide", 6, 12))
-    why = r"train/cat/0\.png is 6x6, train/dog/wide\.png is 12x6 \(width x height\).*--image-size"
+    why = r"train/cat/0\.png is 6x6, train/dog/wide\.png is 12x6 \(width x height\).*image_size=N"
     with pytest.raises(DataError, match=why):
         load(root)
     assert load(root, image_size=6).train.images.shape[1:] == (6, 6, 3)

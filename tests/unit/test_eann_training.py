@@ -62,7 +62,7 @@ def test_a_member_without_statistics_is_told_with_the_stage_numbers_of_the_whole
     assert not net.tracks_statistics
     assert net.stages_without_statistics() == (4, 5, 6)
     assert [len(output) for output in net(x, (1, 3))] == [1, 1]
-    cure = r"of member 2 have not .*anytimenet reestimate BUNDLE .*reestimate\(bundle\), or training\.statis"
+    cure = r"of member 2 have not .*an\.reestimate\(bundle\), or of a net alone training\.statistics"
     with pytest.raises(StatisticsMissingError, match=rf"^stages 6, 5 cannot predict.*{cure}"):
         net(x, (6, 1, 5))
     passes = net.passes(x, (2, 4))

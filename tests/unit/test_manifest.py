@@ -148,7 +148,11 @@ def test_a_field_and_its_own_copy_do_not_change_each_other(manifest: Manifest) -
         (("input", "smallest"), [0, 1], "input: smallest must be at least 1"),
         (("thresholds",), [0.5], "thresholds must be a JSON object"),
         (("thresholds",), {"policy": "p", "values": [0.5], "about": {}}, "1 values for 2 stages"),
-        (("thresholds",), {"policy": "p", "values": [0.5, "x"], "about": {}}, "thresholds: values must be a number"),
+        (
+            ("thresholds",),
+            {"policy": "p", "values": [0.5, "x"], "about": {}},
+            "thresholds: values must be a number",
+        ),
         (("extensions",), [], "extensions must be a JSON object"),
         (("provenance",), [], "provenance must be a JSON object"),
         (("provenance", "lr"), math.inf, "provenance must hold JSON values only"),

@@ -52,7 +52,7 @@ def test_a_launcher_decides_how_many_processes_there_are(launcher):
     assert process_count(1) == process_count(4) == 4
     options = fabric_options(TrainConfig(device="cpu"))
     assert (options["devices"], options["num_nodes"]) == (2, 2)
-    with pytest.raises(TrainingError, match=r"started 4 processes and 2 are asked for: leave --devices out"):
+    with pytest.raises(TrainingError, match=r"started 4 processes and 2 are asked for: leave devices=N out"):
         process_count(2)
 
 

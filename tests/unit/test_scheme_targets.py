@@ -366,7 +366,7 @@ def test_levels_are_spread_from_coarse_to_fine(levels, classes, chosen):
 @pytest.mark.parametrize(
     ("levels", "classes", "said"),
     [
-        ("coarse_to_fine", (6,), "--taxonomy"),
+        ("coarse_to_fine", (6,), "taxonomy=FILE"),
         ("fine_to_coarse", (6,), "'all', 'coarse_to_fine' or a level"),
         ((2, 1), (6, 3), "for 2 stages and the net has 3"),
         ((3, 2, 1), (6, 3), "predicts 2 label level"),

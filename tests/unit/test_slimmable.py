@@ -211,7 +211,7 @@ def test_a_net_without_statistics_refuses_to_predict() -> None:
     net, x = recalibrated_net(), torch.zeros(2, 3, 8, 8)
     assert not net.tracks_statistics
     assert net.stages_without_statistics() == (1, 2, 3)
-    cure = r"anytimenet reestimate BUNDLE --out FOLDER, reestimate\(bundle\), or training\.statistics"
+    cure = r"an\.reestimate\(bundle\), or of a net alone training\.statistics"
     with pytest.raises(StatisticsMissingError, match=rf"stages 2, 3 cannot predict.*{cure}"):
         net(x, (2, 3))
     with pytest.raises(StatisticsMissingError, match=cure):

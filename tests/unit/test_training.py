@@ -228,7 +228,7 @@ def test_no_space_is_an_error_and_leaves_every_older_file_intact(tmp_path, monke
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(TrainingError, match=r"cannot be written.*--out"):
+    with pytest.raises(TrainingError, match=r"cannot be written.*out=FOLDER"):
         run(folder=tmp_path / "file" / "run")
 
 
@@ -399,7 +399,7 @@ def test_answers_that_are_not_finite_are_no_score(monkeypatch, validated):
 def test_cuda_where_there_is_none_is_refused():
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    with pytest.raises(TrainingError, match="--device cpu"):
+    with pytest.raises(TrainingError, match="device='cpu'"):
         run(replace(CONFIG, device="cuda"))
 
 
@@ -412,7 +412,7 @@ def test_statistics_that_training_does_not_track_are_those_of_its_batches_at_the
     with torch.no_grad():  # training mode forgets them, and the batches of epoch 0 give them again
         twin.train()(torch.zeros(2, 1, 8, 8))
     assert twin.stages_without_statistics() == tuple(range(1, net.num_stages + 1))
-    with pytest.raises(StatisticsMissingError, match="anytimenet reestimate"):
+    with pytest.raises(StatisticsMissingError, match=r"an\.reestimate"):
         twin.eval()(torch.zeros(2, 1, 8, 8))
     assert reestimate_statistics(twin, training, num_batches=2) == 2
     assert_equal_weights(net, twin)

@@ -48,7 +48,7 @@ def check_output(net: AnytimeNet, splits: DataSplits) -> None:
     if masks and not maps:
         raise ValueError(
             f"the net gives one label an image and {splits.name} has a mask for each: take a net that labels "
-            "pixels, such as fcn_exits_small (--net fcn_exits_small)"
+            "pixels, such as net='fcn_exits_small'"
         )
     if maps and not masks:
         raise ValueError(

@@ -20,8 +20,8 @@ from anytimenet.nets.eann import EANN
 _CARRIED = ("augmentation", "task", "masks")
 """What the joined bundle says of its training itself, where all members say the same."""
 _DRAWING = {
-    "seed": "--seed",
-    "val_fraction": "--val-fraction",
+    "seed": "seed=...",
+    "val_fraction": "val_fraction=...",
     "split_seed": "DataOptions(split_seed=...)",
     "test_fraction": "DataOptions(test_fraction=...)",
 }

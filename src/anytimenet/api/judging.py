@@ -192,7 +192,7 @@ def collect_outputs(
     check_device(device)
     images, name, judged = images_for(bundle, data, split, skip_bad, data_root)
     if len(images) == 0:
-        why = "the net was trained on all of them (--val-fraction 0)" if judged == "val" else "it is empty"
+        why = "the net was trained on all of them (val_fraction=0)" if judged == "val" else "it is empty"
         raise DataError(f"the {judged} split of {name} holds no images: {why}; choose another split or data")
     batches = plain_loader(images, bundle.manifest.preprocessing, torch.device(device), workers=workers)
     logits, labels = collect_logits(bundle.net.to(device), batches)

@@ -113,6 +113,6 @@ def check_levels(bundle: Bundle) -> None:
     check_type(bundle, Bundle, "bundle", "load(PATH)")
     if len(bundle.manifest.class_names) < 2:
         raise DataError(
-            "this bundle predicts one label level, so there is none to choose: train it with --taxonomy FILE "
-            "(in Python DataOptions(taxonomy=...))"
+            "this bundle predicts one label level, so there is none to choose: train it with "
+            "DataOptions(taxonomy=FILE)"
         )

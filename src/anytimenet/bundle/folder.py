@@ -186,8 +186,8 @@ def _rebuild_registered(origin: NetOrigin, folder: Path) -> AnytimeNet:
         return build_on_meta(lambda: rebuild_net(origin))
     except Exception as error:  # a builder is anybody's code, and its arguments come from a file
         raise BundleError(
-            f"{folder}: its net cannot be built ({error}); if the net is your own, import the module that "
-            "registers it first (anytimenet --import MODULE ...), else upgrade anytimenet"
+            f"{folder}: its net cannot be built ({error}); if the net is your own, first import the module "
+            "that registers it (import MODULE), else upgrade anytimenet"
         ) from error
 
 

@@ -15,7 +15,7 @@ from anytimenet.nets.contract import AnytimeNet
 BY_HAND = (
     "its net was built by hand, so that nothing but its code builds it again: build it in Python and load "
     "the bundle with anytimenet.load(PATH, net=NET). To have it load by itself, on the command line too, "
-    "register its builder (register_net, anytimenet --import MODULE), put its weights into a net from "
+    "register its builder (register_net; import MODULE), put its weights into a net from "
     "create_net, and save that"
 )
 

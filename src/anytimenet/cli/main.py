@@ -7,9 +7,13 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 from anytimenet import __version__
 from anytimenet.cli.output import print_error, split_json_flag
+from anytimenet.cli.wording import in_flags
+from anytimenet.core import checks
 from anytimenet.core.errors import AnytimeNetError, SharedTrainingError, suggest
 from anytimenet.core.launched import launched_rank
 
@@ -82,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         # Of several processes each tells what happened to it alone, and the first what happened to all.
         if launched_rank() == 0 or not isinstance(error, SharedTrainingError):
-            print_error(_in_words(error))
+            print_error(_in_words(error, verb))
         return 1
 
 
@@ -98,10 +102,10 @@ def _import_modules(arguments: Sequence[str]) -> Sequence[str]:
     return arguments
 
 
-def _in_words(error: Exception) -> str:
-    """One paragraph that says what is wrong and what to do."""
-    if isinstance(error, AnytimeNetError | ValueError):
-        return str(error)
+def _in_words(error: Exception, verb: str) -> str:
+    """One paragraph that says what is wrong and what to do, in the words of the command line."""
+    if isinstance(error, AnytimeNetError | ValueError) or _is_of_a_check(error):
+        return in_flags(str(error), _arguments(verb), _arguments("train"))
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return f"{error.filename or 'the output'}: {reason}; choose another path or free what is in the way"
@@ -109,13 +113,30 @@ def _in_words(error: Exception) -> str:
     return f"unexpected {name}: {error}. ANYTIMENET_DEBUG=1 shows where; please report it"
 
 
+def _is_of_a_check(error: Exception) -> bool:
+    """Whether an argument's check raised it, so that its message is written for people."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and place.tb_frame.f_globals.get("__name__") == checks.__name__
+
+
+def _command(verb: str) -> type:
+    """The class whose fields are the flags of a verb."""
+    module, _, name = VERBS[verb][0].partition(".")
+    return getattr(importlib.import_module(f"anytimenet.cli.{module}"), name)
+
+
+def _arguments(verb: str) -> frozenset[str]:
+    return frozenset(field.name for field in fields(_command(verb)))
+
+
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:
     import tyro
 
-    module, _, name = VERBS[verb][0].partition(".")
-    command = getattr(importlib.import_module(f"anytimenet.cli.{module}"), name)
+    command = _command(verb)
     try:
-        parsed = tyro.cli(
+        parsed: Any = tyro.cli(
             command,
             prog=f"anytimenet {verb}",
             description=inspect.getdoc(command),

@@ -74,8 +74,8 @@ def find_bundle(path: Path | str) -> Path:
         raise BundleError(f"{path} holds several runs; give one of them, for example {path / 'joint'}")
     if (path / "checkpoints").is_dir():
         raise BundleError(
-            f"{path} holds a run that is not finished: go on with the same command and --resume, or start "
-            f"another from its weights, init={str(path / 'checkpoints' / 'best.safetensors')!r}"
+            f"{path} holds a run that is not finished: go on with the same settings and resume=True, or "
+            f"start another from its weights, init={str(path / 'checkpoints' / 'best.safetensors')!r}"
         )
     if not os.path.isdir(path):
         what = "is a file; give the bundle's folder" if os.path.isfile(path) else "does not exist"

@@ -43,7 +43,7 @@ class Decoded:
         if not len(self.good):
             raise DataError(f"{what}; none is left")
         if not skip_bad:
-            raise DataError(f"{what}; remove or replace them, or leave them out with --skip-bad")
+            raise DataError(f"{what}; remove or replace them, or leave them out with skip_bad=True")
         _log.warning("%s; they are left out", what)
 
 
@@ -131,11 +131,11 @@ def _room(*shape: int) -> np.ndarray:
         return np.empty(shape, np.uint8)
     except MemoryError as error:
         size = f"{shape[0]} images of {shape[2]}x{shape[1]} pixels"
-        raise DataError(f"{size} do not fit into memory; choose a smaller --image-size") from error
+        raise DataError(f"{size} do not fit into memory; choose a smaller image_size=N") from error
 
 
 def _sizes_differ(first: str, first_size: Sequence[int], other: str, other_size: Sequence[int]) -> str:
     return (
         f"images differ in size: {first} is {first_size[1]}x{first_size[0]}, {other} is "
-        f"{other_size[1]}x{other_size[0]} (width x height); choose a size with --image-size"
+        f"{other_size[1]}x{other_size[0]} (width x height); choose a size with image_size=N"
     )

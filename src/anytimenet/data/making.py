@@ -66,8 +66,8 @@ def make_loader(
         if augmentation is not None and not isinstance(augmentation, BatchAugmentation):
             raise DataError(
                 "colour jitter, lighting and random resized crops are for images that are read from files "
-                "(imagenet, cub), and these are in memory: leave them out, or --in-memory if that was given; "
-                f"in Python use Augmentation instead of {type(augmentation).__name__}"
+                "(imagenet, cub), and these are in memory: leave them out (Augmentation instead of "
+                f"{type(augmentation).__name__}), or in_memory=True if that was given"
             )
         return Loader(
             images,

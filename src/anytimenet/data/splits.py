@@ -163,8 +163,8 @@ def _check_taxonomy(class_names: tuple[tuple[str, ...], ...], taxonomy: Taxonomy
 def _lift(images: Images, taxonomy: Taxonomy | None) -> Images:
     if taxonomy is None:
         raise DataError(
-            "labels on all levels need a taxonomy: give one with --taxonomy FILE (in Python "
-            "DataOptions(taxonomy=...)), or put a taxonomy.json into the folder of the data"
+            "labels on all levels need a taxonomy: give one with DataOptions(taxonomy=FILE), or put a "
+            "taxonomy.json into the folder of the data"
             " (beside train/, or beside CUB's classes.txt)"
         )
     return replace(images, labels=taxonomy.lift(images.labels[:, 0]))

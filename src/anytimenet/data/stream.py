@@ -187,7 +187,7 @@ def _next(batches: Iterator[Any]) -> Tensor:
             raise
         raise DataError(
             "a process that reads images was ended from outside, most often for lack of memory; "
-            "use fewer workers (--workers) or a smaller batch"
+            "use fewer processes (workers=N) or a smaller batch_size=N"
         ) from error
     if isinstance(found, str):
         raise DataError(found)

@@ -154,7 +154,7 @@ def read_outputs(path: Path | str) -> Outputs:
             if metadata.get("format") != _FORMAT or metadata.get("version") != str(_VERSION):
                 raise DataError(
                     f"{path} holds no outputs that this version reads: write it again with "
-                    "anytimenet evaluate BUNDLE --save-outputs FILE.safetensors"
+                    "evaluation.write_outputs(an.collect_outputs(bundle), FILE)"
                 )
             about = json.loads(metadata["about"])
             labels = file.get_tensor("labels")

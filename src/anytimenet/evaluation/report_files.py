@@ -44,8 +44,8 @@ def read_report(path: Path | str) -> Report:
     report = read_any_report(path)
     if isinstance(report, SegmentationReport):
         raise ValueError(
-            f"{path} holds a report of label maps, and labels of whole images are needed here: `evaluate` "
-            "and `train --seeds` judge label maps"
+            f"{path} holds a report of label maps, and labels of whole images are needed here: an.evaluate "
+            "and several runs with a seed each judge label maps"
         )
     return report
 

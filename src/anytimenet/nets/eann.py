@@ -174,8 +174,8 @@ class EANN(AnytimeNet):
         return StatisticsMissingError(
             f"{which} cannot predict: the BatchNorm statistics of member{'s' * (len(members) > 1)} "
             f"{', '.join(map(str, members))} have not been estimated since the weights were trained. "
-            "Estimate them on training images: anytimenet reestimate BUNDLE --out FOLDER, "
-            "reestimate(bundle), or training.statistics.reestimate_statistics(net, batches)"
+            "Estimate them on training images: an.reestimate(bundle), or of a net alone "
+            "training.statistics.reestimate_statistics(net, batches)"
         )
 
     def _by_member(self, stages: Sequence[int]) -> list[tuple[int, list[int]]]:

@@ -258,6 +258,6 @@ def _missing(stages: Sequence[int]) -> StatisticsMissingError:
     which = f"stage{'s' * (len(stages) > 1)} {', '.join(map(str, stages))}"
     return StatisticsMissingError(
         f"{which} cannot predict: the BatchNorm statistics have not been estimated since the weights were "
-        "trained. Estimate them on training images: anytimenet reestimate BUNDLE --out FOLDER, "
-        "reestimate(bundle), or training.statistics.reestimate_statistics(net, batches)"
+        "trained. Estimate them on training images: an.reestimate(bundle), or of a net alone "
+        "training.statistics.reestimate_statistics(net, batches)"
     )

@@ -57,13 +57,14 @@ def run_alone(
     """
     if has_masks(experiment.data):
         raise ValueError(
-            "the optimality gap is one of errors on whole images: train without --alone on masks"
+            "the optimality gap is one of errors on whole images, and this data has masks: train "
+            "without recipes.run_alone"
         )
     targets = experiment.config.chosen_scheme.targets
     if isinstance(targets, FromLabels) and targets.levels != "all":
         raise ValueError(
             "the optimality gap is one of fine labels at every stage, and this scheme lets stages learn one "
-            "level each: train without --alone, or let them learn all levels"
+            "level each: train without recipes.run_alone, or let stages learn all levels"
         )
     out = Path(out)
     wanted = _check_stages(experiment, stages)
@@ -101,7 +102,7 @@ def _claim(out: Path, names: list[str], *, resume: bool, overwrite: bool, seeds:
     if launched_rank() > 0:
         return
     if (out / "experiment.json").exists() or any(out.glob("seed-*")):
-        raise TrainingError(f"{out} holds a run of one net already: choose another --out")
+        raise TrainingError(f"{out} holds a run of one net already: choose another out=FOLDER")
     if overwrite and not resume:
         # Stages that are not asked for this time would stay beside the new runs as if they belonged to them.
         for folder in out.glob("alone-*"):
@@ -115,9 +116,9 @@ def _claim(out: Path, names: list[str], *, resume: bool, overwrite: bool, seeds:
             if overwrite:
                 clear_folder(folder)
         elif seeds and (folder / "experiment.json").exists():
-            raise TrainingError(f"{folder} holds a run without --seeds: go on with the same command")
+            raise TrainingError(f"{folder} holds a run of one seed: go on without seeds=N")
         elif not seeds and any(folder.glob("seed-*")):
-            raise TrainingError(f"{folder} holds runs with several seeds: go on with the same command")
+            raise TrainingError(f"{folder} holds runs with several seeds: go on with the same seeds=N")
 
 
 def _seeded(

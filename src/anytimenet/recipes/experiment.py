@@ -53,7 +53,7 @@ class Experiment:
         if self.options.in_memory and isinstance(self.augmentation, LargeImageAugmentation):
             raise ValueError(
                 "this recipe crops and resizes images at random as they are read from files: leave out "
-                "--in-memory"
+                "in_memory=True"
             )
 
     def to_dict(self) -> dict[str, Any]:

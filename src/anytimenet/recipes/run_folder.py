@@ -35,7 +35,7 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = F
     if launched_rank() > 0:
         return
     if (folder / "joint").is_dir():
-        raise TrainingError(f"{folder} holds runs of train --alone: choose another --out")
+        raise TrainingError(f"{folder} holds runs of recipes.run_alone: choose another out=FOLDER")
     single = (folder / "experiment.json").exists()
     several = any(folder.glob("seed-*"))
     if resume:
@@ -46,7 +46,8 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = F
     if in_the_way and not overwrite:
         raise TrainingError(
             f"{folder} holds {'runs with several seeds' if several else 'a run'} already: choose another "
-            "--out, replace what is there with --overwrite, or go on with --resume and the same command"
+            "out=FOLDER, replace what is there with overwrite=True, or go on with resume=True and the same "
+            "settings"
         )
     if resume and not seeds and not (folder / "checkpoints" / "last.safetensors").exists():
         print(f"there is no checkpoint in {folder} yet: training starts from the beginning", file=sys.stderr)
@@ -71,5 +72,5 @@ def check_apart(folder: Path, **sources: Path | str | None) -> None:
         place = Path(source).resolve()
         if folder.resolve() in (place, *place.parents):
             raise TrainingError(
-                f"--overwrite would delete {source}, which --{name} names: choose another --out"
+                f"overwrite=True would delete {source}, which is given as {name}: choose another out=FOLDER"
             )

@@ -169,9 +169,9 @@ def load_experiment_data(experiment: Experiment) -> DataSplits:
     """
     if not experiment.data:
         raise DataError(
-            "this recipe needs data: give --data folder:PATH, with one sub-folder of images a class, "
-            "--data imagenet:PATH or --data cub:PATH; for a net that labels pixels --data camvid:PATH or "
-            "--data masks:PATH"
+            "this recipe needs data: give data='folder:PATH', with one sub-folder of images a class, "
+            "data='imagenet:PATH' or data='cub:PATH'; for a net that labels pixels data='camvid:PATH' or "
+            "data='masks:PATH'"
         )
     return load_data(experiment.data, experiment.options)
 

@@ -191,7 +191,7 @@ _PRESETS: Mapping[str, SchemePreset] = {
         SchemePreset(
             "teacher",
             Scheme(targets=GivenTeacher()),
-            "stages learn labels and the last answer of a trained net given by --teacher",
+            "stages learn labels and the last answer of a trained net, the teacher",
             f"{_KD}; the values of IMTA's code",
         ),
         SchemePreset(

@@ -66,7 +66,7 @@ class Checkpoint:
         except OSError as error:
             raise TrainingError(
                 f"the checkpoint {path} cannot be written ({error.strerror}): free some space and go on with "
-                "resume=True, or choose another out; earlier files are intact"
+                "resume=True, or choose another out=FOLDER; earlier files are intact"
             ) from error
 
     @classmethod

@@ -35,7 +35,7 @@ def fabric_options(config: TrainConfig) -> dict[str, Any]:
     if accelerator == "cuda" and here > torch.cuda.device_count():
         raise TrainingError(
             f"{here} CUDA devices are needed and this machine shows {torch.cuda.device_count()}: "
-            "lower --devices, or use --device cpu"
+            f"take devices={max(1, torch.cuda.device_count())}, or device='cpu'"
         )
     if config.sync_batchnorm:
         check_synchronised(accelerator, count)
@@ -71,7 +71,7 @@ def _leave_group() -> None:
 def check_device(name: str) -> None:
     """Raises TrainingError if `name` asks for CUDA and this machine shows none."""
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError(f"device {name!r} was asked for and this machine shows none; use --device cpu")
+        raise TrainingError(f"device {name!r} was asked for and this machine shows none; use device='cpu'")
 
 
 def check_share(batch_size: int, config: TrainConfig) -> None:
@@ -81,7 +81,7 @@ def check_share(batch_size: int, config: TrainConfig) -> None:
         fitting = max(2, round(batch_size / count)) * count
         raise TrainingError(
             f"a batch of {batch_size} cannot be shared by {count} processes, at least two images each and "
-            f"equally many (BatchNorm needs two): take a batch size like {fitting}, or fewer --devices"
+            f"equally many (BatchNorm needs two): take batch_size={fitting} or devices=1"
         )
 
 
@@ -110,7 +110,7 @@ def process_count(devices: int) -> int:
     if group not in (1, launched) or (by_launcher and devices not in (1, launched)):
         raise TrainingError(
             f"the launcher started {launched} process{'es' * (launched > 1)} and {max(group, devices)} are "
-            "asked for: leave --devices out, it is the launcher who decides"
+            "asked for: leave devices=N out, it is the launcher who decides"
         )
     return launched if by_launcher else devices
 

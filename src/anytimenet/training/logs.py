@@ -41,7 +41,7 @@ class RunLog:
                 self._lines = self._stack.enter_context(open(path, "a", encoding="utf-8"))
             except OSError as error:
                 raise TrainingError(
-                    f"the log {path} cannot be written ({error.strerror}): choose another --out"
+                    f"the log {path} cannot be written ({error.strerror}): choose another out=FOLDER"
                 ) from error
             self._board = _tensorboard(self._folder / "tensorboard")
             if self._board is not None:

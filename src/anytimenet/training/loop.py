@@ -359,7 +359,7 @@ class _Run:
         self.processes.spread([first])
         if self.processes.total((mine != first).float()):
             raise SharedTrainingError(
-                f"the processes read different checkpoints in {self.folder}: --out must be on a disk that "
+                f"the processes read different checkpoints in {self.folder}: take out=FOLDER on a disk that "
                 "all of them share"
             )
         for module in (self.net, self.scheme):

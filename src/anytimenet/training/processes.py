@@ -129,8 +129,8 @@ def exchanging() -> Iterator[None]:
         if not _is_lost_connection(error):
             raise
         raise SharedTrainingError(
-            "another process of this run has stopped and told why, if it could; the same command with "
-            "--resume goes on from the last checkpoint"
+            "another process of this run has stopped and told why, if it could; the same run with "
+            "resume=True goes on from the last checkpoint"
         ) from error
 
 

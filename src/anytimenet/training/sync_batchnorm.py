@@ -16,7 +16,7 @@ def check_synchronised(device: str, count: int) -> None:
         where = f"{count} process{'es' * (count > 1)} on {device}"
         raise TrainingError(
             f"synchronised BatchNorm needs several CUDA devices and this run has {where}: leave "
-            "--sync-batchnorm out (each process then normalises by its part of the batch)"
+            "sync_batchnorm=True out (each process then normalises by its part of the batch)"
         )
 
 
@@ -45,7 +45,7 @@ def check_norms(net: nn.Module) -> None:
         if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
             raise SharedTrainingError(
                 f"the BatchNorm {name} is a {type(norm).__name__}, which cannot be synchronised: "
-                "leave --sync-batchnorm out for this net"
+                "leave sync_batchnorm=True out for this net"
             )
 
 

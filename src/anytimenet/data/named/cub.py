@@ -38,7 +38,7 @@ def load_cub(path: Path, options: DataOptions) -> DataSplits:
     if missing := [name for name in texts if not (root / name).is_file()]:
         raise DataError(
             f"cub needs {', '.join(missing)} and images/ in {base}: unpack CUB_200_2011.tgz of {CUB.page} "
-            "there (it is not fetched by --download)"
+            "there (download=True does not fetch it)"
         )
     images, classes, labels, split = (_table(root / name) for name in texts)
     for name, table in ((_LABELS, labels), (_SPLIT, split)):

@@ -86,5 +86,5 @@ def _chunks(file: RemoteFile) -> Iterator[bytes]:
 def _unreachable(file: RemoteFile, why: object) -> DataError:
     return DataError(
         f"{file.url} cannot be fetched ({why}); try again, or get {file.name} (md5 {file.md5}) elsewhere and "
-        "put it under --data-root"
+        "put it under data_root=FOLDER"
     )

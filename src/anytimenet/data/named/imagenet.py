@@ -43,7 +43,7 @@ def load_imagenet(path: Path, options: DataOptions) -> DataSplits:
     if root is None or not (root / "val").is_dir():
         raise DataError(
             f"imagenet needs {base}/train/WNID/*.JPEG and {base}/val; unpack the archives of {IMAGENET.page} "
-            "there (they need a login, so there is no --download)"
+            "there (they need a login, so that download=True does not fetch them)"
         )
     try:
         train = _class_folders(root, "train")

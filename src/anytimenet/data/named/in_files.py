@@ -43,12 +43,12 @@ def split_files(
     if preprocessing is None:
         raise DataError(
             f"{data.name} is standardised by its published constants, which are those of colour images: "
-            "leave --standardise and --channels as they are"
+            "leave standardise=... and channels=... as they are"
         )
     if options.skip_bad and not options.in_memory:
         raise DataError(
             "images that are read from files while training runs cannot be left out: remove those that "
-            "cannot be read, or give --in-memory with --skip-bad"
+            "cannot be read, or give in_memory=True with skip_bad=True"
         )
     read: Mapping[str, Images] = parts
     if options.in_memory:

@@ -118,7 +118,7 @@ def _check_not_another(path: Path, data: NamedData) -> None:
         known = {remote.md5 for form in other.forms for remote in form.remote}
         if other != data and md5 in known:
             raise DataError(
-                f"{path} is a file of {other.name}, not of {data.name}; choose another --data-root"
+                f"{path} is a file of {other.name}, not of {data.name}; choose another data_root=FOLDER"
             )
 
 
@@ -161,7 +161,8 @@ def _missing(data: NamedData, root: Path) -> str:
     folder = root if _is_archive(data.forms[0]) else root / data.forms[0].folder
     return (
         f"{data.name} needs {places} in {folder}{_partial(data, root)}; get them from {data.page} "
-        "(unpacked is fine too), say where they are with --data-root or ANYTIMENET_DATA, or add --download"
+        "(unpacked is fine too), say where they are with data_root=FOLDER or ANYTIMENET_DATA, or "
+        "add download=True"
     )
 
 

@@ -70,7 +70,7 @@ class FromLabels:
             if available == 1:
                 raise ValueError(
                     "coarse_to_fine needs coarse labels and this net predicts one level: give data with "
-                    "label levels, for example --taxonomy own or FILE, or learn all levels"
+                    "label levels, for example DataOptions(taxonomy=FILE), or learn all levels"
                 )
             return _OwnLevel(_spread(available, net.num_stages))
         levels = tuple(self.levels)

@@ -126,9 +126,7 @@ class GivenTeacher:
         """
         teacher = facts.teacher
         if teacher is None:
-            raise ValueError(
-                "this scheme learns from a given teacher: give --teacher BUNDLE (Python: teacher=...)"
-            )
+            raise ValueError("this scheme learns from a given teacher: give teacher=BUNDLE")
         if tuple(teacher.num_classes) != tuple(net.num_classes):
             raise ValueError(
                 f"the teacher predicts classes {tuple(teacher.num_classes)} per level and the net "
@@ -142,7 +140,7 @@ class GivenTeacher:
         if teacher.num_stages in teacher.stages_without_statistics():
             raise ValueError(
                 "the teacher's last stage has no BatchNorm statistics yet: estimate them first "
-                "(anytimenet reestimate BUNDLE --out FOLDER)"
+                "(an.reestimate(bundle))"
             )
         return _GivenTeacher(teacher, self._loss())
 
