@@ -24,6 +24,7 @@ from anytimenet.data import (
     MaskSet,
     Shard,
     StreamLoader,
+    has_masks,
     load_data,
     make_loader,
     outer_folders,
@@ -101,6 +102,9 @@ def _options(bundle: Bundle, data: Any, skip_bad: bool) -> DataOptions:
         all_levels=len(manifest.class_names) > 1 and manifest.taxonomy is None,
         taxonomy="nested" if nested else None,
         skip_bad=skip_bad,
+        ignore_index=trained.get("ignore_index", "file")
+        if isinstance(data, str) and has_masks(data)
+        else "file",
     )
 
 

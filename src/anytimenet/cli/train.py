@@ -157,6 +157,8 @@ class Train:
     """At most this many training images of each class."""
     standardise: Literal["preset", "data"] | None = None
     """Mean and std of the input: published ones of data by name, or those of the training images."""
+    ignore_index: Annotated[str | None, tyro.conf.arg(metavar="N|none")] = None
+    """Pixel value of masks that is no class, or none; by default what their classes.json says, else 255."""
     in_memory: bool = False
     """Decode imagenet or cub once into memory, instead of streaming the files."""
     skip_bad: bool = False
@@ -244,7 +246,12 @@ class Train:
             from anytimenet.data import parse_image_size
 
             values["image_size"] = parse_image_size(values["image_size"])
-        return {name: value for name, value in values.items() if value is not None}
+        values = {name: value for name, value in values.items() if value is not None}
+        if "ignore_index" in values:
+            from anytimenet.data import parse_ignore_index
+
+            values["ignore_index"] = parse_ignore_index(values["ignore_index"])
+        return values
 
     def _augmentation(self, augmentation: AnyAugmentation) -> AnyAugmentation:
         from anytimenet.data import Augmentation, LargeImageAugmentation, MaskAugmentation

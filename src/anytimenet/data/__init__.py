@@ -13,7 +13,7 @@ from anytimenet.data.making import AnyAugmentation, augmentation_for, augmentati
 from anytimenet.data.mask_augment import MaskAugmentation
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mixing import Mixing
-from anytimenet.data.options import DataOptions, parse_image_size
+from anytimenet.data.options import DataOptions, parse_ignore_index, parse_image_size
 from anytimenet.data.sharding import Shard
 from anytimenet.data.splits import DataSplits, Images
 from anytimenet.data.stream import StreamLoader
@@ -39,6 +39,7 @@ __all__ = [
     "load_data",
     "make_loader",
     "outer_folders",
+    "parse_ignore_index",
     "parse_image_size",
     "read_dataset",
     "relabel",

@@ -14,7 +14,9 @@ from anytimenet.core.image_formats import IMAGE_SUFFIXES, is_image_name
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
+from anytimenet.data.image_folders import Folder, ImageFolders
 from anytimenet.data.image_set import ImageSet
+from anytimenet.data.left_aside import BESIDE_PARTS, LOOSE_IMAGE, is_hidden
 from anytimenet.data.nested_folders import ClassFolder, find_class_folders
 from anytimenet.data.options import DataOptions
 from anytimenet.data.part_folders import PART_NAMES, find_part_folders
@@ -29,15 +31,25 @@ def load_folder(root: Path, options: DataOptions) -> DataSplits:
     of train becomes that first, by `options.split_seed`. `root/taxonomy.json` may give each class a
     coarser name or a list of names from finer to coarser. With the taxonomy `nested` class folders lie in
     folders of coarser classes, `root/train/animals/cats/`, all equally deep; else what lies deeper in a class
-    folder is of that class. Files that are no images by their suffix, and those whose name starts with a
-    dot, are left aside.
+    folder is of that class.
+
+    Each real folder and file is read once, however many links lead to it. Files that are no images by their
+    suffix, hidden ones and those of systems (`.x.png`, `Thumbs.db`, `@eaDir/`), pipes and devices are left
+    aside, counted and told in one line.
 
     Raises:
-        DataError: if the folder is missing, badly laid out or holds images that cannot be read.
+        DataError: if the folder is missing, badly laid out or holds images that cannot be read, or one file
+            lies in two classes or parts.
     """
     root = root.expanduser()
+    _check_root(root)
     try:
-        files = _list(root, nested=options.taxonomy == "nested")
+        part_folders = find_part_folders(root)
+        tree = ImageFolders(root, part_folders.values() or [root])
+        try:
+            files = _list(root, tree, part_folders, nested=options.taxonomy == "nested")
+        finally:
+            tree.aside.tell(root)  # an error about a class without images is clearer after it
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error
     class_names = sorted({file.class_name for file in files if file.part == "train"})
@@ -49,7 +61,15 @@ def load_folder(root: Path, options: DataOptions) -> DataSplits:
     name, skipped = f"folder:{root}", len(decoded.bad)
     if options.taxonomy == "nested":
         options = replace(options, taxonomy="own")  # found here, so that it is the data's own from now on
-    return make_splits(name, parts, [class_names], options, taxonomy=taxonomy, skipped=skipped)
+    splits = make_splits(name, parts, [class_names], options, taxonomy=taxonomy, skipped=skipped)
+    return replace(splits, left_aside=tree.aside.counts)
+
+
+def _check_root(root: Path) -> None:
+    if not root.exists():
+        raise DataError(f"the folder {root} does not exist; check the path after folder:")
+    if not root.is_dir():
+        raise DataError(f"{root} is a file; folder: needs a folder of class folders")
 
 
 def outer_folders(root: Path) -> set[str]:
@@ -61,7 +81,7 @@ def outer_folders(root: Path) -> set[str]:
     if not root.is_dir():
         return set()
     train = find_part_folders(root).get("train", root)
-    return {entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    return {entry.name for entry in train.iterdir() if entry.is_dir() and not is_hidden(entry.name)}
 
 
 @dataclass(frozen=True)
@@ -70,55 +90,55 @@ class _File:
     class_name: str
     coarser: tuple[str, ...]  # the folders between part and class, where they are nested
     name: str  # relative to the root, with forward slashes
-    size: int
-    modified_ns: int
+    stamp: tuple[int, ...]
 
 
-def _list(root: Path, *, nested: bool) -> list[_File]:
-    if not root.exists():
-        raise DataError(f"the folder {root} does not exist; check the path after folder:")
-    if not root.is_dir():
-        raise DataError(f"{root} is a file; folder: needs a folder of class folders")
-    folders = find_part_folders(root) or {"train": root}
-    return [file for part, folder in folders.items() for file in _list_classes(root, folder, part, nested)]
+def _list(root: Path, tree: ImageFolders, parts: dict[str, Path], *, nested: bool) -> list[_File]:
+    files = [
+        file
+        for part, folder in (parts or {"train": root}).items()
+        for file in _list_classes(root, folder, part, tree, nested)
+    ]
+    if parts:
+        _count_beside(root, {folder.name for folder in parts.values()}, tree)
+    return files
 
 
-def _list_classes(root: Path, folder: Path, part: str, nested: bool) -> Iterator[_File]:
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    classes = [entry for entry in entries if entry.is_dir()]
+def _count_beside(root: Path, read: set[str], tree: ImageFolders) -> None:
+    """What lies beside the folders of the parts and looks like data."""
+    for entry in sorted(root.iterdir()):
+        if entry.is_dir() and not is_hidden(entry.name) and entry.name not in read:
+            tree.aside.add(BESIDE_PARTS, entry)
+        elif entry.is_file() and is_image_name(entry.name):
+            tree.aside.add(LOOSE_IMAGE, entry)
+
+
+def _list_classes(root: Path, folder: Path, part: str, tree: ImageFolders, nested: bool) -> Iterator[_File]:
+    classes, loose = tree.look(Folder(folder))
     if not classes:
-        loose = sum(is_image_name(entry.name) for entry in entries)
-        found = f"{loose} images but no class folders" if loose else "no class folders"
+        found = f"{len(loose)} images but no class folders" if loose else "no class folders"
         raise DataError(f"{folder} holds {found}; put the images of each class into a folder of their own")
-    folders = find_class_folders(folder, is_image_name) if nested else [ClassFolder(path) for path in classes]
-    images = {class_folder: sorted(_walk(class_folder.path)) for class_folder in folders}
-    empty = [class_folder.path for class_folder, paths in images.items() if not paths]
+    for image in loose:
+        tree.aside.add(LOOSE_IMAGE, image)
+    folders = find_class_folders(folder, tree) if nested else [ClassFolder(inner) for inner in classes]
+    images = {
+        # By path, for names that do not depend on what else lies beside them.
+        inner: sorted(tree.walk(inner.folder, (part, inner.path.name)), key=lambda file: file.path)
+        for inner in folders
+    }
+    empty = [inner.path for inner, found in images.items() if not found]
     if empty and (part == "train" or len(empty) == len(images)):
         raise DataError(
             f"{empty[0]} holds no images ({', '.join(IMAGE_SUFFIXES)}); add some or remove the folder"
         )
-    for class_folder, paths in images.items():
-        for path in paths:
-            name = os.path.relpath(path, root).replace(os.sep, "/")
-            class_name = class_folder.path.name
-            yield _File(part, class_name, class_folder.coarser, name, *_size_and_time(path))
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    for parent, _, names in os.walk(folder, followlinks=True):
-        yield from (os.path.join(parent, name) for name in names if is_image_name(name))
-
-
-def _size_and_time(path: str) -> tuple[int, int]:
-    try:
-        stat = os.stat(path)
-    except FileNotFoundError:  # a broken link; decoding names it
-        return -1, 0
-    return stat.st_size, stat.st_mtime_ns
+    for inner, found in images.items():
+        for file in found:
+            name = os.path.relpath(file.path, root).replace(os.sep, "/")
+            yield _File(part, inner.path.name, inner.coarser, name, file.stamp)
 
 
 def _decode(root: Path, files: list[_File], options: DataOptions) -> Decoded:
-    listing = [(file.name, file.size, file.modified_ns) for file in files]
+    listing = [(file.name, *file.stamp) for file in files]
     return decode_once(
         "folder",
         str(root.resolve()),

@@ -54,6 +54,8 @@ def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
     kind, colon, rest = name.partition(":")
     if options.val_fraction is None and kind in CATALOGUE:
         options = replace(options, val_fraction=CATALOGUE[kind].val_fraction)
+    if options.ignore_index != "file" and not has_masks(name):
+        raise DataError(f"ignore_index is for images with masks, and {name!r} has none: leave it out")
     if kind in _BY_NAME and not colon:
         return replace(_BY_NAME[kind](options), options=options)
     if kind in _BY_PATH:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -22,8 +24,14 @@ _CURE = (
 )
 
 
-def read_mask_classes(path: Path) -> MaskClasses:
-    """The classes that a `classes.json` describes.
+def read_mask_classes(
+    path: Path, ignore_index: int | Literal["file"] | None = "file"
+) -> tuple[MaskClasses, bool]:
+    """The classes that a `classes.json` describes, and whether what is ignored follows from nothing said.
+
+    Args:
+        ignore_index: the pixel value that is ignored, None for none; "file" takes that of the file, 255 where
+            it says nothing.
 
     Raises:
         DataError: if it is missing or malformed, with what it should be.
@@ -40,7 +48,11 @@ def read_mask_classes(path: Path) -> MaskClasses:
         raise DataError(f"{path} holds no list of class names: {_CURE}")
     if unknown := sorted(set(told) - {"class_names", "ignore_index", "palette"}):
         raise DataError(f"{path} has an unknown key {unknown[0]!r}: {_CURE}")
-    ignored = told.get("ignore_index", IGNORED if len(names) <= IGNORED else None)
+    by_default = ignore_index == "file" and "ignore_index" not in told
+    if ignore_index == "file":
+        ignored = told.get("ignore_index", IGNORED if len(names) <= IGNORED else None)
+    else:
+        ignored = ignore_index
     values = [value for value in range(len(names)) if value != ignored]
     palette = told.get("palette")
     if palette is not None and (not isinstance(palette, list) or len(palette) != len(names)):
@@ -51,9 +63,27 @@ def read_mask_classes(path: Path) -> MaskClasses:
         )
     colours = default_palette(len(values)) if palette is None else [_colour(palette[v]) for v in values]
     try:
-        return MaskClasses(tuple(names[v] for v in values), tuple(values), tuple(colours), ignored)
+        classes = MaskClasses(tuple(names[v] for v in values), tuple(values), tuple(colours), ignored)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    return classes, by_default
+
+
+def with_binary_values(classes: MaskClasses, masks: Iterable[Path]) -> MaskClasses:
+    """The classes of masks of 0 and 255, as most tools write two classes, where nothing is ignored.
+
+    The first mask that is not 0 everywhere decides whether the second class is written as 1 or as 255.
+
+    Raises:
+        DataError: if a mask cannot be read.
+    """
+    if classes.ignore_index is not None or classes.values != (0, 1):
+        return classes
+    for path in masks:
+        pixels = _mask_pixels(path)
+        if pixels.any():
+            return replace(classes, values=(0, 255)) if pixels.max() == 255 else classes
+    return classes
 
 
 def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
@@ -62,6 +92,14 @@ def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
     Raises:
         DataError: if it cannot be read, is no picture of one channel, or holds a value that is no class.
     """
+    try:
+        return classes.from_file(_mask_pixels(path))
+    except DataError as error:
+        raise DataError(f"{path} {error}" if str(path) not in str(error) else str(error)) from error
+
+
+def _mask_pixels(path: Path) -> np.ndarray:
+    """The values uint8 `(H, W)` of a mask file."""
     try:
         with opened_image(path) as opened:
             mode, pixels = opened.picture.mode, np.array(opened.picture)
@@ -73,10 +111,7 @@ def read_mask(path: Path, classes: MaskClasses) -> np.ndarray:
         raise DataError(
             f"{path} is a picture of mode {mode}: a mask has one channel of 8 bits, a class id in each pixel"
         )
-    try:
-        return classes.from_file(pixels)
-    except DataError as error:
-        raise DataError(f"{path} {error}") from error
+    return pixels
 
 
 def upright_size(path: Path) -> tuple[int, int]:

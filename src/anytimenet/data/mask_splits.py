@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED, MaskClasses
+from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.options import DataOptions
 from anytimenet.data.splits import VAL_FRACTION, DataSplits, channel_statistics, splits_fingerprint
 from anytimenet.data.stratify import draw_limit, draw_part
+from anytimenet.data.taught import check_taught_pixels
 
 
 def make_mask_splits(
@@ -22,6 +22,7 @@ def make_mask_splits(
     options: DataOptions,
     *,
     skipped: int = 0,
+    ignored_by_default: bool = False,
 ) -> DataSplits:
     """Splits of `parts`, which holds `train` and perhaps `val` and `test`; the rest comes out of `train`.
 
@@ -29,7 +30,8 @@ def make_mask_splits(
     `options.split_seed`, then the validation part with `options.seed`, and last what `options.limit` keeps.
 
     Raises:
-        DataError: if there are too few images, or the training masks hold no counted pixel.
+        DataError: if there are too few images, or the training masks cannot teach the classes; see
+            `taught.check_taught_pixels`.
     """
     train, val, test = parts["train"], parts.get("val"), parts.get("test")
     if test is None:
@@ -40,8 +42,8 @@ def make_mask_splits(
     if options.limit is not None and options.limit < len(train):
         kept = draw_limit(_one_class(train), train.names, options.limit, options.seed)
         train = train.subset(np.flatnonzero(kept))
-    if (train.masks == IGNORED).all():
-        raise DataError("every pixel of the training masks is ignored: nothing can be learnt from them")
+    others = {"val": val.masks, "test": test.masks}
+    check_taught_pixels(classes, train.masks, others, ignored_by_default=ignored_by_default)
     _, height, width, channels = train.images.shape
     mean, std = channel_statistics(train.images)
     preprocessing = Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)

@@ -12,12 +12,14 @@ from anytimenet.core.image_formats import IMAGE_SUFFIXES
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
+from anytimenet.data.image_folders import Folder, ImageFolders, stamp
 from anytimenet.data.mask_files import (
     CLASSES_NAME,
     fit_mask,
     read_mask,
     read_mask_classes,
     upright_size,
+    with_binary_values,
 )
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mask_splits import make_mask_splits
@@ -32,8 +34,10 @@ def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSpl
     `images/STEM.jpg` goes with `masks/STEM.png`, which holds one class id a pixel in one channel, and both
     have one size. `root/classes.json` is a list of class names, or an object of `class_names`,
     `ignore_index` and `palette`: the place of a name is the pixel value of its class, and the name at
-    `ignore_index`, if there is one, is no class. Images are resized as `options` say, masks with them by
-    nearest pixels. What has no `val` or `test` part gets one as class folders do.
+    `ignore_index`, if there is one, is no class; without that key it is 255, and `options.ignore_index` goes
+    before both. Two classes of which none is ignored may also be written as 0 and 255. Images are resized as
+    `options` say, masks with them by nearest pixels. What has no `val` or `test` part gets one as class
+    folders do.
 
     Raises:
         DataError: if a folder or file is missing, an image has no mask or a mask no image, sizes differ, or a
@@ -43,12 +47,16 @@ def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSpl
     _check_options(options)
     if not root.is_dir():
         raise DataError(f"the folder {root} does not exist; check the path after {kind}:")
-    classes = read_mask_classes(root / CLASSES_NAME)
+    classes, ignored_by_default = read_mask_classes(root / CLASSES_NAME, options.ignore_index)
     try:
-        pairs = _list(root)
+        part_folders = find_part_folders(root)
+        tree = ImageFolders(root, part_folders.values() or [root])
+        pairs = _list(root, part_folders, tree)
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error
-    listing = [(pair.part, *_stamp(root / pair.image), *_stamp(root / pair.mask)) for pair in pairs]
+    tree.aside.tell(root)
+    classes = with_binary_values(classes, (root / pair.mask for pair in pairs))
+    listing = [(pair.part, *stamp(root / pair.image), *stamp(root / pair.mask)) for pair in pairs]
     names = [pair.image for pair in pairs]
     images = decode_once(
         f"{kind}-images",
@@ -73,7 +81,15 @@ def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSpl
             parts[part] = MaskSet(images.images[places], masks.images[places, :, :, 0], tuple(run))
     for part in sorted({pair.part for pair in pairs} - set(parts)):
         raise DataError(f"no image of the {part} part can be read; replace its images or remove the folder")
-    return make_mask_splits(f"{kind}:{root}", parts, classes, options, skipped=len(images.bad))
+    splits = make_mask_splits(
+        f"{kind}:{root}",
+        parts,
+        classes,
+        options,
+        skipped=len(images.bad),
+        ignored_by_default=ignored_by_default,
+    )
+    return replace(splits, left_aside=tree.aside.counts)
 
 
 def load_camvid(root: Path, options: DataOptions) -> DataSplits:
@@ -99,20 +115,21 @@ def _check_options(options: DataOptions) -> None:
             raise DataError(f"{name} is for labels of whole images, and these have masks: leave it out")
 
 
-def _list(root: Path) -> list[_Pair]:
-    folders = find_part_folders(root)
+def _list(root: Path, folders: dict[str, Path], tree: ImageFolders) -> list[_Pair]:
     if not folders and not (root / "images").is_dir():
         raise DataError(
             f"{root} holds neither train/images and train/masks nor images and masks; give a folder that does"
         )
     return [
-        pair for part, folder in (folders or {"train": root}).items() for pair in _pairs(root, folder, part)
+        pair
+        for part, folder in (folders or {"train": root}).items()
+        for pair in _pairs(root, folder, part, tree)
     ]
 
 
-def _pairs(root: Path, folder: Path, part: str) -> list[_Pair]:
-    images = _by_stem(folder / "images", IMAGE_SUFFIXES)
-    masks = _by_stem(folder / "masks", (".png",))
+def _pairs(root: Path, folder: Path, part: str, tree: ImageFolders) -> list[_Pair]:
+    images = _by_stem(folder / "images", tree)
+    masks = _by_stem(folder / "masks", tree, ".png")
     for stem in sorted(set(images) ^ set(masks)):
         found, lacking = (
             (images[stem], folder / "masks" / f"{stem}.png")
@@ -125,30 +142,26 @@ def _pairs(root: Path, folder: Path, part: str) -> list[_Pair]:
         )
     if not images:
         raise DataError(f"{folder / 'images'} holds no images ({', '.join(IMAGE_SUFFIXES)}); add some")
+    for stem in sorted(images):
+        tree.take(str(images[stem]), (part, stem))  # the same image under two names is refused
     relative = {
         stem: (images[stem].relative_to(root), masks[stem].relative_to(root)) for stem in sorted(images)
     }
     return [_Pair(part, image.as_posix(), mask.as_posix()) for image, mask in relative.values()]
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _by_stem(folder: Path, tree: ImageFolders, suffix: str | None = None) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: images/ and masks/ belong side by side")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in found:
-                raise DataError(f"{found[path.stem]} and {path} have one name: keep one of them")
+    for path in map(Path, tree.images_in(Folder(folder))):
+        if suffix is not None and path.suffix.lower() != suffix:
+            tree.aside.add_file(path.name, path)
+        elif path.stem in found:
+            raise DataError(f"{found[path.stem]} and {path} have one name: keep one of them")
+        else:
             found[path.stem] = path
     return found
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:  # a broken link; decoding names it
-        return -1, 0
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _decode_masks(root: Path, pairs: list[_Pair], classes: MaskClasses, options: DataOptions) -> Decoded:

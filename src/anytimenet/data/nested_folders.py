@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
+from anytimenet.data.image_folders import Folder, ImageFolders
 
 
 @dataclass(frozen=True)
@@ -14,22 +15,27 @@ class ClassFolder:
     """A folder of the images of one class.
 
     Attributes:
-        path: of the folder; its name is the class.
+        folder: where they are; its name is the class.
         coarser: names of the folders above it, from the nearest on.
     """
 
-    path: Path
+    folder: Folder
     coarser: tuple[str, ...] = ()
 
+    @property
+    def path(self) -> Path:
+        """Of the folder."""
+        return self.folder.path
 
-def find_class_folders(root: Path, is_image: Callable[[str], bool]) -> list[ClassFolder]:
-    """The innermost folders under `root`, sorted by their path; names with a leading dot are left aside.
+
+def find_class_folders(root: Path, tree: ImageFolders) -> list[ClassFolder]:
+    """The innermost folders under `root`, sorted by their path.
 
     Raises:
         DataError: if they are not equally deep and at least two deep, two share a name, or images lie beside
             folders.
     """
-    found = sorted(_innermost(root, (), is_image), key=lambda folder: folder.path.parts)
+    found = sorted(_innermost(Folder(root), (), tree), key=lambda folder: folder.path.parts)
     depths = {len(folder.coarser): folder for folder in found}
     if len(depths) > 1:
         shallow, deep = depths[min(depths)], depths[max(depths)]
@@ -53,18 +59,14 @@ def find_class_folders(root: Path, is_image: Callable[[str], bool]) -> list[Clas
     return found
 
 
-def _innermost(
-    folder: Path, above: tuple[str, ...], is_image: Callable[[str], bool]
-) -> Iterator[ClassFolder]:
+def _innermost(folder: Folder, above: tuple[str, ...], tree: ImageFolders) -> Iterator[ClassFolder]:
     """`above` are the names of the folders between the root and what `folder` holds, nearest first."""
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    folders = [entry for entry in entries if entry.is_dir()]
-    loose = [entry for entry in entries if not entry.is_dir() and is_image(entry.name)]
+    folders, loose = tree.look(folder)
     if above and folders and loose:
         raise DataError(
             f"{loose[0]} lies beside the folder {folders[0].name}/: in nested class folders every image "
             "needs an innermost folder, so make one for it"
         )
     for inner in folders:
-        deeper = list(_innermost(inner, (inner.name, *above), is_image))
+        deeper = list(_innermost(inner, (inner.name, *above), tree))
         yield from deeper or [ClassFolder(inner, above)]

@@ -59,6 +59,8 @@ class DataOptions:
             such a file holds. A file is read at once: its content is what is remembered.
         standardise: mean and std of the input: `preset` takes the published constants of a data set by
             name, and those of the training images where there are none; `data` always the latter.
+        ignore_index: the pixel value of masks that is no class, None for none; "file" takes that of their
+            `classes.json`.
         in_memory: decode imagenet or cub once and keep the images in memory, instead of streaming them.
         cache_dir: folder of decoded images; None takes `$ANYTIMENET_CACHE`, else the user's cache.
         data_root: where the files of a data set by name are; None takes `$ANYTIMENET_DATA`, else `data`.
@@ -86,6 +88,7 @@ class DataOptions:
     all_levels: bool = False
     taxonomy: TaxonomySource | None = None
     standardise: Literal["preset", "data"] = "preset"
+    ignore_index: int | Literal["file"] | None = "file"
     in_memory: bool = False
     cache_dir: Path | None = None
     data_root: Path | None = None
@@ -103,7 +106,10 @@ class DataOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that change the data, as JSON values; `DataOptions(**values)` reads them."""
-        return {name: value for name, value in asdict(self).items() if name not in _OF_THIS_MACHINE}
+        values = {name: value for name, value in asdict(self).items() if name not in _OF_THIS_MACHINE}
+        if self.ignore_index == "file":
+            del values["ignore_index"]  # of masks alone
+        return values
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "taxonomy", settled_source(self.taxonomy))
@@ -119,6 +125,8 @@ class DataOptions:
             settle(self, "limit", optional, whole_number, 1)
             settle(self, "images_per_class", optional, whole_number, 1)
             settle(self, "standardise", choice, ("preset", "data"))
+            if not (isinstance(self.ignore_index, str) and self.ignore_index == "file"):
+                settle(self, "ignore_index", optional, whole_number, 0, 255)
             for name in ("skip_bad", "all_levels", "in_memory", "download"):
                 settle(self, name, flag)
             for name in ("cache_dir", "data_root"):
@@ -144,6 +152,22 @@ class DataOptions:
                     f"shorter_side must be at least image_size ({self.image_size}), got {self.shorter_side}"
                 )
         settle(self, "channels", optional, one_of, (1, 3))
+
+
+def parse_ignore_index(text: str) -> int | None:
+    """`"none"` or a pixel value, as `DataOptions.ignore_index` has it.
+
+    Raises:
+        DataError: for anything else.
+
+    >>> parse_ignore_index("none"), parse_ignore_index("255")
+    (None, 255)
+    """
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal() or int(text) > 255:
+        raise DataError(f"ignore index {text!r}: a pixel value from 0 to 255 is needed, or none")
+    return int(text)
 
 
 def parse_image_size(text: str) -> int | tuple[int, int]:

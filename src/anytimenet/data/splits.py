@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from anytimenet.data.image_set import ImageSet
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.options import DataOptions
 from anytimenet.data.stratify import draw_limit, draw_part, draw_per_class
+from anytimenet.data.taught import check_taught
 from anytimenet.data.taxonomies import chosen_taxonomy
 
 Images = ImageSet | ImageFiles
@@ -40,6 +41,7 @@ class DataSplits:
         skipped: images left out because they could not be read.
         options: with these, `load_data(name, options)` gives the same splits again; None where no name does.
         mask_classes: what the pixels of masks mean; None where labels are of whole images.
+        left_aside: how many files and folders of each kind were not read, by suffix or reason.
     """
 
     name: str
@@ -53,6 +55,7 @@ class DataSplits:
     skipped: int
     options: DataOptions | None = None
     mask_classes: MaskClasses | None = None
+    left_aside: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> tuple[int, ...]:
@@ -96,6 +99,7 @@ def make_splits(
     if options.all_levels and train.labels.shape[1] == 1:
         train, val, test = (_lift(part, taxonomy) for part in (train, val, test))
         class_names = taxonomy.levels if taxonomy else class_names
+    check_taught(class_names, train.labels, {"val": val.labels, "test": test.labels})
     if preprocessing is None:
         preprocessing = _preprocessing(train, options)
     fingerprint = splits_fingerprint(class_names, preprocessing, (train, val, test))

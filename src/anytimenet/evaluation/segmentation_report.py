@@ -112,7 +112,17 @@ class SegmentationReport:
 
     def table(self) -> str:
         """Plain aligned text: a line a stage; latencies only if profiled."""
-        return plain_table(_columns(self))
+        absent = self.absent_classes
+        note = f"\nno pixel is of {', '.join(absent)}: the mean IoU leaves them out" if absent else ""
+        return plain_table(_columns(self)) + note
+
+    @property
+    def absent_classes(self) -> tuple[str, ...]:
+        """The classes of which no pixel is and none was answered: they have no part in the mean IoU."""
+        ious = zip(*(stage.class_ious for stage in self.stages), strict=True)
+        return tuple(
+            name for name, row in zip(self.class_names, ious, strict=True) if all(iou is None for iou in row)
+        )
 
     def class_table(self) -> str:
         """Plain aligned text: a line a class with its IoU in percent at every stage."""

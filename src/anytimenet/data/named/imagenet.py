@@ -6,17 +6,18 @@ import csv
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
 from anytimenet.data.image_files import ImageFiles
+from anytimenet.data.image_folders import Folder, ImageFolders
 from anytimenet.data.named.catalogue import IMAGENET
 from anytimenet.data.named.in_files import label_column, split_files
 from anytimenet.data.options import DataOptions
 from anytimenet.data.splits import DataSplits
 
 _WNID = re.compile(r"n\d{8}")
-_SUFFIXES = (".jpeg", ".jpg", ".png")
 _KAGGLE, _DEVKIT, _IDS = (
     "LOC_val_solution.csv",
     "ILSVRC2012_validation_ground_truth.txt",
@@ -46,34 +47,39 @@ def load_imagenet(path: Path, options: DataOptions) -> DataSplits:
             "there (they need a login, so that download=True does not fetch them)"
         )
     try:
-        train = _class_folders(root, "train")
+        tree = ImageFolders(root, [root / "train", root / "val"])
+        train = _class_folders(root, "train", tree)
         wnids = sorted({wnid for wnid, _ in train})
-        test = _class_folders(root, "val") or _flat(root, base)
+        test = _class_folders(root, "val", tree) or _flat(root, base, tree)
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error
+    tree.aside.tell(root)
     parts = {"train": _files(root, train, wnids), "test": _files(root, test, wnids)}
-    return split_files(IMAGENET, path, parts, wnids, options)
+    splits = split_files(IMAGENET, path, parts, wnids, options)
+    return replace(splits, left_aside=tree.aside.counts)
 
 
 _Labelled = list[tuple[str, str]]  # wnid and path relative to the root
 
 
-def _class_folders(root: Path, part: str) -> _Labelled:
-    wnids = sorted(e.name for e in os.scandir(root / part) if _WNID.fullmatch(e.name) and e.is_dir())
-    found = [(wnid, f"{part}/{wnid}/{name}") for wnid in wnids for name in _images(root / part / wnid)]
+def _class_folders(root: Path, part: str, tree: ImageFolders) -> _Labelled:
+    folders = [f for f in tree.look(Folder(root / part))[0] if _WNID.fullmatch(f.name)]
+    found = [(f.name, f"{part}/{f.name}/{name}") for f in folders for name in _images(f, part, tree)]
     if part == "train" and not found:
         raise DataError(f"{root / part} holds no folders of images that are called after wnids (n01440764)")
     return found
 
 
-def _images(folder: Path) -> list[str]:
-    names = (entry.name for entry in os.scandir(folder))
-    return sorted(n for n in names if n.lower().endswith(_SUFFIXES) and not n.startswith("."))
+def _images(folder: Folder, part: str, tree: ImageFolders) -> list[str]:
+    # A million files: what is no link needs no look at its inode.
+    paths = tree.images_in(folder)
+    taken = [p for p in paths if not os.path.islink(p) or tree.take(p, (part, folder.name))]
+    return [os.path.basename(path) for path in taken]
 
 
-def _flat(root: Path, base: Path) -> _Labelled:
+def _flat(root: Path, base: Path, tree: ImageFolders) -> _Labelled:
     """The validation images in one folder, with the classes that a text gives them."""
-    names = _images(root / "val")
+    names = _images(Folder(root / "val"), "val", tree)
     if not names:
         raise DataError(f"{root / 'val'} holds no images; unpack the validation archive there")
     places = [folder / sub for folder in dict.fromkeys((base, root)) for sub in _DEVKIT_FOLDERS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_files import ImageFiles
+from anytimenet.data.image_folders import stamp
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.named.catalogue import NamedData
 from anytimenet.data.options import DataOptions
@@ -78,7 +78,7 @@ def _with_sizes(data: NamedData, options: DataOptions) -> DataOptions:
 
 
 def _read(data: NamedData, part: str, files: ImageFiles, options: DataOptions) -> ImageSet:
-    stamps = [(name, *_stamp(files.path(i))) for i, name in enumerate(files.names)]
+    stamps = [(name, *stamp(files.path(i))) for i, name in enumerate(files.names)]
     decoded = decode_once(
         data.name,
         f"{files.root.resolve()} {part}",
@@ -88,11 +88,3 @@ def _read(data: NamedData, part: str, files: ImageFiles, options: DataOptions) -
     )
     left = files.subset(decoded.good)
     return ImageSet(decoded.images, left.labels, left.names)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = os.stat(path)
-    except OSError:  # decoding names it
-        return -1, 0
-    return stat.st_size, stat.st_mtime_ns
