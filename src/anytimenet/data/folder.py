@@ -116,8 +116,8 @@ def _count_beside(root: Path, read: set[str], tree: ImageFolders) -> None:
 def _list_classes(root: Path, folder: Path, part: str, tree: ImageFolders, nested: bool) -> Iterator[_File]:
     classes, loose = tree.look(Folder(folder))
     if not classes:
-        found = f"{len(loose)} images but no class folders" if loose else "no class folders"
-        raise DataError(f"{folder} holds {found}; put the images of each class into a folder of their own")
+        held = f"{len(loose)} images but no class folders" if loose else "no class folders"
+        raise DataError(f"{folder} holds {held}; put the images of each class into a folder of their own")
     for image in loose:
         tree.aside.add(LOOSE_IMAGE, image)
     folders = find_class_folders(folder, tree) if nested else [ClassFolder(inner) for inner in classes]
