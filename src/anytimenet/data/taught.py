@@ -23,14 +23,10 @@ def check_taught(
         class_names: of each label level.
         train: labels int64 `(N, levels)` of the training part as it is left after every limit.
         others: those of the other parts; one without images is not judged at all.
-
-    Raises:
-        DataError: if all training images are of one fine class.
     """
     for level, names in enumerate(class_names):
         where = "" if len(class_names) == 1 else f" on level {level + 1}"
         taught = _counts(train[:, level], len(names)) > 0
-        _check_two(names, taught, "images", level)
         _warn_untaught(names, taught, f"image{where}")
         for part, labels in others.items():
             if len(labels):
@@ -65,21 +61,16 @@ def check_taught_pixels(
             "the data with ignore_index=None; if it is to be ignored, with "
             f"ignore_index={classes.ignore_index}, or write it into classes.json"
         )
-    _check_two(classes.names, taught, "pixels", 0)
+    if np.count_nonzero(taught) < 2:
+        raise DataError(
+            f"all training pixels are of the class {classes.names[int(np.argmax(taught))]!r}: add masks of a "
+            "second one, or raise the limit on training images"
+        )
     _warn_untaught(classes.names, taught, "pixel")
     for part, masks in others.items():
         if len(masks):
             absent = _pixels(masks)[: len(classes.names)] == 0
             _warn_unjudged(classes.names, taught & absent, part, "")
-
-
-def _check_two(names: Sequence[str], taught: np.ndarray, what: str, level: int) -> None:
-    if level == 0 and np.count_nonzero(taught) < 2:
-        only = names[int(np.argmax(taught))]
-        raise DataError(
-            f"all training {what} are of the class {only!r}: add some of a second one, or raise the limit on "
-            "training images"
-        )
 
 
 def _warn_untaught(names: Sequence[str], taught: np.ndarray, what: str) -> None:
