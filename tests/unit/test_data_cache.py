@@ -93,6 +93,55 @@ def test_a_truncated_cache_is_built_again(load, decodings, tmp_path, caplog, kee
     assert len(decodings) == 2  # the file is whole again
 
 
+@pytest.mark.parametrize("place", [0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.999])
+@pytest.mark.parametrize("bit", [0, 5])
+def test_no_flipped_bit_changes_an_image(load, tmp_path, place, bit):
+    expected = load().fingerprint
+    path = cache_file(tmp_path)
+    whole = bytearray(path.read_bytes())
+    whole[int(place * len(whole))] ^= 1 << bit
+    path.write_bytes(whole)
+    assert load().fingerprint == expected
+    assert load().fingerprint == expected
+
+
+def test_every_byte_of_a_cache_counts(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 2, 5, 1), dtype=np.uint8)
+    decoded = Decoded(images, np.array([0, 2, 3]), (("b.png", "b.png is broken"),))
+    write_cache(tmp_path / "x", "key", decoded)
+    whole = (tmp_path / "x").read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << (place % 8)
+        (tmp_path / "x").write_bytes(changed)
+        found = read_cache(tmp_path / "x", "key")
+        if found is not None:  # a space between two words, or the name of a key that nobody reads
+            assert np.array_equal(found.images, images)
+            assert found.good.tolist() == [0, 2, 3]
+            assert found.bad == decoded.bad
+
+
+@pytest.mark.parametrize("how", ["in place", "another file"])
+def test_a_replaced_file_of_equal_size_and_date_is_noticed(load, root, decodings, how):
+    before = load().fingerprint
+    path = root / "cat" / "0.bmp"
+    Image.open(root / "cat/0.png").save(path)
+    (root / "cat/0.png").unlink()
+    assert load().fingerprint != before  # another name
+    dates, size = path.stat(), path.stat().st_size
+    if how == "another file":
+        path.unlink()
+    Image.fromarray(np.full((4, 4, 3), 7, np.uint8)).save(path)
+    os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    assert path.stat().st_size == size
+    assert path.stat().st_mtime_ns == dates.st_mtime_ns
+    loaded = load()
+    assert len(decodings) == 3
+    names = loaded.train.names + loaded.val.names + loaded.test.names
+    pixels = np.concatenate([part.images for part in (loaded.train, loaded.val, loaded.test)])
+    assert (pixels[names.index("cat/0.bmp")] == 7).all()
+
+
 def test_a_foreign_file_in_its_place_is_replaced(load, decodings, tmp_path):
     expected = load().fingerprint
     path = cache_file(tmp_path)

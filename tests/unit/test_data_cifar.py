@@ -17,8 +17,8 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, load_data
+from anytimenet.data.channel_statistics import channel_statistics
 from anytimenet.data.named.catalogue import CIFAR10, CIFAR100
-from anytimenet.data.splits import channel_statistics
 
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

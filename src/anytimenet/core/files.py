@@ -17,14 +17,18 @@ from typing import Any
 from anytimenet.core.temporaries import sweep, temporary_for
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Writes a file atomically; whoever reads `path` sees the old content or the new, never a mixture."""
+def write_bytes(path: Path | str, *data: bytes | memoryview) -> None:
+    """Writes a file atomically; whoever reads `path` sees the old content or the new, never a mixture.
+
+    Pieces of data are written one after the other, so that large ones need not be joined in memory.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_for(path)
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            for piece in data:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -3,7 +3,7 @@
 from anytimenet.data.augment import Augmentation
 from anytimenet.data.class_names import relabel
 from anytimenet.data.datasets import read_dataset, splits_from_datasets
-from anytimenet.data.folder import outer_folders
+from anytimenet.data.folder_listing import outer_folders
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet, save_png
 from anytimenet.data.large_images import LargeImageAugmentation

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
 import PIL
-import safetensors.numpy
 
-from anytimenet.core.files import write_bytes
+from anytimenet.data.cache_file import read_arrays, write_arrays
 from anytimenet.data.decoding import Decoded
 from anytimenet.data.options import DataOptions
-
-_FORMAT = 1
-_log = logging.getLogger(__name__)
 
 
 def cache_folder(chosen: Path | None = None) -> Path:
@@ -48,9 +41,7 @@ def decode_once(
     settings = f"{options.image_size} {options.channels} {options.resample}"
     if options.shorter_side is not None:
         settings += f" {options.shorter_side}"
-    name = hashlib.sha256(os.fsencode(f"{place} {settings}")).hexdigest()[:24]
-    path = cache_folder(options.cache_dir) / f"{kind}-{name}.safetensors"
-    key = hashlib.sha256(json.dumps([PIL.__version__, content]).encode()).hexdigest()
+    path, key = cache_place(kind, place, settings, content, options)
     cached = read_cache(path, key)
     decoded = decode() if cached is None else cached
     decoded.check(skip_bad=options.skip_bad)
@@ -59,41 +50,26 @@ def decode_once(
     return decoded
 
 
+def cache_place(
+    kind: str, place: str, settings: str, content: object, options: DataOptions
+) -> tuple[Path, str]:
+    """The file of a place and its settings, and the key of what it must hold."""
+    name = hashlib.sha256(os.fsencode(f"{place} {settings}")).hexdigest()[:24]
+    path = cache_folder(options.cache_dir) / f"{kind}-{name}.safetensors"
+    return path, hashlib.sha256(json.dumps([PIL.__version__, content]).encode()).hexdigest()
+
+
 def read_cache(path: Path, key: str) -> Decoded | None:
-    """The images stored under `key`, mapped from the file; None if absent, stale or damaged."""
-    try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError("truncated")
-            header = json.loads(file.read(length))
-            about = header["__metadata__"]
-            if about["format"] != str(_FORMAT) or about["key"] != key:
-                return None
-            images = _mapped(file, header["images"], 8 + length, np.uint8)
-            good = _mapped(file, header["good"], 8 + length, np.int64)
-        bad = tuple((name, reason) for name, reason in json.loads(about["bad"]))
-        return Decoded(images, np.array(good), bad)
-    except (FileNotFoundError, NotADirectoryError):
+    """The images stored under `key`; None if absent, stale or damaged."""
+    found = read_arrays(path, key)
+    if found is None:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _log.warning("the image cache %s cannot be used (%s) and is built again", path, error)
-        return None
+    about, arrays = found
+    bad = tuple((name, reason) for name, reason in json.loads(about))
+    return Decoded(arrays["images"], arrays["good"], bad)
 
 
 def write_cache(path: Path, key: str, decoded: Decoded) -> None:
     """Stores the images under `key` in place of what the file held; a full or read-only disk only warns."""
-    about = {"format": str(_FORMAT), "key": key, "bad": json.dumps(decoded.bad)}
-    tensors = {"images": decoded.images, "good": decoded.good}
-    try:
-        write_bytes(path, safetensors.numpy.save(tensors, metadata=about))
-    except OSError as error:
-        _log.warning(
-            "the image cache %s cannot be written (%s); images are decoded again next time", path, error
-        )
-
-
-def _mapped(file: BinaryIO, entry: dict, start: int, dtype: type) -> np.ndarray:
-    """An array over the file's bytes; what is written to it stays in memory."""
-    offset, shape = start + entry["data_offsets"][0], tuple(entry["shape"])
-    return np.memmap(file, dtype=dtype, mode="c", offset=offset, shape=shape).view(np.ndarray)
+    arrays = {"images": decoded.images, "good": decoded.good}
+    write_arrays(path, key, json.dumps(decoded.bad), arrays)

@@ -70,7 +70,7 @@ def splits_from_datasets(
     start = 0
     for part, reader in read.items():
         reader.check_fixed(options)
-        chosen = np.flatnonzero((start <= decoded.good) & (decoded.good < start + len(reader)))
+        chosen = slice(*np.searchsorted(decoded.good, [start, start + len(reader)]).tolist())  # no copy
         indices = decoded.good[chosen] - start
         tables[part] = reader.labels(indices, _level_counts(levels, taxonomy, tables.get("train")))
         parts[part] = reader.image_set(decoded.images[chosen], indices, tables[part].labels)

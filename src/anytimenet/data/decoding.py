@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,7 +16,9 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images import ImageLike, as_array, fit, fit_shorter_side, open_image, with_channels
 from anytimenet.data.options import DataOptions
 
-_CHUNK = 256  # images that a thread takes at a time
+T = TypeVar("T")
+
+_CHUNK = 32  # images that a thread takes at a time, at most
 _NAMED = 20  # bad images that a message names
 _log = logging.getLogger(__name__)
 
@@ -35,16 +39,26 @@ class Decoded:
 
     def check(self, *, skip_bad: bool) -> None:
         """Raises DataError if something is bad and may not be skipped, or nothing is left."""
-        if not self.bad:
-            return
-        more = f"; and {len(self.bad) - _NAMED} more" if len(self.bad) > _NAMED else ""
-        what = f"{len(self.bad)} of {len(self.bad) + len(self.good)} images cannot be used: "
-        what += "; ".join(reason for _, reason in self.bad[:_NAMED]) + more
-        if not len(self.good):
-            raise DataError(f"{what}; none is left")
-        if not skip_bad:
-            raise DataError(f"{what}; remove or replace them, or leave them out with skip_bad=True")
-        _log.warning("%s; they are left out", what)
+        check_bad(self.bad, len(self.good), skip_bad=skip_bad)
+
+
+def check_bad(bad: Sequence[tuple[str, str]], good: int, *, skip_bad: bool) -> None:
+    """Raises DataError if there are bad images that may not be skipped, or no good ones; warns of others.
+
+    Args:
+        bad: name and reason of each.
+        good: how many are not.
+    """
+    if not bad:
+        return
+    more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    what = f"{len(bad)} of {len(bad) + good} images cannot be used: "
+    what += "; ".join(reason for _, reason in bad[:_NAMED]) + more
+    if not good:
+        raise DataError(f"{what}; none is left")
+    if not skip_bad:
+        raise DataError(f"{what}; remove or replace them, or leave them out with skip_bad=True")
+    _log.warning("%s; they are left out", what)
 
 
 def decode_all(
@@ -71,14 +85,24 @@ def decode_all(
         except DataError as error:
             return str(error) if names[index] in str(error) else f"{names[index]}: {error}"
 
-    threads = threads or available_cores()
+    return _collect(in_order(decode, len(names), threads or available_cores()), names, options)
+
+
+def in_order(make: Callable[[int], T], count: int, threads: int) -> Iterator[T]:
+    """`make(0) .. make(count - 1)` from several threads; only a few results wait for whoever takes them."""
     if threads == 1:
-        return _collect(map(decode, range(len(names))), names, options)
-    chunks = [range(len(names))[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
-    pool = ThreadPoolExecutor(threads)
+        yield from map(make, range(count))
+        return
+    size = min(_CHUNK, max(1, count // (16 * threads)))
+    pool, waiting = ThreadPoolExecutor(threads), deque[Future[list[T]]]()
     try:
-        decoded = pool.map(lambda chunk: [decode(i) for i in chunk], chunks)
-        return _collect((item for chunk in decoded for item in chunk), names, options)
+        for start in range(0, count, size):
+            chunk = range(start, min(start + size, count))
+            waiting.append(pool.submit(lambda chunk: [make(i) for i in chunk], chunk))
+            if len(waiting) > threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)  # after an error nothing more is read
 
@@ -108,33 +132,65 @@ def decode_one(source: ImageLike, options: DataOptions) -> np.ndarray:
 
 def _collect(decoded: Iterable[np.ndarray | str], names: Sequence[str], options: DataOptions) -> Decoded:
     """Grey images stay one channel until the first colour image; then all get three."""
-    images = np.empty((0, 0, 0, 0), np.uint8)
+    room = _Room(len(names), options.channels)
     good: list[int] = []
     bad: list[tuple[str, str]] = []
     for index, item in enumerate(decoded):
         if isinstance(item, str):
             bad.append((names[index], item))
             continue
-        if not good:
-            images = _room(len(names), *item.shape[:2], options.channels or item.shape[2])
-        if item.shape[:2] != images.shape[1:3]:
-            raise DataError(_sizes_differ(names[good[0]], images.shape[1:3], names[index], item.shape[:2]))
-        if item.shape[2] > images.shape[3]:
-            images = np.repeat(images, 3, axis=3)
-        images[len(good)] = item
+        if good and item.shape[:2] != room.shape[:2]:
+            raise DataError(sizes_differ(names[good[0]], room.shape, names[index], item.shape))
+        room.add(item)
         good.append(index)
-    return Decoded(images[: len(good)], np.array(good, dtype=np.int64), tuple(bad))
+    return Decoded(room.images(), np.array(good, dtype=np.int64), tuple(bad))
 
 
-def _room(*shape: int) -> np.ndarray:
-    try:
-        return np.empty(shape, np.uint8)
-    except MemoryError as error:
-        size = f"{shape[0]} images of {shape[2]}x{shape[1]} pixels"
-        raise DataError(f"{size} do not fit into memory; choose a smaller image_size=N") from error
+class _Room:
+    """Memory for decoded images that is taken once, even where grey images become colour ones halfway."""
+
+    def __init__(self, most: int, channels: int | None) -> None:
+        self.most, self.count = most, 0
+        self.shape: tuple[int, int, int] = (0, 0, channels or 0)
+        self._bytes = np.empty(0, np.uint8)
+
+    def add(self, image: np.ndarray) -> None:
+        """Copies one more image, of the first one's height and width."""
+        height, width, channels = image.shape
+        if not self.count:
+            self._take(height, width, self.shape[2] or channels)
+        if channels > self.shape[2]:
+            self._widen()
+        self._rows()[self.count] = image
+        self.count += 1
+
+    def images(self) -> np.ndarray:
+        """All images so far: uint8 `(N, H, W, C)`."""
+        return self._rows()[: self.count]
+
+    def _rows(self) -> np.ndarray:
+        return self._bytes.reshape(self.most if self._bytes.size else 0, *self.shape)
+
+    def _take(self, height: int, width: int, channels: int) -> None:
+        self.shape = (height, width, channels)
+        try:
+            self._bytes.resize(self.most * height * width * channels, refcheck=False)
+        except MemoryError as error:
+            size = f"{self.most} images of {width}x{height} pixels"
+            raise DataError(f"{size} do not fit into memory; choose a smaller image_size=N") from error
+
+    def _widen(self) -> None:
+        """Three equal channels in place of one, from the last image on, within the same memory."""
+        height, width, _ = self.shape
+        grey = height * width
+        self._take(height, width, 3)
+        for i in reversed(range(self.count)):
+            pixels = np.repeat(self._bytes[i * grey : (i + 1) * grey], 3)
+            self._bytes[3 * i * grey : 3 * (i + 1) * grey] = pixels
 
 
-def _sizes_differ(first: str, first_size: Sequence[int], other: str, other_size: Sequence[int]) -> str:
+def sizes_differ(first: str, first_size: Sequence[int], other: str, other_size: Sequence[int]) -> str:
+    """A message about two images whose sizes `(H, W)` differ and none was chosen."""
     return (
         f"images differ in size: {first} is {first_size[1]}x{first_size[0]}, {other} is "
         f"{other_size[1]}x{other_size[0]} (width x height); choose a size with image_size=N"

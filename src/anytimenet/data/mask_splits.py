@@ -8,10 +8,17 @@ import numpy as np
 
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.data.channel_statistics import channel_statistics
+from anytimenet.data.dividing import divide
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.options import DataOptions
-from anytimenet.data.splits import VAL_FRACTION, DataSplits, channel_statistics, splits_fingerprint
-from anytimenet.data.stratify import draw_limit, draw_part
+from anytimenet.data.splits import (
+    VAL_FRACTION,
+    DataSplits,
+    draw,
+    limit_rows,
+    splits_fingerprint,
+)
 from anytimenet.data.taught import check_taught_pixels
 
 
@@ -33,17 +40,18 @@ def make_mask_splits(
         DataError: if there are too few images, or the training masks cannot teach the classes; see
             `taught.check_taught_pixels`.
     """
-    train, val, test = parts["train"], parts.get("val"), parts.get("test")
-    if test is None:
-        train, test = _cut(train, options.test_fraction, options.split_seed, "test")
-    if val is None:
+    whole, given = parts["train"], {part: parts[part] for part in ("val", "test") if part in parts}
+    left, drawn = np.arange(len(whole)), {}
+    if "test" not in given:
+        left, drawn["test"] = draw(whole, left, options.test_fraction, options.split_seed, "test")
+    if "val" not in given:
         fraction = VAL_FRACTION if options.val_fraction is None else options.val_fraction
-        train, val = _cut(train, fraction, options.seed, "val")
-    if options.limit is not None and options.limit < len(train):
-        kept = draw_limit(_one_class(train), train.names, options.limit, options.seed)
-        train = train.subset(np.flatnonzero(kept))
-    others = {"val": val.masks, "test": test.masks}
-    check_taught_pixels(classes, train.masks, others, ignored_by_default=ignored_by_default)
+        left, drawn["val"] = draw(whole, left, fraction, options.seed, "val")
+    train, *others = divide(whole, [limit_rows(whole, left, options.limit, options.seed), *drawn.values()])
+    given |= dict(zip(drawn, others, strict=True))
+    val, test = given["val"], given["test"]
+    judged = {"val": val.masks, "test": test.masks}
+    check_taught_pixels(classes, train.masks, judged, ignored_by_default=ignored_by_default)
     _, height, width, channels = train.images.shape
     mean, std = channel_statistics(train.images)
     preprocessing = Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
@@ -59,15 +67,3 @@ def make_mask_splits(
         skipped=skipped,
         mask_classes=classes,
     )
-
-
-def _cut(images: MaskSet, fraction: float, seed: int, purpose: str) -> tuple[MaskSet, MaskSet]:
-    if not fraction:
-        return images, images.subset([])
-    drawn = draw_part(_one_class(images), images.names, fraction, seed, purpose)
-    return images.subset(np.flatnonzero(~drawn)), images.subset(np.flatnonzero(drawn))
-
-
-def _one_class(images: MaskSet) -> np.ndarray:
-    """Labels for the draw: it keeps the shares of classes, and here all images are of one."""
-    return np.zeros(len(images), dtype=np.int64)

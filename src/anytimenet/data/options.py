@@ -61,7 +61,8 @@ class DataOptions:
             name, and those of the training images where there are none; `data` always the latter.
         ignore_index: the pixel value of masks that is no class, None for none; "file" takes that of their
             `classes.json`.
-        in_memory: decode imagenet or cub once and keep the images in memory, instead of streaming them.
+        in_memory: decode imagenet, cub or a folder of any size once and keep the images in memory, instead of
+            streaming them.
         cache_dir: folder of decoded images; None takes `$ANYTIMENET_CACHE`, else the user's cache.
         data_root: where the files of a data set by name are; None takes `$ANYTIMENET_DATA`, else `data`.
         download: fetch those files if they are not there, where a checksum is known.

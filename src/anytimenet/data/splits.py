@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.data.channel_statistics import channel_statistics
+from anytimenet.data.dividing import divide
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.mask_set import MaskSet
@@ -70,86 +72,86 @@ def make_splits(
     options: DataOptions,
     *,
     taxonomy: Taxonomy | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Callable[[Images], Preprocessing] | None = None,
     skipped: int = 0,
 ) -> DataSplits:
     """Splits of `parts`, which holds `train` and perhaps `val` and `test`; the rest comes out of `train`.
 
-    A missing test part is drawn first, with `options.split_seed` alone; a missing validation part then
-    with `options.seed`, and last the images that `options.images_per_class` and `options.limit` keep.
+    The parts are taken over: their pixels are moved where they lie, so that there is no second copy. A
+    missing test part is drawn first, with `options.split_seed` alone; a missing validation part then with
+    `options.seed`, and last the images that `options.images_per_class` and `options.limit` keep.
 
     Args:
-        preprocessing: how the images are decoded and standardised; None takes size, mean and std of the
-            training images, which must then be in memory.
+        preprocessing: how the images are decoded and standardised, or what says so of the training part; None
+            takes size, mean and std of the training images, which must then be in memory.
 
     Raises:
         DataError: if there are too few images or classes, or levels are asked for without a taxonomy.
     """
-    train, val, test = parts["train"], parts.get("val"), parts.get("test")
+    whole, given = parts["train"], {part: parts[part] for part in ("val", "test") if part in parts}
     class_names = tuple(tuple(level) for level in names)
     taxonomy = chosen_taxonomy(options.taxonomy, class_names[0], taxonomy)
     _check_taxonomy(class_names, taxonomy)
-    if test is None:
-        train, test = _cut(train, options.test_fraction, options.split_seed, "test")
-    if val is None:
+    left, drawn = np.arange(len(whole)), {}
+    if "test" not in given:
+        left, drawn["test"] = draw(whole, left, options.test_fraction, options.split_seed, "test")
+    if "val" not in given:
         fraction = VAL_FRACTION if options.val_fraction is None else options.val_fraction
-        train, val = _cut(train, fraction, options.seed, "val")
-    _check_classes(class_names[0], train, {"val": val, "test": test})
-    train = _limited(train, options)
+        left, drawn["val"] = draw(whole, left, fraction, options.seed, "val")
+    labels = {part: images.labels for part, images in given.items()}
+    labels |= {part: whole.labels[rows] for part, rows in drawn.items()}
+    _check_classes(class_names[0], whole.labels[left], labels)
+    train, *others = divide(whole, [_limited(whole, left, options), *drawn.values()])
+    given |= dict(zip(drawn, others, strict=True))
+    val, test = given["val"], given["test"]
     if options.all_levels and train.labels.shape[1] == 1:
         train, val, test = (_lift(part, taxonomy) for part in (train, val, test))
         class_names = taxonomy.levels if taxonomy else class_names
     check_taught(class_names, train.labels, {"val": val.labels, "test": test.labels})
     if preprocessing is None:
         preprocessing = _preprocessing(train, options)
+    elif not isinstance(preprocessing, Preprocessing):
+        preprocessing = preprocessing(train)
     fingerprint = splits_fingerprint(class_names, preprocessing, (train, val, test))
     return DataSplits(name, train, val, test, class_names, taxonomy, preprocessing, fingerprint, skipped)
 
 
-def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 `(N, H, W, C)`, values scaled to 0..1.
-
-    Sums are exact integers, so the result is the same on every machine. A constant channel has std 1.
-
-    >>> channel_statistics(np.array([[[[0], [255]]]], dtype=np.uint8))
-    ((0.5,), (0.5,))
-    """
-    channels = images.shape[3]
-    total, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
-    for start in range(0, len(images), 256):
-        rows = images[start : start + 256].reshape(-1, images[0].size).astype(np.uint32)
-        total += rows.sum(axis=0, dtype=np.int64).reshape(-1, channels).sum(axis=0)
-        squares += np.square(rows).sum(axis=0, dtype=np.int64).reshape(-1, channels).sum(axis=0)
-    count = images.size // channels
-    # Integers until the last step: count * squares - total^2 has no cancellation error.
-    variances = [max(0, count * int(s) - int(t) ** 2) / count**2 for s, t in zip(squares, total, strict=True)]
-    mean = tuple(int(t) / count / 255 for t in total)
-    return mean, tuple(variance**0.5 / 255 if variance else 1.0 for variance in variances)
-
-
-def _cut(images: Images, fraction: float, seed: int, purpose: str) -> tuple[Images, Images]:
+def draw(
+    images: Images | MaskSet, rows: np.ndarray, fraction: float, seed: int, purpose: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `rows` that stay and those that are drawn for a part; of images with masks by no class."""
     if not fraction:
-        return images, images.subset([])
-    drawn = draw_part(images.labels[:, 0], images.names, fraction, seed, purpose)
-    return images.subset(np.flatnonzero(~drawn)), images.subset(np.flatnonzero(drawn))
+        return rows, rows[:0]
+    drawn = draw_part(_classes(images, rows), [images.names[i] for i in rows], fraction, seed, purpose)
+    return rows[~drawn], rows[drawn]
 
 
-def _limited(train: Images, options: DataOptions) -> Images:
+def limit_rows(images: Images | MaskSet, rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """At most `limit` of the `rows`, drawn by class; of images with masks by no class."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return rows[draw_limit(_classes(images, rows), [images.names[i] for i in rows], limit, seed)]
+
+
+def _classes(images: Images | MaskSet, rows: np.ndarray) -> np.ndarray:
+    """What shares are kept of: fine classes, or one class where every image has many."""
+    return np.zeros(len(rows), np.int64) if isinstance(images, MaskSet) else images.labels[rows, 0]
+
+
+def _limited(images: Images, rows: np.ndarray, options: DataOptions) -> np.ndarray:
     if options.images_per_class is not None:
-        kept = draw_per_class(train.labels[:, 0], train.names, options.images_per_class, options.seed)
-        train = train if kept.all() else train.subset(np.flatnonzero(kept))
-    if options.limit is not None and options.limit < len(train):
-        kept = draw_limit(train.labels[:, 0], train.names, options.limit, options.seed)
-        train = train.subset(np.flatnonzero(kept))
-    return train
+        names = [images.names[i] for i in rows]
+        kept = draw_per_class(images.labels[rows, 0], names, options.images_per_class, options.seed)
+        rows = rows[kept]
+    return limit_rows(images, rows, options.limit, options.seed)
 
 
-def _check_classes(names: tuple[str, ...], train: Images, others: dict[str, Images]) -> None:
+def _check_classes(names: tuple[str, ...], train: np.ndarray, others: dict[str, np.ndarray]) -> None:
     if len(names) < 2:
         raise DataError(f"there is one class only ({names[0]!r}); add images of a second one")
-    present = set(train.labels[:, 0].tolist())
-    for part, images in others.items():
-        lacking = sorted(set(images.labels[:, 0].tolist()) - present)
+    present = set(train[:, 0].tolist())
+    for part, labels in others.items():
+        lacking = sorted(set(labels[:, 0].tolist()) - present)
         if lacking:
             shown = ", ".join(repr(names[i]) for i in lacking[:5])
             raise DataError(
