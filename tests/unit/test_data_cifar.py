@@ -325,6 +325,33 @@ def test_a_malicious_python_file_runs_nothing(load, ten, tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.parametrize("form", ["binary", "python"])
+def test_no_flipped_bit_of_an_archive_gives_other_images(load, ten, tmp_path, form):
+    archive = tmp_path / f"cifar-10-{form}.tar.gz"
+    pack(write_cifar10(tmp_path, *ten, form), archive)
+    expected, whole, refused = load().fingerprint, archive.read_bytes(), 0
+    for place in np.random.default_rng(0).integers(0, len(whole), 40):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(place % 8)
+        archive.write_bytes(changed)
+        try:
+            assert load().fingerprint == expected
+        except DataError:
+            refused += 1
+    assert refused > 30
+
+
+def test_what_is_not_the_published_file_is_told(load, ten, tmp_path, caplog):
+    folder = write_cifar10(tmp_path, *ten, "python")
+    load()
+    assert "data_batch_1 has the md5 checksum" in caplog.text
+    assert "and the published file has c99cafc152244af753f735de768cd75f" in caplog.text
+    caplog.clear()
+    pack(folder, tmp_path / "cifar-10-python.tar.gz")
+    load()
+    assert "cifar-10-python.tar.gz has the md5 checksum" in caplog.text
+
+
 def test_damaged_archives_are_refused(load, ten, tmp_path):
     folder = write_cifar10(tmp_path, *ten, "binary")
     archive = tmp_path / "cifar-10-binary.tar.gz"

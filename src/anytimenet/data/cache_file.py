@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from anytimenet.core.files import write_bytes
 _FORMAT = 2
 _CHUNK = 2**24  # bytes that are read and hashed at a time
 _MOST_HEADER = 2**28
-_DTYPES = {"U8": np.dtype(np.uint8), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "I64": np.dtype("<i8")}
 _log = logging.getLogger(__name__)
 
 
@@ -97,4 +97,4 @@ def _begun(key: str, about: str, shapes: Mapping[str, tuple[int, ...]]) -> hashl
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data.options import DataOptions
@@ -32,12 +33,14 @@ class Form:
         folder: where its archive unpacks to, or where torchvision keeps its files.
         files: names of all files that the reader needs; each may also be there as `NAME.gz`.
         remote: what to fetch: one `.tar.gz` that holds `folder`, or the files themselves.
+        md5: the checksums of `files` that are known.
     """
 
     name: str
     folder: str
     files: tuple[str, ...]
     remote: tuple[RemoteFile, ...]
+    md5: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,12 @@ def _idx_form(folder: str, url: str, md5: dict[str, str]) -> Form:
     return Form("IDX", folder, tuple(md5), remote)
 
 
-def _cifar_form(folder: str, files: tuple[str, ...], archive: str, md5: str) -> Form:
+def _cifar_form(
+    folder: str, files: tuple[str, ...], archive: str, md5: str, md5_of_files: Mapping[str, str] | None = None
+) -> Form:
     name = "binary" if "binary" in archive else "python"
-    return Form(name, folder, files, (RemoteFile(archive, md5, f"{_KRIZHEVSKY}{archive}"),))
+    remote = (RemoteFile(archive, md5, f"{_KRIZHEVSKY}{archive}"),)
+    return Form(name, folder, files, remote, md5_of_files or {})
 
 
 _KRIZHEVSKY = "https://www.cs.toronto.edu/~kriz/"
@@ -132,6 +138,15 @@ CIFAR10 = NamedData(
             (*_BATCHES, "test_batch", "batches.meta"),
             "cifar-10-python.tar.gz",
             "c58f30108f718f92721af3b95e74349a",
+            {
+                "data_batch_1": "c99cafc152244af753f735de768cd75f",
+                "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+                "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+                "data_batch_4": "634d18415352ddfa80567beed471001a",
+                "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+                "test_batch": "40351d587109b95175f43aff81a1287e",
+                "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+            },
         ),
     ),
 )
@@ -159,6 +174,11 @@ CIFAR100 = NamedData(
             ("train", "test", "meta"),
             "cifar-100-python.tar.gz",
             "eb9058c3a382ffc7106e4002c42a8d85",
+            {
+                "train": "16019d7e3df5f24257cddd939b257f8d",
+                "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+                "meta": "7973b15100ade9c7d40fb424638fde48",
+            },
         ),
     ),
 )

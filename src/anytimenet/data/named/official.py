@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import logging
 import os
 import tarfile
 import zlib
@@ -15,6 +17,8 @@ from anytimenet.data.named.catalogue import CATALOGUE, Form, NamedData
 from anytimenet.data.named.download import fetch, md5_of
 from anytimenet.data.options import DataOptions
 
+_CHUNK = 2**20
+_log = logging.getLogger(__name__)
 _DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
 
 
@@ -71,6 +75,9 @@ def _read(data: NamedData, root: Path) -> OfficialFiles | None:
             paths = _paths(form, folder)
             if all(paths.values()):
                 content = {name: _content(path, data) for name, path in paths.items() if path is not None}
+                for name, md5 in form.md5.items():
+                    found = hashlib.md5(content[name], usedforsecurity=False).hexdigest()
+                    _warn_unpublished(folder / name, found, md5)
                 return OfficialFiles(form.name, content, folder)
     for form in data.forms:
         for folder in (root, root / data.name):
@@ -102,7 +109,10 @@ def _content(path: Path, data: NamedData) -> bytes:
     try:
         if path.suffix != ".gz":
             return path.read_bytes()
-        _check_not_another(path, data)
+        md5 = md5_of(path)
+        _check_not_another(path, md5, data)
+        published = next((r.md5 for form in data.forms for r in form.remote if r.name == path.name), md5)
+        _warn_unpublished(path, md5, published)
         with gzip.open(path) as file:
             return file.read()
     except _DAMAGED as error:
@@ -111,9 +121,19 @@ def _content(path: Path, data: NamedData) -> bytes:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
-def _check_not_another(path: Path, data: NamedData) -> None:
+def _warn_unpublished(path: Path, md5: str, published: str) -> None:
+    """Tells of a file that is not byte for byte the published one: images of it may be others."""
+    if md5 != published:
+        _log.warning(
+            "%s has the md5 checksum %s, and the published file has %s: it is damaged or of another making",
+            path,
+            md5,
+            published,
+        )
+
+
+def _check_not_another(path: Path, md5: str, data: NamedData) -> None:
     """Two data sets share their file names, and only the checksum tells them apart."""
-    md5 = md5_of(path)
     for other in CATALOGUE.values():
         known = {remote.md5 for form in other.forms for remote in form.remote}
         if other != data and md5 in known:
@@ -126,12 +146,16 @@ def _unpacked(archive: Path, form: Form) -> dict[str, bytes]:
     wanted = {str(PurePosixPath(form.folder, name)): name for name in form.files}
     content: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                name = wanted.get(str(PurePosixPath(member.name)))
-                file = tar.extractfile(member) if name and member.isfile() else None
-                if name and file:
-                    content[name] = file.read()
+        _warn_unpublished(archive, md5_of(archive), form.remote[0].md5)
+        with gzip.open(archive) as packed:
+            with tarfile.open(fileobj=packed, mode="r:") as tar:
+                for member in tar:
+                    name = wanted.get(str(PurePosixPath(member.name)))
+                    file = tar.extractfile(member) if name and member.isfile() else None
+                    if name and file:
+                        content[name] = file.read()
+            while packed.read(_CHUNK):  # to its end, where the checksum of what it held is compared
+                pass
     except _DAMAGED as error:
         raise _damaged(archive, error) from error
     except OSError as error:
