@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ def fit(
 
     Args:
         net: a net from `create_net`; it is trained in place.
-        train: a data set by name ("digits", "folder:PATH"), `DataSplits`, or any map-style dataset of
-            (image, label).
+        train: a data set by name ("digits", "folder:PATH"), a folder as a path, `DataSplits`, or any
+            map-style dataset of (image, label).
         val: a map-style dataset for validation; without it a part of the training data is set aside.
         config: how to train; the published CIFAR settings by default.
         augmentation: of training images, `Augmentation` for those in memory, `LargeImageAugmentation` for
@@ -225,11 +226,11 @@ def _identity(
 
 
 def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:
-    if isinstance(data, DataSplits | str) and val is not None:
+    if isinstance(data, DataSplits | str | PathLike) and val is not None:
         raise DataError("data by name brings its own validation part; give `val` with a dataset only")
     if isinstance(data, DataSplits):
         return data
-    if isinstance(data, str):
+    if isinstance(data, str | PathLike):
         return load_data(data, DataOptions(seed=seed))
     return splits_from_datasets(data, val, options=DataOptions(seed=seed, test_fraction=0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,7 +40,8 @@ def divide(images: Divided, runs: Sequence[np.ndarray]) -> list[Divided]:
         if not images.masks.flags.writeable:
             raise ValueError("masks of writable images must be writable too")
         _rearrange(images.masks, order)
-    parts, start = [], 0
+    parts: list[Any] = []
+    start = 0
     for run in runs:
         rows = slice(start, start := start + len(run))
         names = tuple(images.names[i] for i in run)

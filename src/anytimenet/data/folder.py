@@ -177,8 +177,10 @@ def _parts(files: list[ListedImage], class_names: list[str], source: np.ndarray 
         names = tuple(file.name for file in files if file.part == part)
         run = slice(start, start + len(names))
         start = run.stop
-        if names and isinstance(source, Path):
+        if not names:
+            continue
+        if isinstance(source, Path):
             parts[part] = ImageFiles(source, labels[run], names)
-        elif names:
+        else:
             parts[part] = ImageSet(source[run], labels[run], names)
     return parts

@@ -13,7 +13,7 @@ import numpy as np
 from anytimenet.core.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageFiles:
     """Image files with their labels: what `ImageSet` is for images that do not fit into memory.
 
@@ -49,6 +49,10 @@ class ImageFiles:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        """How many files and where, in one line."""
+        return f"ImageFiles({len(self)} files in {str(self.root)!r}, {self.labels.shape[1]} label level(s))"
 
     def path(self, index: int) -> Path:
         """Where the file at `index` lies."""

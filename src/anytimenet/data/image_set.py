@@ -16,7 +16,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_bytes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Decoded images with their labels; never changed once made.
 
@@ -51,6 +51,13 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        """How many images of which shape, in one line."""
+        height, width, channels = self.images.shape[1:]
+        return (
+            f"ImageSet({len(self)} images {height}x{width}x{channels}, {self.labels.shape[1]} label level(s))"
+        )
 
     def subset(self, indices: np.ndarray | list[int]) -> ImageSet:
         """The images at `indices`, in that order, with memory of their own."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from anytimenet.core.checks import instance, path
 from anytimenet.core.errors import DataError, suggest
 from anytimenet.data.digits import load_digits
 from anytimenet.data.folder import load_folder
@@ -35,22 +37,29 @@ _BY_PATH: dict[str, Callable[[Path, DataOptions], DataSplits]] = {
 }
 
 
-def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
+def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, **changes: Any) -> DataSplits:
     """Training, validation and test images of a data set by name.
 
     Args:
         name: "digits", "cifar10", "cifar100", "fashion_mnist", "mnist", "folder:PATH", "imagenet:PATH",
             "cub:PATH", "camvid:PATH" or "masks:PATH". The splits of imagenet and cub hold files instead of
-            decoded images, those of the last two images with masks.
+            decoded images, those of the last two images with masks. A path such as `Path("pets")` means
+            "folder:pets".
+        options: how images are brought into shape and split.
+        changes: fields of `DataOptions` by name, in place of those of `options`: `image_size=32`.
 
     Raises:
         DataError: for an unknown name, or data that is missing or cannot be used.
+        TypeError: for what is no name or path, and an unknown field.
 
     >>> splits = load_data("digits")
     >>> len(splits.train), len(splits.val), len(splits.test), splits.num_classes
     (1132, 126, 539, (10,))
+    >>> load_data("digits", image_size=4, limit=100)
+    DataSplits('digits': train 100, val 126, test 539; 4x4x1; 10 classes: '0', '1', '2', '3', '4', '5', ...)
     """
-    options = options or DataOptions()
+    name = _name(name)
+    options = _options(options, changes)
     kind, colon, rest = name.partition(":")
     if options.val_fraction is None and kind in CATALOGUE:
         options = replace(options, val_fraction=CATALOGUE[kind].val_fraction)
@@ -65,6 +74,21 @@ def load_data(name: str, options: DataOptions | None = None) -> DataSplits:
     if Path(name).is_dir():
         raise DataError(f"{name!r} is a folder of this machine; write folder:{name}")
     raise DataError(f"unknown data {name!r}: {suggest(name, data_names())}")
+
+
+def _name(given: object) -> str:
+    if isinstance(given, os.PathLike):
+        given = f"folder:{path(given, 'name')}"
+    return instance(given, str, "name", '"digits" or "folder:PATH"')
+
+
+def _options(given: DataOptions | None, changes: dict[str, Any]) -> DataOptions:
+    options = instance(given or DataOptions(), DataOptions, "options", "DataOptions(image_size=32)")
+    known = [field.name for field in fields(DataOptions)]
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"load_data has no argument {name!r}: {suggest(name, known)}")
+    return replace(options, **changes)
 
 
 _EXAMPLES = {

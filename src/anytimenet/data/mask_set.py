@@ -12,7 +12,7 @@ from anytimenet.core.checks import array, raised_as, settle, texts
 from anytimenet.core.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MaskSet:
     """Decoded images with their masks: what `ImageSet` is for semantic segmentation; never changed once made.
 
@@ -50,6 +50,11 @@ class MaskSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        """How many images of which shape, in one line."""
+        height, width, channels = self.images.shape[1:]
+        return f"MaskSet({len(self)} images {height}x{width}x{channels} with masks)"
 
     @property
     def labels(self) -> np.ndarray:

@@ -25,9 +25,10 @@ from anytimenet.data.taxonomies import chosen_taxonomy
 
 Images = ImageSet | ImageFiles
 VAL_FRACTION = 0.1
+_SHOWN = 6  # names of classes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataSplits:
     """The three disjoint parts of a data set, and what a net must know about them.
 
@@ -63,6 +64,16 @@ class DataSplits:
     def num_classes(self) -> tuple[int, ...]:
         """How many classes each label level has, fine level first."""
         return tuple(len(names) for names in self.class_names)
+
+    def __repr__(self) -> str:
+        """Name, sizes, shape and classes in one line."""
+        p = self.preprocessing
+        counts = ", ".join(f"{part} {len(getattr(self, part))}" for part in ("train", "val", "test"))
+        levels = " and ".join(map(str, self.num_classes))
+        first = ", ".join(map(repr, self.class_names[0][:_SHOWN]))
+        more = ", ..." if len(self.class_names[0]) > _SHOWN else ""
+        shape = f"{p.height}x{p.width}x{p.channels}"
+        return f"DataSplits({self.name!r}: {counts}; {shape}; {levels} classes: {first}{more})"
 
 
 def make_splits(
