@@ -79,7 +79,7 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
 def _name(given: object) -> str:
     if isinstance(given, os.PathLike):
         given = f"folder:{path(given, 'name')}"
-    return instance(given, str, "name", '"digits" or "folder:PATH"')
+    return str(instance(given, str, "name", '"digits" or "folder:PATH"'))
 
 
 def _options(given: DataOptions | None, changes: dict[str, Any]) -> DataOptions:
