@@ -5,7 +5,8 @@ python reproductions/small_data.py WORK --results FILE.json --name NAME --flags 
 Three times three digits (0 1 2, 3 4 5, 6 7 8) are written as images into one folder a class: 386 images, of
 which `anytimenet train folder` trains on 243, chooses the epoch on 27 and sets 116 aside. Judged are the
 latter and every other digit of the three classes, 264 to 276 images that the run has never seen, 807 in all.
-With --reestimate the statistics are estimated anew on the trained net, and both are judged.
+With --reestimate the statistics are estimated anew on the trained net, and both are judged; with --plain
+again on images that are not augmented.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def unseen(root: Path, triple: tuple[int, ...]) -> ImageSet:
     return ImageSet(*joined, (*(f"test/{n}" for n in test.names), *(f"kept/{n}" for n in kept.names)))
 
 
-def rows(work: Path, name: str, flags: str, *, seeds: list[int], epochs: int, reestimate: bool) -> list[dict]:
+def rows(work: Path, name: str, flags: str, *, seeds: list[int], epochs: int, kinds: dict) -> list[dict]:
     """One row a run, with the number of right answers of each stage."""
     if not (work / "data").exists():
         write_folders(work / "data")
@@ -72,10 +73,10 @@ def rows(work: Path, name: str, flags: str, *, seeds: list[int], epochs: int, re
             told = {"name": name, "digits": _name(triple), "seed": seed, "epochs": epochs}
             told["images"] = len(images)
             told["best_epoch"] = bundle.manifest.provenance["best_epoch"]
-            found.append({**told, "reestimated": False, "right": _right(an.evaluate(bundle, images))})
-            if reestimate:
-                bundle = an.reestimate(bundle, f"folder:{data}")
-                found.append({**told, "reestimated": True, "right": _right(an.evaluate(bundle, images))})
+            found.append({**told, "reestimated": "", "right": _right(an.evaluate(bundle, images))})
+            for kind, augmentation in kinds.items():
+                again = an.reestimate(bundle, f"folder:{data}", augmentation=augmentation)
+                found.append({**told, "reestimated": kind, "right": _right(an.evaluate(again, images))})
             print(json.dumps(found[-1]), flush=True)
     return found
 
@@ -87,7 +88,7 @@ def table(results: list[dict]) -> list[str]:
     for name, epochs, again in kinds:
         mine = [r for r in results if (r["name"], r["epochs"], r["reestimated"]) == (name, epochs, again)]
         right = np.sum([row["right"] for row in mine], axis=0) / sum(row["images"] for row in mine)
-        label = f"{name}, then `reestimate`" if again else name
+        label = f"{name}, then reestimate {again}" if again else name
         lines.append(f"| {label} | {epochs} | " + " | ".join(f"{100 * share:.1f}" for share in right) + " |")
     return lines
 
@@ -109,10 +110,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--reestimate", action="store_true")
+    parser.add_argument("--plain", action="store_true")
     given = parser.parse_args()
     results = json.loads(given.results.read_text()) if given.results.exists() else []
     if given.name:
-        options = {"seeds": given.seeds, "epochs": given.epochs, "reestimate": given.reestimate}
+        kinds = {"augmented": "trained"} if given.reestimate else {}
+        kinds |= {"plain": None} if given.plain else {}
+        options = {"seeds": given.seeds, "epochs": given.epochs, "kinds": kinds}
         results = [r for r in results if (r["name"], r["epochs"]) != (given.name, given.epochs)]
         results += rows(given.work, given.name, given.flags, **options)
         write_json(given.results, results)

@@ -34,7 +34,14 @@ from anytimenet.training.statistics import reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
 CONFIG = TrainConfig(
-    epochs=2, batch_size=8, lr=0.05, schedule="cosine", clip_norm=1.0, weight_decay=0.01, device="cpu"
+    epochs=2,
+    batch_size=8,
+    lr=0.05,
+    schedule="cosine",
+    clip_norm=1.0,
+    weight_decay=0.01,
+    device="cpu",
+    statistics="running",
 )
 
 

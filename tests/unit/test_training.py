@@ -21,10 +21,11 @@ from anytimenet.tasks import Classification
 from anytimenet.training import TrainConfig, launch, loop, train
 from anytimenet.training.checkpoint_header import UNHASHED_FORMAT
 from anytimenet.training.checkpoints import Checkpoint
-from anytimenet.training.statistics import reestimate_statistics
+from anytimenet.training.settling import settled
+from anytimenet.training.statistics import followed_norms, reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
-CONFIG = TrainConfig(epochs=3, batch_size=16, lr=0.1, schedule="cosine", device="cpu")
+CONFIG = TrainConfig(epochs=3, batch_size=16, lr=0.1, schedule="cosine", device="cpu", statistics="running")
 
 
 def bars(count: int, seed: int) -> ImageSet:
@@ -383,14 +384,14 @@ def test_weights_that_break_inside_an_epoch_are_not_checkpointed(tmp_path, monke
 
 @pytest.mark.parametrize("validated", [True, False])
 def test_answers_that_are_not_finite_are_no_score(monkeypatch, validated):
-    estimate = loop._Run._estimate_statistics
+    estimate = loop._Run._estimate_missing
 
     def spoil(self):
         estimate(self)
         if self.epoch == 1:
             self.net.heads[1].levels[0].norm.running_var.fill_(float("nan"))
 
-    monkeypatch.setattr(loop._Run, "_estimate_statistics", spoil)
+    monkeypatch.setattr(loop._Run, "_estimate_missing", spoil)
     training, validation = loaders()
     with pytest.raises(TrainingError, match=r"after epoch 2 stage 2 answers.*not finite.*lower lr"):
         train(tiny(), training, validation if validated else None, Classification((2,)), CONFIG)
@@ -474,3 +475,143 @@ def test_the_mean_is_over_the_stages_that_learn_fine_labels():
 def test_runs_from_before_there_were_statistics_batches_go_on_and_others_differ():
     assert "statistics_batches" not in CONFIG.identity
     assert replace(CONFIG, statistics_batches=4).identity["statistics_batches"] == 4
+
+
+class TestStatistics:
+    """`statistics` and what it leaves alone."""
+
+    def test_precise_ones_change_no_step_and_are_those_of_training_batches(self):
+        _, plain = run(CONFIG)
+        net, result = run(replace(CONFIG, statistics="precise"))
+        twin = tiny()
+        twin.load_state_dict(plain.last_weights)
+        reestimate_statistics(twin, loaders()[0], num_batches=32)
+        assert all(torch.equal(t, result.last_weights[name]) for name, t in twin.state_dict().items())
+        _, validation = loaders()
+        [(x, labels)] = validation.epoch(0)
+        with torch.no_grad():
+            right = [(z.argmax(1) == labels[0]).float().mean().item() for (z,) in net.eval()(x)]
+        assert right == pytest.approx(result.val_scores)
+
+    def test_where_steps_are_few_they_find_what_running_ones_hide(self):
+        config = replace(CONFIG, epochs=3, batch_size=32, lr=0.2)
+        scores = {s: run(replace(config, statistics=s))[1].last_val_scores for s in ("running", "precise")}
+        assert min(scores["precise"]) > max(scores["running"])
+
+    @pytest.mark.parametrize("stop_after", [4, 9])
+    def test_a_run_with_precise_ones_resumes_bit_for_bit(self, tmp_path, monkeypatch, stop_after):
+        config = replace(CONFIG, checkpoint_steps=2, statistics="precise")
+        whole, expected = run(config)
+        step, done = loop._Run._train_step, []
+
+        def cut(self, x, labels):
+            if len(done) == stop_after:
+                raise PowerCutError
+            done.append(1)
+            return step(self, x, labels)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop._Run, "_train_step", cut)
+            with pytest.raises(PowerCutError):
+                run(config, folder=tmp_path)
+        net, result = run(config, folder=tmp_path, resume=True)
+        assert_equal_weights(net, whole)
+        assert result.history == expected.history
+        assert all(torch.equal(t, expected.last_weights[n]) for n, t in result.last_weights.items())
+        again, finished = run(config, folder=tmp_path, resume=True)
+        assert_equal_weights(again, whole)
+        assert all(torch.equal(t, expected.last_weights[n]) for n, t in finished.last_weights.items())
+
+    def test_best_ones_that_are_lost_are_made_again_from_the_last_checkpoint(self, tmp_path, capsys):
+        config = replace(CONFIG, epochs=2, statistics="precise")
+        _, result = run(config, folder=tmp_path)
+        (tmp_path / "checkpoints" / "best.safetensors").unlink()
+        net, _ = run(config, folder=tmp_path, resume=True)
+        assert "are lost" in capsys.readouterr().err
+        assert all(torch.equal(t, result.last_weights[name]) for name, t in net.state_dict().items())
+
+    def test_auto_decides_once_and_the_checkpoint_remembers(self, tmp_path, monkeypatch):
+        config = replace(CONFIG, epochs=1, statistics="auto")
+        run(config, folder=tmp_path)
+        path = tmp_path / "checkpoints" / "last.safetensors"
+        assert Checkpoint.load(path).run["statistics"] == "precise"
+        monkeypatch.setattr("anytimenet.training.settling.FEW_STEPS", 1)
+        run(config, folder=tmp_path, resume=True)
+        assert Checkpoint.load(path).run["statistics"] == "precise"
+        with pytest.raises(TrainingError, match="statistics was 'precise', is 'running'"):
+            run(replace(config, statistics="running"), folder=tmp_path, resume=True)
+
+    def test_a_run_from_before_there_was_a_choice_goes_on_with_running_ones(self, tmp_path):
+        config = replace(CONFIG, epochs=1)
+        run(config, folder=tmp_path)
+        path = tmp_path / "checkpoints" / "last.safetensors"
+        told = {k: v for k, v in Checkpoint.load(path).run.items() if k != "statistics"}
+        for name in ("last", "best"):
+            edited(path.with_name(f"{name}.safetensors"), run=told)
+        run(replace(config, statistics="auto"), folder=tmp_path, resume=True)
+        with pytest.raises(TrainingError, match="statistics was 'running', is 'precise'"):
+            run(replace(config, statistics="precise"), folder=tmp_path, resume=True)
+
+    def test_statistics_that_stages_share_are_never_estimated(self):
+        torch.manual_seed(0)
+        nets = [create_net("iresnext_tiny", 2, in_channels=1, normalisation="shared") for _ in range(2)]
+        nets[1].load_state_dict(nets[0].state_dict())
+        config = replace(CONFIG, epochs=1)
+        for net, statistics in zip(nets, ("auto", "running"), strict=True):
+            run(replace(config, statistics=statistics), net)
+        assert_equal_weights(*nets)
+        assert nets[0].stages_to_estimate() == ()
+        assert nets[0].keep((2,)).stages_to_estimate() == (1,)
+        with pytest.raises(ValueError, match="share BatchNorms"):
+            run(replace(config, statistics="precise"), nets[0])
+
+    def test_nor_those_of_a_net_of_ones_own_that_shares_them(self):
+        class Twice(type(tiny())):
+            def forward(self, x, stages=None):
+                return [super(Twice, self).forward(x, (s,))[0] for s in self.check_stages(stages)]
+
+        net = tiny()
+        net.__class__ = Twice
+        config, example = replace(CONFIG, epochs=1, statistics="auto"), torch.zeros(2, 1, 8, 8)
+        assert settled(config, net, steps=6, example=example).statistics == "running"
+        with pytest.raises(ValueError, match="share BatchNorms"):
+            run(replace(config, statistics="precise"), net)
+
+    def test_a_net_without_any_and_one_that_estimates_its_own_are_left_alone(self):
+        example = torch.zeros(2, 1, 8, 8)
+        for name in ("universally_slimmable_tiny", "isresnext_tiny"):
+            net = tiny(name)
+            if name == "isresnext_tiny":
+                for norm in followed_norms(net):
+                    norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+            for statistics in ("auto", "precise"):
+                config = replace(CONFIG, statistics=statistics)
+                assert settled(config, net, steps=6, example=example).statistics == "running"
+
+    def test_members_that_share_none_are_estimated_beside_one_that_does(self):
+        torch.manual_seed(0)
+        shared = create_net("iresnext_tiny", 2, in_channels=1, normalisation="shared")
+        net = EANN([shared, create_net("resnet_tiny", 2, in_channels=1)])
+        assert net.stages_to_estimate() == (4,)
+        run(replace(CONFIG, epochs=1, statistics="precise", statistics_batches=2), net)
+        counted = [
+            {m.num_batches_tracked.item() for m in member.modules() if hasattr(m, "running_mean")}
+            for member in net.members
+        ]
+        assert min(counted[0]) > 2
+        assert counted[1] == {2}
+
+    def test_no_more_batches_than_asked_for_are_read(self):
+        read = []
+
+        class Counting(Loader):
+            def epoch(self, number, start=0):
+                for batch in super().epoch(number, start):
+                    read.append(number)
+                    yield batch
+
+        training, validation = loaders()
+        training.__class__ = Counting
+        config = replace(CONFIG, epochs=2, statistics="precise", statistics_batches=2)
+        train(tiny(), training, validation, Classification((2,)), config)
+        assert len(read) == 2 * 6 + 3 * 2 + 1  # steps; two epochs and the end; a first look at the images

@@ -52,6 +52,7 @@ from anytimenet.training import (
     launch,
 )
 from anytimenet.training import train as train_net
+from anytimenet.training.settling import settled
 
 
 def fit(
@@ -81,7 +82,8 @@ def fit(
         train: a data set by name ("digits", "folder:PATH"), a folder as a path, `DataSplits`, or any
             map-style dataset of (image, label).
         val: a map-style dataset for validation; without it a part of the training data is set aside.
-        config: how to train; the published CIFAR settings by default.
+        config: how to train; the published CIFAR settings by default, in batches that follow the number of
+            images and with the BatchNorm statistics that a run of so many steps needs.
         augmentation: of training images, `Augmentation` for those in memory, `LargeImageAugmentation` for
             those that are read from files and `MaskAugmentation` for those with masks; none by default.
         mixing: mixup or CutMix of training batches; none by default.
@@ -112,6 +114,7 @@ def fit(
     config = config or TrainConfig()
     check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
     splits = _as_splits(train, val, config.seed)
+    config = _settled(net, splits, config, out if resume else None)
     task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
     _check_out(out, resume)
     if init is not None:
@@ -169,10 +172,22 @@ def check_fit(
     teacher: AnytimeNet | Bundle | Path | str | None = None,
 ) -> None:
     """Raises what `fit` would refuse these arguments with, without a step of training."""
+    config = _settled(net, splits, config, None)
     _, _, taught_by = _checked(net, splits, config, augmentation, task, teacher)
     check_launch(config)
     p = splits.preprocessing
     check_scheme(net, config, input_shape=(p.channels, p.height, p.width), teacher=taught_by)
+
+
+def _settled(
+    net: AnytimeNet, splits: DataSplits, config: TrainConfig, resumed: Path | str | None
+) -> TrainConfig:
+    """The configuration with what it leaves to the data: the batch size and the kind of statistics."""
+    _check_net(net, splits)
+    p = splits.preprocessing
+    example = torch.zeros(2, p.channels, p.height, p.width)
+    folder = None if resumed is None else Path(resumed)
+    return settled(config, net, images=len(splits.train), example=example, folder=folder)
 
 
 def _checked(
@@ -184,7 +199,6 @@ def _checked(
     teacher: AnytimeNet | Bundle | Path | str | None,
 ) -> tuple[Task, AnyAugmentation | None, AnytimeNet | None]:
     """The task, the augmentation and the teacher of a run whose arguments fit each other."""
-    _check_net(net, splits)
     check_output(net, splits)
     if task is not None:
         _check_given_once(task, augmentation, config)
@@ -192,6 +206,7 @@ def _checked(
     augmentation = _checked_augmentation(augmentation, splits.preprocessing)
     if task is None:
         task = task_for(net, splits, config.label_smoothing, augmentation)
+    assert config.batch_size is not None  # it is settled
     check_share(min(config.batch_size, len(splits.train)), config)
     return task, augmentation, teacher_net(teacher, splits)
 
@@ -280,6 +295,7 @@ def _training_loader(
     shard: Shard,
     workers: int | None,
 ) -> Loader | StreamLoader:
+    assert config.batch_size is not None  # it is settled
     return make_loader(
         splits.train,
         splits.preprocessing,

@@ -142,6 +142,14 @@ class AnytimeNet(nn.Module):
         """
         return ()
 
+    def stages_to_estimate(self) -> tuple[int, ...]:
+        """Stages that may be judged with BatchNorm statistics estimated anew while the net learns.
+
+        Those whose statistics training tracks, unless several stages share one set that sees different
+        features in each: what that does to them is a finding, and no estimate could be right for all.
+        """
+        return self.check_stages(None) if self.tracks_statistics else ()
+
     # --- deployment ---------------------------------------------------------------------------------
 
     def segment(self, start: int, stop: int, *, last: bool = False) -> Segment:

@@ -123,6 +123,13 @@ class EANN(AnytimeNet):
                 found.append(Part(f"members.{member - 1}.{part.name}", part.box, stages))
         return found
 
+    def stages_to_estimate(self) -> tuple[int, ...]:
+        return tuple(
+            self._before(member) + stage
+            for member in range(1, len(self.members) + 1)
+            for stage in self._member(member).stages_to_estimate()
+        )
+
     def stages_without_statistics(self) -> tuple[int, ...]:
         return tuple(
             self._before(member) + stage

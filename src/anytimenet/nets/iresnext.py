@@ -192,6 +192,10 @@ class IResNeXt(AnytimeNet):
         copy_leading(self, kept, rename)
         return kept
 
+    def stages_to_estimate(self) -> tuple[int, ...]:
+        shares = self.normalisation == "shared" and self.num_stages > 1
+        return () if shares else super().stages_to_estimate()
+
     @torch.no_grad()
     def with_own_norms(self) -> IResNeXt:
         """A net of its own that gives every stage own copies of the shared BatchNorms, cut to its branches.

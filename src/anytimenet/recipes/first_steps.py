@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anytimenet.data import Augmentation
 from anytimenet.recipes.experiment import Experiment, register_recipe
 from anytimenet.training import TrainConfig, preset
@@ -23,6 +25,8 @@ def digits() -> Experiment:
         # so the checkpoint is chosen by the mean over stages.
         config=TrainConfig(
             epochs=60,
+            batch_size=64,
+            statistics="running",
             lr=0.1,
             weight_decay=5e-4,
             schedule="cosine",
@@ -46,6 +50,7 @@ def folder() -> Experiment:
     return Experiment(
         data="",
         net="isresnext_small",
-        config=preset("fast", epochs=10),
+        # Of a stranger's images nothing is known but their number.
+        config=replace(preset("fast", epochs=10), batch_size=None, statistics="auto"),
         augmentation=Augmentation(flip=True, pad=2),
     )

@@ -124,6 +124,15 @@ class Checkpoint:
                 raise TrainingError(f"the checkpoint cannot be used: {error}") from error
 
 
+def told_run(path: Path) -> dict[str, Any]:
+    """What identifies the run of a checkpoint, without reading its tensors; nothing if there is none."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return read_header((file.metadata() or {}).get("header", ""))["run"]
+    except Exception:  # whoever resumes from it is told what is wrong
+        return {}
+
+
 def check_tensors(
     found: Mapping[str, Tensor], expected: Mapping[str, Tensor], unless: Iterable[str] = ()
 ) -> None:

@@ -18,7 +18,8 @@ class TrainConfig:
 
     Args:
         epochs: passes over the training images.
-        batch_size: images in a step.
+        batch_size: images in a step; None lets `fit` follow the number of images, see
+            `training.settling.batch_size_for`. The rate stays what it is.
         lr: peak learning rate of SGD.
         momentum: of SGD.
         nesterov: Nesterov's form of momentum.
@@ -38,8 +39,13 @@ class TrainConfig:
         select: what chooses the best checkpoint: validation score of the "last" stage, or the "mean" over the
             stages that learn the fine labels.
         checkpoint_steps: steps between checkpoints inside an epoch; None for the ends of epochs only.
-        statistics_batches: training batches that the BatchNorm statistics of a net which does not track them
-            while it learns are estimated on, at the end of each epoch.
+        statistics: which BatchNorm statistics validation and the trained net have. "running" are the moving
+            averages of training, which lag behind the weights where steps are few; "precise" ones are
+            estimated at the end of each epoch over `statistics_batches` training batches. "auto" decides
+            once, from the steps of the whole run and the net, see `training.settling`. Training itself is the
+            same.
+        statistics_batches: training batches that statistics are estimated on, at the end of each epoch: the
+            precise ones, and those of a net which does not track any while it learns.
         devices: processes that train together, each on a device of its own (a GPU, or CPU threads) and on
             its part of every batch; `batch_size` is that of all. A launcher such as torchrun decides instead.
         sync_batchnorm: BatchNorm takes its statistics from the batch of all processes; on CUDA only.
@@ -48,12 +54,12 @@ class TrainConfig:
         TypeError: for a value of another kind, such as text for a number or "no" for False.
         ValueError: for a value out of its range, with the range.
 
-    >>> TrainConfig(epochs=2).batch_size
-    64
+    >>> TrainConfig(epochs=2, batch_size=64).identity["statistics"]
+    'auto'
     """
 
     epochs: int = 300
-    batch_size: int = 64
+    batch_size: int | None = None
     lr: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
@@ -71,13 +77,14 @@ class TrainConfig:
     scheme: str | Scheme = "anytime"
     select: Literal["last", "mean"] = "last"
     checkpoint_steps: int | None = field(default=None)
+    statistics: Literal["auto", "running", "precise"] = "auto"
     statistics_batches: int = 32
     devices: int = 1
     sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         settle(self, "epochs", whole_number, least=1)
-        settle(self, "batch_size", whole_number, least=2)  # BatchNorm needs two images
+        settle(self, "batch_size", optional, whole_number, least=2)  # BatchNorm needs two images
         settle(self, "lr", number, above=0)
         settle(self, "momentum", number, 0, below=1)
         settle(self, "nesterov", flag)
@@ -153,6 +160,7 @@ _CHOICES = {
     "precision": ("32", "bf16"),
     "device": ("auto", "cpu", "cuda"),
     "select": ("last", "mean"),
+    "statistics": ("auto", "running", "precise"),
 }
 
 
@@ -174,28 +182,32 @@ def _check_scheme(scheme: object) -> None:
             ) from error
 
 
+# Published numbers are those of running statistics, and no preset leaves anything to the data.
+_PINNED = TrainConfig(batch_size=64, statistics="running")
 _PRESETS = {
-    "paper": TrainConfig(),
-    "paper_imagenet": TrainConfig(epochs=90, batch_size=96, milestones=(1 / 3, 2 / 3)),
-    "paper_cub": TrainConfig(epochs=150),
-    "official_code": TrainConfig(nesterov=False),
-    "official_code_imagenet": TrainConfig(
-        epochs=90, batch_size=256, milestones=(1 / 3, 2 / 3), nesterov=False
+    "paper": _PINNED,
+    "paper_imagenet": replace(_PINNED, epochs=90, batch_size=96, milestones=(1 / 3, 2 / 3)),
+    "paper_cub": replace(_PINNED, epochs=150),
+    "official_code": replace(_PINNED, nesterov=False),
+    "official_code_imagenet": replace(
+        _PINNED, epochs=90, batch_size=256, milestones=(1 / 3, 2 / 3), nesterov=False
     ),
-    "msdnet_cifar": TrainConfig(),
-    "msdnet_imagenet": TrainConfig(epochs=90, batch_size=256, milestones=(1 / 3, 2 / 3)),
-    "ann_cifar": TrainConfig(
+    "msdnet_cifar": _PINNED,
+    "msdnet_imagenet": replace(_PINNED, epochs=90, batch_size=256, milestones=(1 / 3, 2 / 3)),
+    "ann_cifar": replace(
+        _PINNED,
         batch_size=128,
         nesterov=False,
         weight_decay=2e-4,
         milestones=(140 / 300, 210 / 300, 250 / 300),
         lr_factors=(0.1, 0.1, 0.2),
     ),
-    "ann_imagenet": TrainConfig(
+    "ann_imagenet": replace(
+        _PINNED,
         epochs=128,
         batch_size=256,
         nesterov=False,
         milestones=(30 / 128, 60 / 128, 90 / 128, 105 / 128),
     ),
-    "fast": TrainConfig(epochs=10, lr=0.2, weight_decay=5e-4, schedule="cosine", warmup=0.25),
+    "fast": replace(_PINNED, epochs=10, lr=0.2, weight_decay=5e-4, schedule="cosine", warmup=0.25),
 }

@@ -86,6 +86,11 @@ class Reporter:
         self._task: Any = None
         self._epochs = 0
 
+    def note(self, text: str) -> None:
+        """One line about the run, before its first step."""
+        if self._plain or self._bar is not None:
+            print(f"{self._title}: {text}", file=sys.stderr)
+
     def start(self, total_steps: int, done: int, epochs: int) -> None:
         """Called once, before the first step."""
         self._epochs = epochs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ from anytimenet.training.logs import Reporter, RunLog, notice
 from anytimenet.training.processes import Processes, exchanging
 from anytimenet.training.result import TrainResult
 from anytimenet.training.schedule import learning_rate
-from anytimenet.training.statistics import reestimate_statistics
+from anytimenet.training.settling import settled
+from anytimenet.training.statistics import other_statistics, reestimate_statistics
 from anytimenet.training.sync_batchnorm import check_norms, to_plain, to_synchronised
 from anytimenet.training.validation import check_answers, validate
 
@@ -87,6 +88,10 @@ def train(
         raise ValueError("resume needs the folder of the run: give out=, or folder= to training.train")
     if len(batches) == 0:
         raise TrainingError("there is no full batch of training images: lower the batch size")
+    if config.statistics != "running":
+        example = next(iter(batches.epoch(0)))[0]
+        steps = config.epochs * len(batches)
+        config = settled(config, net, steps=steps, example=example, folder=folder if resume else None)
     fabric = fabric or launch(config)
     facts = _facts(net, config, input_shape, teacher)
     run = _Run(net, batches, val_batches, task, config, folder, identity or {}, fabric, facts)
@@ -94,11 +99,13 @@ def train(
         if resume:
             run.resume()
         run.agree()
+        run.replace_lost_best()
     except BaseException:
         run.release()
         raise
     reporter = reporter if reporter and run.processes.first else Reporter(quiet=True)
     resumed_step = run.step if resume else None
+    reporter.note(_plan(config, len(batches)))
     reporter.start(run.total_steps, run.step, config.epochs)
     try:
         with RunLog(folder if run.processes.first else None, resumed_step=resumed_step) as log:
@@ -153,6 +160,15 @@ def launch(config: TrainConfig) -> Any:
     if fabric.world_size > 1:
         leave_group_at_exit()
     return fabric
+
+
+def _plan(config: TrainConfig, steps: int) -> str:
+    """What was settled, in one line."""
+    batches = "" if config.batch_size is None else f"batches of {config.batch_size}, "
+    return (
+        f"{batches}{steps} step{'s' * (steps != 1)} an epoch, {steps * config.epochs} in all; "
+        f"{config.statistics} BatchNorm statistics"
+    )
 
 
 def _facts(
@@ -216,6 +232,7 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "val": []}
         self.best_weights: dict[str, Tensor] | None = None
+        self.lost_best = False
 
     @property
     def step(self) -> int:
@@ -247,27 +264,43 @@ class _Run:
         steps = len(self.batches)
         losses = [self._mean_loss(stage) for stage in range(1, self.net.num_stages + 1)]
         self._check_weights()
-        self._estimate_statistics()
+        self._estimate_missing()
         self.processes.average_buffers(self.net, self.scheme)
-        scores = self._validate()
         number = self.epoch + 1
-        score = self._score(scores) if scores else 0.0
-        record = {
-            "epoch": number,
-            "lr": learning_rate(self.config, self.step - 1, steps),
-            "loss": sum(loss for loss in losses if loss is not None),
-            "losses": losses,
-            "val": scores,
-        }
-        self.history.append(record)
-        self.epoch, self.batch, self.losses = self.epoch + 1, 0, {}
-        # A tie goes to the later epoch, which has trained longer.
-        if score >= self.best["score"]:
-            self.best = {"epoch": number, "score": score, "val": scores}
-            self.best_weights = copy.deepcopy(self.net.state_dict())
-            self._save("best")
+        with self._judged():
+            scores = self._validate()
+            score = self._score(scores) if scores else 0.0
+            record = {
+                "epoch": number,
+                "lr": learning_rate(self.config, self.step - 1, steps),
+                "loss": sum(loss for loss in losses if loss is not None),
+                "losses": losses,
+                "val": scores,
+            }
+            self.history.append(record)
+            self.epoch, self.batch, self.losses = self.epoch + 1, 0, {}
+            # A tie goes to the later epoch, which has trained longer.
+            if score >= self.best["score"]:
+                self._keep_best({"epoch": number, "score": score, "val": scores})
         self._save("last")
         return record
+
+    def _keep_best(self, best: dict[str, Any]) -> None:
+        """Keeps what is in the net, weights and statistics, as the best so far."""
+        self.best = best
+        self.best_weights = copy.deepcopy(self.net.state_dict())
+        self._save("best")
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """The net as it is judged: with precise statistics, where it is trained with running ones."""
+        if self.config.statistics != "precise":
+            yield
+            return
+        with other_statistics(self.net):
+            self._estimate(self.net.stages_to_estimate())
+            self.processes.average_buffers(self.net)
+            yield
 
     def resume(self) -> None:
         """Goes back to the last checkpoint, if there is one."""
@@ -288,12 +321,18 @@ class _Run:
             f"the best weights so far, those of epoch {best['epoch']}, are lost ({lost}): training goes on, "
             "and the best of what it has from here on is kept"
         )
-        if self.batch == 0 and self.history:
-            # The last epoch's own are here, and were validated.
+        self.lost_best = True
+
+    def replace_lost_best(self) -> None:
+        """Takes the last epoch's weights for the best, which are lost, where a run goes on from its end.
+
+        Not before all processes have read the files that this may replace.
+        """
+        if self.lost_best and self.batch == 0 and self.history:
             scores = self.history[-1]["val"]
-            self.best = {"epoch": self.epoch, "score": self._score(scores) if scores else 0.0, "val": scores}
-            self.best_weights = copy.deepcopy(self.net.state_dict())
-            self._save("best")
+            score = self._score(scores) if scores else 0.0
+            with self._judged():
+                self._keep_best({"epoch": self.epoch, "score": score, "val": scores})
 
     def _restored(self) -> Checkpoint:
         """The last checkpoint, which the run has gone back to."""
@@ -379,7 +418,8 @@ class _Run:
 
     def result(self) -> TrainResult:
         """Puts the best weights into the net and sums the run up."""
-        last_weights = copy.deepcopy(self.net.state_dict())
+        with self._judged():
+            last_weights = copy.deepcopy(self.net.state_dict())
         self.put_back_best()
         last_scores = self.history[-1]["val"] if self.history else []
         return TrainResult(self.best["epoch"], self.best["val"], last_scores, last_weights, self.history)
@@ -410,16 +450,20 @@ class _Run:
         total, count = self.losses.get(stage, (0.0, 0))
         return total / count if count else None
 
-    def _estimate_statistics(self) -> None:
+    def _estimate_missing(self) -> None:
         """Of a net that does not track them: without, it could neither be validated nor used."""
         missing = self.net.stages_without_statistics()
         if missing:
-            count = self.config.statistics_batches
-            try:
-                with self._autocast():
-                    reestimate_statistics(self.net, self.batches, stages=missing, num_batches=count)
-            except NotFiniteError as error:
-                raise self._broken(f"after epoch {self.epoch + 1} {error}") from error
+            self._estimate(missing)
+
+    def _estimate(self, stages: Sequence[int]) -> None:
+        """Statistics of `stages` over the first training batches; at most all of an epoch."""
+        count = self.config.statistics_batches
+        try:
+            with self._autocast():
+                reestimate_statistics(self.net, self.batches, stages=stages, num_batches=count)
+        except NotFiniteError as error:
+            raise self._broken(f"after epoch {self.epoch + 1} {error}") from error
 
     def _validate(self) -> list[float]:
         try:

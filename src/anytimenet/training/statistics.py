@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from anytimenet.core.errors import NotFiniteError
@@ -61,12 +62,7 @@ def reestimate_statistics(
     wanted = net.check_stages(stages)
     if num_batches is not None and num_batches < 1:
         raise ValueError(f"num_batches {num_batches}: at least one batch is needed")
-    frozen = {part for whole in net.modules() if isinstance(whole, Frozen) for part in whole.modules()}
-    norms = [
-        m
-        for m in net.modules()
-        if isinstance(m, _BatchNorm) and m.running_mean is not None and m not in frozen
-    ]
+    norms = followed_norms(net)
     modes = {module: module.training for module in net.modules()}
     estimates = [_Estimate.begin(norm) for norm in norms]
     net.eval()
@@ -93,6 +89,29 @@ def reestimate_statistics(
         for module, mode in modes.items():
             module.training = mode
     return count
+
+
+def followed_norms(net: nn.Module) -> list[_BatchNorm]:
+    """The BatchNorms whose running statistics training changes: those of a frozen module stay as they are."""
+    frozen = {part for whole in net.modules() if isinstance(whole, Frozen) for part in whole.modules()}
+    return [
+        m
+        for m in net.modules()
+        if isinstance(m, _BatchNorm) and m.running_mean is not None and m not in frozen
+    ]
+
+
+@contextmanager
+def other_statistics(net: nn.Module) -> Iterator[None]:
+    """Whatever the block does to running statistics, they are bit for bit what they were when it ends."""
+    buffers = [buffer for norm in followed_norms(net) for buffer in norm.buffers(recurse=False)]
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
 
 
 @dataclass
