@@ -13,7 +13,7 @@ from anytimenet.nets import create_net, list_nets
 from anytimenet.recipes import Experiment, list_recipes, recipe
 from anytimenet.recipes.runner import build_net
 from anytimenet.schemes import BlockDependent, GroupedLosses
-from anytimenet.training import TrainConfig, preset
+from anytimenet.training import preset
 
 CLASSES = {"cifar10": (10,), "cifar100": (100,), "digits": (10,), "": (200,)}
 
@@ -168,7 +168,7 @@ def test_block_dependent_recipes_with_the_plain_sum_are_msdnets_official_code(ou
 def test_a_preset_changes_optimiser_and_schedule_and_leaves_the_scheme():
     config = Train("ann_resnet_45", preset="fast").experiment().config
     assert config == replace(preset("fast"), scheme="sieve")
-    assert Train("digits", preset="paper").experiment().config == TrainConfig()
+    assert Train("digits", preset="paper").experiment().config == preset("paper")
 
 
 def test_a_sub_network_alone_has_the_published_size():

@@ -90,7 +90,7 @@ class Train:
     epochs: int | None = None
     """Passes over the training images."""
     batch_size: int | None = None
-    """Images in a step."""
+    """Images in a step; of the recipe folder it follows the number of images."""
     lr: float | None = None
     """Peak learning rate."""
     momentum: float | None = None
@@ -123,8 +123,10 @@ class Train:
     """The best checkpoint is best for the last stage, or for the mean over stages."""
     checkpoint_steps: int | None = None
     """Steps between checkpoints inside an epoch."""
+    statistics: Literal["auto", "running", "precise"] | None = None
+    """BatchNorm statistics for judging: moving averages of training, or estimated at the end of an epoch."""
     statistics_batches: int | None = None
-    """Batches on which a net that does not track BatchNorm statistics gets them at the end of an epoch."""
+    """Training batches on which statistics are estimated at the end of an epoch."""
     flip: Literal["yes", "no"] | None = None
     """Mirror half of the training images; not for digits, letters and signs."""
     pad: int | None = None

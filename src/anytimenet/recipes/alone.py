@@ -150,4 +150,5 @@ def _is_finished(experiment: Experiment, folder: Path) -> bool:
     for described in (told, ours):  # with how many processes it was run is no part of what was run
         for name in ("devices", "sync_batchnorm"):
             described.get("config", {}).pop(name, None)
+        described.get("config", {}).setdefault("statistics", "running")  # before there was a choice
     return told == ours and all((folder / name).exists() for name in ("summary.txt", "report.json", "bundle"))
