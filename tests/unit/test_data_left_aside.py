@@ -215,3 +215,6 @@ def test_imagenet_leaves_the_same_aside(tmp_path, load):
     splits = load(f"imagenet:{root}", val_fraction=0.3)
     assert len(names_of(splits)) == 8
     assert sum(splits.left_aside.values()) == 3
+    (root / "val/n00000002/again.png").symlink_to("../../train/n00000002/0.png")
+    with pytest.raises(DataError, match="are one file in two classes or parts"):
+        load(f"imagenet:{root}")

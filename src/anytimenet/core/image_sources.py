@@ -14,6 +14,7 @@ from PIL import Image
 
 from anytimenet.core.checks import shown
 from anytimenet.core.errors import DataError
+from anytimenet.core.hidden_names import is_hidden
 from anytimenet.core.image_formats import IMAGE_SUFFIXES, is_image_name
 
 Source = str | int
@@ -61,8 +62,8 @@ def names_many(text: str) -> bool:
 def image_paths(text: str) -> list[str]:
     """The image files of a folder and the folders within it, of a pattern, or the one file of that name.
 
-    Names and folders that start with a dot are left aside, and every folder is read once, however many links
-    lead to it.
+    Hidden names and folders and those of systems are left aside, and every folder is read once, however many
+    links lead to it.
 
     Raises:
         DataError: if there are none.
@@ -89,7 +90,7 @@ def _walk(folder: Path) -> Iterator[str]:
     seen: set[str] = set()
     for parent, inner, names in os.walk(folder, onerror=_unreadable, followlinks=True):
         real = os.path.realpath(parent)
-        inner[:] = [] if real in seen else sorted(name for name in inner if not name.startswith("."))
+        inner[:] = [] if real in seen else sorted(name for name in inner if not is_hidden(name))
         if real not in seen:
             yield from (os.path.join(parent, name) for name in names if is_image_name(name))
         seen.add(real)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.hidden_names import is_hidden
 from anytimenet.core.image_formats import is_image_name
 from anytimenet.data.left_aside import (
     HIDDEN_FILE,
@@ -17,7 +18,6 @@ from anytimenet.data.left_aside import (
     SEEN_FILE,
     SEEN_FOLDER,
     LeftAside,
-    is_hidden,
 )
 
 _Key = tuple[int, int]  # device and inode: what a folder or file is, whatever it is called

@@ -18,27 +18,10 @@ NOT_REGULAR = ("pipe, socket or device", "pipes, sockets or devices")
 SEEN_FILE = ("link to a file that is read already", "links to files that are read already")
 SEEN_FOLDER = ("link to a folder that is read already", "links to folders that are read already")
 
-_SYSTEM = frozenset(
-    (
-        *("__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found"),
-        *("system volume information", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
-    )
-)
-"""Lower-case names of what operating systems, file servers and tools leave in folders, besides dot files."""
-
 _USED = ("taxonomy.json", "classes.json")
 """Files that are read for what they say."""
 
 Reason = tuple[str, str]
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is no picture of a person's: a dot file, or left by a system.
-
-    >>> is_hidden("cat"), is_hidden(".thumbnails"), is_hidden("@eaDir")
-    (False, True, True)
-    """
-    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 class LeftAside:

@@ -51,6 +51,7 @@ def load_imagenet(path: Path, options: DataOptions) -> DataSplits:
         train = _class_folders(root, "train", tree)
         wnids = sorted({wnid for wnid, _ in train})
         test = _class_folders(root, "val", tree) or _flat(root, base, tree)
+        train, test = _once_each(root, {"train": train, "val": test}, tree)
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error
     tree.aside.tell(root)
@@ -64,22 +65,30 @@ _Labelled = list[tuple[str, str]]  # wnid and path relative to the root
 
 def _class_folders(root: Path, part: str, tree: ImageFolders) -> _Labelled:
     folders = [f for f in tree.look(Folder(root / part))[0] if _WNID.fullmatch(f.name)]
-    found = [(f.name, f"{part}/{f.name}/{name}") for f in folders for name in _images(f, part, tree)]
+    found = [(f.name, f"{part}/{f.name}/{name}") for f in folders for name in _images(f, tree)]
     if part == "train" and not found:
         raise DataError(f"{root / part} holds no folders of images that are called after wnids (n01440764)")
     return found
 
 
-def _images(folder: Folder, part: str, tree: ImageFolders) -> list[str]:
-    # A million files: what is no link needs no look at its inode.
-    paths = tree.images_in(folder)
-    taken = [p for p in paths if not os.path.islink(p) or tree.take(p, (part, folder.name))]
-    return [os.path.basename(path) for path in taken]
+def _images(folder: Folder, tree: ImageFolders) -> list[str]:
+    return [os.path.basename(path) for path in tree.images_in(folder)]
+
+
+def _once_each(root: Path, parts: dict[str, _Labelled], tree: ImageFolders) -> list[_Labelled]:
+    """The parts, each real file once; where there are no links a million files need no closer look."""
+    labelled = parts.values()
+    if not any(os.path.islink(root / name) for images in labelled for _, name in images):
+        return list(labelled)
+    return [
+        [(wnid, name) for wnid, name in images if tree.take(str(root / name), (part, wnid))]
+        for part, images in parts.items()
+    ]
 
 
 def _flat(root: Path, base: Path, tree: ImageFolders) -> _Labelled:
     """The validation images in one folder, with the classes that a text gives them."""
-    names = _images(Folder(root / "val"), "val", tree)
+    names = _images(Folder(root / "val"), tree)
     if not names:
         raise DataError(f"{root / 'val'} holds no images; unpack the validation archive there")
     places = [folder / sub for folder in dict.fromkeys((base, root)) for sub in _DEVKIT_FOLDERS]
