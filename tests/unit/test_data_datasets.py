@@ -141,7 +141,7 @@ def test_an_unusable_image_is_named(image, why):
         splits_from_datasets(made)
 
 
-@pytest.mark.parametrize("label", [-1, 0.5, "cat", None, (), (1, "x"), [[1]]])
+@pytest.mark.parametrize("label", [-1, 0.5, "cat", None, (), (1, "x"), [[1]], b"\1", {1}, {0: 1}, 2**70])
 def test_an_unusable_label_is_named(label):
     made = items()
     made[3] = (made[3][0], label)

@@ -162,7 +162,7 @@ class Train:
     ignore_index: Annotated[str | None, tyro.conf.arg(metavar="N|none")] = None
     """Pixel value of masks that is no class, or none; by default what their classes.json says, else 255."""
     in_memory: bool = False
-    """Decode imagenet or cub once into memory, instead of streaming the files."""
+    """Decode imagenet, cub or a folder of any size once into memory, instead of streaming the files."""
     skip_bad: bool = False
     """Leave out images that cannot be read, and say how many."""
     threads: int | None = None

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from anytimenet.core.files import write_bytes
+from anytimenet.core.regular_files import open_regular, parse_json
 
 _FORMAT = 2
 _CHUNK = 2**24  # bytes that are read and hashed at a time
@@ -50,11 +51,11 @@ def write_arrays(path: Path, key: str, about: str, arrays: Mapping[str, np.ndarr
 def read_arrays(path: Path, key: str) -> tuple[str, dict[str, np.ndarray]] | None:
     """The text and the arrays stored under `key`; None if absent, stale or damaged, which is warned of."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return _read(file, path.stat().st_size, key)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
         _log.warning("the image cache %s cannot be used (%s) and is built again", path, error)
         return None
 
@@ -63,7 +64,7 @@ def _read(file: BinaryIO, size: int, key: str) -> tuple[str, dict[str, np.ndarra
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(size - 8, _MOST_HEADER):
         raise ValueError("it is truncated")
-    header = json.loads(file.read(length))
+    header = parse_json(file.read(length))
     metadata = header.pop("__metadata__")
     if metadata["format"] != str(_FORMAT) or metadata["key"] != key:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,8 @@ def label_row(label: Any, where: str) -> Row:
     except (TypeError, ValueError):
         pass
     try:
+        if isinstance(label, bytes | Mapping | Set):
+            raise TypeError("no row, though it could be read as one")
         row = tuple(label.tolist() if hasattr(label, "tolist") else label)
         if row and all(isinstance(value, float) for value in row):
             return _one_hot_floats(row)
