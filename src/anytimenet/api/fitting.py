@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from os import PathLike
@@ -22,7 +23,9 @@ from anytimenet.api.starting import net_identity, start_from
 from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError, TrainingError
+from anytimenet.core.folder_lock import HeldFolder, hold
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.run_proof import check_run_folder
 from anytimenet.data import (
     AnyAugmentation,
     Augmentation,
@@ -64,7 +67,7 @@ def fit(
     augmentation: AnyAugmentation | None = None,
     mixing: Mixing | None = None,
     task: Task | None = None,
-    out: Path | str | None = None,
+    out: Path | str | HeldFolder | None = None,
     resume: bool = False,
     workers: int | None = 0,
     reporter: Reporter | None = None,
@@ -88,7 +91,7 @@ def fit(
             those that are read from files and `MaskAugmentation` for those with masks; none by default.
         mixing: mixup or CutMix of training batches; none by default.
         task: loss, metric and decoding; by default segmentation for data with masks, else classification.
-        out: folder for checkpoints and logs; nothing is written without it.
+        out: folder for checkpoints and logs, new, empty or of an earlier run; nothing is written without it.
         resume: go on from the last checkpoint in `out`.
         workers: processes that decode images which are read from files; None takes the cores of this machine,
             0 decodes in this process. What comes out is the same.
@@ -101,8 +104,8 @@ def fit(
     Raises:
         ValueError: if the net's classes or channels are not those of the data, or the net does not allow the
             scheme.
-        TrainingError: if `out` holds a run and `resume` is not given, or training cannot go on; see
-            `training.train`.
+        TrainingError: if `out` holds a run and `resume` is not given, holds anything else, or another run is
+            writing into it; or training cannot go on, see `training.train`.
 
     >>> from anytimenet.nets import create_net
     >>> net = create_net("isresnext_tiny", num_classes=10, in_channels=1)
@@ -116,29 +119,29 @@ def fit(
     splits = _as_splits(train, val, config.seed)
     config = _settled(net, splits, config, out if resume else None)
     task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
-    _check_out(out, resume)
-    if init is not None:
-        start_from(net, init)
-        provenance = {**(provenance or {}), "init": "a bundle" if isinstance(init, Bundle) else str(init)}
-    fabric = launch(config)
-    p = splits.preprocessing
-    shard = Shard(fabric.global_rank, fabric.world_size)
-    result = train_net(
-        net,
-        _training_loader(splits, task, mixing, config, fabric.device, shard, workers),
-        plain_loader(splits.val, splits.preprocessing, fabric.device, shard, workers)
-        if len(splits.val)
-        else None,
-        task,
-        config,
-        folder=Path(out) if out is not None else None,
-        resume=resume,
-        identity=_identity(net, splits, task, mixing, provenance or {}, taught_by),
-        reporter=reporter,
-        fabric=fabric,
-        input_shape=(p.channels, p.height, p.width),
-        teacher=taught_by,
-    )
+    with _run_folder(out, resume) as folder:
+        if init is not None:
+            start_from(net, init)
+            provenance = {**(provenance or {}), "init": "a bundle" if isinstance(init, Bundle) else str(init)}
+        fabric = launch(config)
+        p = splits.preprocessing
+        shard = Shard(fabric.global_rank, fabric.world_size)
+        result = train_net(
+            net,
+            _training_loader(splits, task, mixing, config, fabric.device, shard, workers),
+            plain_loader(splits.val, splits.preprocessing, fabric.device, shard, workers)
+            if len(splits.val)
+            else None,
+            task,
+            config,
+            folder=folder,
+            resume=resume,
+            identity=_identity(net, splits, task, mixing, provenance or {}, taught_by),
+            reporter=reporter,
+            fabric=fabric,
+            input_shape=(p.channels, p.height, p.width),
+            teacher=taught_by,
+        )
     accuracies: Sequence[Sequence[float]] = [(score,) for score in result.val_scores]
     if isinstance(task, Classification) and len(net.num_classes) > 1 and len(splits.val):
         # Once, with the chosen weights: while it trains, only the fine level is watched.
@@ -155,8 +158,21 @@ def fit(
     )
 
 
-def _check_out(out: Path | str | None, resume: bool) -> None:
-    if out is not None and not resume and (Path(out) / "checkpoints" / "last.safetensors").exists():
+@contextmanager
+def _run_folder(out: Path | str | HeldFolder | None, resume: bool) -> Iterator[Path | None]:
+    """The folder of a run, which no other run writes into while the block runs."""
+    if out is None:
+        yield None
+        return
+    with hold(out) as held:
+        if held is not out:  # whoever holds it already has looked into it
+            _check_out(held.path, resume)
+        yield held.path
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    check_run_folder(out)
+    if not resume and (out / "checkpoints" / "last.safetensors").exists():
         raise TrainingError(
             f"{out} holds a run already: choose another folder, go on with resume=True, or delete it first"
         )

@@ -138,6 +138,7 @@ class Evaluate:
 
     def _check(self) -> None:
         """Refuses what could only fail after the net has run."""
+        from anytimenet.core.run_proof import check_report_folder
         from anytimenet.evaluation.outputs import check_outputs_path
         from anytimenet.evaluation.plots import check_ending
 
@@ -159,6 +160,8 @@ class Evaluate:
             check_ending(self.figure.suffix)
         if self.save_outputs is not None:
             check_outputs_path(self.save_outputs)
+        if self.out is not None:
+            check_report_folder(self.out)
 
     def _check_levels(self) -> None:
         if self.target_accuracy is None:

@@ -45,8 +45,13 @@ class Join:
     def run(self) -> None:
         """Joins, judges, saves and prints."""
         from anytimenet.core.errors import require
+        from anytimenet.core.folder_lock import hold
 
         require("torch", "train")
+        with hold(self.out):
+            self._run()
+
+    def _run(self) -> None:
         from anytimenet.api import evaluate, join_bundles
         from anytimenet.evaluation import write_report
 
@@ -82,17 +87,27 @@ class Join:
         places = (self.out, self.out / "bundle")
         if {place.resolve() for place in places} & {find_bundle(path).resolve() for path in self.bundles}:
             raise ValueError("--out is one of the bundles: give another folder")
-        check_no_bundle(self.out)
-        if (self.out / "bundle" / "bundle.json").exists() and not self.overwrite:
-            raise ValueError(f"{self.out} holds a bundle already: choose another --out or give --overwrite")
+        check_takes_bundle(self.out, self.overwrite)
 
 
-def check_no_bundle(folder: Path) -> None:
-    """Raises ValueError if `folder`, which a run is to be written into, is a bundle itself."""
+def check_takes_bundle(folder: Path, overwrite: bool) -> None:
+    """Checks that a bundle and its report may be written into `folder`, before hours are spent on them.
+
+    Raises:
+        ValueError: if it is a bundle itself, or holds one and `overwrite` is not given.
+        AnytimeNetError: if it holds what none of this project wrote.
+    """
+    from anytimenet.core.bundle_folder import check_replaceable
+    from anytimenet.core.run_proof import check_run_folder
+
     if (folder / "bundle.json").exists():
         raise ValueError(
             f"--out is a bundle itself ({folder} holds bundle.json): give the folder of a run, or another one"
         )
+    check_run_folder(folder)
+    if (folder / "bundle").exists() and not overwrite:
+        raise ValueError(f"{folder} holds a bundle already: choose another --out or give --overwrite")
+    check_replaceable(folder / "bundle")
 
 
 def step_by_step(bundle: Bundle, report: Report | SegmentationReport) -> PathCurve:

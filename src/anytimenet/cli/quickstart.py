@@ -36,6 +36,7 @@ class Quickstart:
         torch.set_num_threads(1)  # these images are too small to share among threads
         from anytimenet.api import evaluate, profile
         from anytimenet.cli.predict import as_line
+        from anytimenet.core.folder_lock import hold
         from anytimenet.data import load_data
         from anytimenet.evaluation import format_count, write_report
         from anytimenet.recipes import recipe, run
@@ -44,18 +45,19 @@ class Quickstart:
         epochs = experiment.config.epochs if self.epochs is None else self.epochs
         config = replace(experiment.config, seed=self.seed, epochs=epochs)
         options = replace(experiment.options, seed=self.seed)
-        result = run(
-            replace(experiment, config=config, options=options),
-            self.out,
-            recipe_name="digits",
-            overwrite=True,
-        )
-        bundle = result.bundle
-        profile(bundle, minutes=0.1)
-        splits = load_data("digits", options)
-        report = evaluate(bundle, splits)
-        write_report(report, self.out)
-        bundle.save(self.out / "bundle", extra_files=report_files(self.out))
+        with hold(self.out) as held:
+            result = run(
+                replace(experiment, config=config, options=options),
+                held,
+                recipe_name="digits",
+                overwrite=True,
+            )
+            bundle = result.bundle
+            profile(bundle, minutes=0.1)
+            splits = load_data("digits", options)
+            report = evaluate(bundle, splits)
+            write_report(report, self.out)
+            bundle.save(self.out / "bundle", extra_files=report_files(self.out))
 
         print(f"\n{report.count} held-out digits, never used to train or to choose:")
         print(report.table())

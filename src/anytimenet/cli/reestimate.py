@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from anytimenet.cli.join import check_no_bundle
+from anytimenet.cli.join import check_takes_bundle
 from anytimenet.cli.output import emit_json
 
 if TYPE_CHECKING:
@@ -49,14 +49,16 @@ class Reestimate:
     def run(self) -> None:
         """Estimates, judges, saves and prints."""
         from anytimenet.core.errors import require
+        from anytimenet.core.folder_lock import hold
 
         require("torch", "train")
         from anytimenet.evaluation import spread_of
 
         seeds = sorted(path.parent for path in self.bundle.glob("seed-*/bundle"))
         pairs = [(seed, self.out / seed.name) for seed in seeds] or [(self.bundle, self.out)]
-        self._check_out([target for _, target in pairs])
-        reports = [self._one(source, target) for source, target in pairs]
+        with hold(self.out):
+            self._check_out([target for _, target in pairs])
+            reports = [self._one(source, target) for source, target in pairs]
         result = spread_of(reports) if seeds else reports[0]
         if self.json is not None:
             emit_json({"out": str(self.out), **result.to_dict()}, self.json)
@@ -69,10 +71,7 @@ class Reestimate:
         if self.out.resolve() == self.bundle.resolve():
             raise ValueError("--out is the bundle itself: give another folder")
         for folder in (self.out, *targets):
-            check_no_bundle(folder)
-        taken = [path for path in (self.out, *targets) if (path / "bundle").exists()]
-        if taken and not self.overwrite:
-            raise ValueError(f"{taken[0]} holds a bundle already: choose another --out or give --overwrite")
+            check_takes_bundle(folder, self.overwrite)
 
     def _one(self, source: Path, target: Path) -> Report | SegmentationReport:
         from anytimenet.api import evaluate, load, reestimate

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
     """Judges the label maps of every stage, writes and prints."""
     from anytimenet.api import evaluate
+    from anytimenet.core.run_proof import check_report_folder
     from anytimenet.evaluation import PlotOptions, SegmentationReport, plot_curves, write_report
 
     _refuse(
@@ -28,6 +29,8 @@ def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
         ("budgeted", "ensemble", "target_accuracy", "save_outputs", "exit_cost"),
         "is for labels of whole images, and this bundle labels pixels: leave it out",
     )
+    if command.out is not None:
+        check_report_folder(command.out)
     report = evaluate(
         bundle,
         command.data,

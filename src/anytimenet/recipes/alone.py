@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,15 @@ from typing import Any
 
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_json
+from anytimenet.core.folder_lock import hold
 from anytimenet.core.launched import launched_rank
+from anytimenet.core.run_proof import check_run_folder, holds_run
 from anytimenet.data import has_masks
 from anytimenet.evaluation import Report, read_report
 from anytimenet.evaluation.optimality_gap import OptimalityGap, plot_optimality_gap
 from anytimenet.nets import build_on_meta, create_net
 from anytimenet.recipes.experiment import Experiment
-from anytimenet.recipes.run_folder import claim_folder, clear_folder
+from anytimenet.recipes.run_folder import check_clearable, claim_folder, clear_folder
 from anytimenet.recipes.runner import check_experiment, run, with_seed
 from anytimenet.schemes import FromLabels
 
@@ -53,7 +54,8 @@ def run_alone(
 
     Raises:
         ValueError: for a stage that the net does not have, masks, or stages that learn one label level each.
-        TrainingError: if `out` holds runs and neither `resume` nor `overwrite` is given.
+        TrainingError: if `out` holds runs and neither `resume` nor `overwrite` is given, holds anything else,
+            or is being written by another run.
     """
     if has_masks(experiment.data):
         raise ValueError(
@@ -66,7 +68,6 @@ def run_alone(
             "the optimality gap is one of fine labels at every stage, and this scheme lets stages learn one "
             "level each: train without recipes.run_alone, or let stages learn all levels"
         )
-    out = Path(out)
     wanted = _check_stages(experiment, stages)
     experiments = {"joint": experiment}
     for stage in wanted:
@@ -74,20 +75,22 @@ def run_alone(
         # One stage shares with no other: whatever the joint scheme, alone it learns its labels.
         plain = replace(experiment.config, scheme="anytime")
         experiments[f"alone-{stage}"] = replace(experiment, stages=(kept,), config=plain)
-    if overwrite and not resume:
-        check_experiment(experiment, out, teacher=teacher)
-    _claim(out, list(experiments), resume=resume, overwrite=overwrite, seeds=seeds is not None)
-    reports: dict[str, list[Report]] = {name: [] for name in experiments}
-    for name, one in experiments.items():
-        for folder, seeded in _seeded(one, out / name, seeds):
-            options = {"quiet": quiet, "recipe_name": recipe_name}
-            options |= {"teacher": teacher} if name == "joint" else {}
-            reports[name].append(_report_of(seeded, folder, resume, **options))
-    gap = OptimalityGap.of(reports["joint"], {stage: reports[f"alone-{stage}"] for stage in wanted})
-    if launched_rank() == 0:
-        write_json(out / "optimality_gap.json", gap.to_dict())
-        plot_optimality_gap(gap, out / "optimality_gap.png")
-    return gap
+    with hold(out) as held:
+        out = held.path
+        if overwrite and not resume:
+            check_experiment(experiment, out, teacher=teacher)
+        _claim(out, list(experiments), resume=resume, overwrite=overwrite, seeds=seeds is not None)
+        reports: dict[str, list[Report]] = {name: [] for name in experiments}
+        for name, one in experiments.items():
+            for folder, seeded in _seeded(one, out / name, seeds):
+                options = {"quiet": quiet, "recipe_name": recipe_name}
+                options |= {"teacher": teacher} if name == "joint" else {}
+                reports[name].append(_report_of(seeded, folder, resume, **options))
+        gap = OptimalityGap.of(reports["joint"], {stage: reports[f"alone-{stage}"] for stage in wanted})
+        if launched_rank() == 0:
+            write_json(out / "optimality_gap.json", gap.to_dict())
+            plot_optimality_gap(gap, out / "optimality_gap.png")
+        return gap
 
 
 def _check_stages(experiment: Experiment, stages: Sequence[int] | None) -> tuple[int, ...]:
@@ -101,23 +104,31 @@ def _claim(out: Path, names: list[str], *, resume: bool, overwrite: bool, seeds:
     """Looks at every folder before the first run: nothing may stop the last one after hours."""
     if launched_rank() > 0:
         return
-    if (out / "experiment.json").exists() or any(out.glob("seed-*")):
+    check_run_folder(out)
+    if holds_run(out) or any(out.glob("seed-*")):
         raise TrainingError(f"{out} holds a run of one net already: choose another out=FOLDER")
+    there = [out / name for name in names if (out / name).exists()]
+    if not resume:
+        for folder in there:
+            claim_folder(folder, resume=False, overwrite=overwrite)
     if overwrite and not resume:
         # Stages that are not asked for this time would stay beside the new runs as if they belonged to them.
-        for folder in out.glob("alone-*"):
-            ours = folder.name.removeprefix("alone-").isdigit() and folder.is_dir()
-            if ours and folder.name not in names:
-                shutil.rmtree(folder)
-    for name in names:
-        folder = out / name
-        if folder.exists() and not resume:
-            claim_folder(folder, resume=False, overwrite=overwrite)
-            if overwrite:
-                clear_folder(folder)
-        elif seeds and (folder / "experiment.json").exists():
+        others = [f for f in out.glob("alone-*") if f.name.removeprefix("alone-").isdigit() and f.is_dir()]
+        old = sorted({*there, *others})
+        for folder in old:
+            if not folder.is_symlink():
+                check_clearable(folder)
+        for folder in old:
+            if folder.is_symlink():
+                folder.unlink()
+                continue
+            clear_folder(folder)
+            if folder.name not in names and not any(folder.iterdir()):
+                folder.rmdir()
+    for folder in there if resume else ():
+        if seeds and (folder / "experiment.json").exists():
             raise TrainingError(f"{folder} holds a run of one seed: go on without seeds=N")
-        elif not seeds and any(folder.glob("seed-*")):
+        if not seeds and any(folder.glob("seed-*")):
             raise TrainingError(f"{folder} holds runs with several seeds: go on with the same seeds=N")
 
 

@@ -1,17 +1,22 @@
-"""Folders of runs: no run is lost, mixed with another one, or deleted for one that cannot start."""
+"""Folders of runs: no run is lost, mixed with another one, or deleted for one that cannot start.
+
+A run goes into a folder that is new, empty or proven to hold a run; it replaces what runs write, by name, and
+nothing else. Links are taken away and never followed.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
-from anytimenet.core.errors import TrainingError
+from anytimenet.core.bundle_folder import check_replaceable
+from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.core.launched import launched_rank
+from anytimenet.core.run_proof import check_run_folder, entries_of, holds_run, seed_folders
 
-_RUN_FILES = (
-    "bundle",
-    "checkpoints",
+_FILES = (
     "curve.png",
     "experiment.json",
     "log.jsonl",
@@ -20,8 +25,17 @@ _RUN_FILES = (
     "report.json",
     "spread.json",
     "summary.txt",
-    "tensorboard",
 )
+_FOLDERS = {
+    "checkpoints": (
+        "last.safetensors",
+        "best.safetensors",
+        ".last.safetensors.*.tmp",
+        ".best.safetensors.*.tmp",
+    ),
+    "tensorboard": ("events.out.tfevents.*",),
+}
+"""Of each folder the names of what runs write into it."""
 
 
 def claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = False) -> None:
@@ -34,10 +48,11 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = F
     """
     if launched_rank() > 0:
         return
+    check_run_folder(folder)
     if (folder / "joint").is_dir():
         raise TrainingError(f"{folder} holds runs of recipes.run_alone: choose another out=FOLDER")
-    single = (folder / "experiment.json").exists()
-    several = any(folder.glob("seed-*"))
+    several = bool(seed_folders(folder))
+    single = not several and bool(entries_of(folder)) and holds_run(folder)
     if resume:
         in_the_way = single if seeds else several
     else:
@@ -53,15 +68,62 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool, seeds: bool = F
         print(f"there is no checkpoint in {folder} yet: training starts from the beginning", file=sys.stderr)
 
 
+def check_clearable(folder: Path) -> None:
+    """Raises TrainingError if `clear_folder` would have to delete what no run wrote, or could not delete."""
+    if launched_rank() > 0 or not entries_of(folder):
+        return
+    check_run_folder(folder)
+    for path in (*(folder / name for name in _FILES), *(folder / name for name in _FOLDERS)):
+        if not path.is_symlink() and path.exists() and path.is_dir() != (path.name in _FOLDERS):
+            raise TrainingError(f"{path} is not what a run writes there: move it away first")
+    if not (folder / "bundle").is_symlink():
+        try:
+            check_replaceable(folder / "bundle")
+        except BundleError as error:
+            raise TrainingError(str(error)) from error
+    for seed in seed_folders(folder):
+        if not seed.is_symlink():
+            check_clearable(seed)
+    for place in (folder, *(folder / name for name in ("bundle", *_FOLDERS))):
+        if place.is_dir() and not place.is_symlink() and not os.access(place, os.W_OK | os.X_OK):
+            raise TrainingError(
+                f"nothing can be deleted in {place}: make it writable, or choose another out=FOLDER"
+            )
+
+
 def clear_folder(folder: Path) -> None:
-    """Deletes what runs have left in `folder`, and nothing else; of several processes the first one does."""
+    """Deletes what runs have left in `folder`, and nothing else; of several processes the first one does.
+
+    Everything is looked at before the first file is deleted.
+
+    Raises:
+        TrainingError: as `check_clearable`.
+    """
     if launched_rank() > 0:
         return
-    for path in (*(folder / name for name in _RUN_FILES), *folder.glob("seed-*")):
-        if path.is_dir():
-            shutil.rmtree(path)
+    check_clearable(folder)
+    for name, patterns in _FOLDERS.items():
+        place = folder / name
+        if place.is_symlink():
+            place.unlink()
+        elif place.is_dir():
+            for pattern in patterns:
+                for path in place.glob(pattern):
+                    path.unlink()
+            _remove_if_empty(place)
+    for seed in seed_folders(folder):
+        if seed.is_symlink():
+            seed.unlink()
         else:
-            path.unlink(missing_ok=True)
+            clear_folder(seed)
+            _remove_if_empty(seed)
+    bundle = folder / "bundle"
+    if bundle.is_symlink():
+        bundle.unlink()
+    elif bundle.is_dir():
+        shutil.rmtree(bundle)  # `check_replaceable` found nothing in it but the bundle's files
+    for name in _FILES:  # the proof that this is a run goes with them, after all else
+        (folder / name).unlink(missing_ok=True)
 
 
 def check_apart(folder: Path, **sources: Path | str | None) -> None:
@@ -74,3 +136,8 @@ def check_apart(folder: Path, **sources: Path | str | None) -> None:
             raise TrainingError(
                 f"overwrite=True would delete {source}, which is given as {name}: choose another out=FOLDER"
             )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -14,6 +14,7 @@ from anytimenet.api.starting import start_from
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_json, write_text
+from anytimenet.core.folder_lock import HeldFolder, hold
 from anytimenet.core.launched import launched_count, launched_rank
 from anytimenet.data import DataSplits, MaskSet, augmentation_for, load_data
 from anytimenet.evaluation import (
@@ -26,7 +27,12 @@ from anytimenet.evaluation import (
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
-from anytimenet.recipes.run_folder import check_apart, claim_folder, clear_folder
+from anytimenet.recipes.run_folder import (
+    check_apart,
+    check_clearable,
+    claim_folder,
+    clear_folder,
+)
 from anytimenet.training import Reporter, wait_for_processes
 
 
@@ -48,7 +54,7 @@ class Run:
 
 def run(
     experiment: Experiment,
-    out: Path | str,
+    out: Path | str | HeldFolder,
     *,
     init: Path | str | None = None,
     teacher: Path | str | None = None,
@@ -64,22 +70,47 @@ def run(
 
     Args:
         experiment: what to run.
-        out: a folder; it is made if it is missing.
+        out: a folder, new, empty or of an earlier run; it is made if it is missing.
         init: a bundle whose weights are the start, also for other classes, or a checkpoint of a run, for
             example `RUN/checkpoints/best.safetensors`.
         teacher: a bundle that the stages learn from, for a scheme with a given teacher.
         resume: go on with what an earlier attempt left in `out`.
-        overwrite: replace a run that is in `out`.
+        overwrite: replace a run that is in `out`: what runs write is deleted, and nothing else.
         quiet: no progress.
         recipe_name: remembered in the bundle.
 
     Raises:
         DataError: if the data cannot be used.
         ValueError: if net and data do not fit.
-        TrainingError: if `out` holds a run and neither `resume` nor `overwrite` is given, or training cannot
-            go on.
+        TrainingError: if `out` holds a run and neither `resume` nor `overwrite` is given, holds anything
+            else, or another run is writing into it; or training cannot go on.
     """
-    folder = Path(out)
+    with hold(out) as held:
+        return _run(
+            experiment,
+            held,
+            init=init,
+            teacher=teacher,
+            resume=resume,
+            overwrite=overwrite,
+            quiet=quiet,
+            recipe_name=recipe_name,
+        )
+
+
+def _run(
+    experiment: Experiment,
+    held: HeldFolder,
+    *,
+    init: Path | str | None,
+    teacher: Path | str | None,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+    recipe_name: str,
+) -> Run:
+    """`run` in a folder that no other run writes into."""
+    folder = held.path
     claim_folder(folder, resume=resume, overwrite=overwrite)
     splits, net = _prepare(experiment, init)
     if overwrite and not resume:
@@ -99,7 +130,7 @@ def run(
             augmentation=augmentation_for(splits.train, experiment.augmentation),
             mixing=experiment.mixing,
             workers=experiment.workers,
-            out=folder,
+            out=held,
             resume=resume,
             reporter=Reporter(quiet=quiet, title=f"{_net_in_words(experiment)} on {splits.name}"),
             provenance={
@@ -130,15 +161,15 @@ def run(
 
 def run_seeds(experiment: Experiment, out: Path | str, seeds: Sequence[int], **options: Any) -> list[Run]:
     """The experiment once per seed, in `out/seed-N`; the seed draws weights, order and validation split."""
-    folder, resume, overwrite = Path(out), options.get("resume", False), options.get("overwrite", False)
-    claim_folder(folder, resume=resume, overwrite=overwrite, seeds=True)
-    if overwrite and not resume:
-        check_experiment(with_seed(experiment, seeds[0]), folder, options.get("init"), options.get("teacher"))
-        clear_folder(folder)
-    runs = []
-    for seed in seeds:
-        runs.append(run(with_seed(experiment, seed), Path(out) / f"seed-{seed}", **options))
-    return runs
+    resume, overwrite = options.get("resume", False), options.get("overwrite", False)
+    with hold(out) as held:
+        folder = held.path
+        claim_folder(folder, resume=resume, overwrite=overwrite, seeds=True)
+        if overwrite and not resume:
+            first = with_seed(experiment, seeds[0])
+            check_experiment(first, folder, options.get("init"), options.get("teacher"))
+            clear_folder(folder)
+        return [run(with_seed(experiment, seed), folder / f"seed-{seed}", **options) for seed in seeds]
 
 
 def check_experiment(
@@ -207,6 +238,7 @@ def _check(
     teacher: Path | str | None,
 ) -> None:
     check_apart(folder, init=init, teacher=teacher)
+    check_clearable(folder)
     augmentation = augmentation_for(splits.train, experiment.augmentation)
     check_fit(net, splits, experiment.config, augmentation=augmentation, teacher=teacher)
 
