@@ -39,6 +39,7 @@ from anytimenet.core.errors import BundleError
 from anytimenet.core.files import new_folder, write_bytes, write_text
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.net_origin import NetOrigin
+from anytimenet.core.regular_files import read_regular
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.eann import EANN
 from anytimenet.nets.eann_members import members_spelt_out
@@ -253,7 +254,7 @@ def _contents(extra_files: Mapping[str, ExtraFile]) -> dict[str, bytes]:
         if _is_own(check_file_name(name)):
             raise BundleError(f"{name} is a name that the bundle itself uses: choose another")
         try:
-            contents[name] = source if isinstance(source, bytes) else Path(source).read_bytes()
+            contents[name] = source if isinstance(source, bytes) else read_regular(source)
         except OSError as error:
             raise BundleError(f"{name} cannot be added to the bundle: {error}") from error
     return contents

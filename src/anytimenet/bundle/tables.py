@@ -12,7 +12,7 @@ from anytimenet.core.bundle_folder import AGAIN, LARGEST_JSON, read_listed
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError, CostTableError
 from anytimenet.core.manifest import Manifest
-from anytimenet.core.manifest_fields import parse_json
+from anytimenet.core.regular_files import parse_json
 
 COSTS = "costs/"
 
@@ -40,7 +40,7 @@ def parse_table(name: str, data: bytes) -> CostTable:
         return CostTable.from_json(parse_json(data))
     except (CostTableError, TypeError, OverflowError) as error:
         raise BundleError(f"{name}: {error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BundleError(f"{name} is not JSON ({error}): {AGAIN}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256
+from anytimenet.core.regular_files import check_regular, read_json, read_regular
 from anytimenet.core.temporaries import put_back
 
 FORMAT = "anytimenet-bundle"
@@ -41,19 +41,6 @@ def record_of(data: bytes) -> FileRecord:
     5
     """
     return FileRecord(sha256(data), len(data))
-
-
-def read_small(file: Path) -> bytes:
-    """The content of a JSON file of a bundle; nothing is read of one that cannot be one.
-
-    Raises:
-        BundleError: if it is larger than any real one.
-        OSError: if it cannot be read.
-    """
-    size = file.stat().st_size
-    if size > LARGEST_JSON:
-        raise BundleError(f"it has {size} bytes, and no more than {LARGEST_JSON} are read: {AGAIN}")
-    return file.read_bytes()
 
 
 def find_bundle(path: Path | str) -> Path:
@@ -131,8 +118,8 @@ def read_listed(folder: Path, name: str, record: FileRecord) -> bytes:
     """
     file = folder / check_file_name(name)
     try:
-        size = file.stat().st_size
-        data = file.read_bytes() if size == record.bytes else b""
+        size = check_regular(file)
+        data = read_regular(file, size) if size == record.bytes else b""
     except FileNotFoundError:
         raise BundleError(f"{file} is missing: {AGAIN}") from None
     except OSError as error:
@@ -151,7 +138,7 @@ def read_listed(folder: Path, name: str, record: FileRecord) -> bytes:
 def _listed_files(path: Path) -> set[str] | None:
     """The files that the bundle at `path` may consist of, whatever its format version; None for no bundle."""
     try:
-        value = json.loads(read_small(path / MANIFEST_NAME))
+        value = read_json(path / MANIFEST_NAME, LARGEST_JSON)
         return {*value["files"], MANIFEST_NAME, CARD_NAME} if value["format"] == FORMAT else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import CostTableError
 from anytimenet.core.files import write_json
 from anytimenet.core.machine import machine_stamp, same_machine
+from anytimenet.core.regular_files import read_json
 
 FORMAT = 1
 _FIELDS = ("device", "machine", "dtype", "threads", "input_shape")
@@ -223,7 +223,7 @@ class CostTable:
         if machine is not None:
             instance(machine, Mapping, "machine", "machine_stamp()")
         try:
-            value = json.loads(file.read_text(encoding="utf-8"))
+            value = read_json(file)
         except OSError as error:
             raise CostTableError(f"no cost table can be read at {path}: {error.strerror}") from error
         except ValueError as error:  # neither UTF-8 nor JSON

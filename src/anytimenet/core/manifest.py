@@ -12,22 +12,23 @@ from typing import Any, TypeVar
 from anytimenet.core.bundle_folder import (
     AGAIN,
     FORMAT,
+    LARGEST_JSON,
     MANIFEST_NAME,
     FileRecord,
     check_file_name,
     find_bundle,
-    read_small,
 )
 from anytimenet.core.checks import instance, number, whole_numbers
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest_checks import check_agreement
-from anytimenet.core.manifest_fields import json_list, json_object, keys, parse_json, whole
+from anytimenet.core.manifest_fields import json_list, json_object, keys, whole
 from anytimenet.core.manifest_records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.regular_files import read_json
 from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 
@@ -269,12 +270,12 @@ class Manifest:
         """
         file = find_bundle(path) / MANIFEST_NAME
         try:
-            return cls.from_dict(parse_json(read_small(file)))
+            return cls.from_dict(read_json(file, LARGEST_JSON))
         except BundleError as error:
             raise BundleError(f"{file}: {error}") from error
         except OSError as error:
             raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BundleError(f"{file} is not JSON ({error}): {AGAIN}") from error
 
     def _told_task(self) -> TaskRecord:

@@ -63,19 +63,6 @@ def share(value: Any, where: str) -> float | int:
         return fraction(value, where)
 
 
-def parse_json(data: bytes) -> Any:
-    """The value in a JSON file; NaN and infinity are not JSON.
-
-    Raises:
-        ValueError: if it is none.
-    """
-
-    def refused(name: str) -> Any:
-        raise ValueError(f"{name} is no JSON number")
-
-    return json.loads(data, parse_constant=refused)
-
-
 def _plain_number(value: Any) -> Any:
     """A single number or truth of numpy as Python's own."""
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():

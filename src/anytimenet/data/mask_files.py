@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.image_formats import opened_image
 from anytimenet.core.images import fit_labels, fit_shorter_side
 from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
+from anytimenet.core.regular_files import read_json
 from anytimenet.data.options import DataOptions
 
 CLASSES_NAME = "classes.json"
@@ -37,7 +37,7 @@ def read_mask_classes(
         DataError: if it is missing or malformed, with what it should be.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = read_json(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: {_CURE}") from error
     except (OSError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from anytimenet.core.checks import all_words, raised_as, words
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import DataError
+from anytimenet.core.regular_files import read_json
 from anytimenet.core.taxonomy import Taxonomy
 
 TaxonomySource = Mapping[str, str | Sequence[str]] | Path | str
@@ -82,7 +82,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         DataError: if it cannot be read, or names a class twice.
     """
     try:
-        mapping = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+        mapping = read_json(path, pairs=_once_each)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:

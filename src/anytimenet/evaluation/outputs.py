@@ -12,6 +12,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_bytes
+from anytimenet.core.regular_files import check_regular, parse_json
 from anytimenet.evaluation.confidence import Confidence
 from anytimenet.evaluation.outcomes import Combine, Outcomes
 
@@ -146,8 +147,7 @@ def read_outputs(path: Path | str) -> Outputs:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    with open(path, "rb"):
-        pass  # An absent file gets the operating system's words.
+    check_regular(path)  # an absent file gets the operating system's words
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -156,7 +156,7 @@ def read_outputs(path: Path | str) -> Outputs:
                     f"{path} holds no outputs that this version reads: write it again with "
                     "evaluation.write_outputs(an.collect_outputs(bundle), FILE)"
                 )
-            about = json.loads(metadata["about"])
+            about = parse_json(metadata["about"])
             labels = file.get_tensor("labels")
             levels = labels.shape[1]
             names = _names(len(about["costs"]), levels)

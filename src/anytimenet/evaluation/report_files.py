@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from anytimenet.core.files import write_bytes, write_json, write_text
+from anytimenet.core.regular_files import read_json
 from anytimenet.evaluation.plots import PlotOptions, render_curves
 from anytimenet.evaluation.report import Report
 from anytimenet.evaluation.segmentation_report import KIND, SegmentationReport
@@ -56,7 +56,7 @@ def read_any_report(path: Path | str) -> Report | SegmentationReport:
     if path.is_dir():
         path = path / "report.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):

@@ -12,6 +12,7 @@ from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_json
 from anytimenet.core.folder_lock import hold
 from anytimenet.core.launched import launched_rank
+from anytimenet.core.regular_files import read_json
 from anytimenet.core.run_proof import check_run_folder, holds_run
 from anytimenet.data import has_masks
 from anytimenet.evaluation import Report, read_report
@@ -154,7 +155,7 @@ def _report_of(experiment: Experiment, folder: Path, resume: bool, **options: An
 def _is_finished(experiment: Experiment, folder: Path) -> bool:
     """Whether `folder` holds all of a run of exactly this experiment; its summary is written last."""
     try:
-        told = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
+        told = read_json(folder / "experiment.json")
     except (OSError, ValueError):
         return False
     ours = json.loads(json.dumps(experiment.to_dict()))

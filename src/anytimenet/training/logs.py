@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_text
+from anytimenet.core.regular_files import read_regular
 
 
 class RunLog:
@@ -135,12 +136,12 @@ def _lines_up_to(path: Path, step: int | None) -> str:
     if step is None or not path.exists():
         return ""
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_regular(path).decode(errors="replace").splitlines():
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
+            before = json.loads(line)["step"] <= step
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue  # the process died while it wrote this line
-        if record["step"] <= step:
+        if before:
             kept.append(line + "\n")
     return "".join(kept)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.regular_files import read_text
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.named.catalogue import CUB
@@ -74,7 +75,7 @@ def _files(
 def _table(path: Path) -> dict[str, str]:
     """Lines of a number and a value."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error})") from error
     rows = [line.split(maxsplit=1) for line in lines if line.strip()]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.regular_files import read_text
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_folders import Folder, ImageFolders
 from anytimenet.data.named.catalogue import IMAGENET
@@ -131,11 +132,11 @@ def _read_kaggle(paths: Sequence[Path]) -> dict[str, str]:
 
 
 def _read_devkit(paths: Sequence[Path]) -> dict[str, str]:
-    entries = [line.split() for line in paths[1].read_text(encoding="utf-8").splitlines() if line.strip()]
+    entries = [line.split() for line in read_text(paths[1]).splitlines() if line.strip()]
     ids = {entry[1]: entry[0] for entry in entries if len(entry) > 1}
     if len(ids) != len(entries) or not all(i.isdigit() and _WNID.fullmatch(w) for i, w in ids.items()):
         raise DataError(f"{paths[1]} needs lines `wnid id name` with an id each, such as n02119789 1 kit_fox")
-    lines = paths[0].read_text(encoding="utf-8").split()
+    lines = read_text(paths[0]).split()
     if unknown := [line for line in lines if line not in ids]:
         raise DataError(f"{paths[0]} has the id {unknown[0]}, which {paths[1]} lacks")
     return {f"ILSVRC2012_val_{i:08d}": ids[line] for i, line in enumerate(lines, start=1)}

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.regular_files import read_regular
 from anytimenet.data.named.catalogue import CATALOGUE, Form, NamedData
 from anytimenet.data.named.download import fetch, md5_of
+from anytimenet.data.named.inflating import MOST_BYTES, inflated, members
 from anytimenet.data.options import DataOptions
 
-_CHUNK = 2**20
 _log = logging.getLogger(__name__)
 _DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
 
@@ -108,13 +109,12 @@ def _is_archive(form: Form) -> bool:
 def _content(path: Path, data: NamedData) -> bytes:
     try:
         if path.suffix != ".gz":
-            return path.read_bytes()
+            return read_regular(path, MOST_BYTES)
         md5 = md5_of(path)
         _check_not_another(path, md5, data)
         published = next((r.md5 for form in data.forms for r in form.remote if r.name == path.name), md5)
         _warn_unpublished(path, md5, published)
-        with gzip.open(path) as file:
-            return file.read()
+        return inflated(path)
     except _DAMAGED as error:
         raise _damaged(path, error) from error
     except OSError as error:
@@ -144,27 +144,18 @@ def _check_not_another(path: Path, md5: str, data: NamedData) -> None:
 
 def _unpacked(archive: Path, form: Form) -> dict[str, bytes]:
     wanted = {str(PurePosixPath(form.folder, name)): name for name in form.files}
-    content: dict[str, bytes] = {}
     try:
         _warn_unpublished(archive, md5_of(archive), form.remote[0].md5)
-        with gzip.open(archive) as packed:
-            with tarfile.open(fileobj=packed, mode="r:") as tar:
-                for member in tar:
-                    name = wanted.get(str(PurePosixPath(member.name)))
-                    file = tar.extractfile(member) if name and member.isfile() else None
-                    if name and file:
-                        content[name] = file.read()
-            while packed.read(_CHUNK):  # to its end, where the checksum of what it held is compared
-                pass
+        found = members(archive, wanted)
     except _DAMAGED as error:
         raise _damaged(archive, error) from error
     except OSError as error:
         raise DataError(f"{archive} cannot be read ({error.strerror or error})") from error
-    if lacking := [path for path, name in wanted.items() if name not in content]:
+    if lacking := [path for path in wanted if path not in found]:
         raise DataError(
             f"{archive} holds no {', '.join(lacking)}; it is not the published file, get it again"
         )
-    return content
+    return {wanted[path]: content for path, content in found.items()}
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
