@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any
 
 from anytimenet.core.checks import flag, number, shown, whole_number
@@ -28,14 +27,9 @@ def check_declared(value: Any, name: str = "") -> None:
     Traceback (most recent call last):
     TypeError: macs must be a whole number, not 'many'
     """
-    declared = _declared(type(value))
+    declared = typing.get_type_hints(type(value))
     for field in fields(value):
         _check(getattr(value, field.name), declared[field.name], f"{name}{field.name}")
-
-
-@cache
-def _declared(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
 
 
 def _check(value: Any, wanted: Any, name: str) -> None:

@@ -66,7 +66,7 @@ class MaskClasses:
             if self.names.count(name) > 1:
                 raise DataError(f"two classes are called {name!r}: rename one of them")
         used = [*self.values, *([] if self.ignore_index is None else [self.ignore_index])]
-        if len(set(used)) < len(used) or any(type(v) is not int or not 0 <= v <= 255 for v in used):
+        if any(type(v) is not int or not 0 <= v <= 255 for v in used) or len(set(used)) < len(used):
             raise DataError(f"the values of masks must be different whole numbers from 0 to 255, not {used}")
         for colour in self.palette:
             if len(colour) != 3 or any(type(part) is not int or not 0 <= part <= 255 for part in colour):

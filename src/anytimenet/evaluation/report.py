@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.ensemble_report import EnsembleReport
@@ -214,7 +215,7 @@ class Report:
         try:
             low, high = values["budget_range"]
             quality, ensemble = values.get("example_quality"), values.get("ensemble")
-            return cls(
+            report = cls(
                 data=values["data"],
                 split=values["split"],
                 count=values["count"],
@@ -233,10 +234,13 @@ class Report:
                 ensemble=None if ensemble is None else EnsembleReport.from_dict(ensemble),
                 device=values.get("device"),
             )
+            check_declared(report)
+            report.curve()  # accuracies are shares, costs are above 0
         except KeyError as error:
             raise ValueError(f"this is not a report: the key {error} is missing") from error
-        except TypeError as error:
+        except (TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"this is not a report: {error}") from error
+        return report
 
     def to_csv(self) -> str:
         """A line a stage, the columns those of `StageReport`; an empty cell where nothing was measured."""

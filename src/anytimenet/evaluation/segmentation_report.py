@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anytimenet.core.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
+from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.report import Cost, stage_costs_in
@@ -176,7 +177,7 @@ class SegmentationReport:
             if values["kind"] != KIND:
                 raise ValueError(f"this is no report of a segmentation but of {values['kind']!r}")
             low, high = values["budget_range"]
-            return cls(
+            report = cls(
                 data=values["data"],
                 split=values["split"],
                 count=values["count"],
@@ -189,10 +190,13 @@ class SegmentationReport:
                 budget_range=(low, high),
                 device=values.get("device"),
             )
+            check_declared(report)
+            report.curve()  # accuracies are shares, costs are above 0
         except KeyError as error:
             raise ValueError(f"this is no report of a segmentation: the key {error} is missing") from error
-        except TypeError as error:
+        except (TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"this is no report of a segmentation: {error}") from error
+        return report
 
     def to_csv(self) -> str:
         """A line a stage: costs, scores, latencies, and a column `iou CLASS` for each class."""
