@@ -13,6 +13,7 @@ import torch
 from anytimenet import TrainConfig, create_net, fit, load, load_data
 from anytimenet.cli.main import run
 from anytimenet.core.errors import TrainingError
+from anytimenet.core.files import write_json
 from anytimenet.data import Augmentation, DataOptions
 from anytimenet.evaluation import read_report
 from anytimenet.nets.fresh_weights import draw_weights
@@ -138,7 +139,7 @@ def test_nothing_is_overwritten_or_mixed_in_silence(done, tmp_path, capsys):
     assert "holds runs of --alone" in capsys.readouterr().err
     single = tmp_path / "single"
     single.mkdir()
-    (single / "experiment.json").write_text("{}")
+    write_json(single / "experiment.json", EXPERIMENT.to_dict())
     with pytest.raises(TrainingError, match="holds a run of one net"):
         run_alone(EXPERIMENT, single, quiet=True)
 
