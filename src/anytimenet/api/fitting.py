@@ -196,7 +196,7 @@ def check_fit(
 
 
 def _settled(
-    net: AnytimeNet, splits: DataSplits, config: TrainConfig, resumed: Path | str | None
+    net: AnytimeNet, splits: DataSplits, config: TrainConfig, resumed: Path | str | HeldFolder | None
 ) -> TrainConfig:
     """The configuration with what it leaves to the data: the batch size and the kind of statistics."""
     _check_net(net, splits)
