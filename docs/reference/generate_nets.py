@@ -1,4 +1,4 @@
-"""Writes docs/reference/nets.md from the registry.
+"""Writes docs/reference/nets.md from the registry and what generate_registered.py, run before, wrote of it.
 
 python docs/reference/generate_nets.py            writes the page
 python docs/reference/generate_nets.py --check    exits with 1 if the page is not what would be written
@@ -6,12 +6,15 @@ python docs/reference/generate_nets.py --check    exits with 1 if the page is no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 import torch
 from page_file import write_or_check
 
+from anytimenet.cli.info import CLASSES
+from anytimenet.core.registered import registered
 from anytimenet.costs import count
 from anytimenet.evaluation import format_count
 from anytimenet.nets import NetEntry, create_net, list_nets, net_entry
@@ -58,25 +61,34 @@ def _size(entry: NetEntry) -> tuple[bool, bool, int]:
     return name.endswith("_tiny"), "_small" in name, _counted(entry)[1][-1]
 
 
-_KNOWN: dict[str, tuple[int, list[int], int]] = {}
+def _classes(name: str, input_shape: Sequence[int]) -> int:
+    if name.endswith("_cub"):
+        return 200
+    return 1000 if input_shape[1] == 224 else CLASSES
+
+
+# Nets of 10 classes are counted already.
+_KNOWN: dict[str, tuple[int, list[int], int]] = {
+    record["name"]: (
+        record["costs"]["num_stages"],
+        [stage["macs"] for stage in record["costs"]["stages"]],
+        record["costs"]["stored_params"],
+    )
+    for record in registered("nets")
+    if _classes(record["name"], record["input_shape"]) == CLASSES
+}
 
 
 def _counted(entry: NetEntry) -> tuple[int, list[int], int]:
     """Stages, multiply-adds of each, stored parameters."""
     if entry.name not in _KNOWN:
         with torch.device("meta"):
-            net = create_net(entry.name, _classes(entry)).eval()
+            net = create_net(entry.name, _classes(entry.name, entry.input_shape)).eval()
             image = torch.empty(1, *entry.input_shape)
             stages = range(1, net.num_stages + 1)
             macs = [count(net.segment(0, stage, last=True), (image,)).macs for stage in stages]
         _KNOWN[entry.name] = net.num_stages, macs, sum(p.numel() for p in net.parameters())
     return _KNOWN[entry.name]
-
-
-def _classes(entry: NetEntry) -> int:
-    if entry.name.endswith("_cub"):
-        return 200
-    return 1000 if entry.input_shape[1] == 224 else 10
 
 
 if __name__ == "__main__":

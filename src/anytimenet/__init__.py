@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from anytimenet.recipes import Experiment, recipe, run
     from anytimenet.schemes import Scheme
     from anytimenet.tasks import Segmentation
-    from anytimenet.training import TrainConfig
+    from anytimenet.training import Reporter, TrainConfig
 
 _HOMES = {
     "AnytimeNet": "nets",
@@ -69,6 +69,7 @@ _HOMES = {
     "Prediction": "core.prediction",
     "Preprocessing": "core.preprocessing",
     "Report": "evaluation",
+    "Reporter": "training",
     "Scheme": "schemes",
     "Segmentation": "tasks",
     "SegmentationReport": "evaluation",
@@ -116,6 +117,7 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "Report",
+    "Reporter",
     "Scheme",
     "Segmentation",
     "SegmentationReport",
@@ -152,10 +154,10 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "anytimenet":
             raise
-        from anytimenet.core.errors import MissingExtraError
+        from anytimenet.core.errors import MissingExtraError, how_to_install
 
         raise MissingExtraError(
-            f"anytimenet.{name} needs {error.name}, which is not installed: pip install 'anytimenet[train]'"
+            f"anytimenet.{name} needs {error.name}, which is not installed: {how_to_install('train')}"
         ) from error
     return getattr(home, name)
 

@@ -115,9 +115,9 @@ def test_a_name_that_needs_torch_says_which_extra_to_install():
         "except ImportError as error:\n"
         "    print(error)\n"
         "from anytimenet.cli.main import run\n"
-        "print(run(['list', 'nets']))"
+        "print(run(['profile', 'nowhere']))"
     )
-    assert "pip install 'anytimenet[train]'" in out
+    assert "anytimenet.create_net needs torch, which is not installed: pip install -e '.[train]' in" in out
     assert out.strip().endswith("1")
 
 

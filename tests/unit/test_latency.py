@@ -238,3 +238,42 @@ def test_torch_segments_refuse_what_cannot_run() -> None:
         torch_segments(net, (1, 8, 8))
     with pytest.raises(ValueError, match="meta"):
         torch_segments(net.to("meta"), (3, 8, 8))
+
+
+# --- A machine that is busy now and then ----------------------------------------------------------------
+
+
+def test_a_busy_while_slows_all_that_is_measured_in_turn_and_not_one_alone() -> None:
+    """Three times as slow for a while; measured one after the other, (0, 2) would seem the slowest."""
+    machine = FakeMachine(lambda a, b, n: (3 if 100.12 < machine.now < 100.3 else 1) * (b - a) / 1000)
+    table = machine.profile(4, minutes=60)
+    medians = [table.latency(0, stage).median_ms for stage in (1, 2, 3, 4)]
+    assert medians == pytest.approx([1, 2, 3, 4])
+
+
+def test_a_measurement_that_varies_is_marked_and_a_steady_one_is_not() -> None:
+    busy = iter(range(10_000))
+    steady = FakeMachine(_linear).profile(2, minutes=60)
+    assert not any(latency.unstable for latency in steady.entries.values())
+    assert steady.latency(0, 2).low_ms == pytest.approx(2)
+    varying = FakeMachine(lambda a, b, n: (1 + next(busy) % 3) * (b - a) / 1000).profile(2, minutes=60)
+    assert all(latency.unstable for latency in varying.entries.values())
+    assert CostTable.from_json(varying.to_json()) == varying
+
+
+def test_a_table_that_does_not_tell_how_steady_it_is_can_be_read() -> None:
+    told = FakeMachine(_linear).profile(2, minutes=60).to_json()
+    for entry in told["entries"]:
+        del entry["low_ms"], entry["unstable"]
+    latency = CostTable.from_json(told).latency(0, 2)
+    assert (latency.median_ms, latency.low_ms, latency.unstable) == (pytest.approx(2), None, False)
+
+
+def test_the_printed_table_marks_what_is_unstable(capsys) -> None:
+    from anytimenet.cli.profile import print_table
+
+    busy = iter(range(10_000))
+    print_table(FakeMachine(lambda a, b, n: (1 + next(busy) % 3) / 1000).profile(1, minutes=60))
+    said = capsys.readouterr().out
+    assert "(0, 1)       1      2.000         1.000   3.000   3.000  unstable" in said
+    assert "measure again when it is quiet" in said

@@ -22,6 +22,7 @@ from anytimenet.api.images import plain_loader
 from anytimenet.api.starting import net_identity, start_from
 from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
+from anytimenet.core import checks
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.folder_lock import HeldFolder, hold
 from anytimenet.core.preprocessing import Preprocessing
@@ -70,6 +71,7 @@ def fit(
     out: Path | str | HeldFolder | None = None,
     resume: bool = False,
     workers: int | None = 0,
+    progress: bool | None = None,
     reporter: Reporter | None = None,
     provenance: Mapping[str, Any] | None = None,
     teacher: AnytimeNet | Bundle | Path | str | None = None,
@@ -95,7 +97,9 @@ def fit(
         resume: go on from the last checkpoint in `out`.
         workers: processes that decode images which are read from files; None takes the cores of this machine,
             0 decodes in this process. What comes out is the same.
-        reporter: progress for people.
+        progress: a bar with the time that is left, where a person looks at a terminal or a notebook; True
+            tells it in lines elsewhere too, False never.
+        reporter: what shows the progress instead.
         provenance: what else the bundle should remember.
         teacher: a trained net or bundle that the stages learn from, for a scheme with a given teacher.
         init: what the weights start from: a bundle, also of other classes, or a checkpoint of another run,
@@ -116,6 +120,10 @@ def fit(
     check_type(net, AnytimeNet, "net", "create_net(NAME)")
     config = config or TrainConfig()
     check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
+    if progress is not None:
+        checks.flag(progress, "progress")
+        if reporter is not None:
+            raise ValueError("give progress or a reporter, not both: a reporter shows what it likes")
     splits = _as_splits(train, val, config.seed)
     config = _settled(net, splits, config, out if resume else None)
     task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
@@ -137,7 +145,7 @@ def fit(
             folder=folder,
             resume=resume,
             identity=_identity(net, splits, task, mixing, provenance or {}, taught_by),
-            reporter=reporter,
+            reporter=_reporter(net, splits, progress) if reporter is None else reporter,
             fabric=fabric,
             input_shape=(p.channels, p.height, p.width),
             teacher=taught_by,
@@ -156,6 +164,11 @@ def fit(
         coarser_val_accuracies=[row[1:] for row in accuracies] or None,
         provenance={**_provenance(splits, config, task, augmentation, result), **(provenance or {})},
     )
+
+
+def _reporter(net: AnytimeNet, splits: DataSplits, progress: bool | None) -> Reporter:
+    name = type(net).__name__ if net.origin is None else net.origin.name
+    return Reporter(progress, title=f"{name} on {splits.name}")
 
 
 @contextmanager

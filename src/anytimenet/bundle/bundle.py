@@ -31,7 +31,7 @@ from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.core.preprocessing import Preprocessing
-from anytimenet.core.stage_record import StageRecord
+from anytimenet.core.stage_record import STEP_COSTS, STEPS, StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
@@ -138,7 +138,17 @@ class Bundle:
             for cost, accuracy, more in zip(costs, accuracies, coarser, strict=True)
         )
         names = tuple(tuple(level) for level in class_names)
-        manifest = Manifest(None, names, preprocessing, shape, stages, taxonomy, dict(provenance or {}))
+        manifest = Manifest(
+            None,
+            names,
+            preprocessing,
+            shape,
+            stages,
+            taxonomy,
+            dict(provenance or {}),
+            # For `anytimenet info`, which has no torch to count them with.
+            extensions={STEPS: [{name: getattr(cost, name) for name in STEP_COSTS} for cost in costs]},
+        )
         return cls(net, manifest, clock=clock)
 
     @classmethod

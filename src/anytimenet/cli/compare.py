@@ -20,15 +20,16 @@ class Compare:
     """Draw the curves of several runs in one figure, with the spread over seeds where there are seeds.
 
     A run is the folder of `train --out`, of `train --seeds` (drawn as mean and standard deviation), or of a
-    bundle. JSON: {figure, curves: [{label, path, runs, stages: [{stage, macs, top1, sd}], area, area_log,
-    saving_max, saving_mean, unreached}]}. Areas are over one budget range; savings are relative to the first
-    curve at equal accuracy, with straight lines between stages.
+    bundle; no torch is needed where runs have their reports. JSON: {figure, curves: [{label, path, runs,
+    stages: [{stage, macs, top1, sd}], area, area_log, saving_max, saving_mean, unreached}]}. Areas are over
+    one budget range; savings are relative to the first curve at equal accuracy, with straight lines between
+    stages.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
     """Folders of runs or bundles."""
-    out: Path
-    """The figure: a .png, .pdf or .svg file."""
+    out: Path | None = None
+    """The figure: a .png, .pdf or .svg file; without it the numbers alone are told."""
     labels: tuple[str, ...] = ()
     """One name a run for the legend; the folders' names by default."""
     cost: Literal["macs", "full", "ms"] = "macs"
@@ -44,7 +45,7 @@ class Compare:
 
     def run(self) -> None:
         """Draws and prints."""
-        from anytimenet.evaluation import PlotOptions, compare, plot_curves
+        from anytimenet.evaluation.comparison import compare
 
         if not self.runs:
             raise ValueError("no run was given: anytimenet compare RUN ... --out FILE.png")
@@ -53,6 +54,21 @@ class Compare:
         labels = list(self.labels) or [run_label(path) for path in self.runs]
         items = [read_run(path, self.cost) for path in self.runs]
         _warn_of_mixed_data(items)
+        if self.out is not None:
+            self._draw(items, labels, self.out)
+        compared = compare(items, labels, self.cost)
+        if self.json is not None:
+            curves = [
+                {"path": str(path), **net.to_dict()} for path, net in zip(self.runs, compared, strict=True)
+            ]
+            figure = None if self.out is None else str(self.out)
+            emit_json({"figure": figure, "curves": curves}, self.json)
+        if self.json != "-":
+            print_compared(compared, self.out)
+
+    def _draw(self, items: list[Report | Spread], labels: list[str], figure: Path) -> None:
+        from anytimenet.evaluation import PlotOptions, plot_curves
+
         wide = len(items) > 1
         options = PlotOptions(
             cost=self.cost,
@@ -62,15 +78,7 @@ class Compare:
             width_in=4.6 if wide else 3.4,
             height_in=3.2 if wide else 2.6,
         )
-        plot_curves(items, self.out, labels=labels, options=options)
-        compared = compare(items, labels, self.cost)
-        if self.json is not None:
-            curves = [
-                {"path": str(path), **net.to_dict()} for path, net in zip(self.runs, compared, strict=True)
-            ]
-            emit_json({"figure": str(self.out), "curves": curves}, self.json)
-        if self.json != "-":
-            print_compared(compared, self.out)
+        plot_curves(items, figure, labels=labels, options=options)
 
 
 def read_run(path: Path, cost: str) -> Report | Spread:
@@ -109,7 +117,7 @@ def run_label(path: Path) -> str:
     return resolved.parent.name if resolved.name == "bundle" else resolved.name
 
 
-def print_compared(compared: list[Compared], figure: Path) -> None:
+def print_compared(compared: list[Compared], figure: Path | None) -> None:
     """The curves as lines, with the saving against the first."""
     from anytimenet.evaluation import format_count
 
@@ -121,7 +129,8 @@ def print_compared(compared: list[Compared], figure: Path) -> None:
         print(f"  area over the shared budgets {net.area:.4f} (log budget {net.area_log:.4f})")
         if net is not compared[0]:
             print(f"  {_saving(net, compared[0].label)}")
-    print(f"The figure is {figure}.")
+    if figure is not None:
+        print(f"The figure is {figure}.")
 
 
 def _saving(net: Compared, first: str) -> str:

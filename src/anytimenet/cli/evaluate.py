@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from anytimenet.cli.output import emit_json
+from anytimenet.cli.parsing import Count
 from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, print_report
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class Evaluate:
     budgeted: bool = False
     """Also judge images that share one budget, where sure ones leave early; the thresholds are solved on the
     validation images, for 39 mean costs, as in MSDNet."""
-    mean_budgets: tuple[float, ...] = ()
-    """With --budgeted: solve thresholds for these mean costs an image."""
+    mean_budgets: tuple[Count, ...] = ()
+    """With --budgeted: solve thresholds for these mean costs an image, for example 1.5M 2M."""
     confidence: Literal["max_probability", "margin", "entropy"] = "max_probability"
     """With --budgeted: what the thresholds compare."""
     exit_cost: Literal["macs_cumulative", "msd", "macs", "full"] = "macs_cumulative"

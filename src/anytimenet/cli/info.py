@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from anytimenet.cli.output import emit_json
+from anytimenet.core.errors import MissingExtraError, require
+from anytimenet.core.registered import registered, unknown
+
+if TYPE_CHECKING:
+    from anytimenet.core.manifest import Manifest
+    from anytimenet.nets import AnytimeNet
+
+CLASSES = 10
+"""Of a registered net whose classes are not said."""
+_COLUMNS = ("macs", "full", "params", "macs_step", "macs_cumulative")
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,9 @@ class Info:
     macs_cumulative, msd, params_cumulative}]}, raw integers for one image. macs, full and params are
     sub-network k alone; macs_step goes from finished stage k-1 to stage k; macs_cumulative, msd and
     params_cumulative include all earlier heads.
+
+    Needs no torch for a registered net as it is and for a bundle. Of a bundle of an earlier version the steps
+    are counted where torch is installed, else they are null.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NET|BUNDLE")]
@@ -33,60 +48,118 @@ class Info:
     """Print JSON, or write it to a file."""
 
     def run(self) -> None:
-        """Counts and prints."""
-        from anytimenet.core.errors import require
-
-        require("torch", "train")
-        from anytimenet.cli.train import parse_arguments
-        from anytimenet.costs import stage_costs
-        from anytimenet.data import parse_image_size
-        from anytimenet.nets import build_on_meta, create_net, net_entry, rebuild_net
-
+        """Looks up or counts, and prints."""
         manifest = self._manifest()
-        if manifest is not None:
-            net, input_shape = build_on_meta(lambda: rebuild_net(manifest.net)), manifest.input_shape
-        else:
-            arguments = parse_arguments("--net-args", self.net_args)
-            classes = 10 if self.num_classes is None else self.num_classes
-            net = build_on_meta(lambda: create_net(self.name, classes, **arguments))
-            input_shape = (net.in_channels, *net_entry(self.name).input_shape[1:])
-        if self.image_size is not None:
-            sides = parse_image_size(self.image_size)
-            input_shape = (input_shape[0], *((sides, sides) if isinstance(sides, int) else sides))
-        costs = stage_costs(net, input_shape)
-        result = {
-            "name": self.name if manifest is None else manifest.net.name,
-            "num_stages": net.num_stages,
-            "stored_params": sum(parameter.numel() for parameter in net.parameters()),
-            "input_shape": list(input_shape),
-            "stages": [asdict(cost) for cost in costs],
-        }
+        result = self._known(manifest)
+        if result is None:
+            try:
+                result = self._counted(manifest)
+            except MissingExtraError:
+                if manifest is None or self.image_size is not None:
+                    raise
+                result = _of_manifest(manifest)
         if self.json is not None:
             emit_json(result, self.json)
         if self.json != "-":
             self._print(result)
 
-    def _manifest(self):
-        from anytimenet.core.bundle_folder import find_bundle
-        from anytimenet.core.manifest import Manifest
+    def _known(self, manifest: Manifest | None) -> dict[str, Any] | None:
+        """What is written down of the net, which needs no torch; None if there is more to count."""
+        if self.image_size is not None:
+            return None
+        if manifest is not None:
+            known = _of_manifest(manifest)
+            return None if known["stored_params"] is None and manifest.net is not None else known
+        if self.net_args or self.num_classes not in (None, CLASSES) or "anytimenet.nets" in sys.modules:
+            return None
+        costs = {record["name"]: record["costs"] for record in registered("nets")}
+        if self.name not in costs:
+            raise ValueError(f"no net is named {self.name!r}: {unknown(self.name, 'nets', costs)}")
+        return costs[self.name]
 
+    def _counted(self, manifest: Manifest | None) -> dict[str, Any]:
+        require("torch", "train")
+        from anytimenet.cli.train import parse_arguments
+        from anytimenet.data import parse_image_size
+        from anytimenet.nets import build_on_meta, create_net, net_entry, rebuild_net
+
+        if manifest is not None:
+            origin = manifest.net
+            if origin is None:
+                raise ValueError("its net was built by hand, and only its code can count another image_size")
+            name, input_shape = origin.name, manifest.input_shape
+            net = build_on_meta(lambda: rebuild_net(origin))
+        else:
+            name, arguments = self.name, parse_arguments("--net-args", self.net_args)
+            classes = CLASSES if self.num_classes is None else self.num_classes
+            net = build_on_meta(lambda: create_net(name, classes, **arguments))
+            input_shape = (net.in_channels, *net_entry(name).input_shape[1:])
+        if self.image_size is not None:
+            sides = parse_image_size(self.image_size)
+            input_shape = (input_shape[0], *((sides, sides) if isinstance(sides, int) else sides))
+        return counted(name, net, input_shape)
+
+    def _manifest(self) -> Manifest | None:
         if not Path(self.name).is_dir():
             return None
         if self.num_classes is not None or self.net_args:
             raise ValueError(
                 "a bundle brings its classes and arguments: leave --num-classes and --net-args out"
             )
+        from anytimenet.core.bundle_folder import find_bundle
+        from anytimenet.core.manifest import Manifest
+
         return Manifest.read(find_bundle(self.name))
 
-    def _print(self, result: dict) -> None:
-        from anytimenet.evaluation import format_count
+    def _print(self, result: dict[str, Any]) -> None:
+        from anytimenet.evaluation.units import format_count
+
+        def shown(count: int | None) -> str:
+            return "-" if count is None else format_count(count)
 
         shape = "x".join(str(size) for size in result["input_shape"])
         print(
-            f"{result['name']}: {result['num_stages']} stages, {format_count(result['stored_params'])} "
+            f"{result['name']}: {result['num_stages']} stages, {shown(result['stored_params'])} "
             f"parameters stored; multiply-adds for one {shape} image"
         )
         print("stage  alone        full         parameters   step         cumulative")
         for s in result["stages"]:
-            columns = (s["macs"], s["full"], s["params"], s["macs_step"], s["macs_cumulative"])
-            print(f"{s['stage']:5}  " + "  ".join(f"{format_count(value):11}" for value in columns).rstrip())
+            print(f"{s['stage']:5}  " + "  ".join(f"{shown(s[name]):11}" for name in _COLUMNS).rstrip())
+        if any(s["macs_step"] is None for s in result["stages"]):
+            print("The bundle does not say what its steps cost, and counting them needs torch.")
+
+
+def counted(name: str, net: AnytimeNet, input_shape: Sequence[int]) -> dict[str, Any]:
+    """The JSON of a net, counted."""
+    from anytimenet.costs import stage_costs
+
+    return {
+        "name": name,
+        "num_stages": net.num_stages,
+        "stored_params": sum(parameter.numel() for parameter in net.parameters()),
+        "input_shape": list(input_shape),
+        "stages": [asdict(cost) for cost in stage_costs(net, input_shape)],
+    }
+
+
+def _of_manifest(manifest: Manifest) -> dict[str, Any]:
+    """The JSON of a bundle as far as it is written down in it; None for what is not."""
+    from anytimenet.core.stage_record import STEP_COSTS, STEPS
+
+    told = manifest.extensions.get(STEPS)
+    steps = told if isinstance(told, list) and len(told) == manifest.num_stages else []
+    stages = []
+    for index, record in enumerate(manifest.stages):
+        alone = {name: getattr(record, name) for name in ("stage", "macs", "full", "params")}
+        step = steps[index] if steps and isinstance(steps[index], dict) else {}
+        found = {name: step.get(name) for name in STEP_COSTS}
+        # From a file, which anyone may have written.
+        whole = all(isinstance(value, int) and not isinstance(value, bool) for value in found.values())
+        stages.append({**alone, **(found if whole else dict.fromkeys(STEP_COSTS))})
+    return {
+        "name": "a net built by hand" if manifest.net is None else manifest.net.name,
+        "num_stages": manifest.num_stages,
+        "stored_params": stages[-1]["params_cumulative"],
+        "input_shape": list(manifest.input_shape),
+        "stages": stages,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from anytimenet.cli.output import emit_json
+from anytimenet.core.registered import Kind, registered
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,7 @@ class List:
 
     def run(self) -> None:
         """Prints the list."""
-        from anytimenet.core.errors import require
-
-        require("torch", "train")
-        records = [r for r in _RECORDS[self.what]() if fnmatch(r["name"], self.pattern)]
+        records = [record for record in records_of(self.what) if fnmatch(record["name"], self.pattern)]
         if self.json is not None:
             emit_json(records, self.json)
         if self.json != "-":
@@ -45,6 +44,18 @@ class List:
                 print(f"{record['name']:{width}}  {record['summary']}")
             if not records:
                 print(f"no {self.what} match {self.pattern!r}")
+
+
+def records_of(kind: Kind) -> list[dict[str, Any]]:
+    """The list as it is: from the generated table, unless something was registered beside it (`--import`)."""
+    if "anytimenet.nets" in sys.modules or "anytimenet.recipes" in sys.modules:
+        return live_records(kind)
+    return [{k: v for k, v in record.items() if k != "costs"} for record in registered(kind)]
+
+
+def live_records(kind: Kind) -> list[dict[str, Any]]:
+    """The list from the registries; it needs torch."""
+    return _RECORDS[kind]()
 
 
 def _nets() -> list[dict[str, Any]]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
 
 from anytimenet import __version__
-from anytimenet.cli.output import print_error, split_json_flag
+from anytimenet.cli.output import print_error
 from anytimenet.cli.wording import in_flags
-from anytimenet.core import checks
 from anytimenet.core.errors import AnytimeNetError, SharedTrainingError, suggest
 from anytimenet.core.launched import launched_rank
+from anytimenet.core.registered import registered
 
 # Verb, its class in the module of the same name, and its line in the list of verbs.
 VERBS = {
@@ -69,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         print(_USAGE.format(verbs="\n".join(f"  {name:11}{line}" for name, (_, line) in VERBS.items())))
         return 0
     if verb not in VERBS:
-        print_error(f"no verb is named {verb!r}: {suggest(verb, VERBS)}")
+        print_error(f"no verb is named {verb!r}: {_instead_of_verb(verb)}")
         return 2
     try:
         return _run_verb(verb, rest)
@@ -88,6 +86,22 @@ def run(arguments: Sequence[str]) -> int:
         if launched_rank() == 0 or not isinstance(error, SharedTrainingError):
             print_error(_in_words(error, verb))
         return 1
+
+
+def _instead_of_verb(word: str) -> str:
+    """What to do with a word that is no verb: names of nets and recipes are often given first."""
+    commands = {
+        "recipes": f"a recipe: anytimenet train {word}",
+        "nets": f"a net: anytimenet info {word}, or anytimenet train folder --net {word} --data folder:PATH",
+        "data": f"data: anytimenet train folder --data {word}",
+        "schemes": f"a scheme: anytimenet train digits --scheme {word}",
+    }
+    for kind, command in commands.items():
+        if any(record["name"] == word for record in registered(kind)):  # type: ignore[arg-type]
+            return f"it is {command}"
+    if os.path.isdir(word):
+        return f"it is a folder: anytimenet evaluate {word}, or anytimenet train folder --data folder:{word}"
+    return suggest(word, VERBS)
 
 
 def _import_modules(arguments: Sequence[str]) -> Sequence[str]:
@@ -118,7 +132,7 @@ def _is_of_a_check(error: Exception) -> bool:
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    return place is not None and place.tb_frame.f_globals.get("__name__") == checks.__name__
+    return place is not None and place.tb_frame.f_globals.get("__name__") == "anytimenet.core.checks"
 
 
 def _command(verb: str) -> type:
@@ -132,18 +146,10 @@ def _arguments(verb: str) -> frozenset[str]:
 
 
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:
-    import tyro
+    from anytimenet.cli.parsing import parse
 
-    command = _command(verb)
-    try:
-        parsed: Any = tyro.cli(
-            command,
-            prog=f"anytimenet {verb}",
-            description=inspect.getdoc(command),
-            args=split_json_flag(arguments),
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-        )
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 2
+    parsed = parse(verb, _command(verb), arguments)
+    if isinstance(parsed, int):
+        return parsed
     parsed.run()
     return 0

@@ -10,6 +10,7 @@ import tyro
 
 from anytimenet.cli.answers import AnswerPrinter, named_images
 from anytimenet.cli.output import check_threads
+from anytimenet.cli.parsing import Count
 
 if TYPE_CHECKING:
     from anytimenet.core.prediction import Prediction
@@ -36,8 +37,8 @@ class Predict:
     """Image files, folders of them, or quoted patterns such as 'photos/*.jpg'."""
     stage: int | None = None
     """Answer with this stage."""
-    budget_macs: float | None = None
-    """Answer with the best validated stage whose multiply-adds fit, for example 2e6."""
+    budget_macs: Count | None = None
+    """Answer with the best validated stage whose multiply-adds fit, for example 2e6 or 1.5M."""
     out: Path | None = None
     """Of a net that labels pixels: write the mask of every stage into this folder, as PNG pictures."""
     batch_size: int = 32

@@ -64,8 +64,11 @@ class Profile:
 def print_table(table: CostTable) -> None:
     """A line a segment, for people."""
     print(f"{table.device}, {table.dtype}, {table.threads} thread(s)")
-    print("segment  batch  median ms  p95 ms  p99 ms")
+    print("segment  batch  median ms  lowest tenth  p95 ms  p99 ms")
     for (start, stop, batch), latency in sorted(table.entries.items()):
-        times = f"{latency.median_ms:9.3f}  {latency.p95_ms:6.3f}  {latency.p99_ms:6.3f}"
-        note = "  estimated" if latency.estimated else ""
+        low = "-" if latency.low_ms is None else f"{latency.low_ms:.3f}"
+        times = f"{latency.median_ms:9.3f}  {low:>12}  {latency.p95_ms:6.3f}  {latency.p99_ms:6.3f}"
+        note = "  estimated" if latency.estimated else "  unstable" if latency.unstable else ""
         print(f"({start}, {stop})  {batch:6}  {times}{note}")
+    if any(latency.unstable for latency in table.entries.values()):
+        print("unstable: the machine was busy; measure again when it is quiet, or for more --minutes.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256
+from anytimenet.core.registered import kind_of
 from anytimenet.core.regular_files import check_regular, read_json, read_regular
 from anytimenet.core.temporaries import put_back
 
@@ -66,6 +67,8 @@ def find_bundle(path: Path | str) -> Path:
         )
     if not os.path.isdir(path):
         what = "is a file; give the bundle's folder" if os.path.isfile(path) else "does not exist"
+        if (known := kind_of(str(path))) is not None:
+            what += f": it is {known}, and the folder of a bundle is needed, as training writes it"
         raise BundleError(f"{path} {what}")
     raise BundleError(
         f"{path} is not a bundle: it holds no {MANIFEST_NAME}, nor a folder bundle/ with one; "

@@ -38,6 +38,8 @@ class Latency:
         p99_ms: 99 % took no longer.
         repeats: runs it was measured over; 0 if it was not measured.
         estimated: true if it was derived from other measurements.
+        low_ms: a tenth of the runs took no longer: close to what a machine at rest needs. None if unknown.
+        unstable: true if the runs differed so much that the median says more of the machine than of the net.
     """
 
     median_ms: float
@@ -45,6 +47,8 @@ class Latency:
     p99_ms: float
     repeats: int
     estimated: bool = False
+    low_ms: float | None = None
+    unstable: bool = False
 
     def __post_init__(self) -> None:
         with raised_as(CostTableError):
@@ -52,11 +56,16 @@ class Latency:
                 settle(self, name, number, 0)
             settle(self, "repeats", whole_number)
             settle(self, "estimated", flag)
+            settle(self, "unstable", flag)
+            if self.low_ms is not None:
+                settle(self, "low_ms", number, 0)
         times = (self.median_ms, self.p95_ms, self.p99_ms)
         if list(times) != sorted(times):
             raise CostTableError(
                 f"latencies {times} ms: three finite times, none negative, median <= p95 <= p99, are needed"
             )
+        if self.low_ms is not None and self.low_ms > self.median_ms:
+            raise CostTableError(f"low_ms {self.low_ms} must not be above the median {self.median_ms}")
         if self.repeats == 0 and not self.estimated:
             raise CostTableError(f"a latency over {self.repeats} runs was not measured: mark it estimated")
 
@@ -80,7 +89,7 @@ class CostTable:
     ...     (0, 1, 1): Latency(2.0, 3.0, 4.0, repeats=50),
     ...     (0, 1, 5): Latency(6.0, 7.0, 8.0, repeats=50)})
     >>> table.latency(0, 1, batch=3)
-    Latency(median_ms=4.0, p95_ms=5.0, p99_ms=6.0, repeats=50, estimated=True)
+    Latency(median_ms=4.0, p95_ms=5.0, p99_ms=6.0, repeats=50, estimated=True, low_ms=None, unstable=False)
     """
 
     device: str
@@ -183,9 +192,20 @@ class CostTable:
             start, stop, batch = (_get(entry, name, int) for name in ("start", "stop", "batch"))
             if (start, stop, batch) in entries:
                 raise CostTableError(f"entry ({start}, {stop}, {batch}) is there twice")
-            times = {name: float(_get(entry, name, float, int)) for name in ("median_ms", "p95_ms", "p99_ms")}
+            times: dict[str, Any] = {
+                name: float(_get(entry, name, float, int)) for name in ("median_ms", "p95_ms", "p99_ms")
+            }
+            # Tables of earlier versions do not tell how steady the runs were.
+            steady: dict[str, Any] = {
+                name: _get(entry, name, *kinds)
+                for name, kinds in (("low_ms", (float, int, type(None))), ("unstable", (bool,)))
+                if name in entry
+            }
             entries[start, stop, batch] = Latency(
-                **times, repeats=_get(entry, "repeats", int), estimated=_get(entry, "estimated", bool)
+                **times,
+                **steady,
+                repeats=_get(entry, "repeats", int),
+                estimated=_get(entry, "estimated", bool),
             )
         shape = _get(value, "input_shape", list)
         if not all(type(size) is int for size in shape):

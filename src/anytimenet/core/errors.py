@@ -67,7 +67,7 @@ def require(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingExtraError(
-            f"{package} is needed here and is not installed: pip install 'anytimenet[{extra}]'"
+            f"{package} is needed here and is not installed: {how_to_install(extra)}"
         ) from error
     except RuntimeError as error:
         # Some packages import torchvision where they find it, and one for another torch raises this.
@@ -75,6 +75,18 @@ def require(module: str, extra: str) -> ModuleType:
             f"{module} cannot be imported ({error}): where that names torchvision, it was built for another "
             "torch; install the one that matches, or uninstall it"
         ) from error
+
+
+def how_to_install(extra: str) -> str:
+    """What to type for what an extra brings: the package is on no index yet.
+
+    >>> how_to_install("train")
+    "pip install -e '.[train]' in a checkout brings it (once published: pip install 'anytimenet[train]')"
+    """
+    return (
+        f"pip install -e '.[{extra}]' in a checkout brings it (once published: pip install "
+        f"'anytimenet[{extra}]')"
+    )
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 from anytimenet.core.errors import BundleError
 from anytimenet.core.manifest_fields import json_list, keys, share, text, whole
 
+STEPS = "steps"
+"""Extension of a bundle: for each stage what the way to it costs, which its record does not say."""
+STEP_COSTS = ("macs_step", "macs_cumulative", "msd", "params_cumulative")
 _LATER = "coarser_val_accuracies"  # came with format version 2; left out of the JSON where it is empty
 _COUNTED = ("macs_complete", "uncounted_operators")  # came with format version 3
 

@@ -19,6 +19,9 @@ Prepare = Callable[[int, int, int], Callable[[], object]]
 
 _Key = tuple[int, int, int]
 _FEWEST_REPEATS = 5  # even when the time is up: of fewer runs not even a median can be told
+_ROUNDS = 5
+_UNSTABLE = 1.3
+"""A median of so many times the quickest tenth of the runs is no steady one; at rest it stays below 1.1."""
 
 
 def profile_segments(
@@ -39,11 +42,17 @@ def profile_segments(
     """Latency of every segment (a, b), 0 <= a < b <= K, measured as far as `minutes` reach.
 
     Order: (0, K); the steps and the other (0, k); (k, K); the rest. Each measurement is `warmup` runs that
-    do not count, then `repeats` that do. One that would not fit into the time left is skipped, and its
-    entry is marked estimated. An estimate is the smallest that is known to be enough: the cheapest chain of
-    measured segments from a to b, or a measured (0, c) with c >= b, since a segment costs no more than
-    either. For a batch size without such a measurement it is the next smaller one's latency in proportion
-    to the images, or else the next larger one's as it is.
+    do not count, then `repeats` that do. Those of (0, k) and of the steps are taken in turn, a few of each in
+    every round: a machine that is busy for a while then makes all of them slower, and not one alone. One that
+    would not fit into the time left is skipped, and its entry is marked estimated.
+
+    An estimate is the smallest that is known to be enough: the cheapest chain of measured segments from a to
+    b, or a measured (0, c) with c >= b, since a segment costs no more than either. For a batch size without
+    such a measurement it is the next smaller one's latency in proportion to the images, or else the next
+    larger one's as it is.
+
+    An entry whose median lies far above the time of its quickest runs is marked unstable: measure again on a
+    quieter machine, or for longer.
 
     Args:
         prepare: builds what is timed, on any backend; `torch_segments` makes one for a net.
@@ -75,11 +84,9 @@ def profile_segments(
     deadline = clock() + 60 * minutes
     measured: dict[_Key, Latency] = {}
     with torch_threads(threads):
-        for key in _order(num_stages, sorted(set(batch_sizes))):
-            expected = _estimate(key, measured).median_ms / 1000 if measured else 0
-            if clock() + expected * (warmup + repeats) <= deadline or not measured:
-                measured[key] = _measure(prepare(*key), warmup, repeats, clock, deadline)
-    keys = _order(num_stages, sorted(set(batch_sizes)))
+        for group in _groups(num_stages, sorted(set(batch_sizes))):
+            _measure(group, measured, prepare, warmup, repeats, clock, deadline)
+    keys = [key for group in _groups(num_stages, sorted(set(batch_sizes))) for key in group]
     return CostTable(
         device=device.replace(":", "-"),
         machine=machine if machine is not None else machine_stamp(_torch_extra(device)),
@@ -101,40 +108,77 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _order(num_stages: int, batch_sizes: Sequence[int]) -> list[_Key]:
-    """All segments and batches, the most useful first."""
+def _groups(num_stages: int, batch_sizes: Sequence[int]) -> list[list[_Key]]:
+    """All segments and batches, the most useful first; what is measured in turn stands together."""
     last = num_stages
     essential = [(0, last)]
     essential += [(0, stop) for stop in range(1, last)]
     essential += [(stop - 1, stop) for stop in range(2, last + 1)]
     to_the_end = [(start, last) for start in range(1, last - 1)]
     others = [(start, stop) for start in range(1, last) for stop in range(start + 2, last)]
-    return [
-        (start, stop, batch)
-        for group in (essential, to_the_end, others)
+    together = [[(start, stop, batch) for start, stop in essential] for batch in batch_sizes]
+    # One by one: of a net of many stages they would hold too many copies of its weights at once.
+    alone = [
+        [(start, stop, batch)]
+        for segments in (to_the_end, others)
         for batch in batch_sizes
-        for start, stop in group
+        for start, stop in segments
     ]
+    return together + alone
 
 
 def _measure(
-    run: Callable[[], object], warmup: int, repeats: int, clock: Callable[[], float], deadline: float
-) -> Latency:
-    for _ in range(warmup):
-        run()
-        if clock() > deadline:
-            break
-    times: list[float] = []
-    while len(times) < repeats:
+    group: Sequence[_Key],
+    measured: dict[_Key, Latency],
+    prepare: Prepare,
+    warmup: int,
+    repeats: int,
+    clock: Callable[[], float],
+    deadline: float,
+) -> None:
+    """Adds to `measured` what of a group fits into the time, all of it in turn."""
+    a_round = math.ceil(repeats / _ROUNDS)
+    runs: dict[_Key, Callable[[], object]] = {}
+    times: dict[_Key, list[float]] = {}
+    for key in group:
+        expected = _estimate(key, measured).median_ms / 1000 if measured else 0
+        promised = sum((repeats - len(seen)) * float(np.median(seen)) / 1000 for seen in times.values())
+        if measured and clock() + promised + expected * (warmup + repeats) > deadline:
+            continue
+        runs[key], times[key] = prepare(*key), []
+        for _ in range(warmup):
+            runs[key]()
+            if clock() > deadline:
+                break
+        _time(runs[key], times[key], a_round, clock, deadline)
+        measured[key] = _latency(times[key])
+    while any(len(seen) < repeats for seen in times.values()):
+        before = {key: len(seen) for key, seen in times.items()}
+        for key, run in runs.items():
+            _time(run, times[key], min(a_round, repeats - len(times[key])), clock, deadline)
+        if all(len(seen) == before[key] for key, seen in times.items()):
+            break  # the time is up
+    measured.update((key, _latency(seen)) for key, seen in times.items())
+
+
+def _time(
+    run: Callable[[], object], times: list[float], count: int, clock: Callable[[], float], deadline: float
+) -> None:
+    """Adds the milliseconds of `count` runs to `times`, of fewer when the time is up."""
+    for _ in range(count):
         start = clock()
+        if start > deadline and len(times) >= _FEWEST_REPEATS:
+            return
         run()
-        end = clock()
-        times.append(1000 * (end - start))
-        if end > deadline and len(times) >= _FEWEST_REPEATS:
-            break
-    # "higher": a quantile is a time that was really seen, never one below it.
+        times.append(1000 * (clock() - start))
+
+
+def _latency(times: Sequence[float]) -> Latency:
+    # "lower" and "higher": a quantile is a time that was really seen.
+    low = float(np.percentile(times, 10, method="lower"))
     p95, p99 = (float(np.percentile(times, q, method="higher")) for q in (95, 99))
-    return Latency(float(np.median(times)), p95, p99, repeats=len(times))
+    median = float(np.median(times))
+    return Latency(median, p95, p99, len(times), low_ms=low, unstable=median > _UNSTABLE * low)
 
 
 def _estimate(key: _Key, measured: Mapping[_Key, Latency]) -> Latency:

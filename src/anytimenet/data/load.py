@@ -10,6 +10,7 @@ from typing import Any
 
 from anytimenet.core.checks import instance, path
 from anytimenet.core.errors import DataError, suggest
+from anytimenet.core.registered import unknown
 from anytimenet.data.digits import load_digits
 from anytimenet.data.folder import load_folder
 from anytimenet.data.masks import load_camvid, load_masks
@@ -73,7 +74,7 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
         return replace(_BY_PATH[kind](Path(rest), options), options=options)
     if Path(name).is_dir():
         raise DataError(f"{name!r} is a folder of this machine; write folder:{name}")
-    raise DataError(f"unknown data {name!r}: {suggest(name, data_names())}")
+    raise DataError(f"unknown data {name!r}: {unknown(name, 'data', data_names())}")
 
 
 def _name(given: object) -> str:

@@ -34,8 +34,8 @@ def choose_backend(wanted: Backend) -> Backend:
     if wanted == "auto":
         return "pillow"
     raise DataError(
-        f"torchvision cannot be imported ({lacking}); install anytimenet[vision], with the build that fits "
-        "this torch, or choose the backend pillow"
+        f"torchvision cannot be imported ({lacking}); install the build that fits this torch, or choose the "
+        "backend pillow"
     )
 
 

@@ -1,66 +1,157 @@
-"""Evaluation: what a net's predictions are worth, stage by stage and over budgets. No torch in here."""
+"""Evaluation: what a net's predictions are worth, stage by stage and over budgets. No torch in here.
 
-from anytimenet.evaluation.branch_norms_plot import plot_branch_norms
-from anytimenet.evaluation.budgeted_batch import (
-    BudgetedBatch,
-    BudgetedPoint,
-    exit_costs,
-    sweep_budgeted_batch,
-)
-from anytimenet.evaluation.chosen_levels import (
-    ChosenLevels,
-    ChosenStage,
-    judge_levels,
-    level_accuracies,
-)
-from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
-from anytimenet.evaluation.confidence import confidences
-from anytimenet.evaluation.curve import Curve, shared_range
-from anytimenet.evaluation.delay_factor import (
-    delay_factor,
-    expected_delay_bound,
-    expected_delay_factor,
-    expected_delay_limit,
-    worst_delay_factor,
-)
-from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
-from anytimenet.evaluation.ensembles import geometric_ensemble, mean_ensemble
-from anytimenet.evaluation.example_quality import DropShare, ExampleQuality, measure_example_quality
-from anytimenet.evaluation.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
-from anytimenet.evaluation.failure_detection import failure_auroc
-from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
-from anytimenet.evaluation.mask_picture import most_varied, plot_masks
-from anytimenet.evaluation.metrics import (
-    ClassScore,
-    class_scores,
-    expected_calibration_error,
-    negative_log_likelihood,
-    softmax,
-    top_k_accuracy,
-    wilson_interval,
-)
-from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
-from anytimenet.evaluation.outcomes import Outcomes
-from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
-from anytimenet.evaluation.path_curve import PathCurve, PathPoint, path_curve
-from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
-from anytimenet.evaluation.product_anytime import product_ensemble
-from anytimenet.evaluation.report import LevelReport, Report, StageReport
-from anytimenet.evaluation.report_files import read_any_report, read_report, write_report
-from anytimenet.evaluation.saving import Saving, SavingPoint, relative_saving
-from anytimenet.evaluation.scoring import make_ensemble_report, make_report
-from anytimenet.evaluation.segmentation_report import (
-    SegmentationReport,
-    SegmentationStage,
-    make_segmentation_report,
-)
-from anytimenet.evaluation.segmentation_spread import (
-    SegmentationSpread,
-    SegmentationStageSpread,
-    spread_of,
-)
-from anytimenet.evaluation.spread import MeanSd, Spread, StageSpread
-from anytimenet.evaluation.units import format_count
+The names below are resolved when they are used: a command that prints a list should not import all of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Functions with the name of their module, which would stand in their place once it is imported.
+from anytimenet.evaluation.delay_factor import delay_factor
+from anytimenet.evaluation.path_curve import path_curve
+
+if TYPE_CHECKING:
+    from anytimenet.evaluation.branch_norms_plot import plot_branch_norms
+    from anytimenet.evaluation.budgeted_batch import (
+        BudgetedBatch,
+        BudgetedPoint,
+        exit_costs,
+        sweep_budgeted_batch,
+    )
+    from anytimenet.evaluation.chosen_levels import (
+        ChosenLevels,
+        ChosenStage,
+        judge_levels,
+        level_accuracies,
+    )
+    from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
+    from anytimenet.evaluation.confidence import confidences
+    from anytimenet.evaluation.curve import Curve, shared_range
+    from anytimenet.evaluation.delay_factor import (
+        delay_factor,
+        expected_delay_bound,
+        expected_delay_factor,
+        expected_delay_limit,
+        worst_delay_factor,
+    )
+    from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
+    from anytimenet.evaluation.ensembles import geometric_ensemble, mean_ensemble
+    from anytimenet.evaluation.example_quality import DropShare, ExampleQuality, measure_example_quality
+    from anytimenet.evaluation.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
+    from anytimenet.evaluation.failure_detection import failure_auroc
+    from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
+    from anytimenet.evaluation.mask_picture import most_varied, plot_masks
+    from anytimenet.evaluation.metrics import (
+        ClassScore,
+        class_scores,
+        expected_calibration_error,
+        negative_log_likelihood,
+        softmax,
+        top_k_accuracy,
+        wilson_interval,
+    )
+    from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
+    from anytimenet.evaluation.outcomes import Outcomes
+    from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
+    from anytimenet.evaluation.path_curve import PathCurve, PathPoint, path_curve
+    from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
+    from anytimenet.evaluation.product_anytime import product_ensemble
+    from anytimenet.evaluation.report import LevelReport, Report, StageReport
+    from anytimenet.evaluation.report_files import read_any_report, read_report, write_report
+    from anytimenet.evaluation.saving import Saving, SavingPoint, relative_saving
+    from anytimenet.evaluation.scoring import make_ensemble_report, make_report
+    from anytimenet.evaluation.segmentation_report import (
+        SegmentationReport,
+        SegmentationStage,
+        make_segmentation_report,
+    )
+    from anytimenet.evaluation.segmentation_spread import (
+        SegmentationSpread,
+        SegmentationStageSpread,
+        spread_of,
+    )
+    from anytimenet.evaluation.spread import MeanSd, Spread, StageSpread
+    from anytimenet.evaluation.units import format_count
+
+_HOMES = {
+    "BudgetedBatch": "budgeted_batch",
+    "BudgetedPoint": "budgeted_batch",
+    "ChosenLevels": "chosen_levels",
+    "ChosenStage": "chosen_levels",
+    "ClassScore": "metrics",
+    "Compared": "comparison",
+    "ComparedStage": "comparison",
+    "Curve": "curve",
+    "DropShare": "example_quality",
+    "EnsembleReport": "ensemble_report",
+    "EnsembleStage": "ensemble_report",
+    "ExampleQuality": "example_quality",
+    "LevelReport": "report",
+    "MeanSd": "spread",
+    "OptimalityGap": "optimality_gap",
+    "Outcomes": "outcomes",
+    "Outputs": "outputs",
+    "PathCurve": "path_curve",
+    "PathPoint": "path_curve",
+    "PlotOptions": "plots",
+    "Report": "report",
+    "Saving": "saving",
+    "SavingPoint": "saving",
+    "SegmentationReport": "segmentation_report",
+    "SegmentationSpread": "segmentation_spread",
+    "SegmentationStage": "segmentation_report",
+    "SegmentationStageSpread": "segmentation_spread",
+    "Spread": "spread",
+    "StageGap": "optimality_gap",
+    "StageReport": "report",
+    "StageSpread": "spread",
+    "budgeted_from_outputs": "from_outputs",
+    "class_scores": "metrics",
+    "compare": "comparison",
+    "confidences": "confidence",
+    "curve_figure": "plots",
+    "exit_costs": "budgeted_batch",
+    "expected_calibration_error": "metrics",
+    "expected_delay_bound": "delay_factor",
+    "expected_delay_factor": "delay_factor",
+    "expected_delay_limit": "delay_factor",
+    "failure_auroc": "failure_detection",
+    "format_count": "units",
+    "geometric_ensemble": "ensembles",
+    "judge_levels": "chosen_levels",
+    "leaving_stages": "exit_thresholds",
+    "level_accuracies": "chosen_levels",
+    "make_ensemble_report": "scoring",
+    "make_report": "scoring",
+    "make_segmentation_report": "segmentation_report",
+    "mean_ensemble": "ensembles",
+    "measure_example_quality": "example_quality",
+    "most_varied": "mask_picture",
+    "negative_log_likelihood": "metrics",
+    "plot_branch_norms": "branch_norms_plot",
+    "plot_curves": "plots",
+    "plot_masks": "mask_picture",
+    "plot_optimality_gap": "optimality_gap",
+    "product_ensemble": "product_anytime",
+    "read_any_report": "report_files",
+    "read_outputs": "outputs",
+    "read_report": "report_files",
+    "relative_saving": "saving",
+    "report_from_outputs": "from_outputs",
+    "shared_range": "curve",
+    "softmax": "metrics",
+    "solve_for_budget": "exit_thresholds",
+    "solve_thresholds": "exit_thresholds",
+    "spread_of": "segmentation_spread",
+    "sweep_budgeted_batch": "budgeted_batch",
+    "top_k_accuracy": "metrics",
+    "wilson_interval": "metrics",
+    "worst_delay_factor": "delay_factor",
+    "write_outputs": "outputs",
+    "write_report": "report_files",
+}
 
 __all__ = [
     "BudgetedBatch",
@@ -141,3 +232,13 @@ __all__ = [
     "write_outputs",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'anytimenet.evaluation' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"anytimenet.evaluation.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

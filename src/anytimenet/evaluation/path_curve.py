@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from numbers import Real
+from typing import TYPE_CHECKING
 
-from anytimenet.evaluation.curve import Curve
+if TYPE_CHECKING:
+    from anytimenet.evaluation.curve import Curve
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class PathCurve:
 
     def curve(self, label: str = "") -> Curve:
         """The same as a `Curve`, to draw, to compare and to integrate."""
+        from anytimenet.evaluation.curve import Curve
+
         spent = tuple(point.spent for point in self.points)
         return Curve(spent, tuple(point.accuracy for point in self.points), label, self.unit)
 

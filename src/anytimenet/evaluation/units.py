@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal, InvalidOperation
+
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 _WORDS = {"T": "trillions", "G": "billions", "M": "millions", "k": "thousands"}
@@ -33,6 +36,28 @@ def format_count(count: float) -> str:
             decimals = 3 if scaled < 9.9995 else 2 if scaled < 99.995 else 1
             return f"{scaled:.{decimals}f} {prefix}"
     return f"{count:.4g}"
+
+
+def parse_count(text: str) -> float:
+    """The number that `format_count` wrote, or a person: with a prefix (k, M, G, T) or commas, or as it is.
+
+    >>> [parse_count(text) for text in ("1.499 M", "1.5M", "640", "2e6", "100,000")]
+    [1499000.0, 1500000.0, 640.0, 2000000.0, 100000.0]
+
+    Raises:
+        ValueError: for anything else.
+    """
+    match = re.fullmatch(r"\s*(.*?)\s*([kKmMgGtT]?)\s*", text)
+    assert match is not None
+    number, prefix = match[1], match[2].upper().replace("K", "k")
+    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", number):
+        number = number.replace(",", "")
+    try:
+        # Through the decimal point, as people do: 1.499 M are 1499000, not 1498999.9999999998.
+        scaled = Decimal(number) * int({**{p: size for size, p in _PREFIXES}, "": 1}[prefix])
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is no number such as 2e6, 1.5M or 100,000") from None
+    return float(scaled)
 
 
 def axis_scale(unit: str, smallest: float, largest: float) -> tuple[float, str]:

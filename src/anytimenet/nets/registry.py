@@ -12,6 +12,7 @@ import torch
 
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.net_origin import NetOrigin
+from anytimenet.core.registered import unknown
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.forms import check_form, check_forms, with_forms
 
@@ -146,7 +147,7 @@ def net_entry(name: str) -> NetEntry:
         ValueError: for an unknown name, with the nearest known one.
     """
     if name not in _ENTRIES:
-        raise ValueError(f"no net is named {name!r}: {suggest(name, _ENTRIES)}")
+        raise ValueError(f"no net is named {name!r}: {unknown(name, 'nets', _ENTRIES)}")
     return _ENTRIES[name]
 
 

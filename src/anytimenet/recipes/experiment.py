@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from anytimenet.core.errors import suggest
+from anytimenet.core.registered import unknown
 from anytimenet.data import AnyAugmentation, Augmentation, DataOptions, LargeImageAugmentation, Mixing
 from anytimenet.training import TrainConfig
 
@@ -125,7 +125,7 @@ def recipe(name: str) -> Recipe:
     'digits'
     """
     if name not in _RECIPES:
-        raise ValueError(f"no recipe is named {name!r}: {suggest(name, _RECIPES)}")
+        raise ValueError(f"no recipe is named {name!r}: {unknown(name, 'recipes', _RECIPES)}")
     return _RECIPES[name]
 
 

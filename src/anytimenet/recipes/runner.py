@@ -76,7 +76,7 @@ def run(
         teacher: a bundle that the stages learn from, for a scheme with a given teacher.
         resume: go on with what an earlier attempt left in `out`.
         overwrite: replace a run that is in `out`: what runs write is deleted, and nothing else.
-        quiet: no progress.
+        quiet: no progress; without it there is some where a person looks, see `Reporter`.
         recipe_name: remembered in the bundle.
 
     Raises:
@@ -132,7 +132,7 @@ def _run(
             workers=experiment.workers,
             out=held,
             resume=resume,
-            reporter=Reporter(quiet=quiet, title=f"{_net_in_words(experiment)} on {splits.name}"),
+            reporter=_reporter(experiment, splits, quiet),
             provenance={
                 "recipe": recipe_name,
                 "experiment": experiment.to_dict(),
@@ -282,6 +282,10 @@ def _maps_in_words(report: SegmentationReport) -> str:
         f"The label maps of stage 1 reach a mean IoU of {100 * first.mean_iou:.1f} %, those of the last "
         f"stage {100 * last.mean_iou:.1f} %, with {last.macs / first.macs:.1f} times the multiply-adds."
     )
+
+
+def _reporter(experiment: Experiment, splits: DataSplits, quiet: bool) -> Reporter:
+    return Reporter(False if quiet else None, title=f"{_net_in_words(experiment)} on {splits.name}")
 
 
 def _net_in_words(experiment: Experiment) -> str:

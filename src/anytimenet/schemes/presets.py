@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anytimenet.core.errors import suggest
+from anytimenet.core.registered import unknown
 from anytimenet.schemes.gradients import (
     BlockDependent,
     ConflictProjection,
@@ -53,7 +53,7 @@ def scheme_preset(name: str) -> SchemePreset:
     'Anytime Neural Prediction via Slicing Networks Vertically, equation 1'
     """
     if name not in _PRESETS:
-        raise ValueError(f"no scheme is named {name!r}: {suggest(name, _PRESETS)}")
+        raise ValueError(f"no scheme is named {name!r}: {unknown(name, 'schemes', _PRESETS)}")
     return _PRESETS[name]
 
 

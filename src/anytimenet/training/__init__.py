@@ -4,9 +4,9 @@ from anytimenet.training.batches import Batches
 from anytimenet.training.collect import collect_logits
 from anytimenet.training.config import TrainConfig, preset
 from anytimenet.training.launching import check_device, check_launch, check_share
-from anytimenet.training.logs import Reporter
 from anytimenet.training.loop import check_scheme, launch, train
 from anytimenet.training.processes import wait_for_processes
+from anytimenet.training.reporter import Reporter
 from anytimenet.training.result import TrainResult
 
 __all__ = [

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from anytimenet.core.checks import choice, flag, number, numbers, optional, settle, shown, whole_number
-from anytimenet.schemes import Scheme, list_schemes, scheme_preset, scheme_to_dict
+from anytimenet.schemes import Scheme, scheme_preset, scheme_to_dict
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ _CHOICES = {
 
 def _check_scheme(scheme: object) -> None:
     if isinstance(scheme, str):
-        choice(scheme, "scheme", list_schemes())
+        scheme_preset(scheme)  # says what else the name is, where it is one
     elif not isinstance(scheme, Scheme):
         raise TypeError(
             f"scheme must be a name or a Scheme, not {shown(scheme)}: for example "

@@ -1,18 +1,14 @@
-"""What a run tells while it goes: a JSON line per epoch, TensorBoard, a progress bar for people."""
+"""What a run writes down while it goes: a JSON line per epoch, TensorBoard."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files import write_text
@@ -64,66 +60,6 @@ class RunLog:
                     if isinstance(number, (int, float)):
                         tag = name if stage is None else f"{name}/stage_{stage}"
                         self._board.add_scalar(tag, number, step)
-
-
-class Reporter:
-    """Progress for people on standard error: a bar on a terminal, a line an epoch elsewhere."""
-
-    def __init__(self, *, quiet: bool = False, title: str = "training") -> None:
-        console = Console(stderr=True)
-        self._bar = None
-        self._plain = not quiet and not console.is_terminal
-        self._started = time.perf_counter()
-        if not quiet and console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[scores]}"),
-                console=console,
-            )
-        self._title = title
-        self._task: Any = None
-        self._epochs = 0
-
-    def note(self, text: str) -> None:
-        """One line about the run, before its first step."""
-        if self._plain or self._bar is not None:
-            print(f"{self._title}: {text}", file=sys.stderr)
-
-    def start(self, total_steps: int, done: int, epochs: int) -> None:
-        """Called once, before the first step."""
-        self._epochs = epochs
-        if self._bar is not None:
-            self._bar.start()
-            self._task = self._bar.add_task(self._title, total=total_steps, completed=done, scores="")
-
-    def step(self) -> None:
-        """One training step is done."""
-        if self._bar is not None:
-            self._bar.advance(self._task)
-
-    def epoch(self, number: int, loss: float, scores: list[float]) -> None:
-        """One epoch, counted from 1, is done."""
-        text = " ".join(f"{100 * score:.1f}" for score in scores)
-        if self._bar is not None:
-            self._bar.update(
-                self._task, scores=f"summed loss {loss:.3f}" + (f"  val % {text}" if scores else "")
-            )
-        due = number == self._epochs or number % max(1, self._epochs // 10) == 0
-        if self._plain and due:
-            seconds = time.perf_counter() - self._started
-            print(
-                f"{self._title}: epoch {number}/{self._epochs}  loss summed over stages {loss:.3f}  "
-                f"{f'validation % by stage {text}  ' if scores else ''}{seconds:.0f} s",
-                file=sys.stderr,
-            )
-
-    def stop(self) -> None:
-        """Called at the end, also after an error."""
-        if self._bar is not None:
-            self._bar.stop()
 
 
 def notice(text: str) -> None:

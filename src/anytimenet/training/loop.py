@@ -32,8 +32,9 @@ from anytimenet.training.launching import (
     quiet_fabric,
     wrapper_options,
 )
-from anytimenet.training.logs import Reporter, RunLog, notice
+from anytimenet.training.logs import RunLog, notice
 from anytimenet.training.processes import Processes, exchanging
+from anytimenet.training.reporter import Reporter
 from anytimenet.training.result import TrainResult
 from anytimenet.training.schedule import learning_rate
 from anytimenet.training.settling import settled
@@ -73,7 +74,7 @@ def train(
         folder: where checkpoints and logs go; None writes nothing.
         resume: go on from `folder`'s last checkpoint if there is one.
         identity: what else identifies the run (data fingerprint, net); compared on resume.
-        reporter: progress for people.
+        reporter: progress for people; none by default.
         fabric: from `launch(config)`, for a caller who must know the device or the share of this process.
         input_shape: (C, H, W) of the images, for a scheme whose weights follow the cost.
         teacher: a trained net, for a scheme whose stages learn from one.
@@ -103,7 +104,7 @@ def train(
     except BaseException:
         run.release()
         raise
-    reporter = reporter if reporter and run.processes.first else Reporter(quiet=True)
+    reporter = reporter if reporter and run.processes.first else Reporter(False)
     resumed_step = run.step if resume else None
     reporter.note(_plan(config, len(batches)))
     reporter.start(run.total_steps, run.step, config.epochs)
