@@ -35,8 +35,9 @@ or a name. Hooks compose freely; what makes no sense is refused in one line.
 - Weights are as published unless `weighting.total=X` rescales them to a sum. The scale of the summed loss is
   a scale of the learning rate, too: compare schemes at equal sums.
 - A step of OSGD and of projection on conflict goes back once for every stage.
-- Left out: EXP-LIN of Hu et al., which no source at hand defines (`CalledWeights(function)` takes any
-  weights); the rising temperature of Phuong and Lampert and the feature loss of BYOT.
+- `exp_lin` is EXP-LIN of Hu et al. by inference: no source at hand defines it, and it is the one of the
+  weights in the authors' scripts that has no other name (`CalledWeights(function)` takes any weights).
+- Left out: the rising temperature of Phuong and Lampert and the feature loss of BYOT.
 """
 
 

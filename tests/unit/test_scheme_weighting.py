@@ -11,7 +11,7 @@ import torch
 
 from anytimenet.nets import create_net
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes import RunFacts, Scheme
+from anytimenet.schemes import RunFacts, Scheme, scheme_preset, scheme_to_dict
 from anytimenet.schemes.weighting import (
     AdaLossWeights,
     AlternatingWeights,
@@ -154,6 +154,22 @@ def test_the_heavy_end_of_ten_stages_by_hand():
     assert sieve_units(10, "heavy_end") == [unit * 8 for unit in units]
 
 
+# EXP-LIN: the earlier weights, which sum to 1, beside a last weight of 1, as released.
+EXP_LIN = {
+    5: [0.1806, 0.25, 0.4583, 0.1111],
+    10: [0.0828, 0.1146, 0.1783, 0.051, 0.3057, 0.051, 0.1146, 0.051, 0.051],
+    21: [0.0385, 0.0538, 0.0844, *[0.0233] * 2, 0.1455, *[0.0233] * 4, 0.2676, *[0.0233] * 3, 0.0844]
+    + [0.0233] * 5,
+}
+
+
+@pytest.mark.parametrize("stages", [5, 10, 21])
+def test_exp_lin_is_the_released_form(stages):
+    found = weights(scheme_preset("exp_lin").scheme.weighting, stages)
+    assert found[-1] == 1
+    assert found[:-1] == pytest.approx(EXP_LIN[stages], abs=6e-5)
+
+
 # Equal sums
 
 
@@ -253,6 +269,33 @@ def test_alternating_weights_pass_the_losses_on_to_a_base_that_learns():
     assert sorted(built.weights([1, 2]).values()) in ([0.25, 2], [1, 1.25])
 
 
+@pytest.mark.parametrize("base", [ConstantWeights(), LinearWeights(), GivenWeights((1, 2, 0))])
+def test_the_drawn_stage_gets_half_of_the_sum_where_that_is_asked_for(base):
+    before = weights(base, 3)
+    for total in (None, 4.5):
+        built = build(AlternatingWeights(base, extra="half", total=total), 3, seed=1)
+        scale = 1 if total is None else total / (1.5 * sum(before))
+        for _ in range(10):
+            now = built.weights([1, 2, 3])
+            more = sorted(now[stage] / scale - before[stage - 1] for stage in (1, 2, 3))
+            assert more == pytest.approx([0, 0, sum(before) / 2])
+
+
+def test_half_of_the_sum_is_the_last_weight_with_sieve():
+    last, half = (build(AlternatingWeights(extra=extra), 6, seed=3) for extra in ("last", "half"))
+    for _ in range(10):
+        assert last.weights(range(1, 7)) == pytest.approx(half.weights(range(1, 7)))
+
+
+def test_fields_that_came_later_are_told_only_where_they_are_set():
+    plain = scheme_to_dict(Scheme(weighting=AlternatingWeights(AdaLossWeights())))["weighting"]
+    assert set(plain) == {"member", "base", "total"}
+    assert "renormalise" not in plain["base"]
+    changed = AlternatingWeights(AdaLossWeights(renormalise=True), extra="half")
+    told = scheme_to_dict(Scheme(weighting=changed))["weighting"]
+    assert (told["extra"], told["base"]["renormalise"]) == ("half", True)
+
+
 # AdaLoss
 
 
@@ -276,6 +319,20 @@ def test_constant_losses_lead_to_their_inverses_mixed_with_equal_weights(uniform
     inverse[-1] += extra
     expected = [(1 - uniform) * value + uniform for value in inverse]
     assert [*built.weights(range(1, 5)).values()] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.07])
+def test_the_released_commit_divides_by_the_largest_weight_once_more(uniform):
+    constants = [2.0, 1.0, 0.5, 1.0]
+    built = build(AdaLossWeights(every=1, uniform=uniform, final_extra=1.0, renormalise=True), 4)
+    built.observe(losses(*constants))
+    inverse = [0.25, 0.5, 1.0, 1.5]
+    expected = [(1 - uniform) * value / 1.5 + uniform for value in inverse]
+    assert [*built.weights(range(1, 5)).values()] == pytest.approx(expected, rel=1e-6)
+    plain, without = (build(AdaLossWeights(every=1, renormalise=r), 4) for r in (False, True))
+    for one in (plain, without):
+        one.observe(losses(*constants))
+    assert plain.weights(range(1, 5)) == without.weights(range(1, 5))
 
 
 def test_the_running_mean_begins_with_the_first_loss_and_then_forgets_by_the_momentum():

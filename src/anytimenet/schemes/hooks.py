@@ -37,6 +37,10 @@ Average = Callable[[Iterable[Tensor]], None]
 """Replaces tensors by their means over all processes that train together, in place."""
 
 
+ADDED_LATER: Mapping[str, bool] = {"added_later": True}
+"""Metadata of a field that a member got after runs with it had begun; see `scheme_to_dict`."""
+
+
 @dataclass
 class Lesson:
     """What one step teaches.

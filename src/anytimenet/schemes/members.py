@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 from anytimenet.schemes.gradients import (
@@ -16,6 +16,7 @@ from anytimenet.schemes.gradients import (
     OrthogonalGradients,
     SummedGradients,
 )
+from anytimenet.schemes.hooks import ADDED_LATER
 from anytimenet.schemes.sampling import AllStages, DrawnStages, Sandwich
 from anytimenet.schemes.scheme import Scheme
 from anytimenet.schemes.targets import Distillation, EMATeacher, FromLabels, GivenTeacher, TDLambda
@@ -67,7 +68,8 @@ def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
     """JSON values: each hook's member by name, and its fields.
 
     A member of one's own is named by its class, a function by its module, its name and a digest of what it
-    does, so that a run is not resumed with another function of the same name.
+    does, so that a run is not resumed with another function of the same name. A field that a member got later
+    than others is told only where it is not its default, so that runs from before it go on.
 
     >>> scheme_to_dict(Scheme())["weighting"]
     {'member': 'constant', 'weight': 1.0, 'total': None}
@@ -84,11 +86,19 @@ def _to_value(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {
             "member": name_of_member(type(value)),
-            **{field.name: _to_value(getattr(value, field.name)) for field in fields(value)},
+            **{
+                field.name: _to_value(getattr(value, field.name))
+                for field in fields(value)
+                if _told(value, field)
+            },
         }
     if isinstance(value, tuple | list):
         return [_to_value(one) for one in value]
     return _function(value) if callable(value) else value
+
+
+def _told(member: Any, field: Field[Any]) -> bool:
+    return field.metadata != ADDED_LATER or getattr(member, field.name) != field.default
 
 
 def _function(function: Callable[..., Any]) -> str:

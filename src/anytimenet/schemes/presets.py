@@ -117,6 +117,13 @@ _PRESETS: Mapping[str, SchemePreset] = {
             _ANN,
         ),
         SchemePreset(
+            "exp_lin",
+            Scheme(weighting=SieveWeights("heavy_end")),
+            "EXP-LIN, a name that is inferred: half of the weight on the last stage, half of the rest on the "
+            "middle, and so on",
+            _ANN,
+        ),
+        SchemePreset(
             "sieve_alternating",
             Scheme(weighting=AlternatingWeights()),
             "SIEVE, and in each step one drawn stage counts extra",
@@ -198,6 +205,12 @@ _PRESETS: Mapping[str, SchemePreset] = {
             "ema_teacher",
             Scheme(sampling=Sandwich(), targets=EMATeacher()),
             "largest, smallest and two random stages; all but the largest learn from the net's running mean",
+            _DSNET,
+        ),
+        SchemePreset(
+            "ds_net",
+            Scheme(sampling=Sandwich(), targets=EMATeacher(momentum=0.997)),
+            "`ema_teacher` with the momentum that was released, 0.997",
             _DSNET,
         ),
         SchemePreset(

@@ -26,9 +26,10 @@ class EMATeacher:
     of its norms with it; it predicts in eval mode. The loss of a stage that it teaches is that of
     `Distillation`.
 
-    Source: the in-place ensemble bootstrapping of DS-Net (CVPR 2021), where the largest stage learns the
-    labels and the others the average's largest stage: the defaults. Deviations: DS-Net's smallest stage
-    learns the mean of the average's largest and random stages, here the largest alone.
+    Source: DS-Net (CVPR 2021), where the largest stage learns the labels and the others the average's largest
+    stage: the defaults. The settings that were released are these, with a momentum of 0.997 (`ds_net`).
+    Deviations: in the paper the smallest stage learns the mean of the average's largest and random stages,
+    which the released settings switch off; here it learns from the largest alone.
 
     Args:
         momentum: share of the average that each step keeps, in [0, 1).

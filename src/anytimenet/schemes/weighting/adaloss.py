@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from anytimenet.core.checks import flag, settle
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.checks import check_whole
 from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Weighting
+from anytimenet.schemes.hooks import ADDED_LATER, Weighting
 from anytimenet.schemes.weighting.stage_weights import check_total, rescale
 
 # Below it a running mean counts as this, so that the weights stay numbers when a loss reaches 0.
@@ -28,7 +29,9 @@ class AdaLossWeights:
     sum l_i / l_i(now). From "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing" (Hu
     et al., AAAI 2019), with the update that the authors released: a_i <- m a_i + (1 - m) l_i, begun with the
     first loss; after every U steps w_i = (1/a_i) / max_j (1/a_j), w_L <- w_L + extra, w <- (1 - g) w + g.
-    Until then w = 1.
+    Until then w = 1. That is a later branch of theirs; the commit that they released divides by the largest
+    weight once more after the extra is added, w <- w / max_j w_j, which `renormalise` does. Without an extra
+    both are the same.
 
     The defaults are settings seen in the released ResNet runs; others there are a momentum of 0.99, a
     `uniform` of 0.3, an `every` of 1 for MSDNet, and a `final_extra` of 1.
@@ -41,6 +44,7 @@ class AdaLossWeights:
         uniform: g, the share of equal weights that is mixed in, in [0, 1].
         final_extra: what is added to the last stage's weight.
         total: the sum that all weights are rescaled to at each update; None to leave them.
+        renormalise: divide by the largest weight once more behind the extra, as the released commit does.
 
     Raises:
         ValueError: for a value out of its range, with the range.
@@ -58,8 +62,10 @@ class AdaLossWeights:
     uniform: float = 0.07
     final_extra: float = 0.0
     total: float | None = None
+    renormalise: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
+        settle(self, "renormalise", flag)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"the momentum of AdaLoss must be in [0, 1), not {self.momentum}")
         check_whole("every", self.every, 1)
@@ -117,4 +123,7 @@ class _AdaLossWeights(Weighting):
         # 1/a over the largest 1/a is the smallest a over a.
         values = [1.0 if math.isnan(mean) else least / max(mean, _LEAST_MEAN) for mean in means]
         values[-1] += self._config.final_extra
+        if self._config.renormalise:
+            largest = max(values)
+            values = [value / largest for value in values]
         return rescale([(1 - share) * value + share for value in values], self._config.total)

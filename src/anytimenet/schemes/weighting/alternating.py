@@ -1,17 +1,19 @@
-"""Alternating weights: in each step one drawn stage counts as much more as the last stage does."""
+"""Alternating weights: in each step one drawn stage counts more, by as much as the last stage does."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
+from anytimenet.core.checks import choice, settle
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.draws import WEIGHTS, Draws
 from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import HookConfig, Weighting
+from anytimenet.schemes.hooks import ADDED_LATER, HookConfig, Weighting
 from anytimenet.schemes.weighting.sieve import SieveWeights
 from anytimenet.schemes.weighting.stage_weights import StageWeights, check_total
 
@@ -23,13 +25,15 @@ class AlternatingWeights:
     All stages that run learn in every step; with SIEVE beneath, half of the draws meet the last one. Where
     only some stages run, the draw is among them. From the workshop paper that precedes "Learning Anytime
     Predictions in Neural Networks via Adaptive Loss Balancing" (Hu et al., arXiv 1708.06832), where a net so
-    trained is an AANN.
+    trained is an AANN. The authors' code adds half of sum beta, which is the same with SIEVE and its kin and
+    not on another base: `extra="half"`.
 
     Args:
         base: the weights beta beneath.
         total: the sum of all weights of a step, the drawn addition included, that they are rescaled to. It
-            is sum beta + beta_L in every step, whatever is drawn: 3 with SIEVE, which has 2 by itself. None
-            to leave them; `total` of `base` is that of beta alone.
+            is sum beta and the addition in every step, whatever is drawn: 3 with SIEVE, which has 2 by
+            itself. None to leave them; `total` of `base` is that of beta alone.
+        extra: what the drawn stage gets: "last", beta_L, or "half", half of sum beta over all stages.
 
     Raises:
         ValueError: if the base itself draws, or the total is not a positive number.
@@ -43,8 +47,10 @@ class AlternatingWeights:
 
     base: HookConfig = field(default_factory=SieveWeights)
     total: float | None = None
+    extra: Literal["last", "half"] = field(default="last", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
+        settle(self, "extra", choice, ("last", "half"))
         if isinstance(self.base, AlternatingWeights):
             raise ValueError(
                 "alternating weights on alternating weights would draw the same stage twice: give a base "
@@ -59,23 +65,28 @@ class AlternatingWeights:
             ValueError: if the base cannot be built, or gives the last stage no weight.
         """
         base = self.base.build(net, facts)
-        if isinstance(base, StageWeights) and not base.weights([net.num_stages])[net.num_stages] > 0:
+        fixed, halves = isinstance(base, StageWeights), self.extra == "half"
+        if fixed and not halves and not base.weights([net.num_stages])[net.num_stages] > 0:
             raise ValueError(
-                "alternating weights add the last stage's weight, which is 0: give a base with more"
+                "alternating weights add the last stage's weight, which is 0: give a base with more, or add "
+                'half of the sum (extra="half")'
             )
-        return _AlternatingWeights(base, Draws(facts.seed, WEIGHTS), net.num_stages, self.total)
+        return _AlternatingWeights(base, Draws(facts.seed, WEIGHTS), net.num_stages, self.total, halves)
 
 
 class _AlternatingWeights(Weighting):
-    def __init__(self, base: Weighting, draws: Draws, num_stages: int, total: float | None) -> None:
+    def __init__(
+        self, base: Weighting, draws: Draws, num_stages: int, total: float | None, halves: bool
+    ) -> None:
         super().__init__()
-        self.base, self.draws = base, draws
+        self.base, self.draws, self._halves = base, draws, halves
         self._all, self._total = range(1, num_stages + 1), total
 
     def weights(self, stages: Sequence[int]) -> Mapping[int, float]:
         beta = self.base.weights(self._all)
-        extra = beta[self._all[-1]]
-        scale = 1.0 if self._total is None else self._total / (math.fsum(beta.values()) + extra)
+        whole = math.fsum(beta.values())
+        extra = whole / 2 if self._halves else beta[self._all[-1]]
+        scale = 1.0 if self._total is None else self._total / (whole + extra)
         drawn = self._draw(beta, sorted(stages))
         return {stage: scale * (beta[stage] + extra * (stage == drawn)) for stage in stages}
 

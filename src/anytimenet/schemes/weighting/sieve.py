@@ -3,10 +3,11 @@
 From the workshop paper that precedes "Learning Anytime Predictions in Neural Networks via Adaptive Loss
 Balancing" (Hu et al., arXiv 1708.06832), and the forms that the authors released.
 
-EXP-LIN, which the workshop paper names in a footnote as heavier on the final loss, is not here: its
-definition is in no source at hand, and nothing of that name was released. "heavy_end" is the closest relative
-that was, but gives the final loss half of the total, as SIEVE does. Whoever knows the weights writes them
-with `GivenWeights` or `CalledWeights`.
+EXP-LIN, which the workshop paper names in a footnote as heavier on the final loss, is inferred to be
+"heavy_end": no source at hand says so. Of the fixed weights with which the authors' scripts ran the paper's
+nets the paper names all but that one, and they describe it as falling exponentially at half, a quarter, .. of
+the depth, and constant elsewhere. It gives the final loss half of the total, as SIEVE does, and a quarter to
+the middle of the others.
 """
 
 from __future__ import annotations
