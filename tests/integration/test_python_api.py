@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -256,3 +258,13 @@ def test_fit_does_not_replace_a_run_in_its_folder(tmp_path):
         train()
     assert (tmp_path / "checkpoints" / "last.safetensors").read_bytes() == before
     train(resume=True)
+
+
+@pytest.mark.parametrize(("images", "steps"), [(35, 3), (33, 2), (32, 2)])
+def test_the_last_images_of_an_epoch_can_be_kept_unless_there_is_one_alone(tmp_path, images, steps):
+    for drop_last, made in ((True, 2), (False, steps)):
+        out = tmp_path / f"{drop_last}"
+        config = an.TrainConfig(epochs=1, batch_size=16, device="cpu", drop_last=drop_last)
+        an.fit(an.create_net("isresnext_tiny", 2), pictures(images, 0), pictures(8, 1), config, out=out)
+        (row,) = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+        assert row["step"] == made

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.data import DataOptions, load_data
+from anytimenet.data import DataOptions, load_data, splits_from_datasets
 from anytimenet.data.channel_statistics import channel_statistics
 from anytimenet.data.named.catalogue import CIFAR10, CIFAR100
 
@@ -214,6 +214,22 @@ def test_constants_are_the_published_ones_unless_those_of_the_images_are_asked_f
     grey = load(channels=1)  # nobody published constants of grey CIFAR images
     assert (grey.preprocessing.mean, grey.preprocessing.std) == channel_statistics(grey.train.images)
     assert CIFAR100.mean == tuple(value / 255 for value in (129.3, 124.1, 112.4))
+
+
+def test_the_constants_of_cifar10_can_stand_for_those_of_other_colour_images(load, ten, hundred, tmp_path):
+    write_cifar10(tmp_path, *ten, "binary")
+    write_cifar100(tmp_path, *hundred, "binary")
+    preset, hundreds = load().preprocessing, load("cifar100", standardise="cifar10").preprocessing
+    assert (hundreds.mean, hundreds.std) == (preset.mean, preset.std)
+    assert load("cifar100").preprocessing.mean == CIFAR100.mean
+    with pytest.raises(DataError, match="these have 1 channels"):
+        load(channels=1, standardise="cifar10")
+    images = load().train
+    pairs = [
+        (Image.fromarray(image), int(y)) for image, (y,) in zip(images.images, images.labels, strict=True)
+    ]
+    own = splits_from_datasets(pairs, options=DataOptions(standardise="cifar10", test_fraction=0))
+    assert own.preprocessing.mean == preset.mean
 
 
 def test_resized_images_are_those_of_the_folder_route_and_are_cached(load, ten, tmp_path, monkeypatch):

@@ -322,7 +322,7 @@ def test_a_bare_path_says_how_to_write_it(tmp_path):
         ({"shorter_side": 8}, "shorter_side needs image_size"),
         ({"image_size": 16, "shorter_side": 8}, "shorter_side must be at least image_size"),
         ({"images_per_class": 0}, "images_per_class must be at least 1"),
-        ({"standardise": "none"}, "standardise 'none' does not exist: known are: data, preset"),
+        ({"standardise": "none"}, "standardise 'none' does not exist: known are: cifar10, data, preset"),
         ({"test_fraction": 1.0}, "test_fraction must be at least 0 and below 1"),
         ({"limit": 0}, "limit must be at least 1"),
     ],

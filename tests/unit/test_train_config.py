@@ -58,6 +58,8 @@ def test_a_value_out_of_range_is_refused_with_its_name(field, value):
         ("lr", None),
         ("lr", "0.1"),
         ("nesterov", "no"),
+        ("decay_norms_and_biases", "no"),
+        ("drop_last", 1),
         ("nesterov", 0),
         ("milestones", 0.5),
         ("milestones", "0.5"),
@@ -162,3 +164,11 @@ def test_a_cosine_starts_at_the_peak_and_is_halfway_down_in_the_middle():
     config = TrainConfig(epochs=10, lr=1.0, schedule="cosine")
     assert learning_rate(config, 0, 10) == 1.0
     assert learning_rate(config, 50, 10) == pytest.approx(0.5)
+
+
+def test_choices_that_came_later_tell_a_run_apart_only_where_they_are_made():
+    plain = TrainConfig().identity
+    for name in ("decay_norms_and_biases", "drop_last"):
+        assert name not in plain
+        assert TrainConfig(**{name: False}).identity == {**plain, name: False}
+        assert TrainConfig(**{name: False}).to_dict()[name] is False

@@ -104,6 +104,22 @@ def test_one_step_is_nesterov_sgd_with_decay_on_every_parameter():
         torch.testing.assert_close(ours, expected.detach(), rtol=1e-4, atol=1e-5)
 
 
+def test_norms_and_biases_can_be_spared_the_decay():
+    config = replace(CONFIG, epochs=1, schedule="multistep", milestones=(), weight_decay=0.5, batch_size=96)
+    net, _ = run(replace(config, decay_norms_and_biases=False))
+    reference = tiny()
+    x, labels = next(loaders(config)[0].epoch(0))
+    reference.train()
+    sum(torch.nn.functional.cross_entropy(out[0], labels[0]) for out in reference(x)).backward()
+    spared = 0
+    for ours, before in zip(net.parameters(), reference.parameters(), strict=True):
+        gradient = before.grad + (0.5 * before if before.ndim > 1 else 0)
+        expected = before - 0.1 * (gradient + 0.9 * gradient)
+        torch.testing.assert_close(ours, expected.detach(), rtol=1e-4, atol=1e-5)
+        spared += before.ndim < 2
+    assert spared > 10
+
+
 def test_clipping_bounds_the_step():
     config = replace(CONFIG, epochs=1, batch_size=96, weight_decay=0.0, clip_norm=1e-3)
     net, _ = run(config)

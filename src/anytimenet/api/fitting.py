@@ -325,10 +325,11 @@ def _training_loader(
     workers: int | None,
 ) -> Loader | StreamLoader:
     assert config.batch_size is not None  # it is settled
+    batch_size = min(config.batch_size, len(splits.train))
     return make_loader(
         splits.train,
         splits.preprocessing,
-        batch_size=min(config.batch_size, len(splits.train)),
+        batch_size=batch_size,
         augmentation=task.augmentation,
         mixing=mixing,
         num_classes=task.num_classes,
@@ -336,7 +337,7 @@ def _training_loader(
         seed=config.seed,
         workers=workers,
         device=device,
-        drop_last=True,
+        drop_last=config.drop_last or len(splits.train) % batch_size == 1,  # BatchNorm needs two images
         shard=shard,
     )
 

@@ -97,6 +97,10 @@ class Train:
     """Momentum of SGD."""
     weight_decay: float | None = None
     """Weight decay on every parameter."""
+    decay_norms_and_biases: Literal["yes", "no"] | None = None
+    """Whether norms and biases decay, too."""
+    drop_last: Literal["yes", "no"] | None = None
+    """Whether the images of an epoch that make no full batch are left out."""
     schedule: Literal["multistep", "cosine"] | None = None
     """Of the learning rate."""
     warmup: float | None = None
@@ -157,8 +161,8 @@ class Train:
     """At most this many training images, drawn by class."""
     images_per_class: int | None = None
     """At most this many training images of each class."""
-    standardise: Literal["preset", "data"] | None = None
-    """Mean and std of the input: published ones of data by name, or those of the training images."""
+    standardise: Literal["preset", "data", "cifar10"] | None = None
+    """Mean and std of the input: published ones of data by name, of the training images, or of CIFAR-10."""
     ignore_index: Annotated[str | None, tyro.conf.arg(metavar="N|none")] = None
     """Pixel value of masks that is no class, or none; by default what their classes.json says, else 255."""
     in_memory: bool = False
@@ -248,7 +252,12 @@ class Train:
             from anytimenet.data import parse_image_size
 
             values["image_size"] = parse_image_size(values["image_size"])
-        values = {name: value for name, value in values.items() if value is not None}
+        words = {"yes": True, "no": False}
+        values = {
+            name: words.get(value, value) if isinstance(value, str) else value
+            for name, value in values.items()
+            if value is not None
+        }
         if "ignore_index" in values:
             from anytimenet.data import parse_ignore_index
 

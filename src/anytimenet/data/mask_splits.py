@@ -9,6 +9,7 @@ import numpy as np
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data.channel_statistics import channel_statistics
+from anytimenet.data.constants import constants_by_name
 from anytimenet.data.dividing import divide
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.options import DataOptions
@@ -53,7 +54,7 @@ def make_mask_splits(
     judged = {"val": val.masks, "test": test.masks}
     check_taught_pixels(classes, train.masks, judged, ignored_by_default=ignored_by_default)
     _, height, width, channels = train.images.shape
-    mean, std = channel_statistics(train.images)
+    mean, std = constants_by_name(options, channels) or channel_statistics(train.images)
     preprocessing = Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
     return DataSplits(
         name,

@@ -58,7 +58,8 @@ class DataOptions:
             else a JSON file that gives each class a coarser name or a list from finer to coarser, or what
             such a file holds. A file is read at once: its content is what is remembered.
         standardise: mean and std of the input: `preset` takes the published constants of a data set by
-            name, and those of the training images where there are none; `data` always the latter.
+            name, and those of the training images where there are none; `data` always the latter; `cifar10`
+            the constants of CIFAR-10 for any colour images, as the authors of I-ResNeXt do with CIFAR-100.
         ignore_index: the pixel value of masks that is no class, None for none; "file" takes that of their
             `classes.json`.
         in_memory: decode imagenet, cub or a folder of any size once and keep the images in memory, instead of
@@ -88,7 +89,7 @@ class DataOptions:
     skip_bad: bool = False
     all_levels: bool = False
     taxonomy: TaxonomySource | None = None
-    standardise: Literal["preset", "data"] = "preset"
+    standardise: Literal["preset", "data", "cifar10"] = "preset"
     ignore_index: int | Literal["file"] | None = "file"
     in_memory: bool = False
     cache_dir: Path | None = None
@@ -125,7 +126,7 @@ class DataOptions:
             settle(self, "test_fraction", number, 0, below=1)
             settle(self, "limit", optional, whole_number, 1)
             settle(self, "images_per_class", optional, whole_number, 1)
-            settle(self, "standardise", choice, ("preset", "data"))
+            settle(self, "standardise", choice, ("preset", "data", "cifar10"))
             if not (isinstance(self.ignore_index, str) and self.ignore_index == "file"):
                 settle(self, "ignore_index", optional, whole_number, 0, 255)
             for name in ("skip_bad", "all_levels", "in_memory", "download"):

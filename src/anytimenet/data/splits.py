@@ -14,6 +14,7 @@ from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.data.channel_statistics import channel_statistics
+from anytimenet.data.constants import constants_by_name
 from anytimenet.data.dividing import divide
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet
@@ -191,7 +192,7 @@ def _preprocessing(train: Images, options: DataOptions) -> Preprocessing:
     if not isinstance(train, ImageSet):
         raise TypeError("images that stay in files need a preprocessing: nothing is decoded here")
     _, height, width, channels = train.images.shape
-    mean, std = channel_statistics(train.images)
+    mean, std = constants_by_name(options, channels) or channel_statistics(train.images)
     return Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
 
 

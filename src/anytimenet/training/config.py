@@ -23,7 +23,8 @@ class TrainConfig:
         lr: peak learning rate of SGD.
         momentum: of SGD.
         nesterov: Nesterov's form of momentum.
-        weight_decay: on every parameter, BatchNorm and biases included, as in the paper.
+        weight_decay: on every parameter, BatchNorm and biases included, as in the paper; see
+            `decay_norms_and_biases`.
         schedule: "multistep" lowers `lr` at each of `milestones`; "cosine" falls to zero.
         milestones: fractions of the run, for "multistep".
         lr_factors: what multiplies the rate at each of `milestones`; empty for a tenth each time.
@@ -49,6 +50,11 @@ class TrainConfig:
         devices: processes that train together, each on a device of its own (a GPU, or CPU threads) and on
             its part of every batch; `batch_size` is that of all. A launcher such as torchrun decides instead.
         sync_batchnorm: BatchNorm takes its statistics from the batch of all processes; on CUDA only.
+        decay_norms_and_biases: False spares the parameters of norms and all biases the weight decay, as the
+            authors of slimmable nets, DS-Net and Once-for-All do.
+        drop_last: leave out the images of an epoch that make no full batch. False trains on them, too, as the
+            code of two of the papers does, in one process; an image that is left alone is left out all the
+            same, for BatchNorm needs two.
 
     Raises:
         TypeError: for a value of another kind, such as text for a number or "no" for False.
@@ -81,6 +87,8 @@ class TrainConfig:
     statistics_batches: int = 32
     devices: int = 1
     sync_batchnorm: bool = False
+    decay_norms_and_biases: bool = True
+    drop_last: bool = True
 
     def __post_init__(self) -> None:
         settle(self, "epochs", whole_number, least=1)
@@ -109,6 +117,8 @@ class TrainConfig:
         settle(self, "statistics_batches", whole_number, least=1)
         settle(self, "devices", whole_number, least=1)
         settle(self, "sync_batchnorm", flag)
+        settle(self, "decay_norms_and_biases", flag)
+        settle(self, "drop_last", flag)
         for name, known in _CHOICES.items():
             settle(self, name, choice, known)
         _check_scheme(self.scheme)
@@ -124,8 +134,9 @@ class TrainConfig:
     def identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that it goes on with: all but the processes."""
         told = {k: v for k, v in self.to_dict().items() if k not in ("devices", "sync_batchnorm")}
-        if self.statistics_batches == TrainConfig.statistics_batches:
-            del told["statistics_batches"]  # runs that began before there was a choice go on
+        for name in _ADDED_LATER:
+            if told[name] == getattr(TrainConfig, name):
+                del told[name]  # runs that began before there was a choice go on
         return {**told, "scheme": scheme_to_dict(self.chosen_scheme)}
 
     @property
@@ -155,6 +166,7 @@ def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
     return config if epochs is None else replace(config, epochs=epochs)
 
 
+_ADDED_LATER = ("statistics_batches", "decay_norms_and_biases", "drop_last")
 _CHOICES = {
     "schedule": ("multistep", "cosine"),
     "precision": ("32", "bf16"),

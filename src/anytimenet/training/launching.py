@@ -77,6 +77,11 @@ def check_device(name: str) -> None:
 def check_share(batch_size: int, config: TrainConfig) -> None:
     """Raises TrainingError unless the processes of a run get equal shares of a batch, two images or more."""
     count = process_count(config.devices)
+    if count > 1 and not config.drop_last:
+        raise TrainingError(
+            f"the last batch of an epoch cannot be shared evenly by {count} processes: leave it out "
+            "(drop_last=True), or train in one process"
+        )
     if count > 1 and (batch_size % count or batch_size < 2 * count):
         fitting = max(2, round(batch_size / count)) * count
         raise TrainingError(

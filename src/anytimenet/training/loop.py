@@ -42,6 +42,8 @@ from anytimenet.training.statistics import other_statistics, reestimate_statisti
 from anytimenet.training.sync_batchnorm import check_norms, to_plain, to_synchronised
 from anytimenet.training.validation import check_answers, validate
 
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
 __all__ = ["Batches", "TrainResult", "check_device", "check_scheme", "launch", "train"]
 
 
@@ -184,7 +186,7 @@ def _facts(
 
 def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
     optimiser = torch.optim.SGD(
-        net.parameters(),
+        net.parameters() if config.decay_norms_and_biases else _decayed_apart(net),
         lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
@@ -198,6 +200,19 @@ def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
             if parameter.requires_grad:
                 optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
+
+
+def _decayed_apart(net: AnytimeNet) -> list[dict[str, Any]]:
+    """The parameters in two groups: what decays, and norms and biases, which do not."""
+    spared = {
+        id(parameter)
+        for module in net.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim < 2 or name == "bias" or isinstance(module, _NORMS)
+    }
+    decaying = [parameter for parameter in net.parameters() if id(parameter) not in spared]
+    others = [parameter for parameter in net.parameters() if id(parameter) in spared]
+    return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
 
 
 class _Run:

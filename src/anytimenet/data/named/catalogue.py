@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.data.constants import CIFAR10_MEAN, CIFAR10_STD, constants_by_name
 from anytimenet.data.options import DataOptions
 
 
@@ -80,15 +81,16 @@ class NamedData:
         self, height: int, width: int, channels: int, options: DataOptions
     ) -> Preprocessing | None:
         """With the preset constants; None where they are not wanted, or were published for colour only."""
-        if options.standardise == "data" or len(self.mean) > channels:
+        mean, std = constants_by_name(options, channels) or (self.mean, self.std)
+        if options.standardise == "data" or len(mean) > channels:
             return None
-        repeats = channels // len(self.mean)
+        repeats = channels // len(mean)
         return Preprocessing(
             height,
             width,
             channels,
-            self.mean * repeats,
-            self.std * repeats,
+            mean * repeats,
+            std * repeats,
             options.resample,
             options.shorter_side,
         )
@@ -123,8 +125,8 @@ CIFAR10 = NamedData(
     test_images=10_000,
     held_out=5_000,
     image_size=32,
-    mean=_of_255(125.3, 123.0, 113.9),
-    std=_of_255(63.0, 62.1, 66.7),
+    mean=CIFAR10_MEAN,
+    std=CIFAR10_STD,
     page=f"{_KRIZHEVSKY}cifar.html",
     forms=(
         _cifar_form(
