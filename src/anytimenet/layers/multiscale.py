@@ -25,6 +25,8 @@ class DenseNode(nn.Module):
         own_bottleneck: bottleneck factor of this scale, None for no bottlenecks.
         finer: channels of the layer before at the finer scale; None if that scale is not read.
         finer_bottleneck: bottleneck factor of the finer scale.
+        own_first: the new features from its own scale come before those from the finer one.
+        capped: bottlenecks are never wider than what they read.
 
     >>> node = DenseNode(8, 4, own_bottleneck=2, finer=6, finer_bottleneck=1)
     >>> node(torch.zeros(1, 6, 8, 8), torch.zeros(1, 8, 4, 4)).shape
@@ -39,16 +41,24 @@ class DenseNode(nn.Module):
         own_bottleneck: int | None,
         finer: int | None = None,
         finer_bottleneck: int | None = None,
+        own_first: bool = False,
+        capped: bool = True,
     ) -> None:
         super().__init__()
+        self.own_first = own_first
         new = growth if finer is None else growth // 2
-        self.down = None if finer is None else Edge(finer, new, bottleneck=finer_bottleneck, stride=2)
-        self.same = Edge(own, new, bottleneck=own_bottleneck)
+        rest = growth - new if own_first else new
+        self.down = (
+            None if finer is None else Edge(finer, rest, bottleneck=finer_bottleneck, stride=2, capped=capped)
+        )
+        self.same = Edge(own, new, bottleneck=own_bottleneck, capped=capped)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         old = inputs[-1]
         if self.down is None:
             return torch.cat((old, self.same(old)), 1)
+        if self.own_first:
+            return torch.cat((old, self.same(old), self.down(inputs[0])), 1)
         return torch.cat((old, self.down(inputs[0]), self.same(old)), 1)
 
 
@@ -69,15 +79,22 @@ class ConvNormReLU(nn.Module):
 class Edge(nn.Module):
     """What a node adds from one scale: a 1x1 bottleneck, if any, and a 3x3 convolution.
 
-    The bottleneck is `bottleneck * out_channels` wide, never wider than what it reads.
+    The bottleneck is `bottleneck * out_channels` wide, and if `capped` never wider than what it reads.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, bottleneck: int | None, stride: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bottleneck: int | None,
+        stride: int = 1,
+        capped: bool = True,
     ) -> None:
         super().__init__()
         # Not two ConvNormReLU: on images of 8x8 pixels the calls of modules in modules are 3 % of the time.
-        middle = in_channels if bottleneck is None else min(in_channels, bottleneck * out_channels)
+        middle = in_channels if bottleneck is None else bottleneck * out_channels
+        middle = min(in_channels, middle) if capped else middle
         self.has_bottleneck = bottleneck is not None
         if self.has_bottleneck:
             self.conv1 = nn.Conv2d(in_channels, middle, 1, bias=False)

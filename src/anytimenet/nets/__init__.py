@@ -1,6 +1,7 @@
 """Architectures and the contract that they all keep."""
 
 from anytimenet.nets import (  # noqa: F401  (registers the names)
+    ann_msdnet,
     densenet,
     doubling,
     eann,

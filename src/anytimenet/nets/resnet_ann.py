@@ -47,9 +47,8 @@ def resnet_ann(
         State: the last unit's features.
         Deviations: He initialisation over the fan-out, as in all nets here. An odd last row or column is
             kept, by the pooling as by the convolution. Of an odd number of zero channels, one more comes
-            after than before. The source leaves open which convolution of a bottleneck has the stride and
-            what its projection reads: here the 3x3 convolution, as in later ResNets, and the features as
-            they are, like the identity.
+            after than before. As in the authors' code the 3x3 convolution of a bottleneck has the stride, and
+            its projection reads the features as they are, like the identity.
 
     Args:
         num_classes: classes of each label level, fine level first.
