@@ -60,7 +60,7 @@ def test_what_a_reader_is_told(known):
         ("iresnext_cifar100", "iresnext_65", 64, 300, [150, 225]),
         ("isresnext_imagenet", "isresnext_62_imagenet", 96, 90, [30, 60]),
         ("isresnext_cub", "isresnext_50_cub", 64, 150, [75, 112.5]),
-        ("msdnet_cifar_7", "msdnet_cifar_7", 64, 300, [150, 225]),
+        ("msdnet_cifar_batch_5", "msdnet_cifar_batch_5", 64, 300, [150, 225]),
         ("msdnet_imagenet_step4", "msdnet_imagenet_step4", 256, 90, [30, 60]),
     ],
 )
@@ -98,15 +98,39 @@ def test_the_official_code_differs_in_nesterov_only():
         ("ann_resnet_45", "resnet_ann_45", "ann_cifar", "cifar100"),
         ("ann_resnet_81", "resnet_ann_81", "ann_cifar", "cifar100"),
         ("ann_resnet_153", "resnet_ann_153", "ann_cifar", "cifar100"),
-        ("ann_msdnet_26", "msdnet_imagenet_step4", "ann_imagenet", ""),
-        ("ann_msdnet_36", "msdnet_imagenet_step6", "ann_imagenet", ""),
-        ("ann_msdnet_41", "msdnet_imagenet_step7", "ann_imagenet", ""),
+        ("ann_msdnet_26", "ann_msdnet_26", "ann_imagenet", ""),
+        ("ann_msdnet_36", "ann_msdnet_36", "ann_imagenet", ""),
+        ("ann_msdnet_41", "ann_msdnet_41", "ann_imagenet", ""),
     ],
 )
 def test_the_anytime_neural_network_trains_on_all_images_with_sieve(name, net, named, data):
     experiment = recipe(name).build()
     assert (experiment.net, experiment.data, experiment.options.val_fraction) == (net, data, 0)
     assert experiment.config == replace(preset(named), scheme="sieve")
+
+
+@pytest.mark.parametrize(("name", "data"), [("msdnet_cifar_7", "cifar100"), ("msdnet_cifar_10", "cifar10")])
+def test_msdnet_for_anytime_prediction_trains_on_all_images(name, data):
+    experiment = recipe(name).build()
+    assert (experiment.net, experiment.data, experiment.options.val_fraction) == (name, data, 0)
+    assert experiment.config == preset("msdnet_cifar")
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("ranet_cifar_8", "official_code"),
+        ("ranet_cifar_6_growing", "official_code"),
+        ("ranet_imagenet", "official_code_imagenet"),
+        ("ranet_imagenet_wide", "official_code_imagenet"),
+    ],
+)
+def test_ranet_trains_on_all_images_without_nesterov(name, named):
+    experiment = recipe(name).build()
+    assert (experiment.net, experiment.options.val_fraction) == (name, 0)
+    assert experiment.config == preset(named)
+    assert not experiment.config.nesterov
+    assert "init" not in experiment.net_arguments  # He, which their loop really applies
 
 
 def test_their_adaloss_is_a_flag_away():
@@ -134,6 +158,14 @@ def test_block_dependent_recipes_cut_gradients_where_the_paper_does(name, first_
     assert isinstance(rule, BlockDependent | GroupedLosses)
     assert rule.first_blocks(net_of(experiment).num_stages) == first_blocks
     assert not experiment.config.nesterov
+
+
+def test_settings_of_neighbours_are_flags():
+    flags = {"decay_norms_and_biases": "no", "drop_last": "no", "standardise": "cifar10"}
+    experiment = Train("iresnext_cifar100", **flags).experiment()
+    before = recipe("iresnext_cifar100").build()
+    assert experiment.config == replace(before.config, decay_norms_and_biases=False, drop_last=False)
+    assert experiment.options == replace(before.options, standardise="cifar10")
 
 
 def test_the_published_distillation_is_added_to_the_labels():

@@ -6,6 +6,7 @@ from anytimenet.recipes import (  # noqa: F401  (registers the recipes)
     first_steps,
     hierarchy,
     msdnet,
+    ranet,
     segmentation,
     slicing_ablations,
     slicing_cifar,

@@ -5,9 +5,12 @@ Each recipe has SIEVE, the weights of the workshop paper; the other weights are 
 - CONST: `--scheme anytime`; LINEAR: `--scheme linear`; HALF-END: `--scheme half_end`.
 - OPT, a net of its own for each depth: `--alone`.
 - SIEVE as the authors released it: `--scheme sieve_from_end`, `--scheme sieve_v2`.
-- AANN, the default of their code: `--scheme sieve_alternating --scheme-args weighting.base.version=from_end`.
-- AdaLoss: `--scheme adaloss`. Their CIFAR scripts add `--scheme-args weighting.final_extra=1`, and their
-  MSDNets update in every step, `--scheme-args weighting.every=1`.
+- AANN, the default of their code: `--scheme sieve_alternating --scheme-args weighting.base.version=from_end`;
+  on another base `weighting.extra=half`, too.
+- EXP-LIN, a name that is inferred: `--scheme exp_lin`.
+- AdaLoss: `--scheme adaloss`. Their CIFAR scripts add `--scheme-args weighting.final_extra=1`, with
+  `weighting.renormalise=true` for the commit that they released, and their MSDNets update in every step,
+  `--scheme-args weighting.every=1`.
 
 Settings: arXiv 1708.06832 and the authors' code (methods.md 7.1). All training images train and the last
 epoch is kept, as there. Deviations: images are standardised by channel, where theirs of CIFAR lose the mean
@@ -66,39 +69,40 @@ def ann_resnet_153() -> Experiment:
 
 
 @register_recipe(
-    summary="MSDNet26 with SIEVE on ImageNet: 5 exits, 4 layers apart, 128 epochs",
+    summary="MSDNet26 with SIEVE on ImageNet: 5 exits, 4 units apart, 128 epochs",
     command="anytimenet train ann_msdnet_26 --data imagenet:PATH",
     hardware=_LARGE,
     minutes=6000,
     expected="claimed: better at any time than MSDNet36 and MSDNet41 with CONST weights (Fig. 2)",
 )
 def ann_msdnet_26() -> Experiment:
-    """`msdnet_imagenet_step4`: 23 layers, or 26 with the three extra ones of the first."""
-    return _imagenet("msdnet_imagenet_step4")
+    """Their own net of 19 dense layers, 1326 M multiply-adds; the first MSDNet code's is
+    `--net msdnet_imagenet_step4`."""
+    return _imagenet("ann_msdnet_26")
 
 
 @register_recipe(
-    summary="MSDNet36 with SIEVE on ImageNet: 5 exits, 6 layers apart, 128 epochs",
+    summary="MSDNet36 with SIEVE on ImageNet: 5 exits, 6 units apart, 128 epochs",
     command="anytimenet train ann_msdnet_36 --data imagenet:PATH",
     hardware=_LARGE,
     minutes=12000,
     expected="claimed: with --scheme anytime (CONST) worse at any time than ann_msdnet_26 (Fig. 2)",
 )
 def ann_msdnet_36() -> Experiment:
-    """`msdnet_imagenet_step6`."""
-    return _imagenet("msdnet_imagenet_step6")
+    """29 dense layers, 2601 M multiply-adds; for the first MSDNet code `--net msdnet_imagenet_step6`."""
+    return _imagenet("ann_msdnet_36")
 
 
 @register_recipe(
-    summary="MSDNet41 with SIEVE on ImageNet: 5 exits, 7 layers apart, 128 epochs",
+    summary="MSDNet41 with SIEVE on ImageNet: 5 exits, 7 units apart, 128 epochs",
     command="anytimenet train ann_msdnet_41 --data imagenet:PATH",
     hardware=_LARGE,
     minutes=13000,
     expected="claimed: with --scheme anytime (CONST) worse at any time than ann_msdnet_26 (Fig. 2)",
 )
 def ann_msdnet_41() -> Experiment:
-    """`msdnet_imagenet_step7`."""
-    return _imagenet("msdnet_imagenet_step7")
+    """34 dense layers, 3347 M multiply-adds; for the first MSDNet code `--net msdnet_imagenet_step7`."""
+    return _imagenet("ann_msdnet_41")
 
 
 def _cifar(net: str) -> Experiment:
