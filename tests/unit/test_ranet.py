@@ -77,7 +77,7 @@ def test_a_kept_net_is_rebuilt_from_its_origin() -> None:
     net = create_net("ranet_tiny", (4, 2), **FLOWS_3).keep((1, 3, 5))
     assert net.origin is not None
     stored = json.loads(json.dumps(net.origin.arguments))
-    twin = rebuild_net(NetOrigin(net.origin.name, stored, net.origin.keep))
+    twin = rebuild_net(NetOrigin(net.origin.name, stored, net.origin.keep, net.origin.form))
     twin.load_state_dict(net.state_dict())
     assert twin.parts() == net.parts()
 
