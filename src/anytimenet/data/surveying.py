@@ -14,6 +14,7 @@ from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data.cache import cache_place
 from anytimenet.data.cache_file import read_arrays, write_arrays
 from anytimenet.data.channel_statistics import mean_and_std
+from anytimenet.data.constants import constants_by_name
 from anytimenet.data.decoding import available_cores, check_bad, decode_one, in_order, sizes_differ
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet
@@ -52,7 +53,8 @@ class Survey:
         def preprocessing(part: ImageSet | ImageFiles) -> Preprocessing:
             chosen = [rows[name] for name in part.names]
             total, squares = (table[chosen, :channels].sum(axis=0) for table in (self.sums, self.squares))
-            mean, std = mean_and_std(total, squares, len(chosen) * height * width)
+            own = mean_and_std(total, squares, len(chosen) * height * width)
+            mean, std = constants_by_name(options, channels) or own
             return Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
 
         return preprocessing
