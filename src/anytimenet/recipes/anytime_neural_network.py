@@ -16,8 +16,8 @@ Settings: arXiv 1708.06832 and the authors' code (methods.md 7.1). All training 
 epoch is kept, as there. Deviations: images are standardised by channel, where theirs of CIFAR lose the mean
 of each pixel and are divided by 128; weight decay is one number for all parameters, where theirs leaves out
 BatchNorm (`--decay-norms-and-biases no`) and counts a predictor's weights in proportion to its beta_i. (Their
-weight decay also falls after 480,000 steps; 300 epochs of CIFAR have fewer.) The paper's errors are in no source at hand: what is expected
-are its claims. Minutes are estimates.
+weight decay also falls after 480,000 steps; 300 epochs of CIFAR have fewer.) The paper's errors are in no
+source at hand: what is expected are its claims. Minutes are estimates.
 """
 
 from __future__ import annotations
