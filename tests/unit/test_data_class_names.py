@@ -114,7 +114,7 @@ def test_the_mapping_of_a_folder_dataset_counts_and_not_its_list():
 
 
 def test_what_is_no_list_of_names_is_none():
-    for classes in (2, None, {"green": 0}, [], lambda: ["green"]):
+    for classes in (2, None, {"green": 0}, [], lambda: ["green"], [["green", "red"], ["x"]]):
         train = pictures(["green", "red"])
         train.classes = classes
         assert splits_from_datasets(train).class_names == (("0", "1"),)

@@ -146,6 +146,8 @@ def _own_names(dataset: Any) -> tuple[str, ...] | None:
     given = getattr(dataset, "classes", None)
     if not isinstance(given, list | tuple | np.ndarray) or not len(given):
         return None
+    if any(isinstance(name, list | dict) for name in given):  # of levels, or descriptions: no names
+        return None
     names = tuple(str(name) for name in given)
     # torchvision's folders label by this mapping, whatever the order of the list is.
     ids = getattr(dataset, "class_to_idx", None)
