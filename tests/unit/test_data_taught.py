@@ -124,10 +124,10 @@ def test_what_is_no_pixel_value_is_refused(value, error):
         DataOptions(ignore_index=value)
 
 
-def test_ignore_index_is_of_masks_alone_and_is_written_only_where_it_was_given():
+def test_ignore_index_is_of_masks_alone():
     with pytest.raises(DataError, match="ignore_index is for images with masks"):
         load_data("digits", DataOptions(ignore_index=None))
-    assert "ignore_index" not in DataOptions().to_dict()
+    assert DataOptions().to_dict()["ignore_index"] == "file"
     assert DataOptions(ignore_index=None).to_dict()["ignore_index"] is None
     assert parse_ignore_index("None") is None
     with pytest.raises(DataError, match="ignore index '256'"):

@@ -108,10 +108,7 @@ class DataOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that change the data, as JSON values; `DataOptions(**values)` reads them."""
-        values = {name: value for name, value in asdict(self).items() if name not in _OF_THIS_MACHINE}
-        if self.ignore_index == "file":
-            del values["ignore_index"]  # of masks alone
-        return values
+        return {name: value for name, value in asdict(self).items() if name not in _OF_THIS_MACHINE}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "taxonomy", settled_source(self.taxonomy))
