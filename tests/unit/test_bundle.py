@@ -294,7 +294,7 @@ def test_a_shard_that_is_not_downloaded_yet_is_named_with_what_can_be_loaded(sav
 
 @pytest.mark.parametrize("stages", [0, 4, -1, 1.0, True, "1"])
 def test_stages_that_are_not_there_cannot_be_loaded(saved: Path, stages: Any) -> None:
-    with pytest.raises(ValueError, match="holds 3 stages, so 1 to 3 can be loaded"):
+    with pytest.raises((TypeError, ValueError), match=r"stages( must be a whole number|, so 1 to 3)"):
         Bundle.load(saved, stages=stages)
 
 
@@ -545,7 +545,7 @@ def test_another_net_than_the_one_that_was_saved_is_refused_with_what_differs(tm
     ):
         with pytest.raises(BundleError, match=f"not built as the one that was saved.*{cause}"):
             Bundle.load(folder, net=other)
-    with pytest.raises(TypeError, match="net must be an AnytimeNet"):
+    with pytest.raises(TypeError, match="net must be AnytimeNet"):
         Bundle.load(folder, net=nn.Linear(1, 1))  # type: ignore[arg-type]
     registered = make_bundle().save(tmp_path / "registered")
     with pytest.raises(ValueError, match="leave out net"):
@@ -893,7 +893,7 @@ def test_budgets_choose_the_best_validated_stage_that_fits() -> None:
 
 @pytest.mark.parametrize("stage", [0, 4, -1, 1.0, True, "1"])
 def test_a_stage_that_does_not_exist_is_refused(stage: Any) -> None:
-    with pytest.raises(ValueError, match="does not exist: 1 to 3 are there"):
+    with pytest.raises((TypeError, ValueError), match=r"stage must be (from 1 to 3|a whole number), not"):
         make_bundle().predict(torch.zeros(1, 8, 8), stage=stage)
 
 

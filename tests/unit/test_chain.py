@@ -277,9 +277,9 @@ class Sneaky(Backbone):
     ("module", "taps", "message"),
     [
         (Backbone(), ["layer3"], "no sub-module 'layer3': did you mean"),
-        (Backbone(), "layer1", "taps is a list"),
+        (Backbone(), "layer1", "taps must be a list of names"),
         (Backbone(), [], "taps is a list"),
-        (Backbone(), [1, 2], "taps is a list"),
+        (Backbone(), [1, 2], "taps must be text, not 1"),
         (Backbone(), ["layer1", "layer1"], "name each sub-module once"),
         (Backbone(), ["fc"], "leave it out"),
         (Backbone(), ["layer2"], "leave that tap out"),
@@ -296,7 +296,7 @@ class Sneaky(Backbone):
     ],
 )
 def test_a_module_that_does_not_run_in_sequence_is_refused_with_the_place(module, taps, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         wrap(module, taps, input_shape=(3, 8, 8))
 
 

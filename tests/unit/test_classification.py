@@ -38,5 +38,5 @@ def test_decoding_gives_probabilities_of_every_level():
 
 
 def test_a_smoothing_of_one_is_refused():
-    with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
+    with pytest.raises(ValueError, match="label_smoothing must be at least 0 and below 1"):
         Classification((3,), label_smoothing=1.0)

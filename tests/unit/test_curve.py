@@ -112,10 +112,10 @@ def test_from_points_sorts_and_keeps_the_later_of_equal_costs():
         ((2, 1), (0.5, 0.6), "increasing"),
         ((1, 1), (0.5, 0.6), "increasing"),
         ((0, 1), (0.5, 0.6), "positive"),
-        ((1, float("inf")), (0.5, 0.6), "increasing"),
-        ((1, float("nan")), (0.5, 0.6), "increasing"),
-        ((1, 2), (0.5, 60), "fractions"),
-        ((1, 2), (0.5, float("nan")), "fractions"),
+        ((1, float("inf")), (0.5, 0.6), "costs must be a finite number"),
+        ((1, float("nan")), (0.5, 0.6), "costs must be a finite number"),
+        ((1, 2), (0.5, 60), "accuracies must be a fraction"),
+        ((1, 2), (0.5, float("nan")), "accuracies must be a fraction"),
     ],
 )
 def test_a_malformed_curve_is_refused(costs, accuracies, message):

@@ -89,7 +89,7 @@ def test_labels_of_several_levels(make):
 
 
 def test_a_taxonomy_lifts_labels_when_asked_for():
-    taxonomy = Taxonomy.from_mapping(list("abcd"), {"a": "x", "b": "y", "c": "x", "d": "y"})
+    taxonomy = Taxonomy.from_mapping("abcd", {"a": "x", "b": "y", "c": "x", "d": "y"})
     made = items(label=lambda i: i % 4)
     fine = splits_from_datasets(made, taxonomy=taxonomy)
     both = splits_from_datasets(made, taxonomy=taxonomy, options=DataOptions(all_levels=True))

@@ -373,7 +373,10 @@ def test_nets_that_do_not_belong_together_are_refused() -> None:
             )
             for one in (1.5, 1.0, "1", None, True)
         ),
-        ([{"name": "resnet_tiny", "keep": []}], "member 1 cannot be built: keep needs"),
+        (
+            [{"name": "resnet_tiny", "keep": []}],
+            "member 1 cannot be built: stages must be an incr",
+        ),
         ([{"name": "resnet_tiny", "keep": [0]}], "member 1 cannot be built"),
         ([{"name": "resnet_tiny", "arguments": {"init": None}}], "member 1 cannot be built: .* named None"),
         ([{"name": "resnet_tiny", "arguments": {1: 2}}], "member 1: .* go by name, and 1 is none"),

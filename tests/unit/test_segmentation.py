@@ -174,11 +174,11 @@ def test_decoding_gives_probabilities_of_every_pixel():
     ("arguments", "why"),
     [
         ({"num_classes": (4, 2)}, "segmentation has one label level"),
-        ({"num_classes": (256,)}, "256 classes: one byte a pixel has room for 255"),
+        ({"num_classes": (256,)}, "256 classes are too many, one byte a pixel has room for 255"),
         ({"num_classes": (2,), "class_weights": (1.0,)}, "2 finite numbers from 0 on"),
         ({"num_classes": (2,), "class_weights": (0.0, 0.0)}, "not all of them 0"),
-        ({"num_classes": (2,), "class_weights": (1.0, -1.0)}, "finite numbers from 0 on"),
-        ({"num_classes": (2,), "label_smoothing": 1.0}, "must be in"),
+        ({"num_classes": (2,), "class_weights": (1.0, -1.0)}, "class_weights must be at least 0"),
+        ({"num_classes": (2,), "label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, why):

@@ -401,8 +401,8 @@ def test_pytorch_initialisation_is_that_of_pytorchs_layers():
             {"slice": (1, 1)},
             "isresnext_tiny has no argument 'slice': did you mean 'slices'",
         ),
-        ("isresnext_tiny", {"num_classes": 0}, "num_classes 0: a number, or one for each"),
-        ("isresnext_tiny", {"num_classes": ()}, "a number, or one for each label level, is needed"),
+        ("isresnext_tiny", {"num_classes": 0}, "num_classes must be a number, or one for each"),
+        ("isresnext_tiny", {"num_classes": ()}, "a number, or one for each label level"),
     ],
 )
 def test_a_net_that_cannot_be_built_says_why(name, arguments, message):

@@ -9,21 +9,29 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 import anytimenet
-from anytimenet.api.arguments import check_type
 from anytimenet.api.choosing_task import check_output, task_for
 from anytimenet.api.described import described
 from anytimenet.api.images import plain_loader
 from anytimenet.api.starting import net_identity, start_from
 from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
-from anytimenet.core import checks
-from anytimenet.core.errors import DataError, TrainingError
+from anytimenet.core.checks import (
+    dataset,
+    flag,
+    instance,
+    json_values,
+    optional,
+    path,
+    raised_as,
+)
+from anytimenet.core.checks import workers as checked_workers
+from anytimenet.core.errors import BundleError, DataError, TrainingError
 from anytimenet.core.folder_lock import HeldFolder, hold
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.run_proof import check_run_folder
@@ -32,9 +40,11 @@ from anytimenet.data import (
     Augmentation,
     DataOptions,
     DataSplits,
+    ImageSet,
     LargeImageAugmentation,
     Loader,
     MaskAugmentation,
+    MaskSet,
     Mixing,
     Shard,
     StreamLoader,
@@ -117,13 +127,19 @@ def fit(
     >>> bundle.num_stages
     3
     """
-    check_type(net, AnytimeNet, "net", "create_net(NAME)")
-    config = config or TrainConfig()
-    check_type(config, TrainConfig, "config", "TrainConfig(epochs=10)")
-    if progress is not None:
-        checks.flag(progress, "progress")
-        if reporter is not None:
-            raise ValueError("give progress or a reporter, not both: a reporter shows what it likes")
+    instance(net, AnytimeNet, "net", "create_net(NAME)")
+    config = TrainConfig() if config is None else config
+    instance(config, TrainConfig, "config", "TrainConfig(epochs=10)")
+    dataset(train, "train", DataSplits, ImageSet, MaskSet)
+    if val is not None:
+        dataset(val, "val", ImageSet, MaskSet)
+    _check_kinds(augmentation, mixing, task, reporter, teacher, init)
+    out = out if isinstance(out, HeldFolder) else optional(out, "out", path)
+    flag(resume, "resume")
+    workers = checked_workers(workers)
+    provenance = optional(provenance, "provenance", json_values)
+    if optional(progress, "progress", flag) is not None and reporter is not None:
+        raise ValueError("give progress or a reporter, not both: a reporter shows what it likes")
     splits = _as_splits(train, val, config.seed)
     config = _settled(net, splits, config, out if resume else None)
     task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
@@ -164,6 +180,28 @@ def fit(
         coarser_val_accuracies=[row[1:] for row in accuracies] or None,
         provenance={**_provenance(splits, config, task, augmentation, result), **(provenance or {})},
     )
+
+
+def _check_kinds(
+    augmentation: object, mixing: object, task: object, reporter: object, teacher: object, init: object
+) -> None:
+    """Raises TypeError, with an example, for what is none of the things that `fit` takes there."""
+    told = ("note", "start", "step", "epoch", "stop")  # what training calls, of whatever class
+    if reporter is not None and not all(callable(getattr(reporter, name, None)) for name in told):
+        instance(reporter, Reporter, "reporter", "Reporter()")
+    by_path = "a bundle, or the path of one"
+    for name, value, kinds, example in (
+        ("augmentation", augmentation, get_args(AnyAugmentation), "Augmentation(flip=True, pad=4)"),
+        ("mixing", mixing, (Mixing,), "Mixing(mixup=0.2)"),
+        ("task", task, (Task,), "Segmentation((2,))"),
+        ("teacher", teacher, (AnytimeNet, Bundle, Path, str), by_path),
+        ("init", init, (Bundle, Path, str), by_path),
+    ):
+        if isinstance(value, str | Path):
+            with raised_as(BundleError):
+                instance(path(value, name), kinds, name, example)
+        elif value is not None:
+            instance(value, kinds, name, example)
 
 
 def _reporter(net: AnytimeNet, splits: DataSplits, progress: bool | None) -> Reporter:

@@ -9,9 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from anytimenet.api.arguments import check_type
 from anytimenet.api.loading import load
 from anytimenet.bundle import Bundle
+from anytimenet.core.checks import instance, several
 from anytimenet.core.manifest import Manifest
 from anytimenet.data import same_data
 from anytimenet.evaluation import format_count
@@ -55,13 +55,13 @@ def join_bundles(bundles: Iterable[Bundle | Path | str]) -> Bundle:
     >>> join_bundles(members).num_stages
     6
     """
-    several = isinstance(bundles, Iterable) and not isinstance(bundles, Bundle | Path | str)
-    bundles = list(bundles) if several else []
+    listed = isinstance(bundles, Iterable) and not isinstance(bundles, Bundle | Path | str)
+    bundles = several(bundles, "bundles") if listed else ()
     if len(bundles) < 2:
-        raise ValueError("joining needs a list of two bundles or more, the cheapest first")
+        raise ValueError("bundles must be a list of two bundles or more, the cheapest first")
+    for item in bundles:
+        instance(item, (Bundle, Path, str), "each of bundles", "load(PATH)")
     members = [load(item) if isinstance(item, Path | str) else item for item in bundles]
-    for item in members:
-        check_type(item, Bundle, "each bundle", "load(PATH)")
     manifests = [member.manifest for member in members]
     names = [
         _name(number, item, m) for number, (item, m) in enumerate(zip(bundles, manifests, strict=True), 1)

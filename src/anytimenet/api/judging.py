@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from anytimenet.api.arguments import Split, check_split, check_type
+from anytimenet.api.arguments import Split, check_reading
 from anytimenet.api.images import images_for, plain_loader
 from anytimenet.api.mask_judging import evaluate_masks
 from anytimenet.bundle import Bundle
+from anytimenet.core.checks import choice, flag, numbers, optional
 from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
 from anytimenet.core.machine import machine_stamp
@@ -25,9 +26,9 @@ from anytimenet.evaluation import (
     budgeted_from_outputs,
     report_from_outputs,
 )
-from anytimenet.evaluation.budgeted_batch import MSDNET_PS, ExitCost, check_exit_cost
-from anytimenet.evaluation.confidence import Confidence, check_kind
-from anytimenet.evaluation.ensembles import Ensemble, ensemble_rule
+from anytimenet.evaluation.budgeted_batch import MSDNET_PS, ExitCost
+from anytimenet.evaluation.confidence import Confidence
+from anytimenet.evaluation.ensembles import Ensemble
 from anytimenet.evaluation.outputs import OutputCost
 from anytimenet.training import check_device, collect_logits
 
@@ -73,13 +74,14 @@ def evaluate(
     >>> report.count
     539
     """
-    if ensemble is not None:
-        ensemble_rule(ensemble)
-    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    check_reading(
+        bundle, data, split=split, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers
+    )
+    flag(per_class, "per_class")
+    optional(ensemble, "ensemble", choice, get_args(Ensemble))
     if bundle.manifest.mask_classes is not None:
         if ensemble is not None:
             raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
-        check_split(split)
         check_device(device)
         return evaluate_masks(
             bundle,
@@ -146,10 +148,22 @@ def evaluate_budgeted(
     >>> result.for_budgets[0].val_mean_cost <= 800_000, len(result.points)
     (True, 39)
     """
-    check_kind(confidence)
-    check_exit_cost(cost)
-    if split not in ("train", "test"):
-        raise ValueError("thresholds are solved on the validation images: judge them on another split")
+    choice(confidence, "confidence", get_args(Confidence))
+    choice(cost, "cost", get_args(ExitCost))
+    ps = numbers(ps, "ps", above=0)
+    budgets = numbers(budgets, "budgets", above=0)
+    if isinstance(split, str) and split == "val":
+        raise ValueError("split: thresholds are solved on the validation images: judge them on another split")
+    check_reading(
+        bundle,
+        data,
+        split=split,
+        splits=("train", "test"),
+        skip_bad=skip_bad,
+        data_root=data_root,
+        device=device,
+        workers=workers,
+    )
     if not (data is None or isinstance(data, str | DataSplits)):
         raise DataError(
             "thresholds need validation images: give data by name or DataSplits, which have some, or use "
@@ -185,8 +199,9 @@ def collect_outputs(
     `evaluation.write_outputs` keeps them in a file, from which everything can be computed again without the
     net. Arguments and errors are those of `evaluate`.
     """
-    check_type(bundle, Bundle, "bundle", "load(PATH)")
-    check_split(split)
+    check_reading(
+        bundle, data, split=split, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers
+    )
     if bundle.manifest.mask_classes is not None:
         raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
     check_device(device)

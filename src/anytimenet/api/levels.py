@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from anytimenet.api.arguments import check_type
+from anytimenet.api.arguments import check_reading
 from anytimenet.api.judging import collect_outputs
 from anytimenet.bundle import Bundle
+from anytimenet.core.checks import choice, instance
 from anytimenet.core.errors import DataError
-from anytimenet.core.level_selection import Fallback, LevelSelection, select_levels
+from anytimenet.core.level_selection import Fallback, LevelSelection, check_target, select_levels
 from anytimenet.data import DataSplits
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies
 
@@ -55,8 +56,9 @@ def evaluate_levels(
     >>> found.selection.levels, found.count
     ((1, 1, 1), 539)
     """
-    if split not in ("train", "test"):
-        raise ValueError("levels are chosen on the validation images: judge them on another split")
+    if isinstance(split, str) and split == "val":
+        raise ValueError("split: levels are chosen on the validation images: judge them on another split")
+    choice(split, "split", ("train", "test"))
     options: dict[str, Any] = {
         "skip_bad": skip_bad,
         "data_root": data_root,
@@ -88,6 +90,8 @@ def choose_levels(
     validation part of `data`. Arguments and errors are those of `evaluate_levels`.
     """
     check_levels(bundle)
+    check_target(target_accuracy, tolerance, fallback)
+    check_reading(bundle, data, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers)
     accuracies = bundle.manifest.level_accuracies
     if accuracies is None:
         if not (data is None or isinstance(data, str | DataSplits)):
@@ -110,7 +114,7 @@ def choose_levels(
 
 def check_levels(bundle: Bundle) -> None:
     """Raises DataError unless the bundle's net predicts several label levels."""
-    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    instance(bundle, Bundle, "bundle", "load(PATH)")
     if len(bundle.manifest.class_names) < 2:
         raise DataError(
             "this bundle predicts one label level, so there is none to choose: train it with "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anytimenet.api.arguments import check_type
 from anytimenet.bundle import Bundle
+from anytimenet.core.checks import choice, instance, number, whole_number, whole_numbers
+from anytimenet.core.checks import device as checked_device
 from anytimenet.core.cost_table import CostTable
 from anytimenet.costs import profile_segments, torch_segments
 from anytimenet.training import check_device
@@ -25,7 +26,14 @@ def profile(
     Steps and the jumps from the input come first; what does not fit within `minutes` is estimated and
     marked so.
     """
-    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    instance(bundle, Bundle, "bundle", "load(PATH)")
+    minutes = number(minutes, "minutes", above=0)
+    batch_sizes = whole_numbers(batch_sizes, "batch_sizes", 1, 2**20)
+    if not batch_sizes:
+        raise ValueError("batch_sizes must hold one size or more, and is empty")
+    threads = whole_number(threads, "threads", 1, 1024)
+    choice(dtype, "dtype", ("float32", "float64", "bfloat16", "float16"))
+    device = checked_device(device)
     check_device(device)
     table = profile_segments(
         torch_segments(bundle.net, bundle.manifest.input_shape, dtype=dtype, device=device),

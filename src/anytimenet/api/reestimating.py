@@ -6,14 +6,15 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from anytimenet.api.arguments import check_type
+from anytimenet.api.arguments import check_reading
 from anytimenet.api.images import evaluation_batch, images_for
 from anytimenet.api.judging import evaluate
 from anytimenet.bundle import Bundle
+from anytimenet.core.checks import choice, instance, optional, whole_number
 from anytimenet.core.errors import DataError
 from anytimenet.data import (
     AnyAugmentation,
@@ -70,7 +71,12 @@ def reestimate(
     >>> reestimate(bundle).net.normalisation
     'own'
     """
-    check_type(bundle, Bundle, "bundle", "load(PATH)")
+    check_reading(bundle, data, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers)
+    if isinstance(augmentation, str):
+        choice(augmentation, "augmentation", ("trained",))
+    elif augmentation is not None:
+        instance(augmentation, get_args(AnyAugmentation), "augmentation", "Augmentation(flip=True, pad=4)")
+    num_batches = optional(num_batches, "num_batches", whole_number, 1)
     check_device(device)
     images, name, _ = images_for(bundle, data, "train", skip_bad, data_root)
     if len(images) < 2:

@@ -22,7 +22,21 @@ from anytimenet.bundle.folder import (
 from anytimenet.bundle.predicting import Answering
 from anytimenet.bundle.tables import check_table, kept_tables
 from anytimenet.core.bundle_folder import find_bundle
-from anytimenet.core.checks import flag, whole_number
+from anytimenet.core.checks import (
+    LARGEST,
+    all_words,
+    flag,
+    fractions,
+    function,
+    increasing,
+    instance,
+    number,
+    optional,
+    several,
+    whole_number,
+    words,
+)
+from anytimenet.core.checks import path as checked_path
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
@@ -72,6 +86,13 @@ class Bundle:
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        instance(net, AnytimeNet, "net", "create_net(NAME)")
+        instance(manifest, Manifest, "manifest", "Manifest.read(PATH)")
+        if cost_tables is not None:
+            instance(cost_tables, Mapping, "cost_tables", '{"cpu": CostTable(...)}')
+            for table in cost_tables.values():
+                instance(table, CostTable, "cost_tables", "profile(bundle)")
+        function(clock, "clock", "time.perf_counter")
         check_belongs(net, manifest)
         self.net = net
         structure = manifest.structure if net.origin is None else None
@@ -124,10 +145,21 @@ class Bundle:
         Raises:
             BundleError: if these do not belong together.
         """
+        instance(net, AnytimeNet, "net", "create_net(NAME)")
+        instance(preprocessing, Preprocessing, "preprocessing", "Preprocessing(32, 32, 3, mean, std)")
+        provenance = {} if provenance is None else instance(provenance, Mapping, "provenance", "{}")
+        names = tuple(all_words(level, "class_names") for level in several(class_names, "class_names"))
+        val_accuracies = optional(val_accuracies, "val_accuracies", fractions)
+        rows = optional(coarser_val_accuracies, "coarser_val_accuracies", several)
         shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-        costs = stage_costs(net, shape) if costs is None else costs
+        costs = stage_costs(net, shape) if costs is None else several(costs, "costs")
+        for cost in costs:
+            instance(cost, StageCost, "costs", "those that stage_costs(net, shape) counts")
         accuracies = [None] * len(costs) if val_accuracies is None else [float(a) for a in val_accuracies]
-        coarser = [()] * len(costs) if coarser_val_accuracies is None else list(coarser_val_accuracies)
+        coarser = [
+            fractions(row, "coarser_val_accuracies")
+            for row in (rows if rows is not None else [()] * len(costs))
+        ]
         for found in (accuracies, coarser):
             if len(found) != len(costs):
                 raise BundleError(
@@ -137,7 +169,6 @@ class Bundle:
             StageRecord(cost.stage, cost.macs, cost.full, cost.params, accuracy, tuple(map(float, more)))
             for cost, accuracy, more in zip(costs, accuracies, coarser, strict=True)
         )
-        names = tuple(tuple(level) for level in class_names)
         manifest = Manifest(
             None,
             names,
@@ -145,7 +176,7 @@ class Bundle:
             shape,
             stages,
             taxonomy,
-            dict(provenance or {}),
+            dict(provenance),
             # For `anytimenet info`, which has no torch to count them with.
             extensions={STEPS: [{name: getattr(cost, name) for name in STEP_COSTS} for cost in costs]},
         )
@@ -176,7 +207,10 @@ class Bundle:
                 net is not registered, or it was built by hand and `net` is missing or another one.
             ValueError: if `stages` is not from 1 to K, the device cannot be used, or `net` is not needed.
         """
-        folder = find_bundle(path)
+        folder = find_bundle(checked_path(path, "path"))
+        stages = optional(stages, "stages", whole_number, -LARGEST)
+        if net is not None:
+            instance(net, AnytimeNet, "net", "the net that was saved, built again")
         found, manifest, tables = read_bundle(folder, stages=stages, device=device, net=net)
         bundle = cls(found.eval(), manifest, tables, clock=clock)
         bundle._folder, bundle._stamp = folder, stamp_of(folder)
@@ -205,10 +239,11 @@ class Bundle:
             BundleError: if another bundle or something else is in the way, or the folder cannot be written;
                 what was at `path` is unchanged then.
         """
-        path = Path(path)
+        path = checked_path(path, "path")
+        files = _checked_files({} if extra_files is None else extra_files)
         own = self._folder is not None and path.resolve() == self._folder.resolve()
-        known = "any" if overwrite else self._stamp if own else None
-        self.manifest = write_bundle(self, path, extra_files or {}, carry_from=self._folder, known=known)
+        known = "any" if flag(overwrite, "overwrite") else self._stamp if own else None
+        self.manifest = write_bundle(self, path, files, carry_from=self._folder, known=known)
         self._folder, self._stamp = path, stamp_of(path)
         return self._folder
 
@@ -241,7 +276,7 @@ class Bundle:
         Raises:
             ValueError: if the stages are not an increasing, non-empty subset of 1..K.
         """
-        stages = tuple(stages)
+        stages = increasing(stages, "stages", self.num_stages)
         net = self.net.keep(stages)
         tables = kept_tables(self.cost_tables, stages)
         return Bundle(net, self.manifest.keep(stages), tables, clock=self._clock)
@@ -252,6 +287,7 @@ class Bundle:
         Raises:
             BundleError: if it was measured on inputs of another shape or a net with more stages.
         """
+        instance(table, CostTable, "table", "profile(bundle)")
         check_table(table, self.manifest)
         self.cost_tables[table.device] = table
 
@@ -263,6 +299,8 @@ class Bundle:
         Raises:
             BundleError: if it is for another number of stages, or has levels that the bundle lacks.
         """
+        if selection is not None:
+            instance(selection, LevelSelection, "selection", "LevelSelection((2, 1), (0.8, 0.7), 0.7)")
         self.manifest = replace(self.manifest, level_selection=selection)
 
     def segment_for(self, stage: int) -> Segment:
@@ -271,8 +309,7 @@ class Bundle:
         Raises:
             ValueError: if there is no such stage.
         """
-        if isinstance(stage, bool) or not isinstance(stage, int) or not 1 <= stage <= self.num_stages:
-            raise ValueError(f"stage {stage!r} does not exist: 1 to {self.num_stages} are there")
+        stage = whole_number(stage, "stage", 1, self.num_stages)
         with self._lock:
             if stage not in self._segments:
                 self._segments[stage] = self.net.segment(0, stage, last=True)
@@ -350,6 +387,8 @@ class Bundle:
         return self._answering(stage, budget_macs).many(image_sources(images), batch_size, skip_bad)
 
     def _answering(self, stage: int | None, budget_macs: float | None) -> Answering:
+        optional(budget_macs, "budget_macs", number, 0, infinite=True)
+        stage = optional(stage, "stage", whole_number, 1, self.num_stages)
         if stage is not None and budget_macs is not None:
             raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
         over_budget = False
@@ -373,3 +412,12 @@ class Bundle:
         return (
             f"Bundle({name}, {self.num_stages} stages, tables for {sorted(self.cost_tables) or 'no device'})"
         )
+
+
+def _checked_files(files: Mapping[str, ExtraFile]) -> Mapping[str, ExtraFile]:
+    instance(files, Mapping, "extra_files", '{"curve.png": PATH}')
+    for name, content in files.items():
+        words(name, "extra_files")
+        if not isinstance(content, bytes):
+            checked_path(content, "extra_files")
+    return files

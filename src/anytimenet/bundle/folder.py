@@ -34,6 +34,7 @@ from anytimenet.core.bundle_folder import (
     read_listed,
     record_of,
 )
+from anytimenet.core.checks import instance
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import new_folder, write_bytes, write_text
@@ -120,7 +121,7 @@ def read_bundle(
     manifest = Manifest.read(folder)
     total = manifest.num_stages
     stages = total if stages is None else stages
-    if isinstance(stages, bool) or not isinstance(stages, int) or not 1 <= stages <= total:
+    if not 1 <= stages <= total:
         raise ValueError(f"stages={stages!r}: {folder} holds {total} stages, so 1 to {total} can be loaded")
     whole = _rebuild(manifest, folder, net)
     names = [name for name in manifest.files if name.startswith(COSTS)]
@@ -281,9 +282,10 @@ def _is_own(name: str) -> bool:
 
 
 def _check_device(device: torch.device | str) -> None:
+    instance(device, (torch.device, str), "device", "'cpu'")
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"device {device!r} cannot be used here ({reason}): load with device='cpu'"

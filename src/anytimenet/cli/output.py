@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anytimenet.core.checks import MOST_WORKERS, whole_number
 from anytimenet.core.files import write_text
 
 
@@ -30,10 +31,8 @@ def print_error(error: object) -> None:
 
 
 def check_threads(threads: int) -> int:
-    """`threads`. Raises ValueError unless it is at least 1."""
-    if threads < 1:
-        raise ValueError(f"--threads {threads}: at least 1 is needed")
-    return threads
+    """`threads`. Raises ValueError unless it is a number of threads that a machine can have."""
+    return whole_number(threads, "threads", 1, MOST_WORKERS)
 
 
 def split_json_flag(arguments: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from anytimenet.cli.output import check_threads, emit_json
+from anytimenet.core.checks import LARGEST
 from anytimenet.core.launched import launched_rank
 
 if TYPE_CHECKING:
@@ -380,6 +381,6 @@ def parse_numbers(flag: str, text: str) -> list[int]:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{flag} {text}: whole numbers with commas are needed, for example 1,2,3") from None
-    if len(set(numbers)) != len(numbers) or min(numbers) < 0:
-        raise ValueError(f"{flag} {text}: different numbers from 0 on are needed")
+    if len(set(numbers)) != len(numbers) or min(numbers) < 0 or max(numbers) > LARGEST:
+        raise ValueError(f"{flag} {text}: different numbers from 0 to {LARGEST} are needed")
     return numbers

@@ -6,8 +6,10 @@ returns the value as plain Python knows it, so that numpy's numbers go in and JS
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -32,7 +34,7 @@ def whole_number(value: object, name: str, least: int = 0, most: int = LARGEST) 
     >>> whole_number(3, "stages", least=1)
     3
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, Integral)):
         raise TypeError(f"{name} must be a whole number, not {shown(value)}")
     number = int(value)
     if number > most == LARGEST:
@@ -141,7 +143,12 @@ def path(value: object, name: str) -> Path:
     text = os.fspath(value)
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a path in text, not in bytes: {shown(value)}")
-    if not text or "\0" in text:
+    try:
+        os.fsencode(text)
+        possible = bool(text) and "\0" not in text
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
         raise ValueError(f"{name} must be a path, and {shown(value)} is none")
     return Path(text)
 
@@ -184,6 +191,28 @@ def whole_numbers(value: object, name: str, least: int = 0, most: int = LARGEST)
     return tuple(whole_number(item, name, least, most) for item in listed)
 
 
+def increasing(value: object, name: str, most: int) -> tuple[int, ...]:
+    """`value` as stages from 1 to `most`, each higher than the one before it; one at least.
+
+    >>> increasing([1, 3], "stages", 3)
+    (1, 3)
+    """
+    found = whole_numbers(value, name, 1, most)
+    if not found or list(found) != sorted(set(found)):
+        raise ValueError(
+            f"{name} must be an increasing list of stages from 1 to {most}, for example (1, 2), not {found}"
+        )
+    return found
+
+
+def shape_of_images(value: object, name: str = "input_shape") -> tuple[int, int, int]:
+    """`value` as (C, H, W), without the batch."""
+    found = whole_numbers(value, name, 1, MOST_SIDE)
+    if len(found) != 3:
+        raise ValueError(f"{name} is (C, H, W) without the batch, not {found}")
+    return found[0], found[1], found[2]
+
+
 def texts(value: object, name: str) -> tuple[str, ...]:
     """`value` as a tuple of texts, which may be empty or names of files that are no Unicode."""
     found = _listed(value, name, "list of texts")
@@ -200,6 +229,27 @@ def all_words(value: object, name: str) -> tuple[str, ...]:
     ('cat', 'dog')
     """
     return tuple(words(item, name) for item in _listed(value, name, "list of names"))
+
+
+MOST_CLASSES = 2**24
+
+
+def class_counts(value: object, name: str = "num_classes") -> tuple[int, ...]:
+    """`value` as one number of classes for each label level; a number alone is one level.
+
+    >>> class_counts(10)
+    (10,)
+    """
+    one = isinstance(value, Integral)
+    try:
+        found = whole_numbers((value,) if one else value, name, 1, MOST_CLASSES)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} must be a number, or one for each label level, not {shown(value)}"
+        ) from None
+    if not found:
+        raise ValueError(f"{name} must be a number, or one for each label level, and is empty")
+    return found
 
 
 def optional(value: object, name: str, check: Callable[..., T], *bounds: Any, **more: Any) -> T | None:
@@ -250,6 +300,63 @@ def array(value: object, name: str, what: str, dimensions: tuple[int, ...], dtyp
     return value
 
 
+MOST_WORKERS = 1024
+SPLITS = ("train", "val", "test")
+
+
+def workers(value: object, name: str = "workers") -> int | None:
+    """`value` as a number of processes that decode images, or None for one a core."""
+    return optional(value, name, whole_number, most=MOST_WORKERS)
+
+
+def device(value: object, name: str = "device") -> str:
+    """`value` as the name of a device that a net runs on: "cpu", "cuda" or "cuda:0", say.
+
+    >>> device("cuda:1")
+    'cuda:1'
+    """
+    text = str(value) if type(value).__module__ == "torch" else words(value, name)
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text):
+        raise ValueError(f"{name} must be 'cpu', 'cuda' or 'cuda:0', say, not {shown(value)}")
+    return text
+
+
+def dataset(value: object, name: str, *others: type) -> None:
+    """Raises unless `value` is a data set's name, a map-style dataset, or one of the types `others`."""
+    if isinstance(value, str):
+        words(value, name)
+    elif not isinstance(value, others):
+        listed = not isinstance(value, Mapping | bytes) and hasattr(type(value), "__getitem__")
+        try:
+            length = len(value) if listed else -1  # type: ignore[arg-type]
+        except TypeError:  # an array of no dimensions
+            length = -1
+        if length < 0:
+            raise TypeError(
+                f"{name} must be data by name, DataSplits or a dataset with a length whose items are (image, "
+                f"label), not {shown(value)}; turn an iterable into a list"
+            )
+
+
+def function(value: object, name: str, example: str) -> None:
+    """Raises TypeError, with an example of what is right, unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, for example {example}, not {shown(value)}")
+
+
+def json_values(value: object, name: str) -> dict[str, Any]:
+    """`value` as a dict of what JSON knows: text, finite numbers, lists and dicts with text as keys."""
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"{name} must be a dict of JSON values, for example {{'by': 'me'}}, not {shown(value)}"
+        )
+    found = dict(value)
+    try:
+        return json.loads(json.dumps(found, allow_nan=False, ensure_ascii=False, default=_plain).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name} must hold JSON values only ({error})") from None
+
+
 def shown(value: object, most: int = 60) -> str:
     """`value` in an error message: its repr, cut where it is long, with its type where that says more.
 
@@ -265,6 +372,13 @@ def shown(value: object, most: int = 60) -> str:
         text = text[: most - 3] + "..."
     plain = value is None or (isinstance(value, str | int | float) and type(value).__module__ == "builtins")
     return text if plain else f"{text} ({type(value).__name__})"
+
+
+def _plain(value: object) -> object:
+    """numpy's scalars as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{shown(value)} is none")
 
 
 def _listed(value: object, name: str, what: str) -> tuple[Any, ...]:

@@ -220,8 +220,17 @@ class CostTable:
         )
 
     def save(self, path: Path | str) -> None:
-        """Writes the table as a JSON file, atomically."""
-        write_json(checked_path(path, "path"), self.to_json())
+        """Writes the table as a JSON file, atomically.
+
+        Raises:
+            CostTableError: if it cannot be written there.
+        """
+        file = checked_path(path, "path")
+        try:
+            write_json(file, self.to_json())
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CostTableError(f"{file} cannot be written ({reason}): choose another path") from error
 
     @classmethod
     def load(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from anytimenet.core.checks import path as checked_path
+from anytimenet.core.checks import raised_as
 from anytimenet.core.errors import DataError
 from anytimenet.core.image_containers import MOST_PIXELS, check_pixels
 from anytimenet.core.image_formats import OpenedImage, opened_image
@@ -39,6 +41,8 @@ def open_image(
         return _to_grey_or_rgb(_from_array(source))
     if not isinstance(source, str | PathLike):
         raise DataError(f"an image is a PIL image, a uint8 array or a path, not {type(source).__name__}")
+    with raised_as(DataError):
+        checked_path(source, "image")
     try:
         with opened_image(source) as opened:
             if before_decoding is not None:

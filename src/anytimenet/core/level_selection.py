@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from anytimenet.core.checks import choice, fraction, fractions, optional, settle, several, whole_numbers
+from anytimenet.core.checks import (
+    choice,
+    fraction,
+    fractions,
+    increasing,
+    instance,
+    optional,
+    settle,
+    several,
+    whole_numbers,
+)
 
 TargetFrom = Literal["given", "full_net"]
 Fallback = Literal["coarsest", "best"]
@@ -63,7 +73,7 @@ class LevelSelection:
 
     def keep(self, stages: Sequence[int]) -> LevelSelection:
         """The selection of the net with only these stages, an increasing subset."""
-        stages = whole_numbers(stages, "stages", 1, len(self.levels))
+        stages = increasing(stages, "stages", len(self.levels))
         return replace(
             self,
             levels=tuple(self.levels[stage - 1] for stage in stages),
@@ -80,9 +90,14 @@ class LevelSelection:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError, KeyError, TypeError: for other values.
+            ValueError, TypeError: for other values.
         """
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        instance(values, Mapping, "values", "what to_dict returns")
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ValueError(f"values lack {', '.join(missing)}: they are no selection of levels")
+        return cls(**{name: values[name] for name in names})
 
 
 def select_levels(
@@ -115,13 +130,9 @@ def select_levels(
     (2, 1, 1)
     """
     rows = [fractions(row, "accuracies") for row in several(accuracies, "accuracies")]
-    target_accuracy = optional(target_accuracy, "target_accuracy", fraction)
-    tolerance = fraction(tolerance, "tolerance")
-    choice(fallback, "fallback", get_args(Fallback))
+    check_target(target_accuracy, tolerance, fallback)
     if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
         raise ValueError("levels are selected from one row of accuracies a stage, one entry a level in each")
-    if target_accuracy is not None and tolerance:
-        raise ValueError("tolerance lowers the full net's accuracy: leave it out beside target_accuracy")
     target = max(0.0, rows[-1][0] - tolerance) if target_accuracy is None else float(target_accuracy)
     levels: list[int] = []
     finest = 1
@@ -136,6 +147,14 @@ def select_levels(
         target,
         "full_net" if target_accuracy is None else "given",
     )
+
+
+def check_target(target_accuracy: object, tolerance: object, fallback: object) -> None:
+    """Raises TypeError or ValueError unless levels can be selected for such a target."""
+    optional(target_accuracy, "target_accuracy", fraction)
+    if fraction(tolerance, "tolerance") and target_accuracy is not None:
+        raise ValueError("tolerance lowers the full net's accuracy: leave it out beside target_accuracy")
+    choice(fallback, "fallback", get_args(Fallback))
 
 
 def _reaches(accuracy: float, target: float) -> bool:

@@ -18,7 +18,8 @@ from anytimenet.core.bundle_folder import (
     check_file_name,
     find_bundle,
 )
-from anytimenet.core.checks import instance, number, whole_numbers
+from anytimenet.core.checks import increasing, instance, number
+from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
 from anytimenet.core.level_selection import LevelSelection
@@ -92,6 +93,8 @@ class Manifest:
         for name, kind, example in _KINDS:
             if name not in _OPTIONAL or getattr(self, name) is not None:
                 instance(getattr(self, name), kind, name, example)
+        for file in self.files.values():
+            instance(file, FileRecord, "files", "record_of(DATA)")
         for record in self.stages:
             instance(record, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
         object.__setattr__(self, "extensions", json_object(self.extensions, "extensions"))
@@ -163,7 +166,7 @@ class Manifest:
 
     def keep(self, stages: Sequence[int]) -> Manifest:
         """The manifest of the net with only these stages, renumbered from 1; it lists no files."""
-        stages = whole_numbers(stages, "stages", 1, self.num_stages)
+        stages = increasing(stages, "stages", self.num_stages)
         before = (self.net.keep if self.net else None) or tuple(range(1, self.num_stages + 1))
         kept = self.net and replace(self.net, keep=tuple(before[stage - 1] for stage in stages))
         records = tuple(replace(self.stages[stage - 1], stage=i) for i, stage in enumerate(stages, 1))
@@ -268,7 +271,7 @@ class Manifest:
         Raises:
             BundleError: if there is none, or it cannot be used.
         """
-        file = find_bundle(path) / MANIFEST_NAME
+        file = find_bundle(checked_path(path, "path")) / MANIFEST_NAME
         try:
             return cls.from_dict(read_json(file, LARGEST_JSON))
         except BundleError as error:
@@ -290,7 +293,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Writes `bundle.json` into `folder`."""
-        write_json(folder / MANIFEST_NAME, self.to_dict())
+        write_json(checked_path(folder, "folder") / MANIFEST_NAME, self.to_dict())
 
 
 _FIELDS = (

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anytimenet.core.checks import all_words, array, flag, number, settle, several, whole_number
+from anytimenet.core.checks import (
+    all_words,
+    array,
+    flag,
+    number,
+    optional,
+    settle,
+    several,
+    texts,
+    whole_number,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +66,7 @@ class Prediction:
         settle(self, "macs", whole_number)
         settle(self, "over_budget", flag)
         settle(self, "level", whole_number, 1, len(self.labels))
+        settle(self, "source", optional, _source)
 
     @property
     def label(self) -> str:
@@ -104,3 +115,11 @@ class FailedPrediction:
 
     source: str | int
     error: str
+
+    def __post_init__(self) -> None:
+        settle(self, "source", _source)
+        texts((self.error,), "error")  # it may name a file whose name is no Unicode
+
+
+def _source(value: object, name: str) -> str | int:
+    return texts((value,), name)[0] if isinstance(value, str) else whole_number(value, name)

@@ -61,7 +61,9 @@ class Taxonomy:
             DataError: if a class is missing, the lists differ in length, or a class has two parents.
         """
         with raised_as(DataError):
-            fine_names = all_words(fine_names, "fine_names")
+            # A word is a sequence of letters, which may be names.
+            letters = isinstance(fine_names, str)
+            fine_names = all_words(tuple(fine_names) if letters else fine_names, "fine_names")
         instance(mapping, Mapping, "mapping", '{"oak": "tree"}')
         missing = [name for name in fine_names if name not in mapping]
         if missing:

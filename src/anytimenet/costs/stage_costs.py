@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from anytimenet.core.checks import instance, shape_of_images
 from anytimenet.costs.conventions import OperationCount, Rule
 from anytimenet.costs.counting import count
 from anytimenet.nets.chain import ChainNet
@@ -67,8 +68,10 @@ def stage_costs(
     >>> [cost.macs for cost in costs][:2], costs[-1].params_cumulative
     ([12976768, 28902656], 852060)
     """
-    if len(input_shape) != 3:
-        raise ValueError(f"input_shape is (C, H, W) without the batch, not {tuple(input_shape)}")
+    instance(net, AnytimeNet, "net", "create_net(NAME)")
+    input_shape = shape_of_images(input_shape)
+    if rules is not None:
+        instance(rules, Mapping, "rules", "{OPERATOR: RULE}")
     net = meta_copy(net).eval()
     image = torch.empty(1, *input_shape, device="meta", dtype=next(net.parameters()).dtype)
     with torch.inference_mode():

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from anytimenet.core.checks import instance, path
+from anytimenet.core.checks import instance, path, words
 from anytimenet.core.errors import DataError, suggest
 from anytimenet.core.registered import unknown
 from anytimenet.data.digits import load_digits
@@ -72,7 +72,7 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
         if not rest:
             raise DataError(f"{kind}: needs a path, for example {kind}:data/{_EXAMPLES[kind]}")
         return replace(_BY_PATH[kind](Path(rest), options), options=options)
-    if Path(name).is_dir():
+    if "\0" not in name and Path(name).is_dir():
         raise DataError(f"{name!r} is a folder of this machine; write folder:{name}")
     raise DataError(f"unknown data {name!r}: {unknown(name, 'data', data_names())}")
 
@@ -80,11 +80,13 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
 def _name(given: object) -> str:
     if isinstance(given, os.PathLike):
         given = f"folder:{path(given, 'name')}"
-    return str(instance(given, str, "name", '"digits" or "folder:PATH"'))
+    return words(instance(given, str, "name", '"digits" or "folder:PATH"'), "name")
 
 
 def _options(given: DataOptions | None, changes: dict[str, Any]) -> DataOptions:
-    options = instance(given or DataOptions(), DataOptions, "options", "DataOptions(image_size=32)")
+    options = instance(
+        DataOptions() if given is None else given, DataOptions, "options", "DataOptions(image_size=32)"
+    )
     known = [field.name for field in fields(DataOptions)]
     for name in changes:
         if name not in known:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from anytimenet.core.checks import array, raised_as, settle, texts
+from anytimenet.core.checks import array, raised_as, settle, texts, whole_numbers
 from anytimenet.core.errors import DataError
 
 
@@ -63,7 +63,8 @@ class MaskSet:
 
     def subset(self, indices: np.ndarray | list[int]) -> MaskSet:
         """The images and masks at `indices`, in that order, with memory of their own."""
-        indices = np.asarray(indices, dtype=np.int64)
+        found = whole_numbers(indices, "indices", -len(self), len(self) - 1)
+        indices = np.array(found, dtype=np.int64)
         names = tuple(self.names[i] for i in indices)
         return MaskSet(self.images[indices], self.masks[indices], names)
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from anytimenet.core.checks import flag, fractions, number, numbers, texts
 from anytimenet.core.html_table import html_table
 
 
@@ -45,20 +46,20 @@ class Curve:
     unit: str = "macs"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "costs", tuple(float(c) for c in self.costs))
-        object.__setattr__(self, "accuracies", tuple(float(a) for a in self.accuracies))
+        object.__setattr__(self, "costs", tuple(map(float, numbers(self.costs, "costs"))))
+        object.__setattr__(self, "accuracies", tuple(map(float, fractions(self.accuracies, "accuracies"))))
+        texts((self.label,), "label")
+        texts((self.unit,), "unit")
         if not self.costs or len(self.costs) != len(self.accuracies):
             raise ValueError(
                 f"{len(self.costs)} costs and {len(self.accuracies)} accuracies: a curve needs one of each a "
                 "stage and at least one stage"
             )
         increasing = all(a < b for a, b in pairwise((0.0, *self.costs)))
-        if not increasing or not np.isfinite(self.costs).all():
+        if not increasing:
             raise ValueError(
                 f"costs {self.costs} are not positive and increasing; Curve.from_points sorts points by cost"
             )
-        if not all(0 <= a <= 1 for a in self.accuracies):
-            raise ValueError(f"accuracies {self.accuracies} are not fractions between 0 and 1")
 
     @classmethod
     def from_points(
@@ -71,6 +72,11 @@ class Curve:
         >>> Curve.from_points((3, 1, 3), (0.7, 0.5, 0.8)).accuracies
         (0.5, 0.8)
         """
+        costs, accuracies = numbers(costs, "costs"), fractions(accuracies, "accuracies")
+        if len(costs) != len(accuracies):
+            raise ValueError(
+                f"{len(costs)} costs and {len(accuracies)} accuracies: one of each a point is needed"
+            )
         points = dict(sorted(zip(costs, accuracies, strict=True), key=lambda point: point[0]))
         return cls(tuple(points), tuple(points.values()), label, unit)
 
@@ -109,6 +115,7 @@ class Curve:
         >>> Curve((1, 2, 3), (0.50, 0.48, 0.60)).chosen_by((0.51, 0.52, 0.50)).accuracies
         (0.5, 0.48, 0.48)
         """
+        validated = fractions(validated, "validated")
         if len(validated) != len(self.costs):
             raise ValueError(f"{len(validated)} validated accuracies for {len(self.costs)} stages")
         best, chosen = 0, []
@@ -125,6 +132,7 @@ class Curve:
         >>> Curve((10, 20), (0.5, 0.8)).accuracy_at(9.9)
         0.0
         """
+        budget = number(budget, "budget", infinite=True)
         finished = int(np.searchsorted(self.costs, budget, side="right"))
         return self.accuracies[finished - 1] if finished else 0.0
 
@@ -138,6 +146,7 @@ class Curve:
         >>> curve.budget_for(0.625), curve.budget_for(0.625, interpolate=True), curve.budget_for(0.9)
         (20.0, 15.0, None)
         """
+        accuracy, interpolate = number(accuracy, "accuracy"), flag(interpolate, "interpolate")
         reached = next((i for i, a in enumerate(self.accuracies) if a >= accuracy), None)
         if reached is None:
             return None
@@ -234,7 +243,9 @@ def worse_than_before(accuracies: Sequence[float]) -> tuple[int, ...]:
 
 def check_range(low: float, high: float, *, log: bool) -> None:
     """Raises ValueError unless `low` and `high` bound a range of budgets."""
-    if not (0 <= low < high and np.isfinite(high)):
+    low, high = number(low, "low of the budget range", 0), number(high, "high of the budget range", 0)
+    flag(log, "log")
+    if low >= high:
         raise ValueError(f"a budget range needs 0 <= low < high, not ({low}, {high})")
     if log and low == 0:
         raise ValueError("a range that starts at 0 has no logarithm; start it at the first cost, for example")

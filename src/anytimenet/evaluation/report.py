@@ -8,6 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from anytimenet.core.checks import (
+    choice,
+    fraction,
+    instance,
+    numbers,
+    optional,
+    settle,
+    several,
+    texts,
+    whole_number,
+    words,
+)
 from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
@@ -19,7 +31,7 @@ from anytimenet.evaluation.tables import plain_table, report_columns, rich_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from anytimenet.evaluation.segmentation_report import SegmentationStage
+    from anytimenet.evaluation.segmentation_report import SegmentationReport, SegmentationStage
 
 Cost = Literal["macs", "full", "ms"]
 
@@ -107,9 +119,22 @@ class Report:
     device: str | None = None
 
     def __post_init__(self) -> None:
+        check_head(self)
+        settle(self, "num_classes", whole_number, 1)
+        settle(self, "example_violations", fraction)
+        for name, kind in (("stages", StageReport), ("levels", LevelReport)):
+            settle(self, name, several)
+            for item in getattr(self, name):
+                instance(item, kind, name, f"a {kind.__name__}")
+        settle(self, "per_class", several)
+        for row in self.per_class:
+            for score in several(row, "per_class"):
+                instance(score, ClassScore, "per_class", "a ClassScore a class")
+        for name, wanted in (("example_quality", ExampleQuality), ("ensemble", EnsembleReport)):
+            if getattr(self, name) is not None:
+                instance(getattr(self, name), wanted, name, f"a {wanted.__name__}")
         if not self.stages:
-            raise ValueError("a report needs at least one stage")
-        check_range(*self.budget_range, log=True)
+            raise ValueError("a report needs at least one stage in stages")
 
     # --- over budgets -------------------------------------------------------------------------------
 
@@ -151,6 +176,7 @@ class Report:
 
     def rich_table(self, title: str = "") -> Table:
         """The same for a `rich` console."""
+        texts((title,), "title")
         return rich_table(report_columns(self), title)
 
     def __repr__(self) -> str:
@@ -212,6 +238,7 @@ class Report:
         Raises:
             ValueError: if a key is missing or holds something else.
         """
+        instance(values, Mapping, "values", "what to_dict returns")
         try:
             low, high = values["budget_range"]
             quality, ensemble = values.get("example_quality"), values.get("ensemble")
@@ -251,14 +278,26 @@ class Report:
         return text.getvalue()
 
 
+def check_head(report: Report | SegmentationReport) -> None:
+    """Raises TypeError or ValueError unless the names, counts and the range of a report can be."""
+    texts((report.data,), "data")
+    texts((report.split,), "split")
+    settle(report, "count", whole_number)
+    settle(report, "device", optional, words)
+    limits = numbers(report.budget_range, "budget_range", above=0)
+    if len(limits) != 2:
+        raise ValueError(f"budget_range must be the least and the largest budget, not {limits}")
+    check_range(*limits, log=True)
+    object.__setattr__(report, "budget_range", limits)
+
+
 def stage_costs_in(stages: Sequence[StageReport | SegmentationStage], cost: Cost) -> list[float]:
     """What each stage of a report costs in "macs", "full" or "ms" (median latency).
 
     Raises:
         ValueError: for another cost, or for latencies that were not measured.
     """
-    if cost not in ("macs", "full", "ms"):
-        raise ValueError(f"no cost is named {cost!r}: 'macs', 'full' and 'ms' are")
+    choice(cost, "cost", ("macs", "full", "ms"))
     found: list[float] = []
     for stage in stages:
         value = stage.latency_median_ms if cost == "ms" else getattr(stage, cost)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anytimenet.core.checks import instance, settle, several, texts, whole_number
 from anytimenet.core.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
 from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
-from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
-from anytimenet.evaluation.report import Cost, stage_costs_in
+from anytimenet.evaluation.curve import Curve, worse_than_before
+from anytimenet.evaluation.report import Cost, check_head, stage_costs_in
 from anytimenet.evaluation.tables import Column, plain_table
 from anytimenet.evaluation.units import format_count
 
@@ -81,11 +82,16 @@ class SegmentationReport:
     device: str | None = None
 
     def __post_init__(self) -> None:
+        check_head(self)
+        settle(self, "pixels", whole_number)
+        settle(self, "class_names", texts)
+        settle(self, "stages", several)
+        for stage in self.stages:
+            instance(stage, SegmentationStage, "stages", "a SegmentationStage")
         if not self.stages:
-            raise ValueError("a report needs at least one stage")
+            raise ValueError("a report needs at least one stage in stages")
         if any(len(stage.class_ious) != len(self.class_names) for stage in self.stages):
             raise ValueError(f"every stage needs an IoU for each of {len(self.class_names)} classes")
-        check_range(*self.budget_range, log=True)
 
     def curve(self, cost: Cost = "macs", label: str = "") -> Curve:
         """Mean IoU against `cost`: "macs", "full", or "ms" for the median latency.
@@ -173,6 +179,7 @@ class SegmentationReport:
         Raises:
             ValueError: if a key is missing or holds something else.
         """
+        instance(values, Mapping, "values", "what to_dict returns")
         try:
             if values["kind"] != KIND:
                 raise ValueError(f"this is no report of a segmentation but of {values['kind']!r}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from anytimenet.core.checks import MOST_SIDE, all_words, class_counts, instance, several, whole_number
 from anytimenet.layers.snapshots import module_snapshot
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
 from anytimenet.nets.graph import INPUT, Graph, Link, Step
@@ -77,6 +78,12 @@ class ChainNet(AnytimeNet):
         smallest_image: int = 1,
     ) -> None:
         super().__init__()
+        blocks = [several(block, "each of blocks") for block in several(blocks, "blocks")]
+        exits, heads = all_words(exits, "exits"), several(heads, "heads")
+        for node in (node for block in blocks for node in block):
+            instance(node, Node, "each node of blocks", 'Node("stem", module, ("x",))')
+        for head in heads:
+            instance(head, nn.Module, "each of heads", "nn.Linear(16, 10)")
         if not len(blocks) == len(exits) == len(heads) or not blocks:
             raise ValueError(
                 f"{len(blocks)} blocks, {len(exits)} exits and {len(heads)} heads: "
@@ -87,9 +94,9 @@ class ChainNet(AnytimeNet):
                 _check_node(node)
         _check_own([*((n.name, n.module) for block in blocks for n in block), *_named_heads(heads)])
         self.num_stages = len(blocks)
-        self.num_classes = (num_classes,) if isinstance(num_classes, int) else tuple(num_classes)
-        self.in_channels = in_channels
-        self.smallest_image = smallest_image
+        self.num_classes = class_counts(num_classes)
+        self.in_channels = whole_number(in_channels, "in_channels", 1, MOST_SIDE)
+        self.smallest_image = whole_number(smallest_image, "smallest_image", 1, MOST_SIDE)
         self.graph = Graph(
             tuple(Link(n.name, tuple(n.inputs), k) for k, block in enumerate(blocks, 1) for n in block),
             tuple(exits),
@@ -125,7 +132,7 @@ class ChainNet(AnytimeNet):
         return found
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
-        self.check_reached(stage)
+        self.check_reached(stage, input_shape)
         if stage == 0:
             return [TensorSpec(INPUT, False, tuple(input_shape))]
         self.check_images(input_shape, self.smallest_image)

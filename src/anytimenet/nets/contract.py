@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anytimenet.core.checks import LARGEST, flag, increasing, shape_of_images, whole_number, whole_numbers
 from anytimenet.core.net_origin import NetOrigin
 
 Output = tuple[Tensor, ...]
@@ -158,6 +159,8 @@ class AnytimeNet(nn.Module):
         Raises:
             ValueError: unless 0 <= start < stop <= K.
         """
+        start, stop = whole_number(start, "start", -LARGEST), whole_number(stop, "stop", -LARGEST)
+        last = flag(last, "last")
         if not 0 <= start < stop <= self.num_stages:
             raise ValueError(
                 f"segment ({start}, {stop}) does not exist: 0 <= start < stop <= {self.num_stages} is needed"
@@ -175,12 +178,7 @@ class AnytimeNet(nn.Module):
         Raises:
             ValueError: if the stages are not an increasing, non-empty subset of 1..K.
         """
-        if isinstance(stages, int):
-            raise ValueError(f"keep needs a list of stages, for example [{stages}]")
-        stages = tuple(stages)
-        if not stages or list(stages) != sorted(set(stages)):
-            raise ValueError(f"keep needs an increasing list of stages, for example (1, 2), not {stages}")
-        self.check_stages(stages)
+        stages = increasing(stages, "stages", self.num_stages)
         with torch.no_grad():
             kept = self._keep(stages)
         kept.train(self.training)
@@ -207,15 +205,16 @@ class AnytimeNet(nn.Module):
         """
         if stages is None:
             return tuple(range(1, self.num_stages + 1))
-        stages = tuple(stages)
-        wrong = [s for s in stages if not 1 <= s <= self.num_stages]
-        if wrong or not stages or len(set(stages)) != len(stages):
+        stages = whole_numbers(stages, "stages", 1, self.num_stages)
+        if not stages or len(set(stages)) != len(stages):
             raise ValueError(f"stages {stages}: distinct numbers from 1 to {self.num_stages} are needed")
         return stages
 
-    def check_reached(self, stage: int) -> None:
-        """Raises ValueError unless `stage` is 0 (the input) or a stage of this net."""
-        if not 0 <= stage <= self.num_stages:
+    def check_reached(self, stage: int, *input_shape: Sequence[int]) -> None:
+        """Raises ValueError unless `stage` is 0 (the input) or a stage here, and the shape is (C, H, W)."""
+        for shape in input_shape:
+            shape_of_images(shape)
+        if not 0 <= whole_number(stage, "stage", -LARGEST) <= self.num_stages:
             raise ValueError(
                 f"no state belongs to stage {stage}: 0, the input, to {self.num_stages} have one"
             )

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from torch import Tensor, nn
 
+from anytimenet.core.checks import several
 from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.nets import resnet_ann  # noqa: F401  (registers the members)
 from anytimenet.nets.arguments import check_positive
@@ -68,7 +69,7 @@ class EANN(AnytimeNet):
 
     def __init__(self, members: Sequence[AnytimeNet]) -> None:
         super().__init__()
-        members = list(members)
+        members = list(several(members, "members"))
         check_members(members)
         self.members = nn.ModuleList(members)
         self.num_classes = tuple(members[0].num_classes)
@@ -138,7 +139,7 @@ class EANN(AnytimeNet):
         )
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
-        self.check_reached(stage)
+        self.check_reached(stage, input_shape)
         image = [TensorSpec(INPUT, False, tuple(input_shape))] if self.carries_image(stage) else []
         if stage in (0, self.num_stages):
             return image

@@ -149,7 +149,7 @@ class ElasticResNet(AnytimeNet):
         return tuple(stage for stage in range(1, self.num_stages + 1) if _is_missing(self._statistics(stage)))
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
-        self.check_reached(stage)
+        self.check_reached(stage, input_shape)
         if stage == self.num_stages:
             return []
         channels, height, width = input_shape

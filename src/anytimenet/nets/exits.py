@@ -8,6 +8,15 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from anytimenet.core.checks import (
+    MOST_SIDE,
+    class_counts,
+    function,
+    instance,
+    several,
+    shape_of_images,
+    whole_number,
+)
 from anytimenet.layers.heads import Head
 from anytimenet.nets.arguments import check_exits
 from anytimenet.nets.chain import ChainNet, Node
@@ -55,9 +64,14 @@ class ExitNet(ChainNet):
         input_shape: Sequence[int] = (3, 32, 32),
         smallest_image: int = 1,
     ) -> None:
-        units = list(blocks)
+        for unit in (*(() if stem is None else (stem,)), *(units := list(several(blocks, "blocks")))):
+            instance(unit, nn.Module, "stem and each of blocks", "nn.Conv2d(3, 16, 3)")
+        if head is not None:
+            function(head, "head", "lambda channels: nn.Sequential(...)")
+        input_shape = shape_of_images(input_shape)
+        smallest_image = whole_number(smallest_image, "smallest_image", 1, MOST_SIDE)
         exits = check_exits(exits_after, len(units))
-        classes = (num_classes,) if isinstance(num_classes, int) else tuple(num_classes)
+        classes = class_counts(num_classes)
         names = [f"block{number}" for number in range(1, len(units) + 1)]
         before = [INPUT if stem is None else "stem", *names]
         nodes = [Node(name, unit, (read,)) for name, unit, read in zip(names, units, before, strict=False)]
@@ -96,4 +110,7 @@ def new_heads(
     if isinstance(head, nn.Module):
         raise ValueError("head is a function of the channels that returns a module, not a module")
     make = head or (lambda channels: Head(channels, num_classes))
-    return [make(feature_channels(shape, place)) for place, shape in read.items()]
+    made = [make(feature_channels(shape, place)) for place, shape in read.items()]
+    for module in made:
+        instance(module, nn.Module, "what head returns", "nn.Linear(channels, 10)")
+    return made

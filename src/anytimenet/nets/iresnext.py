@@ -156,7 +156,7 @@ class IResNeXt(AnytimeNet):
         return found
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
-        self.check_reached(stage)
+        self.check_reached(stage, input_shape)
         channels, height, width = input_shape
         if stage == 0:
             return [TensorSpec("x", False, (channels, height, width))]

@@ -166,7 +166,7 @@ class ISResNeXt(AnytimeNet):
         return found
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
-        self.check_reached(stage)
+        self.check_reached(stage, input_shape)
         channels, height, width = input_shape
         specs = [TensorSpec("x", False, (channels, height, width))]
         if stage == 0:

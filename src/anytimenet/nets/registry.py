@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from anytimenet.core.checks import class_counts, shape_of_images, texts, whole_number, words
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.registered import unknown
@@ -71,13 +72,17 @@ def register_net(
         ValueError: if the name is taken, or the form is no number from 1 on.
     """
 
-    if type(form) is not int or form < 1:
-        raise ValueError(f"form {form!r}: a whole number from 1 on is needed")
+    for what, value in (("name", name), ("summary", summary)):
+        words(value, what)
+    texts((paper,), "paper")
+    texts((changed,), "changed")
+    form = whole_number(form, "form", 1)
+    shape = shape_of_images(input_shape)
 
     def register(build: Builder) -> Builder:
         if name in _ENTRIES and _ENTRIES[name].build is not build:
             raise ValueError(f"a net named {name!r} is registered already; choose another name")
-        _ENTRIES[name] = NetEntry(name, build, input_shape, summary, paper, form, changed)
+        _ENTRIES[name] = NetEntry(name, build, shape, summary, paper, form, changed)
         return build
 
     return register
@@ -98,11 +103,7 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
     for argument in overrides:
         if argument not in known:
             raise ValueError(f"{name} has no argument {argument!r}: {suggest(argument, known)}")
-    levels = (num_classes,) if isinstance(num_classes, int) else num_classes
-    good = isinstance(levels, tuple | list) and levels and all(type(c) is int and c > 0 for c in levels)
-    if not good:
-        raise ValueError(f"num_classes {num_classes!r}: a number, or one for each label level, is needed")
-    levels = tuple(levels)
+    levels = class_counts(num_classes)
     net = entry.build(levels, **overrides)
     arguments = with_forms({"num_classes": list(levels), **overrides}, _ENTRIES)
     net.origin = NetOrigin(name, arguments, form=entry.form)
@@ -146,6 +147,7 @@ def net_entry(name: str) -> NetEntry:
     Raises:
         ValueError: for an unknown name, with the nearest known one.
     """
+    words(name, "name of the net")
     if name not in _ENTRIES:
         raise ValueError(f"no net is named {name!r}: {unknown(name, 'nets', _ENTRIES)}")
     return _ENTRIES[name]
@@ -157,4 +159,5 @@ def list_nets(pattern: str = "*") -> list[str]:
     >>> list_nets("isresnext_4*")
     ['isresnext_47']
     """
+    words(pattern, "pattern")
     return sorted(name for name in _ENTRIES if fnmatch(name, pattern))

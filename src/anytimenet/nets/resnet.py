@@ -78,7 +78,7 @@ class ResNet(AnytimeNet):
         return claim(self, "", (1,))
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
-        self.check_reached(stage)
+        self.check_reached(stage, input_shape)
         channels, height, width = input_shape
         return [TensorSpec("x", False, (channels, height, width))] if stage == 0 else []
 

@@ -9,6 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anytimenet.core.checks import (
+    MOST_CLASSES,
+    MOST_SIDE,
+    all_words,
+    flag,
+    function,
+    instance,
+    shape_of_images,
+    whole_number,
+    whole_numbers,
+)
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.nets.chain import ChainNet, Node
 from anytimenet.nets.exits import new_heads
@@ -63,7 +74,14 @@ def wrap(
     >>> net.num_stages, [tuple(logits.shape) for (logits,) in net(torch.zeros(2, 3, 8, 8))]
     (2, [(2, 10), (2, 10)])
     """
-    taps = _check_taps(module, taps)
+    instance(module, nn.Module, "module", "nn.Sequential(...)")
+    taps = _check_taps(module, all_words(taps, "taps"))
+    if head is not None:
+        function(head, "head", "lambda channels: nn.Sequential(...)")
+    frozen = flag(frozen, "frozen")
+    input_shape = shape_of_images(input_shape)
+    smallest_image = whole_number(smallest_image, "smallest_image", 1, MOST_SIDE)
+    coarser = whole_numbers(coarser, "coarser", 1, MOST_CLASSES)
     _check_has_values(module)
     example = _example(module, input_shape)
     was_training = {part: part.training for part in module.modules()}

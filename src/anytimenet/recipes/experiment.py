@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
+from anytimenet.core.checks import instance, optional, settle, texts, whole_numbers, words, workers
 from anytimenet.core.registered import unknown
 from anytimenet.data import AnyAugmentation, Augmentation, DataOptions, LargeImageAugmentation, Mixing
 from anytimenet.training import TrainConfig
@@ -43,13 +43,16 @@ class Experiment:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.stages is not None:
-            try:
-                object.__setattr__(self, "stages", tuple(operator.index(stage) for stage in self.stages))
-            except TypeError:
-                raise ValueError(
-                    f"stages {self.stages!r}: a list of whole numbers is needed, for example (1,)"
-                ) from None
+        texts((self.data,), "data")
+        settle(self, "net", words)
+        instance(self.net_arguments, Mapping, "net_arguments", '{"width": 64}')
+        instance(self.options, DataOptions, "options", "DataOptions()")
+        instance(self.config, TrainConfig, "config", "TrainConfig(epochs=10)")
+        instance(self.augmentation, get_args(AnyAugmentation), "augmentation", "Augmentation()")
+        settle(self, "stages", optional, whole_numbers, 1)
+        if self.mixing is not None:
+            instance(self.mixing, Mixing, "mixing", "Mixing(mixup=0.2)")
+        settle(self, "workers", optional, workers)
         if self.options.in_memory and isinstance(self.augmentation, LargeImageAugmentation):
             raise ValueError(
                 "this recipe crops and resizes images at random as they are read from files: leave out "
@@ -124,6 +127,7 @@ def recipe(name: str) -> Recipe:
     >>> recipe("digits").build().data
     'digits'
     """
+    words(name, "name of the recipe")
     if name not in _RECIPES:
         raise ValueError(f"no recipe is named {name!r}: {unknown(name, 'recipes', _RECIPES)}")
     return _RECIPES[name]

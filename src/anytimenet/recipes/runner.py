@@ -12,6 +12,8 @@ import torch
 from anytimenet.api import check_fit, draw_masks, evaluate, fit
 from anytimenet.api.starting import start_from
 from anytimenet.bundle import Bundle
+from anytimenet.core.checks import flag, instance, optional, texts
+from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import DataError
 from anytimenet.core.files import write_json, write_text
 from anytimenet.core.folder_lock import HeldFolder, hold
@@ -85,6 +87,14 @@ def run(
         TrainingError: if `out` holds a run and neither `resume` nor `overwrite` is given, holds anything
             else, or another run is writing into it; or training cannot go on.
     """
+    instance(experiment, Experiment, "experiment", "recipe(NAME).build()")
+    if not isinstance(out, HeldFolder):
+        out = checked_path(out, "out")
+    for name, given in (("init", init), ("teacher", teacher)):
+        optional(given, name, checked_path)
+    for name, switch in (("resume", resume), ("overwrite", overwrite), ("quiet", quiet)):
+        flag(switch, name)
+    texts((recipe_name,), "recipe_name")
     with hold(out) as held:
         return _run(
             experiment,

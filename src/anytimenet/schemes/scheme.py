@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anytimenet.core.checks import instance
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients import SummedGradients
@@ -67,7 +68,9 @@ class Scheme:
         Raises:
             ValueError: if the net does not allow a hook, or a hook misses something in `facts`.
         """
-        return BuiltScheme(self, net, facts or RunFacts())
+        instance(net, AnytimeNet, "net", "create_net(NAME)")
+        facts = RunFacts() if facts is None else instance(facts, RunFacts, "facts", "RunFacts()")
+        return BuiltScheme(self, net, facts)
 
 
 class BuiltScheme(nn.Module):

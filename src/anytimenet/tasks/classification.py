@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.core.checks import instance, number, settle, whole_numbers
 from anytimenet.core.errors import require
 from anytimenet.tasks.task import Labels
 
@@ -38,8 +39,11 @@ class Classification:
     augmentation: BatchAugmentation | FileAugmentation | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing {self.label_smoothing} must be in [0, 1)")
+        settle(self, "num_classes", whole_numbers, 1)
+        settle(self, "label_smoothing", number, 0, below=1)
+        if self.augmentation is not None:
+            kinds = (BatchAugmentation, FileAugmentation)
+            instance(self.augmentation, kinds, "augmentation", "Augmentation(flip=True, pad=4)")
 
     def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
         """Sum over the levels of the mean cross-entropy; logits `(N, classes, ...)`.

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anytimenet.core.augmentation import BatchAugmentation
+from anytimenet.core.checks import instance, number, numbers, optional, settle, whole_numbers
 from anytimenet.core.confusion import mean_iou, pixel_accuracy
 from anytimenet.core.errors import require
 from anytimenet.core.mask_classes import IGNORED
@@ -48,20 +49,24 @@ class Segmentation:
     augmentation: BatchAugmentation | None = None
 
     def __post_init__(self) -> None:
+        settle(self, "num_classes", whole_numbers, 1)
         if len(self.num_classes) != 1:
             raise ValueError(
-                f"segmentation has one label level and {self.num_classes} names {len(self.num_classes)}: "
-                "give the number of classes alone, for example (11,)"
+                f"num_classes: segmentation has one label level and {self.num_classes} names "
+                f"{len(self.num_classes)}: give the number of classes alone, for example (11,)"
             )
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing {self.label_smoothing} must be in [0, 1)")
+        settle(self, "label_smoothing", number, 0, below=1)
         if self.num_classes[0] > IGNORED:
             raise ValueError(
-                f"{self.num_classes[0]} classes: one byte a pixel has room for {IGNORED} at most"
+                f"num_classes: {self.num_classes[0]} classes are too many, one byte a pixel has room for "
+                f"{IGNORED} at most"
             )
+        settle(self, "class_weights", optional, numbers, 0)
         if self.class_weights is not None:
-            object.__setattr__(self, "class_weights", tuple(float(w) for w in self.class_weights))
+            object.__setattr__(self, "class_weights", tuple(map(float, self.class_weights)))
             _check_weights(self.class_weights, self.num_classes[0])
+        if self.augmentation is not None:
+            instance(self.augmentation, BatchAugmentation, "augmentation", "MaskAugmentation(pad=4)")
 
     def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
         """Mean cross-entropy over the counted pixels of the batch, a scalar; 0 where all are `IGNORED`.

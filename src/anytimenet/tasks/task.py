@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ class Meter(Protocol):
         """The score of each stage seen."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """Loss, metric, augmentation and decoding of what is predicted."""
 
