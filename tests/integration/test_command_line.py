@@ -156,7 +156,7 @@ def test_resuming_tells_what_changed_in_short(trained, capsys):
     assert run([*again, "--epochs", "2"]) == 1
     assert "epochs was 1, is 2" in capsys.readouterr().err
     assert run([*again, "--epochs", "1", "--net-args", "init=pytorch"]) == 1
-    assert "net_args init was None, is 'pytorch'" in capsys.readouterr().err
+    assert "--net-args init was None, is 'pytorch'" in capsys.readouterr().err
 
 
 def test_resume_without_a_checkpoint_says_that_it_starts_afresh(tmp_path, capsys):
@@ -220,7 +220,7 @@ def test_a_pattern_narrows_the_list(capsys):
         (["train", "digits", "--seeds", "1,x"], 1, "for example 1,2,3"),
         (["train", "digits", "--seeds", "1,2", "--seed", "3"], 1, "give one of the two"),
         (["train", "digits", "--seed", "99999999999999999999999"], 1, "--seed is too large a number"),
-        (["train", "digits", "--threads", "0"], 1, "at least 1 is needed"),
+        (["train", "digits", "--threads", "0"], 1, "--threads must be from 1"),
         (["train", "digits", "--pad", "8"], 1, "less than a side"),
         (["train", "digits", "--net-args", "num_classes=3"], 1, "the data says how many"),
         (["train", "digits", "--net-args", "width=32", "width=64"], 1, "twice"),
@@ -296,7 +296,7 @@ def test_quickstart_in_an_empty_folder(tmp_path):
     assert "p99 ms" in done.stdout
     out = tmp_path / "runs" / "quickstart"
     with Image.open(out / "digit.png") as digit:
-        assert digit.size == (8, 8)
+        assert digit.size == (128, 128)
     assert (out / "bundle" / "bundle.json").exists()
     assert (out / "curve.png").exists()
 
@@ -346,4 +346,4 @@ def test_a_folder_of_several_runs_or_of_an_unfinished_one_says_what_to_give(trai
     assert run(["evaluate", str(tmp_path / "gap")]) == 1
     assert f"for example {tmp_path / 'gap' / 'joint'}" in capsys.readouterr().err
     assert run(["evaluate", str(tmp_path / "half")]) == 1
-    assert "go on with the same command and --resume" in capsys.readouterr().err
+    assert "go on with the same settings and train --resume" in capsys.readouterr().err

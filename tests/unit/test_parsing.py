@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from anytimenet.cli.main import VERBS, _command, run
@@ -132,3 +134,17 @@ def test_a_folder_is_no_verb(capsys, tmp_path, monkeypatch):
     (tmp_path / "pets").mkdir()
     assert run(["pets"]) == 2
     assert "it is a folder: anytimenet evaluate pets, or anytimenet train folder --data" in one_line(capsys)
+
+
+def test_a_warning_of_the_library_is_said_once_a_command(capsys):
+    from anytimenet.cli.output import warnings_once
+
+    log = logging.getLogger("anytimenet.data.decoding")
+    for _ in range(2):
+        with warnings_once():
+            for name in ("a.png", "a.png", "b.png"):
+                log.warning("%s cannot be read", name)
+        assert (
+            capsys.readouterr().err == "anytimenet: a.png cannot be read\nanytimenet: b.png cannot be read\n"
+        )
+    assert not logging.getLogger("anytimenet").handlers

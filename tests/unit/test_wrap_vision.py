@@ -22,7 +22,13 @@ def test_exits_on_torchvisions_nets_leave_their_answer_as_it_is(torchvision, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "taps"), [("resnet18", ["layer1", "layer2"]), ("efficientnet_b0", ["blocks.1", "blocks.3"])]
+    ("name", "taps"),
+    [
+        ("resnet18", ["layer1", "layer2"]),
+        ("efficientnet_b0", ["blocks.1", "blocks.3"]),
+        ("mobilenetv3_small_100", ["blocks.1", "blocks.3"]),  # an activation in place before its classifier
+        ("regnety_002", ["s1", "s2"]),
+    ],
 )
 def test_exits_on_timms_nets_leave_their_answer_as_it_is(torchvision, name, taps):
     timm = pytest.importorskip("timm")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from anytimenet import __version__
-from anytimenet.cli.output import print_error
+from anytimenet.cli.output import print_error, warnings_once
 from anytimenet.cli.wording import in_flags
 from anytimenet.core.errors import AnytimeNetError, SharedTrainingError, suggest
 from anytimenet.core.launched import launched_rank
@@ -70,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         print_error(f"no verb is named {verb!r}: {_instead_of_verb(verb)}")
         return 2
     try:
-        return _run_verb(verb, rest)
+        with warnings_once():
+            return _run_verb(verb, rest)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,30 @@ def emit_json(value: Any, target: str) -> None:
 def print_error(error: object) -> None:
     """One paragraph on standard error."""
     print(f"anytimenet: {error}", file=sys.stderr)
+
+
+@contextmanager
+def warnings_once() -> Iterator[None]:
+    """Inside, a warning of the library is one line on standard error, however often it comes.
+
+    A command may read the same images several times: to train, to judge, to estimate statistics.
+    """
+    said: set[str] = set()
+
+    def new(record: logging.LogRecord) -> bool:
+        text, before = record.getMessage(), len(said)
+        said.add(text)
+        return len(said) > before
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("anytimenet: %(message)s"))
+    handler.addFilter(new)
+    logger = logging.getLogger("anytimenet")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def check_threads(threads: int) -> int:

@@ -75,12 +75,15 @@ class ImageSet:
         return digest.hexdigest()
 
 
-def save_png(images: ImageSet, index: int, path: Path | str) -> None:
+def save_png(images: ImageSet, index: int, path: Path | str, *, enlarge: int = 1) -> None:
     """Writes one image as a PNG file, atomically; `Preprocessing.decode` gives back the same pixels.
+
+    With `enlarge` every pixel becomes a square of so many, for people to see; resampling "box" gives back the
+    same pixels.
 
     >>> save_png(digits.test, 0, "runs/seven.png")      # doctest: +SKIP
     """
-    pixels = images.images[index]
+    pixels = images.images[index].repeat(enlarge, axis=0).repeat(enlarge, axis=1)
     buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())

@@ -297,7 +297,14 @@ def _split_rest(rest: nn.Sequential, last_tap: str) -> tuple[nn.Sequential, nn.S
             "know no more than the one before: leave that tap out"
         )
     start = weighted[-2] + 1
+    # What overwrites its input belongs to the block that made it: a head only reads.
+    while start < weighted[-1] and _in_place(rest[start]):
+        start += 1
     return rest[:start], rest[start:]  # type: ignore[return-value]
+
+
+def _in_place(part: nn.Module) -> bool:
+    return any(getattr(module, "inplace", False) for module in part.modules())
 
 
 def _check_owned(module: nn.Module, calls: list[_Call]) -> None:
