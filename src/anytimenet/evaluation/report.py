@@ -135,6 +135,9 @@ class Report:
                 instance(getattr(self, name), wanted, name, f"a {wanted.__name__}")
         if not self.stages:
             raise ValueError("a report needs at least one stage in stages")
+        others = [level.stages for level in self.levels] + ([self.ensemble.stages] if self.ensemble else [])
+        if any(len(stages) != len(self.stages) for stages in others):
+            raise ValueError(f"every level and the ensemble need {len(self.stages)} stages, one of each")
 
     # --- over budgets -------------------------------------------------------------------------------
 
