@@ -184,7 +184,7 @@ class Curve:
         (0.7818, 0.7)
         """
         check_range(low, high, log=log)
-        edges = np.clip((*self.costs, high), low, high)
+        edges = np.clip(np.array((*self.costs, high), dtype=np.float64), float(low), float(high))
         ends = np.array([low, high], dtype=np.float64)
         if log:
             edges, ends = np.log(edges), np.log(ends)
