@@ -515,7 +515,7 @@ def test_a_net_built_by_hand_is_saved_and_loaded_into_one_built_alike(tmp_path: 
     folder = Bundle.create(net, class_names=[list("abcd")], preprocessing=GREY).save(tmp_path / "b")
     assert "load(PATH, net=NET)" in (folder / "bundle.json").read_text()
     assert 'load("PATH OF THIS FOLDER", net=NET)' in (folder / "README.md").read_text()
-    with pytest.raises(BundleError, match=r"built by hand.*load\(PATH, net=NET\).*--import MODULE"):
+    with pytest.raises(BundleError, match=r"built by hand.*load\(PATH, net=NET\).*import MODULE"):
         Bundle.load(folder)
     mine = by_hand()
     before = {name: tensor.clone() for name, tensor in mine.state_dict().items()}

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
 
-import anytimenet
 from anytimenet.api.choosing_task import check_output, task_for
 from anytimenet.api.described import described
+from anytimenet.api.finishing import check_bundle, make_bundle, tell_before_training
 from anytimenet.api.images import plain_loader
 from anytimenet.api.starting import net_identity, start_from
 from anytimenet.api.teachers import teacher_identity, teacher_net
@@ -32,9 +28,13 @@ from anytimenet.core.checks import (
 )
 from anytimenet.core.checks import workers as checked_workers
 from anytimenet.core.errors import BundleError, DataError, TrainingError
+from anytimenet.core.files import check_writable
 from anytimenet.core.folder_lock import HeldFolder, hold
+from anytimenet.core.launched import launched_rank
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.run_proof import check_run_folder
+from anytimenet.core.temporaries import sweep
+from anytimenet.costs import Rules
 from anytimenet.data import (
     AnyAugmentation,
     Augmentation,
@@ -58,7 +58,6 @@ from anytimenet.tasks import Classification, Task
 from anytimenet.training import (
     Reporter,
     TrainConfig,
-    TrainResult,
     check_launch,
     check_scheme,
     check_share,
@@ -86,6 +85,7 @@ def fit(
     provenance: Mapping[str, Any] | None = None,
     teacher: AnytimeNet | Bundle | Path | str | None = None,
     init: Bundle | Path | str | None = None,
+    rules: Rules | None = None,
 ) -> Bundle:
     """Trains `net` and returns it as a bundle, with the best validated weights.
 
@@ -114,8 +114,14 @@ def fit(
         teacher: a trained net or bundle that the stages learn from, for a scheme with a given teacher.
         init: what the weights start from: a bundle, also of other classes, or a checkpoint of another run,
             for example `RUN/checkpoints/best.safetensors`.
+        rules: what operators cost that the counter does not know, by name: the multiply-adds of one call, 0
+            for a free one, or a function as in `costs.count`. Without them the bundle says which are not
+            counted.
+
+    Everything that can refuse the run, or the bundle that it ends with, does so before the first step.
 
     Raises:
+        BundleError: if no bundle could be made of the net, class names and provenance.
         ValueError: if the net's classes or channels are not those of the data, or the net does not allow the
             scheme.
         TrainingError: if `out` holds a run and `resume` is not given, holds anything else, or another run is
@@ -143,11 +149,16 @@ def fit(
     splits = _as_splits(train, val, config.seed)
     config = _settled(net, splits, config, out if resume else None)
     task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
+    provenance = dict(provenance or {})
+    if init is not None:
+        provenance["init"] = "a bundle" if isinstance(init, Bundle) else str(init)
+    costs = check_bundle(net, splits, config, task, augmentation, rules=rules, provenance=provenance)
     with _run_folder(out, resume) as folder:
         if init is not None:
             start_from(net, init)
-            provenance = {**(provenance or {}), "init": "a bundle" if isinstance(init, Bundle) else str(init)}
         fabric = launch(config)
+        if fabric.global_rank == 0:
+            tell_before_training(net, costs)
         p = splits.preprocessing
         shard = Shard(fabric.global_rank, fabric.world_size)
         result = train_net(
@@ -160,7 +171,7 @@ def fit(
             config,
             folder=folder,
             resume=resume,
-            identity=_identity(net, splits, task, mixing, provenance or {}, taught_by),
+            identity=_identity(net, splits, task, mixing, provenance, taught_by),
             reporter=_reporter(net, splits, progress) if reporter is None else reporter,
             fabric=fabric,
             input_shape=(p.channels, p.height, p.width),
@@ -171,14 +182,17 @@ def fit(
         # Once, with the chosen weights: while it trains, only the fine level is watched.
         batches = plain_loader(splits.val, splits.preprocessing, fabric.device, workers=workers)
         accuracies = level_accuracies(*collect_logits(net, batches))
-    return Bundle.create(
+    return make_bundle(
         net.cpu(),
-        class_names=splits.class_names,
-        preprocessing=splits.preprocessing,
-        taxonomy=splits.taxonomy if len(splits.class_names) > 1 else None,
-        val_accuracies=[row[0] for row in accuracies] or None,
-        coarser_val_accuracies=[row[1:] for row in accuracies] or None,
-        provenance={**_provenance(splits, config, task, augmentation, result), **(provenance or {})},
+        splits,
+        config,
+        task,
+        augmentation,
+        costs=costs,
+        rules=rules,
+        best_epoch=result.best_epoch,
+        accuracies=accuracies,
+        provenance=provenance,
     )
 
 
@@ -215,9 +229,14 @@ def _run_folder(out: Path | str | HeldFolder | None, resume: bool) -> Iterator[P
     if out is None:
         yield None
         return
+    if launched_rank() == 0:
+        _check_writable(Path(out))
     with hold(out) as held:
         if held is not out:  # whoever holds it already has looked into it
             _check_out(held.path, resume)
+        if launched_rank() == 0:  # what an earlier attempt that was killed left there
+            for folder in (held.path, held.path / "checkpoints"):
+                sweep(folder)
         yield held.path
 
 
@@ -229,6 +248,16 @@ def _check_out(out: Path, resume: bool) -> None:
         )
 
 
+def _check_writable(out: Path) -> None:
+    """Raises TrainingError, with the reason, unless files can be written into `out`."""
+    try:
+        check_writable(out)
+    except OSError as error:
+        raise TrainingError(
+            f"{out} cannot be written ({error.strerror or error}): free some space or choose another out"
+        ) from error
+
+
 def check_fit(
     net: AnytimeNet,
     splits: DataSplits,
@@ -237,10 +266,13 @@ def check_fit(
     augmentation: AnyAugmentation | None = None,
     task: Task | None = None,
     teacher: AnytimeNet | Bundle | Path | str | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    rules: Rules | None = None,
 ) -> None:
     """Raises what `fit` would refuse these arguments with, without a step of training."""
     config = _settled(net, splits, config, None)
-    _, _, taught_by = _checked(net, splits, config, augmentation, task, teacher)
+    task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
+    check_bundle(net, splits, config, task, augmentation, rules=rules, provenance=provenance)
     check_launch(config)
     p = splits.preprocessing
     check_scheme(net, config, input_shape=(p.channels, p.height, p.width), teacher=taught_by)
@@ -378,32 +410,3 @@ def _training_loader(
         drop_last=config.drop_last or len(splits.train) % batch_size == 1,  # BatchNorm needs two images
         shard=shard,
     )
-
-
-def _provenance(
-    splits: DataSplits,
-    config: TrainConfig,
-    task: Task,
-    augmentation: AnyAugmentation | None,
-    result: TrainResult,
-) -> dict[str, Any]:
-    return {
-        "data": {
-            "name": splits.name,
-            "fingerprint": splits.fingerprint,
-            "options": splits.options and splits.options.to_dict(),
-        },
-        "config": config.to_dict(),
-        "augmentation": None if augmentation is None else asdict(augmentation),
-        "task": described(task),
-        **({} if splits.mask_classes is None else {"masks": splits.mask_classes.to_dict()}),
-        "best_epoch": result.best_epoch,
-        "seed": config.seed,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "anytimenet": anytimenet.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-    }

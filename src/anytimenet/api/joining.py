@@ -83,6 +83,9 @@ def join_bundles(bundles: Iterable[Bundle | Path | str]) -> Bundle:
         provenance=_provenance(manifests),
         files={},
         level_selection=None,
+        thresholds=None,
+        structure=None,
+        extensions={},
     )
     return Bundle(EANN([copy.deepcopy(member.net) for member in members]).eval(), joined)
 

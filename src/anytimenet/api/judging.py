@@ -16,7 +16,7 @@ from anytimenet.core.checks import choice, flag, numbers, optional
 from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
 from anytimenet.core.machine import machine_stamp
-from anytimenet.costs import stage_costs
+from anytimenet.costs import Rules
 from anytimenet.data import DataSplits
 from anytimenet.evaluation import (
     BudgetedBatch,
@@ -44,6 +44,7 @@ def evaluate(
     data_root: Path | str | None = None,
     device: str = "cpu",
     workers: int | None = 0,
+    rules: Rules | None = None,
 ) -> Report | SegmentationReport:
     """Judges every stage of a bundle on a split of some data.
 
@@ -61,6 +62,7 @@ def evaluate(
         data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
         device: where the net runs.
         workers: processes that decode images which are read from files, as in `fit`.
+        rules: what operators cost that the counter does not know, as in `fit`; the bundle remembers them.
 
     Raises:
         DataError: if the data has other classes than the bundle, masks where it needs labels or labels where
@@ -79,6 +81,8 @@ def evaluate(
     )
     flag(per_class, "per_class")
     optional(ensemble, "ensemble", choice, get_args(Ensemble))
+    if rules is not None:
+        bundle.count_costs(rules)
     if bundle.manifest.mask_classes is not None:
         if ensemble is not None:
             raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
@@ -119,6 +123,7 @@ def evaluate_budgeted(
     data_root: Path | str | None = None,
     device: str = "cpu",
     workers: int | None = 0,
+    rules: Rules | None = None,
 ) -> BudgetedBatch:
     """Judges a bundle when many images share one budget: sure ones leave early, the others go on.
 
@@ -137,6 +142,7 @@ def evaluate_budgeted(
         data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
         device: where the net runs.
         workers: processes that decode images which are read from files, as in `fit`.
+        rules: what operators cost that the counter does not know, as in `fit`; the bundle remembers them.
 
     Raises:
         DataError: if the data has no validation images, or other classes than the bundle.
@@ -178,6 +184,7 @@ def evaluate_budgeted(
             data_root=data_root,
             device=device,
             workers=workers,
+            rules=rules,
         )
         for part in ("val", split)
     )
@@ -193,6 +200,7 @@ def collect_outputs(
     data_root: Path | str | None = None,
     device: str = "cpu",
     workers: int | None = 0,
+    rules: Rules | None = None,
 ) -> Outputs:
     """The logits of every stage on a split, with labels and costs: what every evaluation starts from.
 
@@ -202,6 +210,8 @@ def collect_outputs(
     check_reading(
         bundle, data, split=split, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers
     )
+    if rules is not None:
+        bundle.count_costs(rules)
     if bundle.manifest.mask_classes is not None:
         raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
     check_device(device)
@@ -215,7 +225,7 @@ def collect_outputs(
     return Outputs(
         logits=tuple(tuple(stage) for stage in logits),
         labels=labels,
-        costs=tuple(OutputCost.of(cost) for cost in stage_costs(bundle.net, bundle.manifest.input_shape)),
+        costs=tuple(OutputCost.of(cost) for cost in bundle.stage_costs()),
         data=name,
         split=judged,
         class_names=tuple(bundle.manifest.class_names[0]),

@@ -13,7 +13,6 @@ from anytimenet.api.images import images_for, plain_loader
 from anytimenet.bundle import Bundle
 from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
-from anytimenet.costs import stage_costs
 from anytimenet.evaluation import SegmentationReport, make_segmentation_report
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import check_finite
@@ -45,7 +44,7 @@ def evaluate_masks(
     bundle.net.cpu()
     return make_segmentation_report(
         confusions,
-        stage_costs(bundle.net, bundle.manifest.input_shape),
+        bundle.stage_costs(),
         bundle.manifest.class_names[0],
         count=len(images),
         data=name,

@@ -8,7 +8,7 @@ from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, instance, number, whole_number, whole_numbers
 from anytimenet.core.checks import device as checked_device
 from anytimenet.core.cost_table import CostTable
-from anytimenet.costs import profile_segments, torch_segments
+from anytimenet.costs import Rules, profile_segments, torch_segments
 from anytimenet.training import check_device
 
 
@@ -20,11 +20,22 @@ def profile(
     threads: int = 1,
     dtype: str = "float32",
     device: str = "cpu",
+    rules: Rules | None = None,
 ) -> CostTable:
     """Measures the latency of a bundle's segments on this machine and adds the table to the bundle.
 
     Steps and the jumps from the input come first; what does not fit within `minutes` is estimated and
     marked so.
+
+    Args:
+        bundle: from `fit` or `load`.
+        minutes: time for everything.
+        batch_sizes: batches to measure.
+        threads: threads that one run uses.
+        dtype: number format that the segments run in.
+        device: where they run.
+        rules: what operators cost that the counter does not know, as in `fit`: the bundle's multiply-adds
+            are counted anew with them.
     """
     instance(bundle, Bundle, "bundle", "load(PATH)")
     minutes = number(minutes, "minutes", above=0)
@@ -35,6 +46,8 @@ def profile(
     choice(dtype, "dtype", ("float32", "float64", "bfloat16", "float16"))
     device = checked_device(device)
     check_device(device)
+    if rules is not None:
+        bundle.count_costs(rules)
     table = profile_segments(
         torch_segments(bundle.net, bundle.manifest.input_shape, dtype=dtype, device=device),
         bundle.num_stages,

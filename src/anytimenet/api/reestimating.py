@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -139,7 +140,7 @@ def _with_net(
     """
     m = bundle.manifest
     rows = val_accuracies or []
-    return Bundle.create(
+    fresh = Bundle.create(
         net,
         class_names=m.class_names,
         preprocessing=m.preprocessing,
@@ -147,4 +148,9 @@ def _with_net(
         val_accuracies=rows[0] if rows else None,
         coarser_val_accuracies=list(zip(*rows[1:], strict=True)) or None,
         provenance={**m.provenance, **({"reestimated": reestimated} if reestimated else {})},
+        rules=bundle.rules,
+        task=m.task,
+        score=m.score,
     )
+    fresh.manifest = replace(fresh.manifest, extensions={**m.extensions, **fresh.manifest.extensions})
+    return fresh

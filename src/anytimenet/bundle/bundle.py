@@ -43,10 +43,12 @@ from anytimenet.core.html_table import html_table
 from anytimenet.core.image_sources import image_sources
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import Manifest
+from anytimenet.core.manifest_records import ScoreRecord, TaskRecord
 from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.stage_record import STEP_COSTS, STEPS, StageRecord
 from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
 
@@ -100,6 +102,7 @@ class Bundle:
         self.cost_tables: dict[str, CostTable] = {}
         for table in (cost_tables or {}).values():
             self.add_cost_table(table)
+        self._rules: Rules = {}
         self._clock = clock
         self._segments: dict[int, Segment] = {}
         self._lock = threading.Lock()
@@ -107,8 +110,11 @@ class Bundle:
         self._stamp: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the lock and the sub-networks, which a copy builds anew when it needs them."""
-        return {**self.__dict__, "_lock": None, "_segments": {}}
+        """All but the lock, and the sub-networks, which a copy builds anew when it needs them."""
+        state = {**self.__dict__, "_lock": None, "_segments": {}}
+        # A rule that is a function may be one of this process alone.
+        state["_rules"] = {name: rule for name, rule in self._rules.items() if not callable(rule)}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -126,6 +132,9 @@ class Bundle:
         coarser_val_accuracies: Sequence[Sequence[float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
         costs: Sequence[StageCost] | None = None,
+        rules: Rules | None = None,
+        task: TaskRecord | None = None,
+        score: ScoreRecord | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Bundle:
         """A bundle of a net that was just trained.
@@ -140,6 +149,9 @@ class Bundle:
             coarser_val_accuracies: for each stage the fraction on each coarser label level, finer to coarser.
             provenance: a JSON object: recipe, data name and fingerprint, versions, seed, ...
             costs: of each stage; counted if not given.
+            rules: for operators that the counter does not know, as in `stage_costs`.
+            task: what is predicted; by default what class names and `provenance["masks"]` tell.
+            score: what the validation accuracies measure; by default that of the task.
             clock: seconds, for `elapsed_ms`.
 
         Raises:
@@ -152,7 +164,7 @@ class Bundle:
         val_accuracies = optional(val_accuracies, "val_accuracies", fractions)
         rows = optional(coarser_val_accuracies, "coarser_val_accuracies", several)
         shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-        costs = stage_costs(net, shape) if costs is None else several(costs, "costs")
+        costs = stage_costs(net, shape, rules=rules) if costs is None else several(costs, "costs")
         for cost in costs:
             instance(cost, StageCost, "costs", "those that stage_costs(net, shape) counts")
         accuracies = [None] * len(costs) if val_accuracies is None else [float(a) for a in val_accuracies]
@@ -166,21 +178,21 @@ class Bundle:
                     f"{len(found)} validation accuracies, {len(costs)} stages: one each is needed"
                 )
         stages = tuple(
-            StageRecord(cost.stage, cost.macs, cost.full, cost.params, accuracy, tuple(map(float, more)))
+            StageRecord(
+                *(cost.stage, cost.macs, cost.full, cost.params, accuracy, tuple(map(float, more))),
+                uncounted_operators=cost.uncounted_operators,
+            )
             for cost, accuracy, more in zip(costs, accuracies, coarser, strict=True)
         )
         manifest = Manifest(
-            None,
-            names,
-            preprocessing,
-            shape,
-            stages,
-            taxonomy,
-            dict(provenance),
-            # For `anytimenet info`, which has no torch to count them with.
-            extensions={STEPS: [{name: getattr(cost, name) for name in STEP_COSTS} for cost in costs]},
+            *(None, names, preprocessing, shape, stages, taxonomy, {**provenance, **_told_rules(rules)}),
+            task=task,
+            score=score,
+            extensions={STEPS: _steps(costs)},
         )
-        return cls(net, manifest, clock=clock)
+        bundle = cls(net, manifest, clock=clock)
+        bundle._rules = dict(rules or {})
+        return bundle
 
     @classmethod
     def load(
@@ -279,7 +291,9 @@ class Bundle:
         stages = increasing(stages, "stages", self.num_stages)
         net = self.net.keep(stages)
         tables = kept_tables(self.cost_tables, stages)
-        return Bundle(net, self.manifest.keep(stages), tables, clock=self._clock)
+        kept = Bundle(net, self.manifest.keep(stages), tables, clock=self._clock)
+        kept._rules = dict(self._rules)
+        return kept
 
     def add_cost_table(self, table: CostTable) -> None:
         """Adds measured costs, in place of those of the same device.
@@ -290,6 +304,47 @@ class Bundle:
         instance(table, CostTable, "table", "profile(bundle)")
         check_table(table, self.manifest)
         self.cost_tables[table.device] = table
+
+    def count_costs(self, rules: Rules | None = None) -> list[StageCost]:
+        """Counts the costs of the stages anew and keeps them; `save` stores them.
+
+        Args:
+            rules: for operators that the counter does not know, by name: what one call costs in
+                multiply-adds, 0 for a free one, or a function as in `costs.count`. They are remembered;
+                numbers are saved, too, and functions are to be given again after `load`.
+
+        Raises:
+            TypeError: if `rules` is no mapping from names to functions or numbers.
+        """
+        as_rules(rules)
+        self._rules = {**self._rules, **(rules or {})}
+        costs = self.stage_costs()
+        records = tuple(
+            replace(
+                record,
+                macs=cost.macs,
+                full=cost.full,
+                params=cost.params,
+                uncounted_operators=cost.uncounted_operators,
+            )
+            for record, cost in zip(self.manifest.stages, costs, strict=True)
+        )
+        self.manifest = replace(
+            self.manifest,
+            stages=records,
+            provenance={**self.manifest.provenance, **_told_rules(self._rules)},
+            extensions={**self.manifest.extensions, STEPS: _steps(costs)},
+        )
+        return costs
+
+    def stage_costs(self) -> list[StageCost]:
+        """The costs of the stages with all steps, counted with the rules that were given for this bundle."""
+        return stage_costs(self.net, self.manifest.input_shape, rules=self.rules)
+
+    @property
+    def rules(self) -> Rules:
+        """What operators cost that the counter does not know, as far as it was said for this bundle."""
+        return {**self.manifest.cost_rules, **self._rules}
 
     def use_levels(self, selection: LevelSelection | None) -> None:
         """From now on each stage answers with a label of the level selected for it; None for fine labels.
@@ -421,3 +476,14 @@ def _checked_files(files: Mapping[str, ExtraFile]) -> Mapping[str, ExtraFile]:
         if not isinstance(content, bytes):
             checked_path(content, "extra_files")
     return files
+
+
+def _steps(costs: Sequence[StageCost]) -> list[dict[str, int]]:
+    """The costs of the steps, for `anytimenet info`, which has no torch to count them with."""
+    return [{name: getattr(cost, name) for name in STEP_COSTS} for cost in costs]
+
+
+def _told_rules(rules: Rules | None) -> dict[str, Any]:
+    """What provenance says of the rules that costs were counted with: the numbers among them."""
+    told = {name: rule for name, rule in (rules or {}).items() if not callable(rule)}
+    return {"rules": told} if told else {}

@@ -119,14 +119,18 @@ def run_label(path: Path) -> str:
 
 def print_compared(compared: list[Compared], figure: Path | None) -> None:
     """The curves as lines, with the saving against the first."""
-    from anytimenet.evaluation import format_count
+    from anytimenet.core.uncounted import incomplete_note
+    from anytimenet.evaluation.tables import counted
 
     for net in compared:
         print(net.label + (f"  ({net.runs} seeds)" if net.runs > 1 else ""))
         for stage in net.stages:
             sd = "" if stage.sd is None else f" +- {100 * stage.sd:.2f}"
-            print(f"  stage {stage.stage}  {format_count(stage.macs):>10}  {100 * stage.top1:.2f}{sd} %")
+            macs = counted(stage.macs, net.uncounted_operators)
+            print(f"  stage {stage.stage}  {macs:>10}  {100 * stage.top1:.2f}{sd} %")
         print(f"  area over the shared budgets {net.area:.4f} (log budget {net.area_log:.4f})")
+        if net.uncounted_operators:
+            print(f"  {incomplete_note(net.uncounted_operators)}")
         if net is not compared[0]:
             print(f"  {_saving(net, compared[0].label)}")
     if figure is not None:

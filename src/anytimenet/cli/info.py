@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from anytimenet.core.registered import registered, unknown
 
 if TYPE_CHECKING:
     from anytimenet.core.manifest import Manifest
+    from anytimenet.costs import StageCost
     from anytimenet.nets import AnytimeNet
 
 CLASSES = 10
@@ -28,9 +29,9 @@ class Info:
     """Counted costs of a registered net or a bundle.
 
     JSON: {name, num_stages, stored_params, input_shape, stages: [{stage, macs, full, params, macs_step,
-    macs_cumulative, msd, params_cumulative}]}, raw integers for one image. macs, full and params are
-    sub-network k alone; macs_step goes from finished stage k-1 to stage k; macs_cumulative, msd and
-    params_cumulative include all earlier heads.
+    macs_cumulative, msd, params_cumulative, macs_complete, uncounted_operators}]}, integers for one image.
+    macs, full and params are sub-network k alone; macs_step goes from finished stage k-1 to stage k;
+    macs_cumulative, msd and params_cumulative include all earlier heads.
 
     Needs no torch for a registered net as it is and for a bundle. Of a bundle of an earlier version the steps
     are counted where torch is installed, else they are null.
@@ -58,6 +59,9 @@ class Info:
                 if manifest is None or self.image_size is not None:
                     raise
                 result = _of_manifest(manifest)
+        for stage in result["stages"]:
+            stage.setdefault("macs_complete", True)
+            stage.setdefault("uncounted_operators", [])
         if self.json is not None:
             emit_json(result, self.json)
         if self.json != "-":
@@ -97,7 +101,7 @@ class Info:
         if self.image_size is not None:
             sides = parse_image_size(self.image_size)
             input_shape = (input_shape[0], *((sides, sides) if isinstance(sides, int) else sides))
-        return counted(name, net, input_shape)
+        return counted(name, net, input_shape, None if manifest is None else manifest.cost_rules)
 
     def _manifest(self) -> Manifest | None:
         if not Path(self.name).is_dir():
@@ -112,10 +116,11 @@ class Info:
         return Manifest.read(find_bundle(self.name))
 
     def _print(self, result: dict[str, Any]) -> None:
+        from anytimenet.core.uncounted import MARK, incomplete_note
         from anytimenet.evaluation.units import format_count
 
-        def shown(count: int | None) -> str:
-            return "-" if count is None else format_count(count)
+        def shown(count: int | None, marked: bool = False) -> str:
+            return "-" if count is None else format_count(count) + MARK * marked
 
         shape = "x".join(str(size) for size in result["input_shape"])
         print(
@@ -124,13 +129,24 @@ class Info:
         )
         print("stage  alone        full         parameters   step         cumulative")
         for s in result["stages"]:
-            print(f"{s['stage']:5}  " + "  ".join(f"{shown(s[name]):11}" for name in _COLUMNS).rstrip())
+            cells = [shown(s[name], name != "params" and not s["macs_complete"]) for name in _COLUMNS]
+            print(f"{s['stage']:5}  " + "  ".join(f"{cell:11}" for cell in cells).rstrip())
         if any(s["macs_step"] is None for s in result["stages"]):
             print("The bundle does not say what its steps cost, and counting them needs torch.")
+        uncounted = sorted({name for s in result["stages"] for name in s["uncounted_operators"]})
+        if uncounted:
+            print(incomplete_note(uncounted))
+            print(
+                "in Python: bundle.count_costs(rules={...}), or an.stage_costs(net, input_shape, rules={...})"
+            )
+        if "note" in result:
+            print(result["note"])
 
 
-def counted(name: str, net: AnytimeNet, input_shape: Sequence[int]) -> dict[str, Any]:
-    """The JSON of a net, counted."""
+def counted(
+    name: str, net: AnytimeNet, input_shape: Sequence[int], rules: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The JSON of a net, counted; what is complete goes without saying."""
     from anytimenet.costs import stage_costs
 
     return {
@@ -138,8 +154,14 @@ def counted(name: str, net: AnytimeNet, input_shape: Sequence[int]) -> dict[str,
         "num_stages": net.num_stages,
         "stored_params": sum(parameter.numel() for parameter in net.parameters()),
         "input_shape": list(input_shape),
-        "stages": [asdict(cost) for cost in stage_costs(net, input_shape)],
+        "stages": [_as_json(cost) for cost in stage_costs(net, input_shape, rules=rules)],
     }
+
+
+def _as_json(cost: StageCost) -> dict[str, Any]:
+    value = asdict(cost)
+    uncounted = value.pop("uncounted_operators")
+    return value | ({"macs_complete": False, "uncounted_operators": list(uncounted)} if uncounted else {})
 
 
 def _of_manifest(manifest: Manifest) -> dict[str, Any]:
@@ -151,6 +173,10 @@ def _of_manifest(manifest: Manifest) -> dict[str, Any]:
     stages = []
     for index, record in enumerate(manifest.stages):
         alone = {name: getattr(record, name) for name in ("stage", "macs", "full", "params")}
+        alone |= {
+            "macs_complete": record.macs_complete,
+            "uncounted_operators": list(record.uncounted_operators),
+        }
         step = steps[index] if steps and isinstance(steps[index], dict) else {}
         found = {name: step.get(name) for name in STEP_COSTS}
         # From a file, which anyone may have written.
@@ -158,6 +184,7 @@ def _of_manifest(manifest: Manifest) -> dict[str, Any]:
         stages.append({**alone, **(found if whole else dict.fromkeys(STEP_COSTS))})
     return {
         "name": "a net built by hand" if manifest.net is None else manifest.net.name,
+        **({} if manifest.structure is None else {"note": manifest.structure.note}),
         "num_stages": manifest.num_stages,
         "stored_params": stages[-1]["params_cumulative"],
         "input_shape": list(manifest.input_shape),

@@ -129,6 +129,13 @@ class Manifest:
         return tuple(sorted({name for record in self.stages for name in record.uncounted_operators}))
 
     @property
+    def cost_rules(self) -> dict[str, int | float]:
+        """What a person said that operators cost, as far as it was said in numbers: by operator name."""
+        told = self.provenance.get("rules")
+        rules = told.items() if isinstance(told, dict) else ()
+        return {name: cost for name, cost in rules if type(cost) in (int, float) and cost >= 0}
+
+    @property
     def level_accuracies(self) -> tuple[tuple[float, ...], ...] | None:
         """Validation accuracies, one row a stage, fine level first; None if a level was not measured."""
         rows = [

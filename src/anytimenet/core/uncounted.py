@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 MARK = "+"
 """Behind a number: the real one is larger."""
@@ -18,3 +19,13 @@ def incomplete_note(operators: Sequence[str]) -> str:
         f"{MARK} not complete: no rule counts {', '.join(operators)}; rules={{NAME: MULTIPLY_ADDS}} says "
         "what a call costs"
     )
+
+
+def uncounted_in(costs: Iterable[Any]) -> tuple[str, ...]:
+    """The operators that no rule counts in any of several costs or records."""
+    return tuple(sorted({name for cost in costs for name in getattr(cost, "uncounted_operators", ())}))
+
+
+def with_note(table: str, operators: Sequence[str]) -> str:
+    """A table, and the line below it where its multiply-adds are not complete."""
+    return f"{table}\n{incomplete_note(operators)}" if operators else table

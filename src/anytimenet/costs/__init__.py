@@ -4,6 +4,7 @@ from anytimenet.costs.conventions import OperationCount, Rule
 from anytimenet.costs.counting import UnknownOperatorError, count
 from anytimenet.costs.latency import Prepare, profile_segments, torch_threads
 from anytimenet.costs.path_costs import segment_macs
+from anytimenet.costs.rules import Rules
 from anytimenet.costs.stage_costs import StageCost, meta_copy, stage_costs
 from anytimenet.costs.torch_segments import torch_segments
 
@@ -11,6 +12,7 @@ __all__ = [
     "OperationCount",
     "Prepare",
     "Rule",
+    "Rules",
     "StageCost",
     "UnknownOperatorError",
     "count",

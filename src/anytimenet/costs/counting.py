@@ -15,13 +15,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from anytimenet.core.errors import AnytimeNetError
 from anytimenet.costs.conventions import OperationCount, Rule
 from anytimenet.costs.operators import RULES
+from anytimenet.costs.rules import Rules, as_rules
 
 
 class UnknownOperatorError(AnytimeNetError, NotImplementedError):
     """An operator has no rule, so that its cost is not known."""
 
 
-def count(fn: Callable[..., Any], *args: Any, rules: Mapping[str, Rule] | None = None) -> OperationCount:
+def count(
+    fn: Callable[..., Any], *args: Any, rules: Rules | None = None, uncounted: set[str] | None = None
+) -> OperationCount:
     """The cost of calling `fn(*args)`, which may be a module, a segment or any other callable.
 
     It really runs, in inference mode. With tensors and weights on the meta device no arithmetic is done
@@ -32,11 +35,14 @@ def count(fn: Callable[..., Any], *args: Any, rules: Mapping[str, Rule] | None =
         fn: what is counted; a forward computation (backward operators have no rules).
         args: its arguments.
         rules: more rules by operator name, such as `{"mylib.my_op": rule}`; they come before the built-in
-            ones. `rule(arguments, result)` returns an `OperationCount`, an empty one for a free operator.
+            ones. `rule(arguments, result)` returns an `OperationCount`, an empty one for a free operator; a
+            number is what one call costs.
+        uncounted: where it is given, the names of operators without a rule are put into it, and they count
+            nothing, instead of an error.
 
     Raises:
         UnknownOperatorError: for an operator without a rule, named.
-        TypeError: if an entry of `rules` is not callable.
+        TypeError: if an entry of `rules` is neither a function nor a number.
 
     >>> with torch.device("meta"):
     ...     conv, image = torch.nn.Conv2d(3, 8, 3, padding=1), torch.empty(1, 3, 4, 4)
@@ -45,11 +51,7 @@ def count(fn: Callable[..., Any], *args: Any, rules: Mapping[str, Rule] | None =
     >>> count(torch.erfinv, image, rules={"aten.erfinv": lambda args, y: OperationCount(full=y.numel())})
     OperationCount(macs=0, full=48, msd=0)
     """
-    extra = dict(rules or {})
-    for name, rule in extra.items():
-        if not callable(rule):
-            raise TypeError(f"the rule for {name!r} must be a function of (arguments, result), not {rule!r}")
-    mode = _CountingMode({**RULES, **extra})
+    mode = _CountingMode({**RULES, **as_rules(rules)}, uncounted)
     with torch.inference_mode(), mode:
         fn(*args)
     return mode.total
@@ -62,9 +64,10 @@ class _CountingMode(TorchDispatchMode):
     is one operator on every device. Those without a rule are taken apart into what they are made of.
     """
 
-    def __init__(self, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, rules: Mapping[str, Rule], uncounted: set[str] | None) -> None:
         super().__init__()
         self.rules = rules
+        self.uncounted = uncounted
         self.total = OperationCount()
 
     def __torch_dispatch__(
@@ -76,9 +79,12 @@ class _CountingMode(TorchDispatchMode):
         if rule is None:
             with self:
                 result = func.decompose(*args, **kwargs)
-            if result is NotImplemented:
+            if result is not NotImplemented:
+                return result
+            if self.uncounted is None:
                 raise UnknownOperatorError(_unknown(name))
-            return result
+            self.uncounted.add(name)
+            return func(*args, **kwargs)
         if name == "aten.batch_norm" and _is_plain_meta_norm(args):
             result = torch.empty_like(args[0])
         elif name == "aten.upsample_bilinear2d" and _is_meta_resize(args):
@@ -107,6 +113,6 @@ def _is_meta_resize(args: Sequence[Any]) -> bool:
 def _unknown(name: str) -> str:
     return (
         f"no rule says what the operator {name!r} costs: pass one, for example "
-        f"rules={{{name!r}: lambda args, result: OperationCount(macs=0, full=result.numel())}}, "
-        "or OperationCount() if it is free"
+        f"rules={{{name!r}: lambda args, result: OperationCount(macs=0, full=result.numel())}}, or a number "
+        "of multiply-adds a call, 0 if it is free"
     )

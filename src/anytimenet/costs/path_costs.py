@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import torch
-
-from anytimenet.costs.conventions import Rule
 from anytimenet.costs.counting import count
-from anytimenet.costs.stage_costs import meta_copy
+from anytimenet.costs.rules import Rules
+from anytimenet.costs.stage_costs import countable
 from anytimenet.nets.contract import AnytimeNet, Segment, State
 
 
@@ -17,7 +15,7 @@ def segment_macs(
     input_shape: Sequence[int],
     path: Sequence[tuple[int, int]],
     *,
-    rules: Mapping[str, Rule] | None = None,
+    rules: Rules | None = None,
 ) -> list[int]:
     """The multiply-adds of each segment of `path` for one image of `input_shape` (C, H, W).
 
@@ -27,11 +25,10 @@ def segment_macs(
         net: any anytime net.
         input_shape: (C, H, W), without the batch.
         path: segments (start, stop), the first from 0, each from where the one before stops.
-        rules: rules for operators that the counter does not know; see `count`.
+        rules: for operators that the counter does not know, as in `stage_costs`; without one they count 0.
 
     Raises:
         ValueError: if the segments are no path of this net, or it cannot read images of that shape.
-        UnknownOperatorError: for an operator without a rule.
 
     >>> from anytimenet.nets import create_net
     >>> net = create_net("isresnext_tiny")
@@ -43,10 +40,7 @@ def segment_macs(
     for (start, stop), reached in zip(path, (0, *(stop for _, stop in path)), strict=False):
         if start != reached:
             raise ValueError(f"segment ({start}, {stop}) cannot follow stage {reached}: start it there")
-    net = meta_copy(net).eval()
-    image = torch.empty(1, *input_shape, device="meta", dtype=next(net.parameters()).dtype)
-    with torch.inference_mode():
-        net(image)  # says what is wrong with the shape, where a segment would only stumble over it
+    net, image = countable(net, input_shape)
     state: State = (image,)
     found = []
     for start, stop in path:
@@ -55,8 +49,8 @@ def segment_macs(
     return found
 
 
-def _count(segment: Segment, state: State, rules: Mapping[str, Rule] | None) -> tuple[int, State]:
+def _count(segment: Segment, state: State, rules: Rules | None) -> tuple[int, State]:
     """The cost of one segment, and the state that it leaves."""
     reached: list[State] = []
-    counted = count(lambda: reached.append(segment(state)[0]), rules=rules)
+    counted = count(lambda: reached.append(segment(state)[0]), rules=rules, uncounted=set())
     return counted.macs, reached[0]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anytimenet.core.checks import instance, shape_of_images
-from anytimenet.costs.conventions import OperationCount, Rule
+from anytimenet.costs.conventions import OperationCount
 from anytimenet.costs.counting import count
+from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.nets.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet, State
 
@@ -34,6 +35,8 @@ class StageCost:
             only later stages need included, and the heads 1..k.
         params_cumulative: trainable scalars that stages 1..k use together; of the last stage, the
             stored parameters of the net.
+        uncounted_operators: operators of sub-network k and of the steps to it that no rule counts, so that
+            the costs are not complete.
     """
 
     stage: int
@@ -44,24 +47,33 @@ class StageCost:
     macs_cumulative: int
     msd: int
     params_cumulative: int
+    uncounted_operators: tuple[str, ...] = ()
+
+    @property
+    def macs_complete(self) -> bool:
+        """Whether every operator is in the counts."""
+        return not self.uncounted_operators
 
 
 def stage_costs(
-    net: AnytimeNet, input_shape: Sequence[int], *, rules: Mapping[str, Rule] | None = None
+    net: AnytimeNet, input_shape: Sequence[int], *, rules: Rules | None = None
 ) -> list[StageCost]:
     """The costs of stages 1..K for one image of `input_shape` (C, H, W).
 
     Works on a copy of the net on the meta device: nothing is computed, no weight is moved or copied, and
-    the net stays as it is, in training or evaluation mode, on whatever device.
+    the net stays as it is, in training or evaluation mode, on whatever device. A net that cannot run on the
+    meta device runs once on zeros instead.
 
     Args:
         net: any anytime net.
         input_shape: (C, H, W), without the batch.
-        rules: rules for operators that the counter does not know; see `count`.
+        rules: for operators that the counter does not know, by name: a function as in `count`, or what one
+            call costs in multiply-adds, 0 for a free one. Without one they are named in
+            `uncounted_operators`.
 
     Raises:
         ValueError: if the net cannot read images of that shape.
-        UnknownOperatorError: for an operator without a rule.
+        TypeError: if `rules` is no mapping from names to functions or numbers.
 
     >>> from anytimenet.nets import create_net
     >>> costs = stage_costs(create_net("isresnext_47"), (3, 32, 32))
@@ -70,12 +82,8 @@ def stage_costs(
     """
     instance(net, AnytimeNet, "net", "create_net(NAME)")
     input_shape = shape_of_images(input_shape)
-    if rules is not None:
-        instance(rules, Mapping, "rules", "{OPERATOR: RULE}")
-    net = meta_copy(net).eval()
-    image = torch.empty(1, *input_shape, device="meta", dtype=next(net.parameters()).dtype)
-    with torch.inference_mode():
-        net(image)  # says what is wrong with the shape, where a segment would only stumble over it
+    rules = as_rules(rules)
+    net, image = countable(net, input_shape)
     trainable = {name for name, _ in net.named_parameters()}
     parts = [part for part in net.parts() if part.name in trainable]
     costs: list[StageCost] = []
@@ -83,27 +91,56 @@ def stage_costs(
     state: State = (image,)
     block_state: State = (image,)
     for stage in range(1, net.num_stages + 1):
-        alone = count(net.segment(0, stage, last=True), (image,), rules=rules)
-        lazy, state = _count_step(net, stage, state, rules)
+        uncounted: set[str] = set()
+        alone = count(net.segment(0, stage, last=True), (image,), rules=rules, uncounted=uncounted)
+        lazy, state = _count_step(net, stage, state, rules, uncounted)
         run += lazy
         if isinstance(net, ChainNet):
-            block, block_state = _count_block(net, stage, block_state, rules)
+            block, block_state = _count_block(net, stage, block_state, rules, uncounted)
             published += block
         else:
             published += lazy
         costs.append(
             StageCost(
                 stage=stage,
-                macs=alone.macs,
-                full=alone.full,
+                # A sub-network of nothing that is known costs something all the same.
+                macs=max(alone.macs, 1) if uncounted else alone.macs,
+                full=max(alone.full, 1) if uncounted else alone.full,
                 params=sum(part.numel for part in parts if stage in part.stages),
                 macs_step=lazy.macs,
                 macs_cumulative=run.macs,
                 msd=published.msd,
                 params_cumulative=sum(part.numel for part in parts if min(part.stages) <= stage),
+                uncounted_operators=tuple(sorted(uncounted)),
             )
         )
     return costs
+
+
+def countable(net: AnytimeNet, input_shape: Sequence[int]) -> tuple[AnytimeNet, Tensor]:
+    """A copy of `net` in eval mode and one image that it reads: on the meta device, or real zeros.
+
+    Real ones where an operator has no shapes to tell without values, such as one of a library.
+
+    Raises:
+        ValueError: if the net cannot read images of that shape.
+    """
+    copied = meta_copy(net).eval()
+    dtype = next(net.parameters()).dtype
+    image = torch.empty(1, *input_shape, device="meta", dtype=dtype)
+    with torch.inference_mode():
+        try:
+            copied(image)  # says what is wrong with the shape, where a segment would only stumble over it
+        except (NotImplementedError, RuntimeError) as error:
+            if any(parameter.is_meta for parameter in net.parameters()):
+                raise
+            copied = copy.deepcopy(net).cpu().eval()
+            image = torch.zeros(1, *input_shape, dtype=dtype)
+            try:
+                copied(image)
+            except RuntimeError:
+                raise error from None
+    return copied, image
 
 
 def meta_copy(module: _Module) -> _Module:
@@ -123,19 +160,20 @@ def meta_copy(module: _Module) -> _Module:
 
 
 def _count_step(
-    net: AnytimeNet, stage: int, state: State, rules: Mapping[str, Rule] | None
+    net: AnytimeNet, stage: int, state: State, rules: Rules, uncounted: set[str]
 ) -> tuple[OperationCount, State]:
     """The cost of segment (stage - 1, stage) and the state that it leaves."""
     segment = net.segment(stage - 1, stage)
     reached: list[State] = []
-    counted = count(lambda: reached.append(segment(state)[0]), rules=rules)
+    counted = count(lambda: reached.append(segment(state)[0]), rules=rules, uncounted=uncounted)
     return counted, reached[0]
 
 
 def _count_block(
-    net: ChainNet, stage: int, state: State, rules: Mapping[str, Rule] | None
+    net: ChainNet, stage: int, state: State, rules: Rules, uncounted: set[str]
 ) -> tuple[OperationCount, State]:
     """The cost of a published block with its head, and the state that the block leaves."""
     reached: list[State] = []
-    counted = count(lambda: reached.append(net.blocks[stage - 1](state)), rules=rules)
-    return counted + count(net.heads[stage - 1], reached[0], rules=rules), reached[0]
+    block, head = net.blocks[stage - 1], net.heads[stage - 1]
+    counted = count(lambda: reached.append(block(state)), rules=rules, uncounted=uncounted)
+    return counted + count(head, reached[0], rules=rules, uncounted=uncounted), reached[0]

@@ -37,6 +37,7 @@ class Compared:
             None for the first net itself, and where no such accuracy is reached.
         saving_mean: the mean over those accuracies.
         unreached: accuracies of the first net that this one never reaches.
+        uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
     """
 
     label: str
@@ -47,10 +48,11 @@ class Compared:
     saving_max: float | None
     saving_mean: float | None
     unreached: int
+    uncounted_operators: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "uncounted_operators": list(self.uncounted_operators)}
 
 
 def compare(items: Sequence[Report | Spread], labels: Sequence[str], cost: Cost = "macs") -> list[Compared]:
@@ -82,6 +84,7 @@ def compare(items: Sequence[Report | Spread], labels: Sequence[str], cost: Cost 
                 saving_max=None if first else saving.maximum,
                 saving_mean=None if first else saving.mean,
                 unreached=0 if first else saving.unreached,
+                uncounted_operators=item.uncounted_operators,
             )
         )
     return found

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.uncounted import uncounted_in
 from anytimenet.evaluation.budgeted_batch import (
     MSDNET_PS,
     BudgetedBatch,
@@ -73,7 +74,8 @@ def budgeted_from_outputs(
     """Solves thresholds on `val` and applies them to `judged`, fine label level; see `sweep_budgeted_batch`.
 
     Raises:
-        DataError: if the two are outputs of different nets, or the same split of the same data.
+        DataError: if the two are outputs of different nets, or the same split of the same data; or for
+            budgets where the multiply-adds are not complete.
         ValueError: for no such confidence or cost, no p, or a budget below the first stage's cost.
 
     >>> import numpy as np
@@ -91,6 +93,11 @@ def budgeted_from_outputs(
         raise DataError(
             "the validation outputs and the others differ in stages, costs or classes: "
             "thresholds hold for the net they were solved with only"
+        )
+    if len(budgets) and (uncounted := uncounted_in(judged.costs)):
+        raise DataError(
+            f"budgets cannot be kept: no rule counts {', '.join(uncounted)} of this net; give "
+            "rules={NAME: MULTIPLY_ADDS} to collect_outputs or evaluate_budgeted, 0 for a free one"
         )
     if _same_images(val, judged):
         raise DataError(

@@ -30,6 +30,10 @@ class OutputCost:
     params: int
     macs_cumulative: int
     msd: int
+    uncounted_operators: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uncounted_operators", tuple(self.uncounted_operators))
 
     @classmethod
     def of(cls, cost: Any) -> OutputCost:

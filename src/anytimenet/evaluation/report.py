@@ -22,6 +22,7 @@ from anytimenet.core.checks import (
 )
 from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
+from anytimenet.core.uncounted import with_note
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.ensemble_report import EnsembleReport
 from anytimenet.evaluation.example_quality import ExampleQuality
@@ -103,6 +104,7 @@ class Report:
         example_quality: how often single examples get worse; None in reports written before it was measured.
         ensemble: a running ensemble of the stages; None unless asked for.
         device: where the net ran, such as "cpu"; None where it is not known.
+        uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
     """
 
     data: str
@@ -117,6 +119,7 @@ class Report:
     example_quality: ExampleQuality | None = None
     ensemble: EnsembleReport | None = None
     device: str | None = None
+    uncounted_operators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_head(self)
@@ -175,7 +178,7 @@ class Report:
 
     def table(self) -> str:
         """Plain aligned text: a line a stage; latencies only if profiled."""
-        return plain_table(report_columns(self))
+        return with_note(plain_table(report_columns(self)), self.uncounted_operators)
 
     def rich_table(self, title: str = "") -> Table:
         """The same for a `rich` console."""
@@ -200,7 +203,8 @@ class Report:
         `expected_accuracy`; `violations` (list of stages), `example_violations` (share); `levels`, a list of
         `{level, num_classes, stages}` for levels 2 and on; `per_class`, a list of `{stage, classes}` with
         the attributes of `ClassScore`; `example_quality` and `ensemble`, objects with the attributes of
-        `ExampleQuality` and `EnsembleReport`; `device`. Accuracies, areas and shares are fractions.
+        `ExampleQuality` and `EnsembleReport`; `device`; `macs_complete`, and in `uncounted_operators` what no
+        rule counts. Accuracies, areas and shares are fractions.
         """
         return {
             "data": self.data,
@@ -230,6 +234,8 @@ class Report:
             "example_quality": self.example_quality and self.example_quality.to_dict(),
             "ensemble": self.ensemble and self.ensemble.to_dict(),
             "device": self.device,
+            "macs_complete": not self.uncounted_operators,
+            "uncounted_operators": list(self.uncounted_operators),
         }
 
     @classmethod
@@ -263,6 +269,7 @@ class Report:
                 example_quality=None if quality is None else ExampleQuality.from_dict(quality),
                 ensemble=None if ensemble is None else EnsembleReport.from_dict(ensemble),
                 device=values.get("device"),
+                uncounted_operators=tuple(values.get("uncounted_operators", ())),
             )
             check_declared(report)
             report.curve()  # accuracies are shares, costs are above 0

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.uncounted import uncounted_in
 from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
 from anytimenet.evaluation.ensembles import Ensemble, ensemble_rule
@@ -136,6 +137,7 @@ def make_report(
         if per_class
         else (),
         example_quality=measure_example_quality(judged[0].label_probability, judged[0].right),
+        uncounted_operators=uncounted_in(stage_costs),
     )
 
 

@@ -14,9 +14,10 @@ from anytimenet.core.checks import instance, settle, several, texts, whole_numbe
 from anytimenet.core.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
 from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
+from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curve import Curve, worse_than_before
 from anytimenet.evaluation.report import Cost, check_head, stage_costs_in
-from anytimenet.evaluation.tables import Column, plain_table
+from anytimenet.evaluation.tables import Column, counted, plain_table
 from anytimenet.evaluation.units import format_count
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class SegmentationReport:
         stages: one entry a stage, stage 1 first.
         budget_range: multiply-adds from and to which the areas are taken.
         device: where the net ran, such as "cpu"; None where it is not known.
+        uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
     """
 
     data: str
@@ -80,6 +82,7 @@ class SegmentationReport:
     stages: tuple[SegmentationStage, ...]
     budget_range: tuple[float, float]
     device: str | None = None
+    uncounted_operators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_head(self)
@@ -121,7 +124,7 @@ class SegmentationReport:
         """Plain aligned text: a line a stage; latencies only if profiled."""
         absent = self.absent_classes
         note = f"\nno pixel is of {', '.join(absent)}: the mean IoU leaves them out" if absent else ""
-        return plain_table(_columns(self)) + note
+        return with_note(plain_table(_columns(self)) + note, self.uncounted_operators)
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
@@ -154,7 +157,8 @@ class SegmentationReport:
 
         Keys: `kind` ("segmentation"), `data`, `split`, `count`, `pixels`, `class_names`; `stages`, a list of
         objects with the attributes of `SegmentationStage`; `budget_unit` ("macs"), `budget_range`, `area`,
-        `area_log`, `violations`, `device`. Scores and areas are fractions.
+        `area_log`, `violations`, `device`; `macs_complete`, and in `uncounted_operators` what no rule counts.
+        Scores and areas are fractions.
         """
         return {
             "kind": KIND,
@@ -170,6 +174,8 @@ class SegmentationReport:
             "area_log": self.area_log,
             "violations": list(self.violations),
             "device": self.device,
+            "macs_complete": not self.uncounted_operators,
+            "uncounted_operators": list(self.uncounted_operators),
         }
 
     @classmethod
@@ -196,6 +202,7 @@ class SegmentationReport:
                 ),
                 budget_range=(low, high),
                 device=values.get("device"),
+                uncounted_operators=tuple(values.get("uncounted_operators", ())),
             )
             check_declared(report)
             report.curve()  # accuracies are shares, costs are above 0
@@ -274,14 +281,17 @@ def make_segmentation_report(
         points = Curve.from_points([s.macs for s in stages], [s.mean_iou for s in stages])
         budget_range = points.default_range
     pixels = int(counts[0].sum()) if counts else 0
-    return SegmentationReport(data, split, count, pixels, tuple(class_names), stages, budget_range, device)
+    return SegmentationReport(
+        *(data, split, count, pixels, tuple(class_names), stages, budget_range, device),
+        uncounted_operators=uncounted_in(stage_costs),
+    )
 
 
 def _columns(report: SegmentationReport) -> list[Column]:
     stages = report.stages
     columns = [
         ("stage", [str(stage.stage) for stage in stages]),
-        ("multiply-adds", [format_count(stage.macs) for stage in stages]),
+        ("multiply-adds", [counted(stage.macs, report.uncounted_operators) for stage in stages]),
         ("parameters", [format_count(stage.params) for stage in stages]),
         ("mean IoU %", [f"{100 * stage.mean_iou:.1f}" for stage in stages]),
         ("pixel accuracy %", [f"{100 * stage.pixel_accuracy:.1f}" for stage in stages]),

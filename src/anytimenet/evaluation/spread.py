@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.report import Cost, Report
-from anytimenet.evaluation.tables import percent_decimals, plain_table
+from anytimenet.evaluation.tables import counted, percent_decimals, plain_table
 from anytimenet.evaluation.units import format_count
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Spread:
         area_log: the same over the logarithm of the budget.
         expected_accuracy: at a budget drawn uniformly from `budget_range`.
         example_violations: share of examples right at some stage and wrong at a later one.
+        uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
     """
 
     data: str
@@ -78,6 +80,7 @@ class Spread:
     area_log: MeanSd
     expected_accuracy: MeanSd
     example_violations: MeanSd
+    uncounted_operators: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, reports: Sequence[Report]) -> Spread:
@@ -123,6 +126,7 @@ class Spread:
             area_log=MeanSd.of([report.area_log for report in reports]),
             expected_accuracy=MeanSd.of([report.expected_accuracy for report in reports]),
             example_violations=MeanSd.of([report.example_violations for report in reports]),
+            uncounted_operators=uncounted_in(reports),
         )
 
     def costs_in(self, cost: Cost = "macs") -> list[float]:
@@ -140,15 +144,17 @@ class Spread:
     def table(self) -> str:
         """Plain aligned text: a line a stage with mean and standard deviation of the accuracy."""
         decimals = percent_decimals(self.count)
-        return plain_table(
+        uncounted = self.uncounted_operators
+        table = plain_table(
             [
                 ("stage", [str(stage.stage) for stage in self.stages]),
-                ("multiply-adds", [format_count(stage.macs) for stage in self.stages]),
+                ("multiply-adds", [counted(stage.macs, uncounted) for stage in self.stages]),
                 ("parameters", [format_count(stage.params) for stage in self.stages]),
                 ("accuracy %", [f"{100 * stage.top1.mean:.{decimals}f}" for stage in self.stages]),
                 (f"sd of {self.runs} runs", [stage.top1.percent_sd() for stage in self.stages]),
             ]
         )
+        return with_note(table, uncounted)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the attributes by name, each joined number as `{mean, sd}`, sd null for one run."""
@@ -156,6 +162,7 @@ class Spread:
             **asdict(self),
             "stages": [asdict(s) for s in self.stages],
             "budget_range": [*self.budget_range],
+            "uncounted_operators": [*self.uncounted_operators],
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from anytimenet.core.uncounted import MARK
 from anytimenet.evaluation.units import format_count
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def report_columns(report: Report) -> list[Column]:
     decimals = percent_decimals(report.count)
     columns = [
         ("stage", [str(stage.stage) for stage in stages]),
-        ("multiply-adds", [format_count(stage.macs) for stage in stages]),
+        ("multiply-adds", [counted(stage.macs, report.uncounted_operators) for stage in stages]),
         ("parameters", [format_count(stage.params) for stage in stages]),
         ("accuracy %", [f"{100 * stage.top1:.{decimals}f}" for stage in stages]),
         ("95 % interval", [_interval(stage, decimals) for stage in stages]),
@@ -35,6 +36,15 @@ def report_columns(report: Report) -> list[Column]:
         if any(getattr(stage, name) is not None for stage in stages):
             columns.append((header, [_milliseconds(stage, name) for stage in stages]))
     return columns
+
+
+def counted(macs: int, uncounted: Sequence[str]) -> str:
+    """A number of multiply-adds for people, with a mark where some operators are not in it.
+
+    >>> counted(84_800, ()), counted(84_800, ("aten.fft_rfft2",))
+    ('84.80 k', '84.80 k+')
+    """
+    return format_count(macs) + MARK * bool(uncounted)
 
 
 def plain_table(columns: Sequence[Column]) -> str:

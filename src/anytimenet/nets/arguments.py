@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from math import gcd
 
 from anytimenet.core.errors import suggest
 
@@ -21,8 +22,9 @@ def split_like(width: int, slices: Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"slices {tuple(slices)}: at least one slice of one branch or more is needed")
     total = sum(slices)
     if any(width * count % total for count in slices) or width < 1:
-        works = [w for w in range(1, 2 * max(width, 0) + total + 1) if not any(w * c % total for c in slices)]
-        nearest = min(works, key=lambda w: abs(w - width))
+        step = total // gcd(total, *slices)  # the widths that work are its multiples
+        below = width // step * step
+        nearest = max(step, below if width - below <= below + step - width else below + step)
         raise ValueError(
             f"{width} trunk channels cannot be divided over slices of {tuple(slices)} branches; "
             f"the nearest width that can is {nearest}"

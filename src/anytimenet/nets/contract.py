@@ -104,7 +104,8 @@ class AnytimeNet(nn.Module):
         num_stages: K.
         num_classes: classes of each label level, fine level first.
         in_channels: channels of the input images.
-        origin: how `create_net` built it; None for a net built by hand (such a net cannot be saved).
+        origin: how `create_net` built it; None for a net built by hand, which is loaded by
+            `load(PATH, net=NET)` only.
         tracks_statistics: whether training leaves the BatchNorm statistics that evaluation needs. Where it
             does not they are estimated afterwards, see `stages_without_statistics`.
     """

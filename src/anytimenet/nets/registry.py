@@ -14,6 +14,7 @@ from anytimenet.core.checks import class_counts, shape_of_images, texts, whole_n
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.registered import unknown
+from anytimenet.nets.building import bounded, check_arguments
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.forms import check_form, check_forms, with_forms
 
@@ -92,7 +93,8 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
     """Builds a registered net; the overrides are the arguments of its builder.
 
     Raises:
-        ValueError: for an unknown name or argument (with the nearest known one), or invalid shapes.
+        ValueError: for an unknown name or argument (with the nearest known one), invalid shapes, or sizes
+            that no machine holds.
 
     >>> net = create_net("isresnext_tiny", num_classes=10)
     >>> net.num_stages
@@ -104,7 +106,9 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
         if argument not in known:
             raise ValueError(f"{name} has no argument {argument!r}: {suggest(argument, known)}")
     levels = class_counts(num_classes)
-    net = entry.build(levels, **overrides)
+    check_arguments(name, {"num_classes": list(levels), **overrides})
+    with bounded(name):
+        net = entry.build(levels, **overrides)
     arguments = with_forms({"num_classes": list(levels), **overrides}, _ENTRIES)
     net.origin = NetOrigin(name, arguments, form=entry.form)
     return net

@@ -14,7 +14,7 @@ from anytimenet.api.starting import start_from
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import flag, instance, optional, texts
 from anytimenet.core.checks import path as checked_path
-from anytimenet.core.errors import DataError
+from anytimenet.core.errors import DataError, require
 from anytimenet.core.files import write_json, write_text
 from anytimenet.core.folder_lock import HeldFolder, hold
 from anytimenet.core.launched import launched_count, launched_rank
@@ -123,6 +123,7 @@ def _run(
     folder = held.path
     claim_folder(folder, resume=resume, overwrite=overwrite)
     splits, net = _prepare(experiment, init)
+    _check_end(splits)
     if overwrite and not resume:
         _check(experiment, splits, net, folder, init, teacher)
         clear_folder(folder)
@@ -143,12 +144,7 @@ def _run(
             out=held,
             resume=resume,
             reporter=_reporter(experiment, splits, quiet),
-            provenance={
-                "recipe": recipe_name,
-                "experiment": experiment.to_dict(),
-                "init": str(init or ""),
-                "teacher": str(teacher or ""),
-            },
+            provenance=_provenance(experiment, recipe_name, init, teacher),
             teacher=teacher,
         )
     except ValueError:
@@ -190,6 +186,7 @@ def check_experiment(
 ) -> None:
     """Raises what a run would be refused with, before anything in `folder` is deleted for it."""
     splits, net = _prepare(experiment, init)
+    _check_end(splits)
     _check(experiment, splits, net, folder, init, teacher)
 
 
@@ -239,6 +236,25 @@ def _prepare(experiment: Experiment, init: Path | str | None) -> tuple[DataSplit
     return splits, net
 
 
+def _check_end(splits: DataSplits) -> None:
+    """Raises what a run would only stumble over when its net is to be judged and drawn."""
+    require("matplotlib", "train")
+    if len(splits.test) == 0 and len(splits.val) == 0:
+        raise DataError(f"{splits.name} leaves no images to judge the net on: set a part of them aside")
+
+
+def _provenance(
+    experiment: Experiment, recipe_name: str, init: Path | str | None, teacher: Path | str | None
+) -> dict[str, Any]:
+    """What the bundle remembers beside what `fit` tells it."""
+    return {
+        "recipe": recipe_name,
+        "experiment": experiment.to_dict(),
+        "init": str(init or ""),
+        "teacher": str(teacher or ""),
+    }
+
+
 def _check(
     experiment: Experiment,
     splits: DataSplits,
@@ -250,7 +266,14 @@ def _check(
     check_apart(folder, init=init, teacher=teacher)
     check_clearable(folder)
     augmentation = augmentation_for(splits.train, experiment.augmentation)
-    check_fit(net, splits, experiment.config, augmentation=augmentation, teacher=teacher)
+    check_fit(
+        net,
+        splits,
+        experiment.config,
+        augmentation=augmentation,
+        teacher=teacher,
+        provenance=_provenance(experiment, "", init, teacher),
+    )
 
 
 def summary(

@@ -179,7 +179,14 @@ def _facts(
 ) -> RunFacts:
     def macs() -> list[int]:
         assert input_shape is not None
-        return [cost.macs for cost in stage_costs(net, input_shape)]
+        costs = stage_costs(net, input_shape)
+        uncounted = sorted({name for cost in costs for name in cost.uncounted_operators})
+        if uncounted:
+            raise ValueError(
+                f"this scheme weighs the stages by what they cost, and no rule counts {', '.join(uncounted)} "
+                "of this net: choose another weighting"
+            )
+        return [cost.macs for cost in costs]
 
     return RunFacts(config.seed, None if input_shape is None else macs, teacher)
 
