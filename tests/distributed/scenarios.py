@@ -252,6 +252,13 @@ def validation(rank: int, count: int) -> dict[str, list[float]]:
     return {"two": result.val_scores, "one": list(meter.scores().values())}
 
 
+def precise(rank: int) -> list[float]:
+    """The weights and statistics of a run of two that is judged with precise statistics."""
+    net = net_of("isresnext_tiny")
+    train_here(net, Shard(rank, 2), replace(CONFIG, epochs=1, statistics="precise"))
+    return weights_of(net)
+
+
 def not_a_number(rank: int, name: str) -> None:
     """The second process meets a batch of NaN in the fifth step."""
     train_here(net_of(name), Shard(rank, 2), spoilt=4 if rank == 1 else None)

@@ -94,6 +94,11 @@ def test_validation_scores_are_those_of_one_process(pair, count):
         assert answer["two"] == pytest.approx(answer["one"], abs=1e-7)
 
 
+def test_precise_statistics_are_equal_in_all_processes(pair):
+    one, other = pair.run("precise")
+    assert one == other
+
+
 @pytest.mark.parametrize("name", NETS[:2])
 def test_a_loss_that_is_not_finite_in_one_process_stops_both_with_the_same_words(pair, name):
     one, other = pair.answers("not_a_number", name=name)

@@ -196,7 +196,12 @@ def restore(
         raise TrainingError(
             "it holds weights alone, as best.safetensors does, and no run can go on from there"
         )
-    check_tensors(tensors, gather(net, optimiser, scheme), _NEED_NOT_MATCH)
+    expected = gather(net, optimiser, scheme)
+    for name, parameter in net.named_parameters():
+        buffer = f"optimiser.{name}.momentum_buffer"
+        if buffer in tensors:  # an optimiser may make it in its first step only
+            expected.setdefault(buffer, parameter)
+    check_tensors(tensors, expected, _NEED_NOT_MATCH)
     learnt = {f"net.{name}" for name, _ in net.named_parameters()}
     broken = not_finite({n: t for n, t in tensors.items() if n in learnt or n.startswith("optimiser.")})
     if broken is not None:
