@@ -182,7 +182,12 @@ def test_nested_folders_train_and_are_found_again(tmp_path, capsys):
         for folder in (tmp_path / "things" / part).glob("*/*"):
             shutil.copytree(folder, flat / part / folder.name)
     judged = []
-    for more in ([], ["--data", data], ["--data", f"folder:{moved}"], ["--data", f"folder:{flat}"]):
+    for more in (
+        ["--trained-data"],
+        ["--data", data],
+        ["--data", f"folder:{moved}"],
+        ["--data", f"folder:{flat}"],
+    ):
         report = json_of(capsys, "evaluate", str(tmp_path / "r"), *more)
         assert (report["count"], report["num_classes"], report["levels"][0]["num_classes"]) == (12, 3, 2)
         judged.append([report["stages"], report["levels"]])

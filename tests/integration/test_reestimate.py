@@ -33,7 +33,7 @@ def test_shared_statistics_are_taken_apart_and_the_bundle_loads(shared, tmp_path
     printed = json.loads(capsys.readouterr().out)
     old, new = an.load(shared / "seed-0"), an.load(out)
     assert (old.net.normalisation, new.net.normalisation) == ("shared", "own")
-    assert new.manifest.provenance["reestimated"] == {"data": "digits", "batches": 5}
+    assert new.manifest.provenance["reestimated"] == {"data": "digits", "batches": 5, "device": "cpu"}
     assert new.manifest.provenance["data"] == old.manifest.provenance["data"]
     report = read_report(out)
     assert printed["stages"] == json.loads((out / "report.json").read_text())["stages"]

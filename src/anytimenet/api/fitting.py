@@ -50,6 +50,7 @@ from anytimenet.data import (
     StreamLoader,
     load_data,
     make_loader,
+    seen_images,
     splits_from_datasets,
 )
 from anytimenet.evaluation import level_accuracies
@@ -153,6 +154,7 @@ def fit(
     if init is not None:
         provenance["init"] = "a bundle" if isinstance(init, Bundle) else str(init)
     costs = check_bundle(net, splits, config, task, augmentation, rules=rules, provenance=provenance)
+    seen = seen_images(splits)
     with _run_folder(out, resume) as folder:
         if init is not None:
             start_from(net, init)
@@ -182,7 +184,7 @@ def fit(
         # Once, with the chosen weights: while it trains, only the fine level is watched.
         batches = plain_loader(splits.val, splits.preprocessing, fabric.device, workers=workers)
         accuracies = level_accuracies(*collect_logits(net, batches))
-    return make_bundle(
+    bundle = make_bundle(
         net.cpu(),
         splits,
         config,
@@ -194,6 +196,8 @@ def fit(
         accuracies=accuracies,
         provenance=provenance,
     )
+    bundle.seen, bundle.fitted_here = seen, True
+    return bundle
 
 
 def _check_kinds(

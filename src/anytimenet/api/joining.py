@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from anytimenet.api.loading import load
+from anytimenet.api.trained_data import TrainedOn, trained_on
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import instance, several
 from anytimenet.core.manifest import Manifest
+from anytimenet.core.seen_images import seen_by_any
 from anytimenet.data import same_data
 from anytimenet.evaluation import format_count
 from anytimenet.nets.eann import EANN
@@ -66,7 +68,7 @@ def join_bundles(bundles: Iterable[Bundle | Path | str]) -> Bundle:
     names = [
         _name(number, item, m) for number, (item, m) in enumerate(zip(bundles, manifests, strict=True), 1)
     ]
-    told = [(name, _data_of(manifest)) for name, manifest in zip(names, manifests, strict=True)]
+    told = [(name, trained_on(manifest.provenance)) for name, manifest in zip(names, manifests, strict=True)]
     for one, other in combinations(told, 2):
         _check_drawn_alike(*one, *other)
     for name, manifest in zip(names[1:], manifests[1:], strict=True):
@@ -87,7 +89,10 @@ def join_bundles(bundles: Iterable[Bundle | Path | str]) -> Bundle:
         structure=None,
         extensions={},
     )
-    return Bundle(EANN([copy.deepcopy(member.net) for member in members]).eval(), joined)
+    seen = seen_by_any([member.seen for member in members])
+    bundle = Bundle(EANN([copy.deepcopy(member.net) for member in members]).eval(), joined, seen=seen)
+    bundle.fitted_here = all(member.fitted_here for member in members)
+    return bundle
 
 
 def _name(number: int, item: Any, manifest: Manifest) -> str:
@@ -117,17 +122,18 @@ def _check_same(first_name: str, first: Manifest, name: str, other: Manifest) ->
         )
 
 
-def _check_drawn_alike(one_name: str, one: dict[str, Any], name: str, other: dict[str, Any]) -> None:
+def _check_drawn_alike(one_name: str, one: TrainedOn, name: str, other: TrainedOn) -> None:
     """Raises ValueError where two bundles of the same data set aside other validation images of it.
 
     Of different data nothing is known that could be compared.
     """
     if not _same_source(one, other) or _equal_images(one, other):
         return
-    ours, theirs = one["options"], other["options"]
-    different = [key for key in _DRAWING if ours.get(key) != theirs.get(key)]
+    different = [key for key in _DRAWING if getattr(one.options, key) != getattr(other.options, key)]
     if different:
-        before, said = (" and ".join(f"{key} {o.get(key)}" for key in different) for o in (ours, theirs))
+        before, said = (
+            " and ".join(f"{key} {getattr(told.options, key)}" for key in different) for told in (one, other)
+        )
         raise ValueError(
             f"{name} was trained with {said} and {one_name} with {before}, which set aside other validation "
             "images, and answers are chosen by them: train all members with one "
@@ -135,12 +141,12 @@ def _check_drawn_alike(one_name: str, one: dict[str, Any], name: str, other: dic
         )
 
 
-def _check_unchanged(one_name: str, one: dict[str, Any], name: str, other: dict[str, Any]) -> None:
+def _check_unchanged(one_name: str, one: TrainedOn, name: str, other: TrainedOn) -> None:
     """Raises ValueError where data of one name, read in one way, gave two bundles other images."""
-    known = one.get("fingerprint") and other.get("fingerprint") and not _equal_images(one, other)
-    if known and _same_source(one, other) and one["options"] == other["options"]:
+    known = one.fingerprint and other.fingerprint and not _equal_images(one, other)
+    if known and _same_source(one, other) and one.options == other.options:
         raise ValueError(
-            f"images or labels of {other['name']} have changed between the trainings of {one_name} and "
+            f"images or labels of {other.name} have changed between the trainings of {one_name} and "
             f"{name}, so that other images may have validated, and answers are chosen by them: train all "
             "members on the same images"
         )
@@ -160,7 +166,7 @@ def _check_growing(names: Sequence[str], manifests: Sequence[Manifest]) -> None:
 
 def _provenance(manifests: Sequence[Manifest]) -> dict[str, Any]:
     told = [manifest.provenance for manifest in manifests]
-    data = _shared_data([_data_of(manifest) for manifest in manifests])
+    data = _shared_data(manifests)
     shared = {} if data is None else {"data": data}
     shared |= {
         key: told[0][key]
@@ -174,33 +180,30 @@ def _provenance(manifests: Sequence[Manifest]) -> dict[str, Any]:
     return {**shared, "joined": members}
 
 
-def _shared_data(data: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _shared_data(manifests: Sequence[Manifest]) -> dict[str, Any] | None:
     """How the images that all members were trained and validated on are found again; None for other ones."""
+    data = [trained_on(manifest.provenance) for manifest in manifests]
+    notes = [manifest.provenance.get("data") for manifest in manifests]
     first = data[0]
-    if first and all(other == first or _equal_images(first, other) for other in data):
-        return next((told for told in data if told.get("options")), first)
-    if not all(_same_source(first, told) for told in data):
+    if isinstance(notes[0], dict) and all(
+        note == notes[0] or _equal_images(first, told) for note, told in zip(notes, data, strict=True)
+    ):
+        return next((note for note, told in zip(notes, data, strict=True) if told.known), notes[0])
+    if not isinstance(notes[0], dict) or not all(_same_source(first, told) for told in data):
         return None
     # The same validation images. Where some members saw a part of the training images, all are named.
-    options = dict(first["options"])
+    options = dict(notes[0]["options"])
     for key in _FEWER:
-        if any(told["options"].get(key) != options.get(key) for told in data):
+        if any(getattr(told.options, key) != getattr(first.options, key) for told in data):
             options[key] = None
-    return {**first, "fingerprint": None, "options": options}
+    return {**notes[0], "fingerprint": None, "options": options}
 
 
-def _data_of(manifest: Manifest) -> dict[str, Any]:
-    """What a bundle says of the data of its training; empty if it says nothing."""
-    told = manifest.provenance.get("data")
-    return told if isinstance(told, dict) else {}
-
-
-def _same_source(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same_source(one: TrainedOn, other: TrainedOn) -> bool:
     """Whether both were trained on data of the same name."""
-    by_name = all(told.get("options") and told.get("name") for told in (one, other))
-    return by_name and same_data(one["name"], other["name"])
+    return one.known and other.known and same_data(one.name or "", other.name or "")
 
 
-def _equal_images(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _equal_images(one: TrainedOn, other: TrainedOn) -> bool:
     """Whether classes, preprocessing and all images of all parts were the same."""
-    return bool(one.get("fingerprint")) and one["fingerprint"] == other.get("fingerprint")
+    return one.fingerprint is not None and one.fingerprint == other.fingerprint

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
-from anytimenet.api.arguments import Split, check_reading
+from anytimenet.api.arguments import Split, check_reading, settled_device
 from anytimenet.api.images import images_for, plain_loader
 from anytimenet.api.mask_judging import evaluate_masks
 from anytimenet.bundle import Bundle
@@ -30,7 +31,7 @@ from anytimenet.evaluation.budgeted_batch import MSDNET_PS, ExitCost
 from anytimenet.evaluation.confidence import Confidence
 from anytimenet.evaluation.ensembles import Ensemble
 from anytimenet.evaluation.outputs import OutputCost
-from anytimenet.training import check_device, collect_logits
+from anytimenet.training import collect_logits
 
 
 def evaluate(
@@ -42,9 +43,10 @@ def evaluate(
     ensemble: Ensemble | None = None,
     skip_bad: bool = False,
     data_root: Path | str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 0,
     rules: Rules | None = None,
+    trust_paths: bool = False,
 ) -> Report | SegmentationReport:
     """Judges every stage of a bundle on a split of some data.
 
@@ -54,19 +56,24 @@ def evaluate(
         bundle: from `fit` or `load`.
         data: data by name or `DataSplits`, of which a split is judged, or a map-style dataset or `ImageSet`,
             of which every image is; by default the data of the training, split in the same way. For a net
-            that labels pixels data with masks, or a `MaskSet`.
+            that labels pixels data with masks, or a `MaskSet`. A folder without parts is judged whole, and
+            may hold some of the classes. Classes are matched by name. Images that the bundle was trained on
+            are known again, whatever they are called and wherever they lie, and left out with a warning.
         split: "train", "val" or "test".
         per_class: adds precision and recall of each class.
         ensemble: adds the running ensemble of stages 1..k: "mean", "geometric" or "product".
         skip_bad: leave out images that cannot be read.
         data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
-        device: where the net runs.
+        device: where the net runs; "auto" takes a CUDA device where there is one, as `fit` does.
         workers: processes that decode images which are read from files, as in `fit`.
         rules: what operators cost that the counter does not know, as in `fit`; the bundle remembers them.
+        trust_paths: without `data`, follow the path that a bundle from elsewhere says its data is at; that of
+            a bundle that was trained in this process is followed anyway.
 
     Raises:
         DataError: if the data has other classes than the bundle, masks where it needs labels or labels where
-            it needs masks, or the split is empty.
+            it needs masks, the split is empty or holds images of the training alone, or the bundle says a
+            path and is not trusted with it.
         NotFiniteError: if a stage answers with NaN or infinity.
         ValueError: for no such split, ensemble or device.
 
@@ -86,7 +93,7 @@ def evaluate(
     if bundle.manifest.mask_classes is not None:
         if ensemble is not None:
             raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
-        check_device(device)
+        device = settled_device(device)
         return evaluate_masks(
             bundle,
             data,
@@ -95,6 +102,7 @@ def evaluate(
             data_root=data_root,
             device=device,
             latencies=measured_latencies(bundle),
+            trust_paths=trust_paths,
         )
     outputs = collect_outputs(
         bundle,
@@ -104,6 +112,7 @@ def evaluate(
         data_root=data_root,
         device=device,
         workers=workers,
+        trust_paths=trust_paths,
     )
     return report_from_outputs(
         outputs, per_class=per_class, ensemble=ensemble, latencies=measured_latencies(bundle)
@@ -121,9 +130,10 @@ def evaluate_budgeted(
     budgets: Sequence[float] = (),
     skip_bad: bool = False,
     data_root: Path | str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 0,
     rules: Rules | None = None,
+    trust_paths: bool = False,
 ) -> BudgetedBatch:
     """Judges a bundle when many images share one budget: sure ones leave early, the others go on.
 
@@ -140,9 +150,10 @@ def evaluate_budgeted(
         budgets: mean costs an image to solve thresholds for, besides the sweep.
         skip_bad: leave out images that cannot be read.
         data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
-        device: where the net runs.
+        device: where the net runs, as in `evaluate`.
         workers: processes that decode images which are read from files, as in `fit`.
         rules: what operators cost that the counter does not know, as in `fit`; the bundle remembers them.
+        trust_paths: as in `evaluate`.
 
     Raises:
         DataError: if the data has no validation images, or other classes than the bundle.
@@ -169,8 +180,9 @@ def evaluate_budgeted(
         data_root=data_root,
         device=device,
         workers=workers,
+        trust_paths=trust_paths,
     )
-    if not (data is None or isinstance(data, str | DataSplits)):
+    if not (data is None or isinstance(data, str | os.PathLike | DataSplits)):
         raise DataError(
             "thresholds need validation images: give data by name or DataSplits, which have some, or use "
             "collect_outputs on two datasets and evaluation.budgeted_from_outputs"
@@ -185,6 +197,7 @@ def evaluate_budgeted(
             device=device,
             workers=workers,
             rules=rules,
+            trust_paths=trust_paths,
         )
         for part in ("val", split)
     )
@@ -198,9 +211,10 @@ def collect_outputs(
     split: Split = "test",
     skip_bad: bool = False,
     data_root: Path | str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 0,
     rules: Rules | None = None,
+    trust_paths: bool = False,
 ) -> Outputs:
     """The logits of every stage on a split, with labels and costs: what every evaluation starts from.
 
@@ -214,8 +228,8 @@ def collect_outputs(
         bundle.count_costs(rules)
     if bundle.manifest.mask_classes is not None:
         raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
-    check_device(device)
-    images, name, judged = images_for(bundle, data, split, skip_bad, data_root)
+    device = settled_device(device)
+    images, name, judged = images_for(bundle, data, split, skip_bad, data_root, trust_paths)
     if len(images) == 0:
         why = "the net was trained on all of them (val_fraction=0)" if judged == "val" else "it is empty"
         raise DataError(f"the {judged} split of {name} holds no images: {why}; choose another split or data")
@@ -229,6 +243,7 @@ def collect_outputs(
         data=name,
         split=judged,
         class_names=tuple(bundle.manifest.class_names[0]),
+        device=device,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +20,15 @@ def evaluate_levels(
     bundle: Bundle,
     data: Any = None,
     *,
-    target_accuracy: float | None = None,
+    target_accuracy: float | Literal["full"] | None = None,
     tolerance: float = 0.0,
     fallback: Fallback = "coarsest",
     split: Literal["train", "test"] = "test",
     skip_bad: bool = False,
     data_root: Path | str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 0,
+    trust_paths: bool = False,
 ) -> ChosenLevels:
     """Chooses a label level for each stage so that an accuracy holds at every budget, and judges the choice.
 
@@ -36,12 +38,12 @@ def evaluate_levels(
     Args:
         bundle: from `fit` or `load`, of a net with several label levels.
         data: as in `evaluate`.
-        target_accuracy: a fraction; by default the last stage's accuracy on fine labels.
+        target_accuracy: a fraction; by default, and for "full", the last stage's accuracy on fine labels.
         tolerance: how far below that default the target lies.
         fallback: what a stage takes where no level reaches the target: "coarsest", or "best" for its most
             accurate level.
         split: what the choice is judged on.
-        skip_bad, data_root, device, workers: as in `evaluate`.
+        skip_bad, data_root, device, workers, trust_paths: as in `evaluate`.
 
     Raises:
         DataError: if the bundle has one label level, or there are no validation images to choose on.
@@ -64,6 +66,7 @@ def evaluate_levels(
         "data_root": data_root,
         "device": device,
         "workers": workers,
+        "trust_paths": trust_paths,
     }
     selection = choose_levels(
         bundle, data, target_accuracy=target_accuracy, tolerance=tolerance, fallback=fallback, **options
@@ -76,13 +79,14 @@ def choose_levels(
     bundle: Bundle,
     data: Any = None,
     *,
-    target_accuracy: float | None = None,
+    target_accuracy: float | Literal["full"] | None = None,
     tolerance: float = 0.0,
     fallback: Fallback = "coarsest",
     skip_bad: bool = False,
     data_root: Path | str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 0,
+    trust_paths: bool = False,
 ) -> LevelSelection:
     """The levels that hold an accuracy on the validation images; see `core.level_selection.select_levels`.
 
@@ -94,7 +98,7 @@ def choose_levels(
     check_reading(bundle, data, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers)
     accuracies = bundle.manifest.level_accuracies
     if accuracies is None:
-        if not (data is None or isinstance(data, str | DataSplits)):
+        if not (data is None or isinstance(data, str | os.PathLike | DataSplits)):
             raise DataError(
                 "the bundle does not know how right it is on each label level, and a dataset has no "
                 "validation part: give data by name or DataSplits"
@@ -107,9 +111,11 @@ def choose_levels(
             data_root=data_root,
             device=device,
             workers=workers,
+            trust_paths=trust_paths,
         )
         accuracies = level_accuracies(outputs.logits, outputs.labels)
-    return select_levels(accuracies, target_accuracy, tolerance=tolerance, fallback=fallback)
+    target = None if target_accuracy == "full" else target_accuracy
+    return select_levels(accuracies, target, tolerance=tolerance, fallback=fallback)
 
 
 def check_levels(bundle: Bundle) -> None:

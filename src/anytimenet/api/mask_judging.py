@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anytimenet.api.arguments import Split
+from anytimenet.api.arguments import Split, settled_device
 from anytimenet.api.images import images_for, plain_loader
 from anytimenet.bundle import Bundle
 from anytimenet.core.cost_table import Latency
@@ -27,15 +27,17 @@ def evaluate_masks(
     split: Split = "test",
     skip_bad: bool = False,
     data_root: Path | str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     latencies: list[Latency] | None = None,
+    trust_paths: bool = False,
 ) -> SegmentationReport:
     """What `evaluate` does with a net that labels pixels; the arguments are its own.
 
     Raises:
         DataError: if the data has no masks, other classes than the bundle, or the split is empty.
     """
-    images, name, judged = images_for(bundle, data, split, skip_bad, data_root)
+    device = settled_device(device)
+    images, name, judged = images_for(bundle, data, split, skip_bad, data_root, trust_paths)
     if len(images) == 0:
         raise DataError(f"the {judged} split of {name} holds no images: choose another split or data")
     batches = plain_loader(images, bundle.manifest.preprocessing, torch.device(device))
@@ -50,6 +52,7 @@ def evaluate_masks(
         data=name,
         split=judged,
         latencies=latencies,
+        device=device,
     )
 
 

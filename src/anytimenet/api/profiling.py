@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from anytimenet.api.arguments import settled_device
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, instance, number, whole_number, whole_numbers
-from anytimenet.core.checks import device as checked_device
 from anytimenet.core.cost_table import CostTable
 from anytimenet.costs import Rules, profile_segments, torch_segments
-from anytimenet.training import check_device
 
 
 def profile(
@@ -19,7 +18,7 @@ def profile(
     batch_sizes: Sequence[int] = (1,),
     threads: int = 1,
     dtype: str = "float32",
-    device: str = "cpu",
+    device: str = "auto",
     rules: Rules | None = None,
 ) -> CostTable:
     """Measures the latency of a bundle's segments on this machine and adds the table to the bundle.
@@ -33,7 +32,7 @@ def profile(
         batch_sizes: batches to measure.
         threads: threads that one run uses.
         dtype: number format that the segments run in.
-        device: where they run.
+        device: where they run; "auto" takes a CUDA device where there is one, as `fit` does.
         rules: what operators cost that the counter does not know, as in `fit`: the bundle's multiply-adds
             are counted anew with them.
     """
@@ -44,8 +43,7 @@ def profile(
         raise ValueError("batch_sizes must hold one size or more, and is empty")
     threads = whole_number(threads, "threads", 1, 1024)
     choice(dtype, "dtype", ("float32", "float64", "bfloat16", "float16"))
-    device = checked_device(device)
-    check_device(device)
+    device = settled_device(device)
     if rules is not None:
         bundle.count_costs(rules)
     table = profile_segments(

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 
-from anytimenet.api.arguments import check_reading
+from anytimenet.api.arguments import check_reading, settled_device
 from anytimenet.api.images import evaluation_batch, images_for
 from anytimenet.api.judging import evaluate
+from anytimenet.api.known_images import prints_for
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, instance, optional, whole_number
 from anytimenet.core.errors import DataError
+from anytimenet.core.seen_images import SeenImages
 from anytimenet.data import (
     AnyAugmentation,
     DataSplits,
+    Images,
+    MaskSet,
     augmentation_for,
     augmentation_from,
     make_loader,
@@ -28,7 +34,6 @@ from anytimenet.evaluation import SegmentationReport
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.eann import EANN
 from anytimenet.nets.iresnext import IResNeXt
-from anytimenet.training import check_device
 from anytimenet.training.statistics import reestimate_statistics
 
 
@@ -39,9 +44,10 @@ def reestimate(
     augmentation: AnyAugmentation | Literal["trained"] | None = "trained",
     num_batches: int | None = None,
     skip_bad: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = 0,
     data_root: Path | str | None = None,
+    trust_paths: bool = False,
 ) -> Bundle:
     """A new bundle with the same parameters and BatchNorm statistics estimated anew on training images.
 
@@ -58,9 +64,10 @@ def reestimate(
         num_batches: how many batches of up to 256 images to read, of fewer where large images have masks; all
             by default.
         skip_bad: leave out images that cannot be read.
-        device: where the net runs.
+        device: where the net runs; "auto" takes a CUDA device where there is one, as `fit` does.
         workers: processes that decode images which are read from files, as in `fit`.
         data_root: where the files of data by name are; `$ANYTIMENET_DATA` or `data` by default.
+        trust_paths: as in `evaluate`.
 
     Raises:
         DataError: if the data has other classes than the bundle, or no training images.
@@ -78,8 +85,8 @@ def reestimate(
     elif augmentation is not None:
         instance(augmentation, get_args(AnyAugmentation), "augmentation", "Augmentation(flip=True, pad=4)")
     num_batches = optional(num_batches, "num_batches", whole_number, 1)
-    check_device(device)
-    images, name, _ = images_for(bundle, data, "train", skip_bad, data_root)
+    device = settled_device(device)
+    images, name, _ = images_for(bundle, data, "train", skip_bad, data_root, trust_paths, cut=True)
     if len(images) < 2:
         raise DataError(f"the training part of {name} holds no images to estimate statistics from")
     chosen = _trained_augmentation(bundle) if augmentation == "trained" else augmentation
@@ -95,17 +102,27 @@ def reestimate(
         device=torch.device(device),
     )
     read = reestimate_statistics(net.to(device), batches, num_batches=num_batches)
-    fresh = _with_net(bundle, net.cpu().eval(), {"data": name, "batches": read})
-    by_name = data is None or isinstance(data, str | DataSplits)
-    if not by_name or len(images_for(bundle, data, "val", skip_bad, data_root)[0]) == 0:
+    fresh = _with_net(bundle, net.cpu().eval(), {"data": name, "batches": read, "device": device})
+    by_name = data is None or isinstance(data, str | os.PathLike | DataSplits)
+    val = images_for(bundle, data, "val", skip_bad, data_root, trust_paths, cut=True)[0] if by_name else None
+    fresh.seen = _seen_since(bundle, images, val)
+    if val is None or len(val) == 0:
         return fresh
-    report = evaluate(
-        fresh, data, split="val", skip_bad=skip_bad, device=device, workers=workers, data_root=data_root
-    )
+    # The images themselves, whose part is settled.
+    report = evaluate(fresh, val, split="train", device=device, workers=workers)
     if isinstance(report, SegmentationReport):
         return _with_net(fresh, fresh.net, {}, [[stage.mean_iou for stage in report.stages]])
     accuracies = [report.stages, *(level.stages for level in report.levels)]
     return _with_net(fresh, fresh.net, {}, [[stage.top1 for stage in level] for level in accuracies])
+
+
+def _seen_since(bundle: Bundle, train: Images | MaskSet, val: Images | MaskSet | None) -> SeenImages | None:
+    """The images that the bundle has seen, those that its new statistics and accuracies are of among them."""
+    learnt, chose = (None if part is None else prints_for(bundle, part, "the data") for part in (train, val))
+    none = np.zeros(0, np.uint64)
+    return bundle.seen and bundle.seen.and_learnt_from(
+        none if learnt is None else learnt, none if chose is None else chose
+    )
 
 
 def _own_norms(net: AnytimeNet) -> AnytimeNet:
@@ -119,9 +136,16 @@ def _own_norms(net: AnytimeNet) -> AnytimeNet:
 
 def _trained_augmentation(bundle: Bundle) -> AnyAugmentation | None:
     told = bundle.manifest.provenance
-    for place in (told, told.get("experiment", {})):
-        if "augmentation" in place:
-            return augmentation_from(place["augmentation"])
+    for place in (told, told.get("experiment")):
+        if isinstance(place, dict) and "augmentation" in place:
+            try:
+                return augmentation_from(place["augmentation"])
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ValueError(
+                    f"what the bundle says of the augmentation in its training cannot be used ({error}); "
+                    "it may be of a newer anytimenet: give augmentation=None for none, or "
+                    "Augmentation(flip=..., pad=...)"
+                ) from error
     raise ValueError(
         "the bundle does not say how its training images were augmented: give augmentation=None for none, "
         "or Augmentation(flip=..., pad=...)"
@@ -151,6 +175,8 @@ def _with_net(
         rules=bundle.rules,
         task=m.task,
         score=m.score,
+        seen=bundle.seen,
     )
+    fresh.fitted_here = bundle.fitted_here
     fresh.manifest = replace(fresh.manifest, extensions={**m.extensions, **fresh.manifest.extensions})
     return fresh

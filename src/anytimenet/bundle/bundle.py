@@ -16,6 +16,7 @@ from anytimenet.bundle.folder import (
     check_belongs,
     origin_of,
     read_bundle,
+    read_seen,
     stamp_of,
     write_bundle,
 )
@@ -46,6 +47,7 @@ from anytimenet.core.manifest import Manifest
 from anytimenet.core.manifest_records import ScoreRecord, TaskRecord
 from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.seen_images import SeenImages
 from anytimenet.core.stage_record import STEP_COSTS, STEPS, StageRecord
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs.rules import Rules, as_rules
@@ -63,10 +65,12 @@ class Bundle:
         net: the net.
         manifest: what is known about it; its `net` is filled in from `net.origin`.
         cost_tables: measured costs, by device.
+        seen: the images that the net was trained, chosen and tested on; None where nobody knows.
         clock: seconds, for `elapsed_ms`.
 
     Attributes:
-        net, manifest, cost_tables: as given.
+        net, manifest, cost_tables, seen: as given.
+        fitted_here: whether this process trained the net, so that what its provenance says of places is ours.
 
     Raises:
         BundleError: if net, manifest and cost tables do not belong together.
@@ -86,6 +90,7 @@ class Bundle:
         manifest: Manifest,
         cost_tables: Mapping[str, CostTable] | None = None,
         *,
+        seen: SeenImages | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         instance(net, AnytimeNet, "net", "create_net(NAME)")
@@ -103,6 +108,8 @@ class Bundle:
         for table in (cost_tables or {}).values():
             self.add_cost_table(table)
         self._rules: Rules = {}
+        self.seen = seen
+        self.fitted_here = False
         self._clock = clock
         self._segments: dict[int, Segment] = {}
         self._lock = threading.Lock()
@@ -135,6 +142,7 @@ class Bundle:
         rules: Rules | None = None,
         task: TaskRecord | None = None,
         score: ScoreRecord | None = None,
+        seen: SeenImages | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Bundle:
         """A bundle of a net that was just trained.
@@ -152,6 +160,7 @@ class Bundle:
             rules: for operators that the counter does not know, as in `stage_costs`.
             task: what is predicted; by default what class names and `provenance["masks"]` tell.
             score: what the validation accuracies measure; by default that of the task.
+            seen: the images that it was trained, chosen and tested on.
             clock: seconds, for `elapsed_ms`.
 
         Raises:
@@ -190,7 +199,7 @@ class Bundle:
             score=score,
             extensions={STEPS: _steps(costs)},
         )
-        bundle = cls(net, manifest, clock=clock)
+        bundle = cls(net, manifest, seen=seen, clock=clock)
         bundle._rules = dict(rules or {})
         return bundle
 
@@ -224,7 +233,7 @@ class Bundle:
         if net is not None:
             instance(net, AnytimeNet, "net", "the net that was saved, built again")
         found, manifest, tables = read_bundle(folder, stages=stages, device=device, net=net)
-        bundle = cls(found.eval(), manifest, tables, clock=clock)
+        bundle = cls(found.eval(), manifest, tables, seen=read_seen(folder, manifest), clock=clock)
         bundle._folder, bundle._stamp = folder, stamp_of(folder)
         return bundle
 
@@ -293,6 +302,8 @@ class Bundle:
         tables = kept_tables(self.cost_tables, stages)
         kept = Bundle(net, self.manifest.keep(stages), tables, clock=self._clock)
         kept._rules = dict(self._rules)
+        kept = Bundle(net, self.manifest.keep(stages), tables, seen=self.seen, clock=self._clock)
+        kept.fitted_here = self.fitted_here
         return kept
 
     def add_cost_table(self, table: CostTable) -> None:

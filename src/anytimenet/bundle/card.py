@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.manifest import Manifest
+from anytimenet.core.seen_images import SEEN_NAME
 from anytimenet.core.uncounted import MARK, incomplete_note
 
 CURVE = "curve.png"
@@ -109,6 +110,12 @@ def _files(manifest: Manifest) -> str:
         f"`model-0000k-of-{manifest.num_stages:05d}.safetensors` holds the weights that stage k is the first "
         "to use: the first k files are a complete smaller net. A whole tensor is stored under its name, a "
         "rectangle of one under its name and box, `name[start:stop,...]`."
+        + (
+            f" `{SEEN_NAME}` holds a fingerprint of every image of the data, by which `evaluate` knows those "
+            "that the net was trained on; no image can be made from it."
+            if SEEN_NAME in manifest.files
+            else ""
+        )
     )
 
 

@@ -41,6 +41,7 @@ from anytimenet.core.files import new_folder, write_bytes, write_text
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.regular_files import read_regular
+from anytimenet.core.seen_images import SEEN_NAME, SeenImages
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.eann import EANN
 from anytimenet.nets.eann_members import members_spelt_out
@@ -135,6 +136,20 @@ def read_bundle(
         raise BundleError(f"{folder}: {error}") from error
     fill(net, layout, _read_shards(manifest, folder, stages, layout), device)
     return net, manifest if stages == total else manifest.keep(first), tables
+
+
+def read_seen(folder: Path, manifest: Manifest) -> SeenImages | None:
+    """What a bundle knows of the images that it has seen; None if it says nothing, or the file is not there.
+
+    Raises:
+        BundleError: if the file is damaged or tampered with.
+    """
+    if SEEN_NAME not in manifest.files or not (folder / SEEN_NAME).exists():
+        return None
+    try:
+        return SeenImages.from_bytes(_read(manifest, folder, SEEN_NAME))
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
 
 
 def check_belongs(net: AnytimeNet, manifest: Manifest) -> None:
@@ -245,6 +260,8 @@ def _files(
         yield shard_name(stage, bundle.num_stages), shard
     for table in bundle.cost_tables.values():
         yield pack_table(table)
+    if bundle.seen is not None:
+        yield SEEN_NAME, bundle.seen.to_bytes()
     yield from extra.items()
 
 
@@ -278,7 +295,7 @@ def _is_json(value: Any) -> bool:
 
 
 def _is_own(name: str) -> bool:
-    return name in (MANIFEST_NAME, CARD_NAME) or name.startswith(COSTS) or is_shard(name)
+    return name in (MANIFEST_NAME, CARD_NAME, SEEN_NAME) or name.startswith(COSTS) or is_shard(name)
 
 
 def _check_device(device: torch.device | str) -> None:

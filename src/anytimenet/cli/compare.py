@@ -40,6 +40,8 @@ class Compare:
     """Logarithmic budget axis."""
     title: str = ""
     """Above the axes."""
+    trained_data: bool = False
+    """Of bundles without a report: follow the path that the bundle says its training data is at."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print JSON, or write it to a file."""
 
@@ -52,7 +54,7 @@ class Compare:
         if self.labels and len(self.labels) != len(self.runs):
             raise ValueError(f"{len(self.labels)} labels for {len(self.runs)} runs: one each is needed")
         labels = list(self.labels) or [run_label(path) for path in self.runs]
-        items = [read_run(path, self.cost) for path in self.runs]
+        items = [read_run(path, self.cost, trust_paths=self.trained_data) for path in self.runs]
         _warn_of_mixed_data(items)
         if self.out is not None:
             self._draw(items, labels, self.out)
@@ -81,7 +83,7 @@ class Compare:
         plot_curves(items, figure, labels=labels, options=options)
 
 
-def read_run(path: Path, cost: str) -> Report | Spread:
+def read_run(path: Path, cost: str, *, trust_paths: bool = False) -> Report | Spread:
     """The test report of one run, or the spread over the seeds in a folder.
 
     Raises:
@@ -103,7 +105,7 @@ def read_run(path: Path, cost: str) -> Report | Spread:
     require("torch", "train")
     from anytimenet.api import evaluate, load
 
-    judged = evaluate(load(path))
+    judged = evaluate(load(path), trust_paths=trust_paths)
     if isinstance(judged, SegmentationReport):
         raise ValueError(f"{path} labels pixels: compare draws accuracies of whole images")
     if cost == "ms" and not all(stage.latency_median_ms for stage in judged.stages):

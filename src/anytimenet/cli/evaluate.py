@@ -44,8 +44,11 @@ class Evaluate:
     """Add precision and recall of each class; of a net that labels pixels print the IoU of each."""
     skip_bad: bool = False
     """Leave out images that cannot be read, and say how many."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the net runs."""
+    trained_data: bool = False
+    """Without --data: follow the path that the bundle says its training data is at; one from somebody else
+    could name any path."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the net runs; auto takes a CUDA device where there is one."""
     workers: int | None = None
     """Processes that decode images which are read from files; by default the cores of this machine."""
     ensemble: Literal["mean", "geometric", "product"] | None = None
@@ -201,6 +204,7 @@ class Evaluate:
             data_root=self.data_root,
             device=self.device,
             workers=self.workers,
+            trust_paths=self.trained_data,
         )
 
     def _check_budgets(self, val: Outputs) -> None:
@@ -225,6 +229,7 @@ class Evaluate:
             data_root=self.data_root,
             device=self.device,
             workers=self.workers,
+            trust_paths=self.trained_data,
         )
 
     def _budgeted(self, val: Outputs, judged: Outputs) -> BudgetedBatch:

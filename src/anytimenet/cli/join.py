@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from anytimenet.cli.output import emit_json
+from anytimenet.cli.report_text import judged_images
 
 if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
@@ -35,8 +36,11 @@ class Join:
     """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
     skip_bad: bool = False
     """Leave out images that cannot be read, and say how many."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the net runs."""
+    trained_data: bool = False
+    """Without --data: follow the path that the bundle says its training data is at; one from somebody else
+    could name any path."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the net runs; auto takes a CUDA device where there is one."""
     overwrite: bool = False
     """Replace a bundle that is in --out."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
@@ -66,6 +70,7 @@ class Join:
             device=self.device,
             workers=None,
             data_root=self.data_root,
+            trust_paths=self.trained_data,
         )
         curve = step_by_step(bundle, report)
         write_report(report, self.out)
@@ -75,9 +80,7 @@ class Join:
             points = [asdict(point) for point in curve.points]
             emit_json({"out": str(self.out), **report.to_dict(), "run": points}, self.json)
         if self.json != "-":
-            print(
-                f"{len(self.bundles)} nets one after the other; {report.count} test images of {report.data}"
-            )
+            print(f"{len(self.bundles)} nets one after the other; {judged_images(report)}")
             print(run_table(curve, report))
             print(f"Everything is in {self.out}.")
 

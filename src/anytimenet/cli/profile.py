@@ -32,8 +32,8 @@ class Profile:
     """CPU threads."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of weights and images."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where to measure."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to measure; auto takes a CUDA device where there is one."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print the cost table as JSON, or write it to a file."""
 

@@ -10,6 +10,7 @@ import tyro
 
 from anytimenet.cli.join import check_takes_bundle
 from anytimenet.cli.output import emit_json
+from anytimenet.cli.report_text import judged_images
 
 if TYPE_CHECKING:
     from anytimenet.evaluation import Report, SegmentationReport
@@ -39,8 +40,11 @@ class Reestimate:
     """How many batches of 256 images to read; all by default."""
     skip_bad: bool = False
     """Leave out images that cannot be read, and say how many."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the net runs."""
+    trained_data: bool = False
+    """Without --data: follow the path that the bundle says its training data is at; one from somebody else
+    could name any path."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the net runs; auto takes a CUDA device where there is one."""
     overwrite: bool = False
     """Replace a bundle that is in --out."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
@@ -63,7 +67,7 @@ class Reestimate:
         if self.json is not None:
             emit_json({"out": str(self.out), **result.to_dict()}, self.json)
         if self.json != "-":
-            print(f"statistics estimated anew; {reports[0].count} test images of {reports[0].data}")
+            print(f"statistics estimated anew; {judged_images(reports[0])}")
             print(result.table())
             print(f"Everything is in {self.out}.")
 
@@ -86,6 +90,7 @@ class Reestimate:
             device=self.device,
             workers=None,
             data_root=self.data_root,
+            trust_paths=self.trained_data,
         )
         report = evaluate(
             bundle,
@@ -94,6 +99,7 @@ class Reestimate:
             device=self.device,
             workers=None,
             data_root=self.data_root,
+            trust_paths=self.trained_data,
         )
         write_report(report, target)
         extra = {name: target / name for name in ("report.json", "curve.png")}

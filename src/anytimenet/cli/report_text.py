@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report
+    from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report, SegmentationReport
 
 
 def print_report(report: Report) -> None:
     """The table of the stages and what else the report says, for people."""
-    print(f"{report.count} {report.split} images of {report.data}")
+    print(judged_images(report))
     print(report.table())
     print(
         f"area under the curve {report.area:.4f} (log budget {report.area_log:.4f}), "
@@ -27,6 +27,12 @@ def print_report(report: Report) -> None:
     if report.per_class:
         print(f"stage {report.stages[-1].stage}, by class:")
         print(class_table(report.per_class[-1]))
+
+
+def judged_images(report: Report | SegmentationReport) -> str:
+    """How many images were judged, and which."""
+    part = "" if report.split == "all" else f"{report.split} "
+    return f"{report.count} {part}images of {report.data}"
 
 
 def print_budgeted(budgeted: BudgetedBatch) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anytimenet.cli.answers import AnswerPrinter, named_images
 from anytimenet.cli.output import emit_json
+from anytimenet.cli.report_text import judged_images
 
 if TYPE_CHECKING:
     from anytimenet.api import LabelMap
@@ -38,6 +39,7 @@ def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
         skip_bad=command.skip_bad,
         data_root=command.data_root,
         device=command.device,
+        trust_paths=command.trained_data,
     )
     assert isinstance(report, SegmentationReport)
     if command.out is not None:
@@ -82,7 +84,7 @@ def predict_maps(command: Predict, bundle: Bundle) -> None:
 
 def print_segmentation(report: SegmentationReport, *, per_class: bool) -> None:
     """The table of the stages, for people."""
-    print(f"{report.count} {report.split} images of {report.data}, {report.pixels} pixels that count")
+    print(f"{judged_images(report)}, {report.pixels} pixels that count")
     print(report.table())
     if per_class:
         print("intersection over union in % of each class:")

@@ -21,6 +21,7 @@ _COMMANDS = {
     "an.profile(bundle)": "anytimenet profile BUNDLE",
     "an.list_nets()": "anytimenet list nets",
     "recipes.run_alone": "--alone",
+    "trust_paths=True": "--trained-data",
     "import MODULE": "anytimenet --import MODULE ...",
 }
 """What is no argument in Python."""

@@ -3,11 +3,11 @@
 from anytimenet.data.augment import Augmentation
 from anytimenet.data.class_names import relabel
 from anytimenet.data.datasets import read_dataset, splits_from_datasets
-from anytimenet.data.folder_listing import outer_folders
+from anytimenet.data.fingerprints import image_prints, seen_images
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet, save_png
 from anytimenet.data.large_images import LargeImageAugmentation
-from anytimenet.data.load import has_masks, load_data, same_data
+from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
 from anytimenet.data.loader import Loader
 from anytimenet.data.making import AnyAugmentation, augmentation_for, augmentation_from, make_loader
 from anytimenet.data.mask_augment import MaskAugmentation
@@ -17,8 +17,10 @@ from anytimenet.data.options import DataOptions, parse_ignore_index, parse_image
 from anytimenet.data.sharding import Shard
 from anytimenet.data.splits import DataSplits, Images
 from anytimenet.data.stream import StreamLoader
+from anytimenet.data.whole import WHOLE, read_whole
 
 __all__ = [
+    "WHOLE",
     "AnyAugmentation",
     "Augmentation",
     "DataOptions",
@@ -36,14 +38,18 @@ __all__ = [
     "augmentation_for",
     "augmentation_from",
     "has_masks",
+    "image_prints",
     "load_data",
     "make_loader",
-    "outer_folders",
+    "names_a_path",
     "parse_ignore_index",
     "parse_image_size",
     "read_dataset",
+    "read_whole",
+    "reads_whole",
     "relabel",
     "same_data",
     "save_png",
+    "seen_images",
     "splits_from_datasets",
 ]

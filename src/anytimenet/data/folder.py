@@ -51,7 +51,7 @@ def load_folder(root: Path, options: DataOptions, memory: int | None = None) -> 
             lies in two classes or parts.
     """
     root = root.expanduser()
-    _check_root(root)
+    check_root(root)
     try:
         part_folders = find_part_folders(root)
         tree = ImageFolders(root, part_folders.values() or [root])
@@ -65,9 +65,9 @@ def load_folder(root: Path, options: DataOptions, memory: int | None = None) -> 
     _check_classes(files, class_names)
     taxonomy = _taxonomy(root, files, class_names, options)
     name, listing = f"folder:{root}", [(file.name, *file.stamp) for file in files]
-    needed = _decoded_bytes(root, files, options)
+    needed = decoded_bytes(root, files, options)
     if options.in_memory or fits(needed, machine_memory() if memory is None else memory):
-        decoded = _decode(root, listing, options)
+        decoded = decode_listed(root, listing, options)
         good, skipped, preprocessing = [files[i] for i in decoded.good], len(decoded.bad), None
         parts: dict[str, Images] = _parts(good, class_names, decoded.images)
         del decoded  # the parts take it over
@@ -97,14 +97,16 @@ def load_folder(root: Path, options: DataOptions, memory: int | None = None) -> 
     return replace(splits, left_aside=tree.aside.counts)
 
 
-def _check_root(root: Path) -> None:
+def check_root(root: Path) -> None:
+    """Raises DataError unless `root` is a folder."""
     if not root.exists():
         raise DataError(f"the folder {root} does not exist; check the path after folder:")
     if not root.is_dir():
         raise DataError(f"{root} is a file; folder: needs a folder of class folders")
 
 
-def _decode(root: Path, listing: list[tuple], options: DataOptions) -> Decoded:
+def decode_listed(root: Path, listing: list[tuple], options: DataOptions) -> Decoded:
+    """The images of files (name, stamp ...), from the cache where they were decoded before."""
     names = [str(entry[0]) for entry in listing]
     return decode_once(
         "folder",
@@ -115,7 +117,7 @@ def _decode(root: Path, listing: list[tuple], options: DataOptions) -> Decoded:
     )
 
 
-def _decoded_bytes(root: Path, files: list[ListedImage], options: DataOptions) -> int:
+def decoded_bytes(root: Path, files: list[ListedImage], options: DataOptions) -> int:
     """What all images take in memory, by the size of the first if none was chosen."""
     size = options.size
     if size is None:

@@ -13,7 +13,6 @@ from anytimenet.core.image_formats import IMAGE_SUFFIXES, is_image_name
 from anytimenet.data.image_folders import Folder, ImageFolders
 from anytimenet.data.left_aside import BESIDE_PARTS, LOOSE_IMAGE
 from anytimenet.data.nested_folders import ClassFolder, find_class_folders
-from anytimenet.data.part_folders import find_part_folders
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class ListedImage:
     """An image of a folder, not decoded.
 
     Attributes:
-        part: "train", "val" or "test".
+        part: "train", "val" or "test", or as the caller calls the whole.
         class_name: the folder that it lies in.
         coarser: the folders between part and class, where they are nested.
         name: relative to the root, with forward slashes.
@@ -39,6 +38,7 @@ def list_folder(root: Path, tree: ImageFolders, parts: dict[str, Path], *, neste
     """The images of each of the `parts`, or of `root` where there are none, as training images.
 
     Args:
+        parts: the folder of each part; `root` itself may be one.
         tree: reads the folders, and counts what is left aside.
         nested: whether class folders lie in folders of coarser classes.
 
@@ -51,7 +51,7 @@ def list_folder(root: Path, tree: ImageFolders, parts: dict[str, Path], *, neste
         for part, folder in (parts or {"train": root}).items()
         for file in _list_classes(root, folder, part, tree, nested)
     ]
-    if parts:
+    if parts and root not in parts.values():
         _count_beside(root, {folder.name for folder in parts.values()}, tree)
     return files
 
@@ -89,15 +89,3 @@ def _list_classes(
         for file in found:
             name = os.path.relpath(file.path, root).replace(os.sep, "/")
             yield ListedImage(part, inner.path.name, inner.coarser, name, file.stamp)
-
-
-def outer_folders(root: Path) -> set[str]:
-    """Names of the folders right under `root/train/`, or under `root` where there are no parts.
-
-    They are the classes, or where class folders are nested the coarsest ones. Empty if there is no such root.
-    """
-    root = root.expanduser()
-    if not root.is_dir():
-        return set()
-    train = find_part_folders(root).get("train", root)
-    return {entry.name for entry in train.iterdir() if entry.is_dir() and not is_hidden(entry.name)}

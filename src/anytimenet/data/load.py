@@ -77,6 +77,10 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
     raise DataError(f"unknown data {name!r}: {unknown(name, 'data', data_names())}")
 
 
+def _real(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))
+
+
 def _name(given: object) -> str:
     if isinstance(given, os.PathLike):
         given = f"folder:{path(given, 'name')}"
@@ -114,13 +118,35 @@ def data_names() -> list[str]:
 
 
 def same_data(one: str, other: str) -> bool:
-    """Whether two names mean the same images, wherever they lie.
+    """Whether two names mean the same images: one place in any spelling, or a published set wherever it lies.
 
     >>> same_data("cub:here", "cub:there"), same_data("folder:here", "folder:there")
     (True, False)
+    >>> same_data("folder:here", "folder:./here/")
+    True
     """
-    kinds = {name.partition(":")[0] for name in (one, other)}
-    return one == other or (len(kinds) == 1 and kinds <= _PUBLISHED)
+    (kind, _, here), (other_kind, _, there) = one.partition(":"), other.partition(":")
+    if one == other or kind != other_kind:
+        return one == other
+    return kind in _PUBLISHED or _real(here) == _real(there)
+
+
+def names_a_path(name: str) -> bool:
+    """Whether data of that name lies at a path that the name says.
+
+    >>> names_a_path("folder:pets"), names_a_path("digits")
+    (True, False)
+    """
+    return ":" in name
+
+
+def reads_whole(name: str) -> bool:
+    """Whether data of that name is a folder of a person's own, which `read_whole` reads.
+
+    >>> reads_whole("folder:pets"), reads_whole("cub:here")
+    (True, False)
+    """
+    return name.partition(":")[0] in ("folder", "masks", "camvid")
 
 
 def has_masks(name: str) -> bool:

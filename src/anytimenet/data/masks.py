@@ -24,7 +24,7 @@ from anytimenet.data.mask_files import (
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mask_splits import make_mask_splits
 from anytimenet.data.options import DataOptions
-from anytimenet.data.part_folders import PART_NAMES, find_part_folders
+from anytimenet.data.part_folders import find_part_folders
 from anytimenet.data.splits import DataSplits
 
 
@@ -43,15 +43,57 @@ def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSpl
         DataError: if a folder or file is missing, an image has no mask or a mask no image, sizes differ, or a
             mask holds a value that is no class.
     """
+    found = read_mask_folders(root, options, kind, to_train=True)
+    splits = make_mask_splits(
+        f"{kind}:{root.expanduser()}",
+        found.parts,
+        found.classes,
+        options,
+        skipped=found.skipped,
+        ignored_by_default=found.ignored_by_default,
+    )
+    return replace(splits, left_aside=found.left_aside)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFolders:
+    """What folders of images and masks hold.
+
+    Attributes:
+        parts: images and masks of "train", "val" and "test", as far as they are there; without parts all are
+            of "train" if they were read to train, else of `""`.
+        classes: what the pixels of masks mean.
+        skipped: images that could not be read.
+        ignored_by_default: whether nothing says which pixel value is ignored.
+        left_aside: how much of what was not read.
+    """
+
+    parts: dict[str, MaskSet]
+    classes: MaskClasses
+    skipped: int
+    ignored_by_default: bool
+    left_aside: dict[str, int]
+
+
+def read_mask_folders(
+    root: Path, options: DataOptions, kind: str = "masks", *, to_train: bool = False
+) -> MaskFolders:
+    """Images and masks as they lie in a folder; `load_masks` says how, and what is raised."""
     root = root.expanduser()
     _check_options(options)
     if not root.is_dir():
         raise DataError(f"the folder {root} does not exist; check the path after {kind}:")
     classes, ignored_by_default = read_mask_classes(root / CLASSES_NAME, options.ignore_index)
     try:
-        part_folders = find_part_folders(root)
-        tree = ImageFolders(root, part_folders.values() or [root])
-        pairs = _list(root, part_folders, tree)
+        folders = find_part_folders(root, to_train=to_train)
+        tree = ImageFolders(root, folders.values() or [root])
+        if not folders and not (root / "images").is_dir():
+            raise DataError(
+                f"{root} holds neither train/images and train/masks nor images and masks; give a folder that "
+                "does"
+            )
+        folders = folders or {"train" if to_train else "": root}
+        pairs = [pair for part, folder in folders.items() for pair in _pairs(root, folder, part, tree)]
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error
     tree.aside.tell(root)
@@ -74,22 +116,14 @@ def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSpl
         lambda: _decode_masks(root, good, classes, options),
     )
     parts, start = {}, 0
-    for part in PART_NAMES:
+    for part in folders:
         run = [pair.image for pair in good if pair.part == part]
         places = slice(start, start := start + len(run))
         if run:
             parts[part] = MaskSet(images.images[places], masks.images[places, :, :, 0], tuple(run))
     for part in sorted({pair.part for pair in pairs} - set(parts)):
         raise DataError(f"no image of the {part} part can be read; replace its images or remove the folder")
-    splits = make_mask_splits(
-        f"{kind}:{root}",
-        parts,
-        classes,
-        options,
-        skipped=len(images.bad),
-        ignored_by_default=ignored_by_default,
-    )
-    return replace(splits, left_aside=tree.aside.counts)
+    return MaskFolders(parts, classes, len(images.bad), ignored_by_default, tree.aside.counts)
 
 
 def load_camvid(root: Path, options: DataOptions) -> DataSplits:
@@ -113,18 +147,6 @@ def _check_options(options: DataOptions) -> None:
     ):
         if given:
             raise DataError(f"{name} is for labels of whole images, and these have masks: leave it out")
-
-
-def _list(root: Path, folders: dict[str, Path], tree: ImageFolders) -> list[_Pair]:
-    if not folders and not (root / "images").is_dir():
-        raise DataError(
-            f"{root} holds neither train/images and train/masks nor images and masks; give a folder that does"
-        )
-    return [
-        pair
-        for part, folder in (folders or {"train": root}).items()
-        for pair in _pairs(root, folder, part, tree)
-    ]
 
 
 def _pairs(root: Path, folder: Path, part: str, tree: ImageFolders) -> list[_Pair]:
