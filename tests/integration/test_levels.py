@@ -85,6 +85,7 @@ def test_a_target_is_held_by_coarser_answers(trained, capsys, tmp_path):
     assert "fine labels only" in told
     held = ChosenLevels.from_dict(json.loads((out / "chosen_levels.json").read_text()))
     assert held.selection == choose_levels(bundle, tolerance=0.1)
+    assert held.selection == choose_levels(bundle, target_accuracy="full", tolerance=0.1)
 
 
 def test_saved_levels_are_what_predict_answers_with(copy, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Class folders in every layout; what cannot be used is named with its cure."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -181,11 +182,13 @@ def test_a_taxonomy_is_kept_and_used_when_asked_for(tmp_path, load):
         ('{"cat": "animal"}', "nothing about 'dog'"),
     ],
 )
-def test_a_bad_taxonomy_is_named(tmp_path, load, text, why):
+def test_a_bad_taxonomy_is_named_and_stops_only_who_asks_for_levels(tmp_path, load, caplog, text, why):
     root = fill(tmp_path / "data", ["train/"])
     (root / "taxonomy.json").write_text(text)
     with pytest.raises(DataError, match=f"taxonomy.json.*{why}"):
-        load(root)
+        load(root, taxonomy="own")
+    assert load(root).taxonomy is None
+    assert re.search(f"taxonomy.json.*{why}.* no label levels were asked for", caplog.text)
 
 
 def test_levels_need_a_taxonomy(tmp_path, load):

@@ -153,7 +153,13 @@ def _taxonomy(
         return Taxonomy.from_mapping(class_names, coarser)
     if isinstance(options.taxonomy, dict):
         return None
-    return read_taxonomy(root / "taxonomy.json", class_names)
+    try:
+        return read_taxonomy(root / "taxonomy.json", class_names)
+    except DataError as error:
+        if options.all_levels:
+            raise
+        _log.warning("%s: it is left aside, for no label levels were asked for", error)
+        return None
 
 
 def _check_left(files: list[ListedImage], parts: Mapping[str, Images], class_names: list[str]) -> None:
