@@ -84,7 +84,14 @@ def evaluate(
     539
     """
     check_reading(
-        bundle, data, split=split, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers
+        bundle,
+        data,
+        split=split,
+        skip_bad=skip_bad,
+        data_root=data_root,
+        device=device,
+        workers=workers,
+        trust_paths=trust_paths,
     )
     flag(per_class, "per_class")
     optional(ensemble, "ensemble", choice, get_args(Ensemble))
@@ -222,7 +229,14 @@ def collect_outputs(
     net. Arguments and errors are those of `evaluate`.
     """
     check_reading(
-        bundle, data, split=split, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers
+        bundle,
+        data,
+        split=split,
+        skip_bad=skip_bad,
+        data_root=data_root,
+        device=device,
+        workers=workers,
+        trust_paths=trust_paths,
     )
     if rules is not None:
         bundle.count_costs(rules)

@@ -94,8 +94,17 @@ def choose_levels(
     validation part of `data`. Arguments and errors are those of `evaluate_levels`.
     """
     check_levels(bundle)
-    check_target(target_accuracy, tolerance, fallback)
-    check_reading(bundle, data, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers)
+    target = None if isinstance(target_accuracy, str) and target_accuracy == "full" else target_accuracy
+    check_target(target, tolerance, fallback)
+    check_reading(
+        bundle,
+        data,
+        skip_bad=skip_bad,
+        data_root=data_root,
+        device=device,
+        workers=workers,
+        trust_paths=trust_paths,
+    )
     accuracies = bundle.manifest.level_accuracies
     if accuracies is None:
         if not (data is None or isinstance(data, str | os.PathLike | DataSplits)):
@@ -114,7 +123,6 @@ def choose_levels(
             trust_paths=trust_paths,
         )
         accuracies = level_accuracies(outputs.logits, outputs.labels)
-    target = None if target_accuracy == "full" else target_accuracy
     return select_levels(accuracies, target, tolerance=tolerance, fallback=fallback)
 
 

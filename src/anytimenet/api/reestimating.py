@@ -79,7 +79,15 @@ def reestimate(
     >>> reestimate(bundle).net.normalisation
     'own'
     """
-    check_reading(bundle, data, skip_bad=skip_bad, data_root=data_root, device=device, workers=workers)
+    check_reading(
+        bundle,
+        data,
+        skip_bad=skip_bad,
+        data_root=data_root,
+        device=device,
+        workers=workers,
+        trust_paths=trust_paths,
+    )
     if isinstance(augmentation, str):
         choice(augmentation, "augmentation", ("trained",))
     elif augmentation is not None:
