@@ -33,6 +33,7 @@ from anytimenet.training.launching import (
     wrapper_options,
 )
 from anytimenet.training.logs import RunLog, notice
+from anytimenet.training.memory_layout import contiguous, needs_contiguous
 from anytimenet.training.processes import Processes, exchanging
 from anytimenet.training.reporter import Reporter
 from anytimenet.training.result import TrainResult
@@ -239,7 +240,9 @@ class _Run:
     ) -> None:
         self.fabric, device = fabric, fabric.device
         self.processes = Processes(fabric.global_rank, fabric.world_size, device)
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.contiguous = needs_contiguous(net, device)
+        last = config.channels_last and not self.contiguous
+        layout = torch.channels_last if last else torch.contiguous_format
         self.net = net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.batches, self.val_batches = batches, val_batches
         self.task, self.config, self.folder = task, config, folder
@@ -451,6 +454,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.step, len(self.batches))
         self.optimiser.zero_grad(set_to_none=True)
+        x = contiguous(x) if self.contiguous else x
         with exchanging(), self._autocast(), self.sync.step(x) as net:
             losses = self.scheme.step(net, x, labels, self.task.loss, self.processes.mean)
         # One transfer for all stages: on an accelerator each one would wait for the device.
