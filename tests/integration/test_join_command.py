@@ -130,8 +130,8 @@ def test_a_joined_bundle_is_cut_and_loaded_by_its_first_stages(bundles, tmp_path
 def test_members_that_were_validated_on_other_images_are_refused(bundles, trained, tmp_path, capsys):
     cheap, dear = bundles
     for changes, message in (
-        ({"seed": 1}, "with seed 1 and bundle 1 .* with seed 0, which set aside .* with one --seed$"),
-        ({"val_fraction": 0.2}, "with val_fraction 0.2 and bundle 1 .* with one --val-fraction$"),
+        ({"seed": 1}, "with seed 1 and bundle 1 .* with seed 0, which set aside .* with one seed="),
+        ({"val_fraction": 0.2}, "with val_fraction 0.2 and bundle 1 .* with one val_fraction="),
         (
             {"seed": 1, "split_seed": 2, "limit": 9},
             r"with seed 1 and split_seed 2 and bundle 1 .* one DataOp",
@@ -149,7 +149,7 @@ def test_members_that_were_validated_on_other_images_are_refused(bundles, traine
         an.join_bundles([cheap, told_of_data(dear, fingerprint="another")])
     told_of_data(dear, {"seed": 1}, fingerprint="another").save(tmp_path / "seed-1")
     assert run(["join", str(trained / CHEAP), str(tmp_path / "seed-1"), "--out", str(tmp_path / "out")]) == 1
-    assert "train all members with one --seed" in capsys.readouterr().err
+    assert "train all members with one train --seed" in capsys.readouterr().err
 
 
 def test_members_may_have_learnt_from_other_parts_of_the_training_images(bundles):
@@ -205,7 +205,7 @@ def test_bundles_that_do_not_belong_together_are_refused(bundles):
     for few in ([cheap], cheap, None, 3, "here", iter([cheap]), []):
         with pytest.raises(ValueError, match="two bundles or more"):
             an.join_bundles(few)
-    with pytest.raises(TypeError, match="each bundle must be Bundle"):
+    with pytest.raises(TypeError, match="each of bundles must be Bundle"):
         an.join_bundles([cheap, 3])
 
 

@@ -292,8 +292,8 @@ def test_missing_files_are_named_with_checksums_and_where_to_get_them(load, ten,
         "cifar-10-python.tar.gz (md5 c58f30108f718f92721af3b95e74349a)",
         str(tmp_path),
         CIFAR10.page,
-        "--data-root",
-        "--download",
+        "data_root=",
+        "download=True",
     ):
         assert said in str(caught.value)
     folder = write_cifar10(tmp_path, *ten, "binary")
