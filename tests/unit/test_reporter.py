@@ -120,3 +120,14 @@ def test_a_reporter_of_ones_own_is_called(capsys):
     few = an.load_data("digits", an.DataOptions(limit=36))
     an.fit(net, few, config=an.TrainConfig(epochs=1, batch_size=16), reporter=Mine())
     assert calls == [(2, 0, 1), "step", "step", (1, 3), "stop"]
+
+
+def test_quiet_is_another_word_for_no_progress(capsys):
+    reporter = an.Reporter(quiet=True)
+    reporter.start(4, 0, 2)
+    reporter.note("something")
+    reporter.epoch(1, 0.5, [0.5])
+    reporter.stop()
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(ValueError, match="contradict"):
+        an.Reporter(True, quiet=True)

@@ -16,7 +16,7 @@ from anytimenet.api.described import described
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.folder import savable
 from anytimenet.core.manifest_records import ScoreRecord, TaskRecord
-from anytimenet.core.uncounted import incomplete_note
+from anytimenet.core.uncounted import MARK, incomplete_note
 from anytimenet.costs import Rules, StageCost, stage_costs
 from anytimenet.data import AnyAugmentation, DataSplits
 from anytimenet.nets.contract import AnytimeNet
@@ -117,7 +117,7 @@ def tell_before_training(net: AnytimeNet, costs: Sequence[StageCost]) -> None:
         )
     uncounted = sorted({name for cost in costs for name in cost.uncounted_operators})
     if uncounted:
-        notice(f"multiply-adds: {incomplete_note(uncounted)}")
+        notice(f"multiply-adds are {incomplete_note(uncounted).removeprefix(MARK).strip()}")
 
 
 def _fractions(accuracies: Sequence[Sequence[float]], task: Task) -> Sequence[Sequence[float]]:

@@ -17,13 +17,14 @@ class Reporter:
     """Tells how training goes: a bar on a terminal, else nothing or a line now and then.
 
     Training calls `note` with what it settles by itself, `start` once, `step` after every step, `epoch` after
-    every epoch and `stop` at the end, also after an error. A class of your own with these methods may take
-    the place of this one, to show progress elsewhere.
+    every epoch and `stop` at the end, also after an error. A class that inherits from this one may
+    take its place, to show progress elsewhere.
 
     Args:
         progress: None shows it where a person looks: a bar on a terminal, a line every tenth of the run in a
             notebook, nothing where standard error goes to a file or another program. True tells it there too,
             in lines; False says nothing anywhere.
+        quiet: True is another word for `progress=False`.
         title: what is trained, for the first line.
         console: where to write; standard error by default.
         clock: seconds, for tests.
@@ -35,12 +36,17 @@ class Reporter:
         self,
         progress: bool | None = None,
         *,
+        quiet: bool = False,
         title: str = "training",
         console: Console | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if progress is not None:
             progress = checks.flag(progress, "progress")
+        if checks.flag(quiet, "quiet"):
+            if progress:
+                raise ValueError("quiet=True and progress=True contradict each other: give one of them")
+            progress = False
         self._title = checks.words(title, "title")
         self._clock, self._started = clock, clock()
         self._console = Console(stderr=True) if console is None else console
