@@ -11,14 +11,16 @@ from torch import nn
 from anytimenet.nets import wrap
 
 
-def module() -> nn.Sequential:
+def module(*, identity: bool = False) -> nn.Sequential:
     torch.manual_seed(0)
+    between = {"norm3": nn.Identity()} if identity else {}
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(1, 4, 3),
             act1=nn.ReLU(inplace=True),
             conv2=nn.Conv2d(4, 8, 3),
             conv3=nn.Conv2d(8, 8, 3),
+            **between,
             act3=nn.Hardswish(inplace=True),
             pool=nn.AdaptiveAvgPool2d(1),
             flatten=nn.Flatten(),
@@ -27,9 +29,10 @@ def module() -> nn.Sequential:
     ).eval()
 
 
+@pytest.mark.parametrize("identity", [False, True])
 @pytest.mark.parametrize("taps", [["act1"], ["act1", "conv2"]])
-def test_an_activation_in_place_before_the_classifier_belongs_to_the_last_block(taps):
-    whole = module()
+def test_an_activation_in_place_before_the_classifier_belongs_to_the_last_block(taps, identity):
+    whole = module(identity=identity)
     net = wrap(whole, taps, input_shape=(1, 12, 12)).eval()
     x = torch.randn(2, 1, 12, 12)
     expected = whole(x)

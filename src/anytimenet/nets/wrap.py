@@ -297,9 +297,12 @@ def _split_rest(rest: nn.Sequential, last_tap: str) -> tuple[nn.Sequential, nn.S
             "know no more than the one before: leave that tap out"
         )
     start = weighted[-2] + 1
-    # What overwrites its input belongs to the block that made it: a head only reads.
-    while start < weighted[-1] and _in_place(rest[start]):
-        start += 1
+    # What overwrites its input belongs to the block that made it, also behind an identity: a head only reads.
+    for place in range(start, weighted[-1]):
+        if _in_place(rest[place]):
+            start = place + 1
+        elif not isinstance(rest[place], nn.Identity):
+            break
     return rest[:start], rest[start:]  # type: ignore[return-value]
 
 
