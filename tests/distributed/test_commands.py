@@ -57,10 +57,7 @@ def test_two_processes_leave_one_run_behind_whoever_starts_them_and_one_goes_on_
     done = command(*TRAIN, "--devices", "2", "--out", str(ours))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Everything is in") == 1
-    assert [line.split(":")[1].split()[:2] for line in done.stderr.splitlines()] == [
-        ["epoch", "1/2"],
-        ["epoch", "2/2"],
-    ]
+    assert done.stderr == ""  # no progress where there is no terminal
     assert [json.loads(line)["epoch"] for line in (ours / "log.jsonl").read_text().splitlines()] == [1, 2]
     assert not list(ours.rglob("*.tmp"))
 

@@ -127,7 +127,7 @@ def test_nothing_is_overwritten_or_mixed_in_silence(done, tmp_path, capsys):
     assert run([*COMMAND, "--alone", "--out", str(done)]) == 1
     assert "holds a run already" in capsys.readouterr().err
     assert run([*COMMAND, "--alone-stages", "4", "--out", str(tmp_path / "x")]) == 1
-    assert "distinct numbers from 1 to 3" in capsys.readouterr().err
+    assert "stages must be from 1 to 3" in capsys.readouterr().err
     assert run([*COMMAND, "--alone", "--init", str(done / "joint"), "--out", str(tmp_path / "x")]) == 1
     assert "leave --init out" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

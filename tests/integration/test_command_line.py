@@ -88,6 +88,7 @@ def test_info_counts_a_net_by_name_and_a_bundle_alike(trained, capsys):
     assert net["stored_params"] == 973_560
     assert [s["stage"] for s in net["stages"]] == [1, 2, 3, 4, 5, 6]
     keys = {"stage", "macs", "full", "params", "macs_step", "macs_cumulative", "msd", "params_cumulative"}
+    keys |= {"macs_complete", "uncounted_operators"}
     assert set(net["stages"][0]) == keys
     assert net["stages"][0]["params"] == 95_540
     bundle = json_of(capsys, "info", str(trained), "--json")
@@ -199,7 +200,7 @@ def test_images_that_cannot_be_read_are_named_or_skipped(tmp_path, capsys):
     assert run(arguments) == 1
     assert "broken.png" in capsys.readouterr().err
     assert run([*arguments, "--skip-bad"]) == 0
-    assert run(["evaluate", str(tmp_path / "out")]) == 0
+    assert run(["evaluate", str(tmp_path / "out"), "--trained-data"]) == 0
 
 
 def test_a_pattern_narrows_the_list(capsys):

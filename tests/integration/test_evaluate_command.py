@@ -121,8 +121,8 @@ def test_python_refuses_data_without_validation_images_and_unknown_choices(bundl
         anytimenet.evaluate_budgeted(bundle, dataset)
     for options, message in (
         ({"split": "val"}, "judge them on another split"),
-        ({"confidence": "maximum"}, "no confidence is named 'maximum'"),
-        ({"cost": "flops"}, "no cost of an exit is named 'flops'"),
+        ({"confidence": "maximum"}, "confidence 'maximum' does not exist"),
+        ({"cost": "flops"}, "cost 'flops' does not exist"),
     ):
         with pytest.raises(ValueError, match=message):
             anytimenet.evaluate_budgeted(bundle, **options)

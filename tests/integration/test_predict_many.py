@@ -152,7 +152,7 @@ def test_answers_come_before_the_last_image_is_read(bundle):
         (np.zeros(8, np.uint8), {}, DataError, "stack of images has shape"),
         ("nowhere", {}, DataError, "nowhere does not exist"),
         ("nowhere/*.png", {}, DataError, "no file matches the pattern"),
-        ([], {"stage": 9}, ValueError, "does not exist"),
+        ([], {"stage": 9}, ValueError, "stage must be from 1 to"),
         ([], {"stage": 1, "budget_macs": 5}, ValueError, "not both"),
         ([], {"batch_size": 0}, ValueError, "batch_size"),
         ([], {"batch_size": "4"}, TypeError, "batch_size"),

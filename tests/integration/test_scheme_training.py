@@ -30,9 +30,9 @@ def teacher(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("teacher")
     coarse = {str(digit): "odd" if digit % 2 else "even" for digit in range(10)}
     (out / "coarse.json").write_text(json.dumps(coarse))
-    train = ["train", "digits", "--net", "resnet_tiny", *COMMON, "--limit", "48", "--out", str(out)]
+    train = ["train", "digits", "--net", "resnet_tiny", *COMMON, "--limit", "48", "--out", str(out / "run")]
     assert run(train) == 0
-    return out / "bundle"
+    return out / "run" / "bundle"
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def taught_on_pictures(pictures, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("taught")
     (out / "coarse.json").write_text(json.dumps({"left": "any", "right": "any"}))
     train = ["train", "folder", "--data", f"folder:{pictures}", "--net", "resnet_tiny", *COMMON]
-    assert run([*train, "--out", str(out)]) == 0
-    return out / "bundle"
+    assert run([*train, "--out", str(out / "run")]) == 0
+    return out / "run" / "bundle"
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_changed_scheme_is_remembered_and_another_one_is_not_resumed(tmp_path,
         (["--scheme-args", "targets=td", "targets.decay=2"], "from 0 to 1"),
         (["--scheme-args", "weighting"], "KEY=VALUE is needed"),
         (["--scheme", "teacher"], "give --teacher BUNDLE"),
-        (["--scheme", "coarse_to_fine"], "--taxonomy own or FILE"),
+        (["--scheme", "coarse_to_fine"], "--taxonomy FILE"),
         (["--scheme-args", "targets.levels=3"], "one of all, coarse_to_fine or a list"),
         (["--scheme", "slimmable", "--scheme-args", "sampling.random=-1"], "0 or more"),
         (["--scheme", "slimmable", "--scheme-args", "sampling.random=1.5"], "a whole number is needed"),

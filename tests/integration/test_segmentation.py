@@ -213,7 +213,7 @@ def test_a_task_of_ones_own_may_weigh_the_classes(folder):
 
 def test_what_does_not_fit_together_is_refused_in_one_line(folder, trained):
     splits, bundle = load_data(f"masks:{folder}", DataOptions(image_size=SIZE)), an.load(trained)
-    with pytest.raises(ValueError, match="take a net that labels pixels, such as net=.fcn_exits_small"):
+    with pytest.raises(ValueError, match=r"take a net that labels pixels, such as net=.fcn_exits_small"):
         an.fit(an.create_net("resnet_tiny", 3), splits)
     with pytest.raises(ValueError, match="take data with masks"):
         an.fit(an.create_net("fcn_exits_tiny", 10, in_channels=1), "digits")

@@ -43,7 +43,7 @@ from anytimenet.nets import Node
 
 HOME = Path(an.__file__).parent
 """Where the project's files are."""
-CHECKS = ("core/checks.py", "core/manifest_fields.py", "api/arguments.py")
+CHECKS = ("core/checks.py", "core/manifest_fields.py", "api/arguments.py", "costs/rules.py")
 """Files that hold nothing but checks: an error raised there is raised at the door."""
 # --- what the calls are made of ---------------------------------------------------------------------------
 
@@ -207,6 +207,8 @@ JUDGED = {"split": "test", "skip_bad": False, "workers": 0, "device": "cpu"}
 IMAGES = ("core/images.py", "core/image_formats.py", "core/image_containers.py", "bundle/inputs.py")
 DATA = (
     "api/images.py",
+    "data/folder.py",
+    "api/trained_data.py",
     "data/item_reader.py",
     "data/item_labels.py",
     "data/mask_set.py",
@@ -347,7 +349,12 @@ _ROWS = (
         words=IMAGE,
         doors=IMAGES,
     ),
-    Row("create_net", lambda w: {"name": "resnet_tiny", "num_classes": 2}, words={"name": ("net",)}),
+    Row(
+        "create_net",
+        lambda w: {"name": "resnet_tiny", "num_classes": 2},
+        words={"name": ("net",)},
+        doors=("nets/building.py",),
+    ),
     Row("register_net", lambda w: {"name": "mine", "input_shape": (3, 8, 8), "summary": "a net", "form": 1}),
     Row("list_nets", lambda w: {"pattern": "*"}),
     Row(
@@ -592,6 +599,7 @@ _ROWS = (
         doors=("core/bundle_folder.py", "bundle/folder.py"),
     ),
     Row("Bundle.keep", lambda w: {"stages": (1, 2)}, on=lambda w: w.bundle),
+    Row("Bundle.count_costs", lambda w: {"rules": None}, on=lambda w: w.bundle),
     Row("Bundle.add_cost_table", lambda w: {"table": w.table}, on=lambda w: w.bundle),
     Row("Bundle.use_levels", lambda w: {"selection": None}, on=lambda w: w.bundle),
     Row("Bundle.segment_for", lambda w: {"stage": 1}, on=lambda w: w.bundle),

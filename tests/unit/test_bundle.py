@@ -237,11 +237,15 @@ def test_a_shard_can_be_read_without_this_package(saved: Path) -> None:
 def bytes_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """Counts what is read from each file, however it is opened."""
     counts: dict[str, int] = {}
-    really_open = builtins.open
+    really_open, open_descriptor = builtins.open, os.fdopen
 
     def counting_open(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        stream = really_open(file, mode, *args, **options)
-        name = os.fspath(file) if not isinstance(file, int) else str(file)
+        return counted(really_open(file, mode, *args, **options), os.fspath(file))
+
+    def counting_descriptor(number: int, *args: Any, **options: Any) -> Any:
+        return counted(open_descriptor(number, *args, **options), os.readlink(f"/proc/self/fd/{number}"))
+
+    def counted(stream: Any, name: str) -> Any:
         read = stream.read
 
         class Counting:
@@ -250,6 +254,9 @@ def bytes_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
 
             def __exit__(self, *_: object) -> None:
                 stream.close()
+
+            def fileno(self) -> int:
+                return stream.fileno()
 
             def __getattr__(self, attribute: str) -> Any:
                 raise AssertionError(f"{name} is read by {attribute}, which is not counted")
@@ -262,6 +269,7 @@ def bytes_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         return Counting()
 
     monkeypatch.setattr(builtins, "open", counting_open)
+    monkeypatch.setattr(os, "fdopen", counting_descriptor)
     monkeypatch.setattr(pathlib.Path, "open", counting_open)
     yield counts
     monkeypatch.undo()

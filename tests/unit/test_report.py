@@ -130,7 +130,7 @@ def test_curve_over_other_costs():
     assert report.curve("ms").accuracies == (top1[1], top1[0], top1[2])
     with pytest.raises(ValueError, match="profile the bundle"):
         make_report(stages, labels, COSTS).curve("ms")
-    with pytest.raises(ValueError, match="no cost is named 'flops'"):
+    with pytest.raises(ValueError, match="cost 'flops' does not exist"):
         report.curve("flops")  # type: ignore[arg-type]
 
 

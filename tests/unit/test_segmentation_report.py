@@ -57,7 +57,7 @@ def test_latencies_are_told_where_they_were_measured():
     assert "~3.00" in told.table()
     with pytest.raises(ValueError, match="profile the bundle first"):
         report().curve("ms")
-    with pytest.raises(ValueError, match="no cost is named 'joules'"):
+    with pytest.raises(ValueError, match="cost 'joules' does not exist"):
         report().curve("joules")
 
 

@@ -58,7 +58,7 @@ def test_json_keys():
     values = json.loads(json.dumps(Spread.of(RUNS).to_dict()))
     assert list(values) == [
         "data", "split", "count", "runs", "stages", "budget_range", "area", "area_log", "expected_accuracy",
-        "example_violations",
+        "example_violations", "uncounted_operators",
     ]  # fmt: skip
     assert list(values["stages"][0]) == ["stage", "macs", "full", "params", "top1", "top5", "ece", "nll"]
     assert values["stages"][1]["top1"] == {"mean": pytest.approx(0.75), "sd": pytest.approx(0.05)}

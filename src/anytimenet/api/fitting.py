@@ -137,7 +137,7 @@ def fit(
     instance(net, AnytimeNet, "net", "create_net(NAME)")
     config = TrainConfig() if config is None else config
     instance(config, TrainConfig, "config", "TrainConfig(epochs=10)")
-    dataset(train, "train", DataSplits, ImageSet, MaskSet)
+    dataset(train, "train", PathLike, DataSplits, ImageSet, MaskSet)
     if val is not None:
         dataset(val, "val", ImageSet, MaskSet)
     _check_kinds(augmentation, mixing, task, reporter, teacher, init)

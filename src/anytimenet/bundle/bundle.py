@@ -167,6 +167,7 @@ class Bundle:
             BundleError: if these do not belong together.
         """
         instance(net, AnytimeNet, "net", "create_net(NAME)")
+        as_rules(rules)
         instance(preprocessing, Preprocessing, "preprocessing", "Preprocessing(32, 32, 3, mean, std)")
         provenance = {} if provenance is None else instance(provenance, Mapping, "provenance", "{}")
         names = tuple(all_words(level, "class_names") for level in several(class_names, "class_names"))

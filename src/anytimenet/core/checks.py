@@ -14,11 +14,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anytimenet.core.errors import suggest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 LARGEST = 2**63 - 1
@@ -290,9 +291,12 @@ def raised_as(kind: type[ValueError], *, kinds_too: bool = False) -> Iterator[No
 def array(value: object, name: str, what: str, dimensions: tuple[int, ...], dtype: str = "") -> np.ndarray:
     """`value` as it is, if it is a numpy array of so many dimensions, and of `dtype` where that is said.
 
+    >>> import numpy as np
     >>> array(np.zeros((2, 4, 4, 3), np.uint8), "images", "uint8 (N, H, W, C)", (4,), "uint8").shape
     (2, 4, 4, 3)
     """
+    import numpy as np  # here, for lists and the like need none
+
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be an array {what}, not {shown(value)}")
     if value.ndim not in dimensions or (dtype and value.dtype != dtype):
@@ -376,6 +380,8 @@ def shown(value: object, most: int = 60) -> str:
 
 def _plain(value: object) -> object:
     """numpy's scalars as Python's, for JSON."""
+    import numpy as np
+
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{shown(value)} is none")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from anytimenet.core.checks import (
+    all_words,
     choice,
     fraction,
     instance,
@@ -294,6 +295,7 @@ def check_head(report: Report | SegmentationReport) -> None:
     texts((report.split,), "split")
     settle(report, "count", whole_number)
     settle(report, "device", optional, words)
+    settle(report, "uncounted_operators", all_words)
     limits = numbers(report.budget_range, "budget_range", above=0)
     if len(limits) != 2:
         raise ValueError(f"budget_range must be the least and the largest budget, not {limits}")

@@ -89,7 +89,7 @@ def ranet(
     >>> [net.graph.exits[stage - 1] for stage in (1, 2, 3)]
     ['flow1_block1_layer1', 'flow1_block2_layer1', 'flow2_block3_layer1']
     >>> [(spec.name, spec.shape) for spec in net.state_spec(2, (3, 16, 16))]
-    [('flow2_first', (16, 16, 16)), ('flow1_block1_layer1', (44, 8, 8))]
+    [('flow2_first', (16, 16, 16)), ('flow1_block1_layer1', (44, 8, 8)), ('flow1_block2_layer1', (56, 8, 8))]
     """
     check_positive(
         in_channels=in_channels, classifier_width=1 if classifier_width is None else classifier_width

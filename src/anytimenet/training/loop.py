@@ -18,6 +18,7 @@ from anytimenet.core.errors import NotFiniteError, SharedTrainingError, Training
 from anytimenet.costs import stage_costs
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import not_finite
+from anytimenet.nets.memory_layout import contiguous, needs_contiguous
 from anytimenet.schemes import BuiltScheme, RunFacts
 from anytimenet.tasks import Task
 from anytimenet.training.batches import Batches
@@ -33,7 +34,6 @@ from anytimenet.training.launching import (
     wrapper_options,
 )
 from anytimenet.training.logs import RunLog, notice
-from anytimenet.training.memory_layout import contiguous, needs_contiguous
 from anytimenet.training.processes import Processes, exchanging
 from anytimenet.training.reporter import Reporter
 from anytimenet.training.result import TrainResult
