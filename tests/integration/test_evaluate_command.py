@@ -126,7 +126,7 @@ def test_python_refuses_data_without_validation_images_and_unknown_choices(bundl
     ):
         with pytest.raises(ValueError, match=message):
             anytimenet.evaluate_budgeted(bundle, **options)
-    with pytest.raises(ValueError, match="no ensemble is named 'sum'"):
+    with pytest.raises(ValueError, match="ensemble 'sum' does not exist"):
         anytimenet.evaluate(bundle, ensemble="sum")
 
 

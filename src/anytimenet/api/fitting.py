@@ -139,7 +139,7 @@ def fit(
     instance(config, TrainConfig, "config", "TrainConfig(epochs=10)")
     dataset(train, "train", PathLike, DataSplits, ImageSet, MaskSet)
     if val is not None:
-        dataset(val, "val", ImageSet, MaskSet)
+        dataset(val, "val", PathLike, ImageSet, MaskSet)
     _check_kinds(augmentation, mixing, task, reporter, teacher, init)
     out = out if isinstance(out, HeldFolder) else optional(out, "out", path)
     flag(resume, "resume")
