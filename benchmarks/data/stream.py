@@ -20,7 +20,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import ImageFiles, LargeImageAugmentation, StreamLoader
 from anytimenet.data.resizing import Backend
 

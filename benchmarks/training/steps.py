@@ -19,7 +19,7 @@ from training.steppers import (
     plain_of_equal_shape,
 )
 
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader
 from anytimenet.nets import create_net
 

@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from anytimenet import create_net
 from anytimenet.bundle import Bundle
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 
 SHARD = "model-00001-of-00003.safetensors"
 

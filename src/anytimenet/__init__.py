@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     )
     from anytimenet.bundle import Bundle
     from anytimenet.core.cost_table import CostTable
+    from anytimenet.core.images.preprocessing import Preprocessing
     from anytimenet.core.level_selection import LevelSelection
     from anytimenet.core.manifest import Manifest
     from anytimenet.core.prediction import FailedPrediction, Prediction
-    from anytimenet.core.preprocessing import Preprocessing
     from anytimenet.core.taxonomy import Taxonomy
     from anytimenet.costs import stage_costs
     from anytimenet.data import (
@@ -67,7 +67,7 @@ _HOMES = {
     "MaskSet": "data",
     "Mixing": "data",
     "Prediction": "core.prediction",
-    "Preprocessing": "core.preprocessing",
+    "Preprocessing": "core.images.preprocessing",
     "Report": "evaluation",
     "Reporter": "training",
     "Scheme": "schemes",

@@ -13,8 +13,8 @@ from torch import nn
 
 from anytimenet.bundle import Bundle
 from anytimenet.core.cost_table import CostTable, Latency
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest import FORMAT_VERSION
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.nets import create_net
 
 HERE = Path(__file__).parent

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from anytimenet.bundle import Bundle
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import FORMAT_VERSION
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.nets import AnytimeNet, create_net
 

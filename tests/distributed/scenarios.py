@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader, Shard
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.schemes import RunFacts, Scheme

@@ -12,7 +12,7 @@ import anytimenet
 from anytimenet import api
 from anytimenet.cli.train import Train
 from anytimenet.core.errors import DataError, TrainingError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import (
     Augmentation,
     DataSplits,

@@ -204,7 +204,12 @@ class Row:
 
 IMAGE = {"image": ("image", "predict reads")}
 JUDGED = {"split": "test", "skip_bad": False, "workers": 0, "device": "cpu"}
-IMAGES = ("core/images.py", "core/image_formats.py", "core/image_containers.py", "bundle/inputs.py")
+IMAGES = (
+    "core/images/decoding.py",
+    "core/images/formats.py",
+    "core/images/containers.py",
+    "bundle/inputs.py",
+)
 DATA = (
     "api/images.py",
     "data/folder.py",
@@ -623,7 +628,7 @@ _ROWS = (
         lambda w: {"images": [np.zeros((8, 8), np.uint8)], "stage": 1, "batch_size": 2, "skip_bad": False},
         on=lambda w: w.bundle,
         words={"images": ("image",)},
-        doors=(*IMAGES, "core/image_sources.py"),
+        doors=(*IMAGES, "core/images/sources.py"),
     ),
     Row("Reporter", lambda w: {"progress": False, "title": "a"}, left=("console", "clock")),
     Row("FailedPrediction", lambda w: {"source": 3, "error": "it is no image"}),

@@ -26,11 +26,11 @@ from anytimenet.bundle import Bundle
 from anytimenet.core.bundle_folder import read_listed
 from anytimenet.core.cost_table import CostTable, Latency
 from anytimenet.core.errors import AnytimeNetError, BundleError, CostTableError, DataError, TrainingError
-from anytimenet.core.image_formats import IMAGE_FORMATS
-from anytimenet.core.images import open_image
+from anytimenet.core.images.decoding import open_image
+from anytimenet.core.images.formats import IMAGE_FORMATS
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.machine import machine_stamp
 from anytimenet.core.manifest import Manifest
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data.cache import read_cache, write_cache
 from anytimenet.data.decoding import Decoded
 from anytimenet.data.mask_files import read_mask_classes

@@ -10,8 +10,8 @@ import pytest
 
 import anytimenet as an
 from anytimenet.core.errors import BundleError, DataError
-from anytimenet.core.images import open_image
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.decoding import open_image
+from anytimenet.core.images.preprocessing import Preprocessing
 
 ATTACKS = Path(__file__).parents[2] / "examples" / "attacks"
 LOADED = ("fetches", "reads_and_writes_elsewhere")
@@ -25,7 +25,7 @@ finally:
 OPENING = """
 import resource, sys
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 for shorter_side in (256, None):
     try:
         Preprocessing(224, 224, 3, (0.5,) * 3, (0.5,) * 3, shorter_side=shorter_side).decode(sys.argv[1])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import DataOptions, load_data
 from anytimenet.data.decoding import decode_all
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import fit_shorter_side
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.decoding import fit_shorter_side
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import LargeImageAugmentation
 from anytimenet.data.colour import change, light
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader
 
 AUGMENTATION = Augmentation(flip=True, pad=2)

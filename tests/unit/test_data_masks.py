@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import fit, fit_labels
+from anytimenet.core.images.decoding import fit, fit_labels
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.mask_classes import IGNORED
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import (
     Augmentation,
     DataOptions,

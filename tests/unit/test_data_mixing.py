@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader, Mixing
 from anytimenet.data.cutout import cut_array, draw_squares
 from anytimenet.data.mixing import partners

@@ -15,7 +15,7 @@ import torch.utils.data
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import (
     Augmentation,
     ImageFiles,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anytimenet.bundle import Bundle
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.layers.dense import DenseLayer, DenseTransition
 from anytimenet.nets import AnytimeNet, ExitNet, build_on_meta, create_net, net_entry

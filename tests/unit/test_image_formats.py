@@ -9,8 +9,8 @@ import pytest
 from PIL import EpsImagePlugin, Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.image_formats import IMAGE_FORMATS, IMAGE_SUFFIXES, is_image_name, opened_image
-from anytimenet.core.images import open_image
+from anytimenet.core.images.decoding import open_image
+from anytimenet.core.images.formats import IMAGE_FORMATS, IMAGE_SUFFIXES, is_image_name, opened_image
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.data.mask_files import read_mask, upright_size
 

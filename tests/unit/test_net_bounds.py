@@ -15,8 +15,8 @@ from torch import nn
 from anytimenet.bundle import Bundle
 from anytimenet.cli.main import run as command
 from anytimenet.core.errors import BundleError
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest import Manifest
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.nets import build_on_meta, building, create_net, register_net, registry
 from anytimenet.nets.arguments import split_like
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest import Manifest
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.stage_record import StageRecord
 from anytimenet.evaluation import Curve, PathCurve, PathPoint, path_curve
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import RESAMPLE, open_image
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.decoding import RESAMPLE, open_image
+from anytimenet.core.images.preprocessing import Preprocessing
 
 
 def plain(height, width, channels, resample="bilinear"):

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import StatisticsMissingError
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.net_origin import NetOrigin
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.layers.elastic import StageStatistics
 from anytimenet.nets import AnytimeNet, create_net, list_nets, net_entry, rebuild_net

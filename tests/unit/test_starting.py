@@ -12,8 +12,8 @@ from anytimenet import TrainConfig, create_net, evaluate, fit, label_map, load
 from anytimenet.api.starting import net_identity, start_from
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import NotFiniteError, TrainingError
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.mask_classes import MaskClasses
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.data import MaskSet
 from anytimenet.training import loop
 from anytimenet.training.checkpoints import Checkpoint

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from anytimenet.core.errors import StatisticsMissingError, TrainingError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader
 from anytimenet.nets import EANN, create_net
 from anytimenet.schemes import RunFacts

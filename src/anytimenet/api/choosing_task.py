@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.costs import meta_copy
 from anytimenet.data import DataSplits
 from anytimenet.nets.contract import AnytimeNet

@@ -22,7 +22,7 @@ from anytimenet.api.labels import (
 from anytimenet.api.trained_data import TrainedOn, data_to_follow, trained_on
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import (
     WHOLE,
     DataOptions,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anytimenet.api.choosing_task import labels_pixels
 from anytimenet.bundle import Bundle
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import DataSplits
 from anytimenet.nets.contract import AnytimeNet, Output
 

@@ -41,12 +41,12 @@ from anytimenet.core.checks import path as checked_path
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
-from anytimenet.core.image_sources import image_sources
+from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.images.sources import image_sources
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.manifest_records import ScoreRecord, TaskRecord
 from anytimenet.core.prediction import FailedPrediction, Prediction
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.seen_images import SeenImages
 from anytimenet.core.stage_record import STEP_COSTS, STEPS, StageRecord
 from anytimenet.core.taxonomy import Taxonomy
@@ -76,7 +76,7 @@ class Bundle:
         BundleError: if net, manifest and cost tables do not belong together.
 
     >>> from anytimenet.nets import create_net
-    >>> from anytimenet.core.preprocessing import Preprocessing
+    >>> from anytimenet.core.images.preprocessing import Preprocessing
     >>> net = create_net("isresnext_tiny", num_classes=2, in_channels=1)
     >>> preprocessing = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.5,))
     >>> bundle = Bundle.create(net, class_names=[["cat", "dog"]], preprocessing=preprocessing)
@@ -436,7 +436,7 @@ class Bundle:
                 pixels.
 
         >>> from anytimenet import create_net
-        >>> from anytimenet.core.preprocessing import Preprocessing
+        >>> from anytimenet.core.images.preprocessing import Preprocessing
         >>> net, p = create_net("isresnext_tiny", 2, in_channels=1), Preprocessing(8, 8, 1, (0.5,), (0.5,))
         >>> bundle = Bundle.create(net, class_names=[["cat", "dog"]], preprocessing=p)
         >>> grey = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anytimenet.core.images import tensor_pixels
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.decoding import tensor_pixels
+from anytimenet.core.images.preprocessing import Preprocessing
 
 
 def as_input(image: Any, preprocessing: Preprocessing) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anytimenet.bundle.inputs import as_input, softmax
-from anytimenet.core.image_sources import Source
+from anytimenet.core.images.sources import Source
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.nets.contract import Segment

@@ -8,7 +8,7 @@ from typing import Any
 
 from anytimenet.cli.output import emit_json, print_error
 from anytimenet.core.errors import DataError
-from anytimenet.core.image_sources import image_paths, names_many
+from anytimenet.core.images.sources import image_paths, names_many
 
 
 def named_images(given: Sequence[Path]) -> tuple[list[str], bool]:

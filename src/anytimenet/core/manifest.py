@@ -22,13 +22,13 @@ from anytimenet.core.checks import increasing, instance, number
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files import sha256, write_json
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest_checks import check_agreement
 from anytimenet.core.manifest_fields import json_list, json_object, keys, whole
 from anytimenet.core.manifest_records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
-from anytimenet.core.preprocessing import Preprocessing
 from anytimenet.core.regular_files import read_json
 from anytimenet.core.stage_record import StageRecord
 from anytimenet.core.taxonomy import Taxonomy

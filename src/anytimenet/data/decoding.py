@@ -13,7 +13,14 @@ from typing import TypeVar
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import ImageLike, as_array, fit, fit_shorter_side, open_image, with_channels
+from anytimenet.core.images.decoding import (
+    ImageLike,
+    as_array,
+    fit,
+    fit_shorter_side,
+    open_image,
+    with_channels,
+)
 from anytimenet.data.options import DataOptions
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.seen_images import Kind, SeenImages
 from anytimenet.data.decoding import available_cores
 from anytimenet.data.image_files import ImageFiles

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.hidden_names import is_hidden
-from anytimenet.core.image_formats import is_image_name
+from anytimenet.core.images.formats import is_image_name
 from anytimenet.data.left_aside import (
     HIDDEN_FILE,
     HIDDEN_FOLDER,

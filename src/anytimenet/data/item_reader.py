@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import ImageLike, tensor_pixels
+from anytimenet.core.images.decoding import ImageLike, tensor_pixels
 from anytimenet.data.class_names import Naming, naming_of
 from anytimenet.data.decoding import decode_one
 from anytimenet.data.image_set import ImageSet

@@ -21,9 +21,9 @@ from anytimenet.core.checks import (
     whole_number,
 )
 from anytimenet.core.errors import DataError
-from anytimenet.core.image_formats import OpenedImage
-from anytimenet.core.images import as_array, open_image, with_channels
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.decoding import as_array, open_image, with_channels
+from anytimenet.core.images.formats import OpenedImage
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.colour import Change, change, draw_changes, draw_lighting, light
 from anytimenet.data.cutout import cut_array, draw_squares
 from anytimenet.data.resizing import Backend, Box, choose_backend, cut_out

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anytimenet.core.augmentation import BatchAugmentation
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.augmentation import BatchAugmentation
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.batching import AUGMENT, Batching, Finishing
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.mask_set import MaskSet

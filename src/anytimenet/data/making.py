@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.augment import Augmentation
 from anytimenet.data.decoding import available_cores
 from anytimenet.data.image_files import ImageFiles

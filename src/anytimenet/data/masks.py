@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.image_formats import IMAGE_SUFFIXES
+from anytimenet.core.images.formats import IMAGE_SUFFIXES
 from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all

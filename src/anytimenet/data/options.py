@@ -22,7 +22,7 @@ from anytimenet.core.checks import (
     whole_numbers,
 )
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import RESAMPLE
+from anytimenet.core.images.decoding import RESAMPLE
 from anytimenet.data.taxonomies import TaxonomySource, settled_source
 
 _OF_THIS_MACHINE = ("cache_dir", "data_root", "download")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from anytimenet.core.augmentation import FileAugmentation
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.augmentation import FileAugmentation
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.batching import IMAGE, Batching, Finishing
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.large_images import LargeImageAugmentation

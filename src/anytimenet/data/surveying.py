@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.cache import cache_place
 from anytimenet.data.cache_file import read_arrays, write_arrays
 from anytimenet.data.channel_statistics import mean_and_std

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.core.checks import instance, number, settle, whole_numbers
 from anytimenet.core.errors import require
+from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.tasks.task import Labels
 
 

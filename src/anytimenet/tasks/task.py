@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from anytimenet.core.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 
 Labels = tuple[Tensor, ...]
 """The ground truth of a batch, one tensor per label level, fine level first."""

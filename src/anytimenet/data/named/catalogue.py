@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.constants import CIFAR10_MEAN, CIFAR10_STD, constants_by_name
 from anytimenet.data.options import DataOptions
 

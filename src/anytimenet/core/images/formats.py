@@ -14,7 +14,7 @@ from os import PathLike
 
 from PIL import Image, UnidentifiedImageError
 
-from anytimenet.core.image_containers import check_pixels, cut_down
+from anytimenet.core.images.containers import check_pixels, cut_down
 from anytimenet.core.regular_files import read_regular
 
 IMAGE_FORMATS = {

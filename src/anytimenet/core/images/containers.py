@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.image_orientation import orientation_of_exif, orientation_of_xmp
-from anytimenet.core.tiff_index import with_plain_index
+from anytimenet.core.images.orientation import orientation_of_exif, orientation_of_xmp
+from anytimenet.core.images.tiff_index import with_plain_index
 
 MOST_PIXELS = 89_478_485
 """Of one image, before and after it is resized: what Pillow, too, takes without a warning."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from anytimenet.core.preprocessing import Preprocessing
+from anytimenet.core.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.checks import raised_as
 from anytimenet.core.errors import DataError
-from anytimenet.core.image_containers import MOST_PIXELS, check_pixels
-from anytimenet.core.image_formats import OpenedImage, opened_image
+from anytimenet.core.images.containers import MOST_PIXELS, check_pixels
+from anytimenet.core.images.formats import OpenedImage, opened_image
 
 RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Names of the filters that resize an image, as Pillow calls them."""

@@ -21,7 +21,7 @@ from anytimenet.core.checks import (
     whole_number,
 )
 from anytimenet.core.errors import DataError
-from anytimenet.core.images import (
+from anytimenet.core.images.decoding import (
     RESAMPLE,
     ImageLike,
     as_array,

@@ -15,7 +15,7 @@ from PIL import Image
 from anytimenet.core.checks import shown
 from anytimenet.core.errors import DataError
 from anytimenet.core.hidden_names import is_hidden
-from anytimenet.core.image_formats import IMAGE_SUFFIXES, is_image_name
+from anytimenet.core.images.formats import IMAGE_SUFFIXES, is_image_name
 
 Source = str | int
 """What an image is called in answers: the path of its file, or its place in what was given, from 0."""

@@ -1,0 +1,1 @@
+"""An image: from a file to pixels to numbers."""
