@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
     from anytimenet.core.cost_table import CostTable
     from anytimenet.core.images.preprocessing import Preprocessing
+    from anytimenet.core.labels.taxonomy import Taxonomy
     from anytimenet.core.level_selection import LevelSelection
     from anytimenet.core.manifest import Manifest
     from anytimenet.core.prediction import FailedPrediction, Prediction
-    from anytimenet.core.taxonomy import Taxonomy
     from anytimenet.costs import stage_costs
     from anytimenet.data import (
         Augmentation,
@@ -73,7 +73,7 @@ _HOMES = {
     "Scheme": "schemes",
     "Segmentation": "tasks",
     "SegmentationReport": "evaluation",
-    "Taxonomy": "core.taxonomy",
+    "Taxonomy": "core.labels.taxonomy",
     "TrainConfig": "training",
     "collect_outputs": "api",
     "create_net": "nets",

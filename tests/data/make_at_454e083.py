@@ -22,7 +22,7 @@ from PIL import Image
 
 import anytimenet as an
 from anytimenet.cli.main import main as command
-from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.nets import AnytimeNet
 from anytimenet.training import Reporter
 

@@ -17,8 +17,8 @@ from anytimenet.cli.join import run_table, scores
 from anytimenet.cli.main import run
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.mask_classes import MaskClasses
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.mask_classes import MaskClasses
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.costs import stage_costs
 from anytimenet.evaluation import make_segmentation_report, path_curve, read_report
 

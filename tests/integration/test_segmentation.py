@@ -20,7 +20,7 @@ from anytimenet.api import images as judged_images
 from anytimenet.api import label_maps, reestimating
 from anytimenet.cli.main import run
 from anytimenet.core.errors import DataError, TrainingError
-from anytimenet.core.mask_classes import IGNORED
+from anytimenet.core.labels.mask_classes import IGNORED
 from anytimenet.data import DataOptions, load_data
 from anytimenet.evaluation import plot_masks
 from anytimenet.training import loop

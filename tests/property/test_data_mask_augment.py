@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED
+from anytimenet.core.labels.mask_classes import IGNORED
 from anytimenet.data import Augmentation, MaskAugmentation
 
 SIZES = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.level_selection import LevelSelection, select_levels
-from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies, softmax
 from anytimenet.evaluation.outputs import OutputCost, Outputs
 

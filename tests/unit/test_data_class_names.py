@@ -9,7 +9,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 import anytimenet as an
 from anytimenet.core.errors import DataError
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data import DataOptions, ImageFiles, ImageSet, read_dataset, relabel, splits_from_datasets
 
 TINT = {"blue": 2, "green": 1, "red": 0}

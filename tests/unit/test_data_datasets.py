@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data import DataOptions, splits_from_datasets
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 3), dtype=np.uint8)

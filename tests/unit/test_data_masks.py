@@ -11,7 +11,7 @@ from PIL import Image
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import fit, fit_labels
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.mask_classes import IGNORED
+from anytimenet.core.labels.mask_classes import IGNORED
 from anytimenet.data import (
     Augmentation,
     DataOptions,

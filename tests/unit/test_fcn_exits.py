@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anytimenet.core.mask_classes import IGNORED
+from anytimenet.core.labels.mask_classes import IGNORED
 from anytimenet.costs import stage_costs
 from anytimenet.nets import build_on_meta, create_net
 from anytimenet.schemes import RunFacts, list_schemes, scheme_preset

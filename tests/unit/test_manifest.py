@@ -15,13 +15,13 @@ import pytest
 from anytimenet.core.bundle_folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.labels.mask_classes import MaskClasses
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import FORMAT_VERSION, Manifest, _digest
 from anytimenet.core.manifest_records import Structure, TaskRecord, Thresholds
-from anytimenet.core.mask_classes import MaskClasses
 from anytimenet.core.net_origin import NetOrigin
 from anytimenet.core.stage_record import StageRecord
-from anytimenet.core.taxonomy import Taxonomy
 
 LEVELS = (("cat", "dog", "eiche, blühend"), ("animal", "plant"))
 

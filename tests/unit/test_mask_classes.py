@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
+from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses, default_palette
 
 CLASSES = MaskClasses(("road", "sky", "tree"), (0, 1, 7), ((128, 64, 128), (70, 130, 180), (0, 128, 0)), 9)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anytimenet.core.confusion import class_ious, mean_iou, pixel_accuracy
 from anytimenet.core.errors import DataError
+from anytimenet.core.labels.confusion import class_ious, mean_iou, pixel_accuracy
 from anytimenet.tasks import Segmentation
 
 IGNORED = 255

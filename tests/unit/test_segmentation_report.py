@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED, MaskClasses, default_palette
+from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses, default_palette
 from anytimenet.evaluation import (
     PlotOptions,
     SegmentationReport,

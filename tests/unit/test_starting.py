@@ -13,7 +13,7 @@ from anytimenet.api.starting import net_identity, start_from
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import NotFiniteError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
 from anytimenet.training import loop
 from anytimenet.training.checkpoints import Checkpoint

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 
 BIRDS = {
     "crow": ["corvid", "songbird"],

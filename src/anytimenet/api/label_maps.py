@@ -16,7 +16,7 @@ from anytimenet.bundle.inputs import as_input
 from anytimenet.core.checks import instance, number, optional, whole_number
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.files import write_bytes
-from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
 from anytimenet.evaluation import format_count, plot_masks
 from anytimenet.nets.finite import check_finite

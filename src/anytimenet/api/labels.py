@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED, MaskClasses
+from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses
 from anytimenet.data import DataSplits, Images, MaskSet, relabel
 
 AnyImages = TypeVar("AnyImages", bound=Images | MaskSet)

@@ -43,13 +43,13 @@ from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.sources import image_sources
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.manifest_records import ScoreRecord, TaskRecord
 from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.core.seen_images import SeenImages
 from anytimenet.core.stage_record import STEP_COSTS, STEPS, StageRecord
-from anytimenet.core.taxonomy import Taxonomy
 from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment

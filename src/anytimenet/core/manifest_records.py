@@ -10,8 +10,8 @@ from typing import Any
 from anytimenet.core.bundle_folder import AGAIN
 from anytimenet.core.checks import number, optional, raised_as, shown
 from anytimenet.core.errors import BundleError
+from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.manifest_fields import json_list, json_object, keys, text, whole
-from anytimenet.core.mask_classes import MaskClasses
 
 TASKS = ("classification", "hierarchical", "segmentation")
 _SCORES = {"accuracy": "accuracy", "mean_iou": "mean IoU"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.class_names import numbered, relabel
 from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_set import ImageSet

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all, decode_one
 from anytimenet.data.folder_listing import ListedImage, list_folder

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data.channel_statistics import channel_statistics
 from anytimenet.data.constants import constants_by_name
 from anytimenet.data.dividing import divide

@@ -9,7 +9,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.formats import IMAGE_SUFFIXES
-from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import Decoded, decode_all
 from anytimenet.data.image_folders import Folder, ImageFolders, stamp

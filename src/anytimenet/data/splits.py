@@ -11,8 +11,8 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.mask_classes import MaskClasses
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.mask_classes import MaskClasses
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.channel_statistics import channel_statistics
 from anytimenet.data.constants import constants_by_name
 from anytimenet.data.dividing import divide

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import IGNORED, MaskClasses
+from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses
 from anytimenet.data.class_names import shown_names
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.mask_classes import MaskClasses
+from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data.judged_folders import read_class_folders
 from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.masks import read_mask_folders

@@ -11,7 +11,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError, require
 from anytimenet.core.files import write_bytes
-from anytimenet.core.mask_classes import IGNORED, MaskClasses
+from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses
 from anytimenet.evaluation.plots import figure_bytes, paper_style
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anytimenet.core.checks import instance, settle, several, texts, whole_number
-from anytimenet.core.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
 from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
+from anytimenet.core.labels.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
 from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curve import Curve, worse_than_before
 from anytimenet.evaluation.report import Cost, check_head, stage_costs_in

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anytimenet.core.checks import instance, number, numbers, optional, settle, whole_numbers
-from anytimenet.core.confusion import mean_iou, pixel_accuracy
 from anytimenet.core.errors import require
 from anytimenet.core.images.augmentation import BatchAugmentation
-from anytimenet.core.mask_classes import IGNORED
+from anytimenet.core.labels.confusion import mean_iou, pixel_accuracy
+from anytimenet.core.labels.mask_classes import IGNORED
 from anytimenet.tasks.task import Labels
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.named.catalogue import CIFAR10, CIFAR100
 from anytimenet.data.named.in_memory import Arrays, split_arrays
 from anytimenet.data.named.official import OfficialFiles, official_files

@@ -11,7 +11,7 @@ import csv
 import importlib.resources
 from collections.abc import Sequence
 
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 
 _FILE = "cub_levels.csv"
 _COARSER = (2, 3, 4)

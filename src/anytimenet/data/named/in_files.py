@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_files import ImageFiles

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anytimenet.core.taxonomy import Taxonomy
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.cache import decode_once
 from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_set import ImageSet

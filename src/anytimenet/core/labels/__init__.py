@@ -1,0 +1,1 @@
+"""What classes are called, how they nest, and how they are confused."""
