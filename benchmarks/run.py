@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
 def _run(script: str, rounds: int, out: Path) -> None:
     import torch
 
-    from anytimenet.core.files import write_json
+    from anytimenet.core.files.writing import write_json
     from anytimenet.core.machine import machine_stamp
 
     torch.set_num_threads(1)

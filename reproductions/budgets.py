@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from anytimenet.core.files import write_text
+from anytimenet.core.files.writing import write_text
 from anytimenet.evaluation import Curve, read_report
 
 COLUMNS = ("run", "seed", "stage", "macs", "spent", "params", "validated", "top1")

@@ -19,7 +19,7 @@ import matplotlib
 import numpy as np
 from budgets import PRICES, curves
 
-from anytimenet.core.files import write_bytes
+from anytimenet.core.files.writing import write_bytes
 from anytimenet.evaluation import Curve
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import io
 from pathlib import Path
 
 import anytimenet as an
-from anytimenet.core.files import write_text
+from anytimenet.core.files.writing import write_text
 
 COLUMNS = ("run", "seed", "stage", "macs", "level", "accuracy", "fine_accuracy", "summed_accuracy")
 

@@ -13,7 +13,7 @@ import csv
 import io
 from pathlib import Path
 
-from anytimenet.core.files import write_text
+from anytimenet.core.files.writing import write_text
 from anytimenet.evaluation import Report, read_any_report
 
 COLUMNS = ("run", "seed", "stage", "macs", "params", "top1", "top5", "ece", "nll")

@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 
 import anytimenet as an
 from anytimenet.cli.main import run as command
-from anytimenet.core.files import write_json
+from anytimenet.core.files.writing import write_json
 from anytimenet.data import DataOptions, ImageSet, load_data
 from anytimenet.evaluation import Report
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import anytimenet as an
-from anytimenet.core.files import write_json
+from anytimenet.core.files.writing import write_json
 from anytimenet.data import Augmentation, ImageSet, Loader, load_data
 from anytimenet.tasks import Classification
 from anytimenet.training import Reporter, collect_logits, preset, train

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 import anytimenet as an
-from anytimenet.core.files import write_bytes
+from anytimenet.core.files.writing import write_bytes
 from anytimenet.evaluation import most_varied
 
 

@@ -13,7 +13,7 @@ import torch
 from anytimenet import TrainConfig, create_net, fit, load, load_data
 from anytimenet.cli.main import run
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.files import write_json
+from anytimenet.core.files.writing import write_json
 from anytimenet.data import Augmentation, DataOptions
 from anytimenet.evaluation import read_report
 from anytimenet.nets.fresh_weights import draw_weights

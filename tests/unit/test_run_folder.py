@@ -13,7 +13,7 @@ import pytest
 import anytimenet as an
 from anytimenet.cli.main import run
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.folder_lock import LOCK_NAME, HeldFolder, hold
+from anytimenet.core.files.folder_lock import LOCK_NAME, HeldFolder, hold
 from anytimenet.core.run_proof import holds_run
 from anytimenet.recipes.run_folder import claim_folder, clear_folder
 
@@ -154,7 +154,7 @@ def test_a_run_that_fit_wrote_is_a_run(tmp_path):
 
 HOLDER = """
 import sys
-from anytimenet.core.folder_lock import hold
+from anytimenet.core.files.folder_lock import hold
 with hold(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

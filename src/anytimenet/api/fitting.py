@@ -28,12 +28,12 @@ from anytimenet.core.checks import (
 )
 from anytimenet.core.checks import workers as checked_workers
 from anytimenet.core.errors import BundleError, DataError, TrainingError
-from anytimenet.core.files import check_writable
-from anytimenet.core.folder_lock import HeldFolder, hold
+from anytimenet.core.files.folder_lock import HeldFolder, hold
+from anytimenet.core.files.temporaries import sweep
+from anytimenet.core.files.writing import check_writable
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.launched import launched_rank
 from anytimenet.core.run_proof import check_run_folder
-from anytimenet.core.temporaries import sweep
 from anytimenet.costs import Rules
 from anytimenet.data import (
     AnyAugmentation,

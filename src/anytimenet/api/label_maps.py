@@ -15,7 +15,7 @@ from anytimenet.bundle import Bundle
 from anytimenet.bundle.inputs import as_input
 from anytimenet.core.checks import instance, number, optional, whole_number
 from anytimenet.core.checks import path as checked_path
-from anytimenet.core.files import write_bytes
+from anytimenet.core.files.writing import write_bytes
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
 from anytimenet.evaluation import format_count, plot_masks

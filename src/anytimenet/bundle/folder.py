@@ -37,10 +37,10 @@ from anytimenet.core.bundle_folder import (
 from anytimenet.core.checks import instance
 from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
-from anytimenet.core.files import new_folder, write_bytes, write_text
+from anytimenet.core.files.regular import read_regular
+from anytimenet.core.files.writing import new_folder, write_bytes, write_text
 from anytimenet.core.manifest import Manifest
 from anytimenet.core.net_origin import NetOrigin
-from anytimenet.core.regular_files import read_regular
 from anytimenet.core.seen_images import SEEN_NAME, SeenImages
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.eann import EANN

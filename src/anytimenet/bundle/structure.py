@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anytimenet.core.errors import BundleError
-from anytimenet.core.files import sha256
+from anytimenet.core.files.writing import sha256
 from anytimenet.core.manifest_records import Structure
 from anytimenet.costs import meta_copy
 from anytimenet.nets.contract import AnytimeNet

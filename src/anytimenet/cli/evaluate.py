@@ -92,7 +92,7 @@ class Evaluate:
         from anytimenet.api import load, measured_latencies
         from anytimenet.cli.segmentation import evaluate_maps
         from anytimenet.core.bundle_folder import find_bundle
-        from anytimenet.core.files import write_json
+        from anytimenet.core.files.writing import write_json
         from anytimenet.evaluation import judge_levels, report_from_outputs, write_outputs, write_report
 
         self._check()

@@ -49,7 +49,7 @@ class Join:
     def run(self) -> None:
         """Joins, judges, saves and prints."""
         from anytimenet.core.errors import require
-        from anytimenet.core.folder_lock import hold
+        from anytimenet.core.files.folder_lock import hold
 
         require("torch", "train")
         with hold(self.out):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anytimenet.core.checks import MOST_WORKERS, whole_number
-from anytimenet.core.files import write_text
+from anytimenet.core.files.writing import write_text
 
 
 def emit_json(value: Any, target: str) -> None:

@@ -39,7 +39,7 @@ class Quickstart:
         torch.set_num_threads(1)  # these images are too small to share among threads
         from anytimenet.api import evaluate, profile
         from anytimenet.cli.predict import as_line
-        from anytimenet.core.folder_lock import hold
+        from anytimenet.core.files.folder_lock import hold
         from anytimenet.data import load_data
         from anytimenet.evaluation import format_count, write_report
         from anytimenet.recipes import recipe, run

@@ -53,7 +53,7 @@ class Reestimate:
     def run(self) -> None:
         """Estimates, judges, saves and prints."""
         from anytimenet.core.errors import require
-        from anytimenet.core.folder_lock import hold
+        from anytimenet.core.files.folder_lock import hold
 
         require("torch", "train")
         from anytimenet.evaluation import spread_of

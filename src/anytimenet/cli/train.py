@@ -326,7 +326,7 @@ class Train:
             print(f"Everything is in {run.folder}: bundle/ is the net, curve.png the picture.")
 
     def _show_seeds(self, runs: list[Run], out: Path) -> None:
-        from anytimenet.core.files import write_json
+        from anytimenet.core.files.writing import write_json
         from anytimenet.evaluation import plot_curves, spread_of
 
         if launched_rank() > 0:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import BundleError
-from anytimenet.core.files import sha256
+from anytimenet.core.files.regular import check_regular, read_json, read_regular
+from anytimenet.core.files.temporaries import put_back
+from anytimenet.core.files.writing import sha256
 from anytimenet.core.registered import kind_of
-from anytimenet.core.regular_files import check_regular, read_json, read_regular
-from anytimenet.core.temporaries import put_back
 
 FORMAT = "anytimenet-bundle"
 MANIFEST_NAME = "bundle.json"

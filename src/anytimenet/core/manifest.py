@@ -21,7 +21,8 @@ from anytimenet.core.bundle_folder import (
 from anytimenet.core.checks import increasing, instance, number
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
-from anytimenet.core.files import sha256, write_json
+from anytimenet.core.files.regular import read_json
+from anytimenet.core.files.writing import sha256, write_json
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
@@ -30,7 +31,6 @@ from anytimenet.core.manifest_checks import check_agreement
 from anytimenet.core.manifest_fields import json_list, json_object, keys, whole
 from anytimenet.core.manifest_records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
 from anytimenet.core.net_origin import NetOrigin
-from anytimenet.core.regular_files import read_json
 from anytimenet.core.stage_record import StageRecord
 
 FORMAT_VERSION = 3

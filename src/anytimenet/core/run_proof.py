@@ -8,7 +8,7 @@ from typing import Any
 
 from anytimenet.core.bundle_folder import FORMAT, MANIFEST_NAME
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.regular_files import open_regular, parse_json, read_json
+from anytimenet.core.files.regular import open_regular, parse_json, read_json
 
 _CHECKPOINTS = ("last.safetensors", "best.safetensors")
 _CHECKPOINT_FORMAT = "anytimenet-checkpoint"

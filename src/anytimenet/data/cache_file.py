@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from anytimenet.core.files import write_bytes
-from anytimenet.core.regular_files import open_regular, parse_json
+from anytimenet.core.files.regular import open_regular, parse_json
+from anytimenet.core.files.writing import write_bytes
 
 _FORMAT = 2
 _CHUNK = 2**24  # bytes that are read and hashed at a time

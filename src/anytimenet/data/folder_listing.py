@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.hidden_names import is_hidden
+from anytimenet.core.files.hidden_names import is_hidden
 from anytimenet.core.images.formats import IMAGE_SUFFIXES, is_image_name
 from anytimenet.data.image_folders import Folder, ImageFolders
 from anytimenet.data.left_aside import BESIDE_PARTS, LOOSE_IMAGE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.hidden_names import is_hidden
+from anytimenet.core.files.hidden_names import is_hidden
 from anytimenet.core.images.formats import is_image_name
 from anytimenet.data.left_aside import (
     HIDDEN_FILE,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from anytimenet.core.checks import array, raised_as, settle, texts
 from anytimenet.core.errors import DataError
-from anytimenet.core.files import write_bytes
+from anytimenet.core.files.writing import write_bytes
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.files.regular import read_json
 from anytimenet.core.images.decoding import fit_labels, fit_shorter_side
 from anytimenet.core.images.formats import opened_image
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses, default_palette
-from anytimenet.core.regular_files import read_json
 from anytimenet.data.options import DataOptions
 
 CLASSES_NAME = "classes.json"

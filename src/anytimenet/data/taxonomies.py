@@ -9,8 +9,8 @@ from typing import Any
 from anytimenet.core.checks import all_words, raised_as, words
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import DataError
+from anytimenet.core.files.regular import read_json
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.regular_files import read_json
 
 TaxonomySource = Mapping[str, str | Sequence[str]] | Path | str
 """`own`, `nested`, a JSON file, or what such a file holds."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from anytimenet.core.errors import require
-from anytimenet.core.files import write_bytes
+from anytimenet.core.files.writing import write_bytes
 from anytimenet.evaluation.plot_axes import COLOURS, MARKERS
 from anytimenet.evaluation.plots import figure_bytes, paper_style
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anytimenet.core.errors import DataError, require
-from anytimenet.core.files import write_bytes
+from anytimenet.core.files.writing import write_bytes
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses
 from anytimenet.evaluation.plots import figure_bytes, paper_style
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.files import write_bytes
-from anytimenet.core.regular_files import check_regular, parse_json
+from anytimenet.core.files.regular import check_regular, parse_json
+from anytimenet.core.files.writing import write_bytes
 from anytimenet.evaluation.confidence import Confidence
 from anytimenet.evaluation.outcomes import Combine, Outcomes
 

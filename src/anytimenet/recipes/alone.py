@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.files import write_json
-from anytimenet.core.folder_lock import hold
+from anytimenet.core.files.folder_lock import hold
+from anytimenet.core.files.regular import read_json
+from anytimenet.core.files.writing import write_json
 from anytimenet.core.launched import launched_rank
-from anytimenet.core.regular_files import read_json
 from anytimenet.core.run_proof import check_run_folder, holds_run
 from anytimenet.data import has_masks
 from anytimenet.evaluation import Report, read_report

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.files import write_bytes
+from anytimenet.core.files.writing import write_bytes
 from anytimenet.nets.finite import not_finite
 from anytimenet.nets.registry import check_saved_form
 from anytimenet.training.checkpoint_header import FORMAT, UNHASHED_FORMAT, digest_of, read_header

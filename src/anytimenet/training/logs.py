@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.files import write_text
-from anytimenet.core.regular_files import read_regular
+from anytimenet.core.files.regular import read_regular
+from anytimenet.core.files.writing import write_text
 
 
 class RunLog:

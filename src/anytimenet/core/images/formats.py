@@ -14,8 +14,8 @@ from os import PathLike
 
 from PIL import Image, UnidentifiedImageError
 
+from anytimenet.core.files.regular import read_regular
 from anytimenet.core.images.containers import check_pixels, cut_down
-from anytimenet.core.regular_files import read_regular
 
 IMAGE_FORMATS = {
     "PNG": (".png", ".apng"),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from anytimenet.core.checks import shown
 from anytimenet.core.errors import DataError
-from anytimenet.core.hidden_names import is_hidden
+from anytimenet.core.files.hidden_names import is_hidden
 from anytimenet.core.images.formats import IMAGE_SUFFIXES, is_image_name
 
 Source = str | int

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.files.regular import read_text
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.regular_files import read_text
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.named.catalogue import CUB
 from anytimenet.data.named.cub_levels import cub_taxonomy

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.temporaries import sweep, temporary_for
+from anytimenet.core.files.temporaries import sweep, temporary_for
 from anytimenet.data.named.catalogue import RemoteFile
 
 _CHUNK = 1 << 20

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.regular_files import read_text
+from anytimenet.core.files.regular import read_text
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_folders import Folder, ImageFolders
 from anytimenet.data.named.catalogue import IMAGENET

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.regular_files import open_regular
+from anytimenet.core.files.regular import open_regular
 
 MOST_BYTES = 2**28
 """Of one file, packed or not; the largest of the published ones has 47 million."""

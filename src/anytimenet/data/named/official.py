@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.regular_files import read_regular
+from anytimenet.core.files.regular import read_regular
 from anytimenet.data.named.catalogue import CATALOGUE, Form, NamedData
 from anytimenet.data.named.download import fetch, md5_of
 from anytimenet.data.named.inflating import MOST_BYTES, inflated, members

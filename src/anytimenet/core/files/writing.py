@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anytimenet.core.temporaries import sweep, temporary_for
+from anytimenet.core.files.temporaries import sweep, temporary_for
 
 
 def write_bytes(path: Path | str, *data: bytes | memoryview) -> None:
