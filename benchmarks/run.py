@@ -64,7 +64,7 @@ def _run(script: str, rounds: int, out: Path) -> None:
     import torch
 
     from anytimenet.core.files.writing import write_json
-    from anytimenet.core.machine import machine_stamp
+    from anytimenet.core.manifest.machine import machine_stamp
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

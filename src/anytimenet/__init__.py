@@ -25,11 +25,11 @@ if TYPE_CHECKING:
         write_masks,
     )
     from anytimenet.bundle import Bundle
-    from anytimenet.core.cost_table import CostTable
     from anytimenet.core.images.preprocessing import Preprocessing
     from anytimenet.core.labels.taxonomy import Taxonomy
     from anytimenet.core.level_selection import LevelSelection
-    from anytimenet.core.manifest import Manifest
+    from anytimenet.core.manifest.cost_table import CostTable
+    from anytimenet.core.manifest.manifest import Manifest
     from anytimenet.core.prediction import FailedPrediction, Prediction
     from anytimenet.costs import stage_costs
     from anytimenet.data import (
@@ -53,7 +53,7 @@ _HOMES = {
     "Augmentation": "data",
     "Bundle": "bundle",
     "ChainNet": "nets",
-    "CostTable": "core.cost_table",
+    "CostTable": "core.manifest.cost_table",
     "Curve": "evaluation",
     "DataOptions": "data",
     "EANN": "nets",
@@ -62,7 +62,7 @@ _HOMES = {
     "FailedPrediction": "core.prediction",
     "LargeImageAugmentation": "data",
     "LevelSelection": "core.level_selection",
-    "Manifest": "core.manifest",
+    "Manifest": "core.manifest.manifest",
     "MaskAugmentation": "data",
     "MaskSet": "data",
     "Mixing": "data",

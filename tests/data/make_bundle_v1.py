@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from anytimenet.bundle import Bundle
-from anytimenet.core.cost_table import CostTable, Latency
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest import FORMAT_VERSION
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.manifest import FORMAT_VERSION
 from anytimenet.nets import create_net
 
 HERE = Path(__file__).parent

@@ -33,9 +33,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import anytimenet as an
-from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import AnytimeNetError
-from anytimenet.core.machine import machine_stamp
+from anytimenet.core.manifest.cost_table import Latency
+from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.data import DataSplits, splits_from_datasets
 from anytimenet.evaluation import make_report, make_segmentation_report
 from anytimenet.evaluation.outputs import OutputCost
@@ -43,7 +43,7 @@ from anytimenet.nets import Node
 
 HOME = Path(an.__file__).parent
 """Where the project's files are."""
-CHECKS = ("core/checks.py", "core/manifest_fields.py", "api/arguments.py", "costs/rules.py")
+CHECKS = ("core/checks.py", "core/manifest/fields.py", "api/arguments.py", "costs/rules.py")
 """Files that hold nothing but checks: an error raised there is raised at the door."""
 # --- what the calls are made of ---------------------------------------------------------------------------
 
@@ -285,7 +285,7 @@ _ROWS = (
             "resume": False,
         },
         work=("api.fitting._checked",),
-        doors=(*DATA, "core/bundle_folder.py", "bundle/folder.py"),
+        doors=(*DATA, "core/manifest/folder.py", "bundle/folder.py"),
         words={"train": ("data", "train")},
     ),
     Row(
@@ -335,7 +335,7 @@ _ROWS = (
     Row(
         "load",
         lambda w: {"path": w.saved, "stages": 2},
-        doors=("bundle/folder.py", "core/bundle_folder.py", "bundle/bundle.py"),
+        doors=("bundle/folder.py", "core/manifest/folder.py", "bundle/bundle.py"),
         words={"path": ("bundle", "path")},
     ),
     Row("load_data", lambda w: {"name": "digits"}, doors=("data/folder.py",), words={"name": ("data",)}),
@@ -344,7 +344,7 @@ _ROWS = (
         lambda w: {"bundles": [w.bundle, w.bundle]},
         work=("api.joining.combinations",),
         words={"bundles": ("bundle", "does not exist")},
-        doors=("core/bundle_folder.py",),
+        doors=("core/manifest/folder.py",),
     ),
     Row("label_map", lambda w: {"bundle": w.maps, "image": w.photo, "stage": 1}, words=IMAGE, doors=IMAGES),
     Row(
@@ -403,7 +403,7 @@ _ROWS = (
             "quiet": True,
         },
         work=("recipes.runner.claim_folder",),
-        doors=("core/bundle_folder.py",),
+        doors=("core/manifest/folder.py",),
         words={"out": ("out",)},
     ),
     Row("Augmentation", lambda w: {"flip": True, "pad": 2, "cutout": 0}),
@@ -557,7 +557,7 @@ _ROWS = (
         "Manifest",
         lambda w: {n.name: getattr(w.bundle.manifest, n.name) for n in fields(an.Manifest) if n.init},
         words={"files": ("files", "file"), "net": ("net",)},
-        doors=("core/net_origin.py", "core/bundle_folder.py", "core/manifest_checks.py"),
+        doors=("core/manifest/net_origin.py", "core/manifest/folder.py", "core/manifest/checks.py"),
     ),
     Row("Manifest.best_stage", lambda w: {"budget_macs": 1e9}, on=lambda w: w.bundle.manifest),
     Row("Manifest.keep", lambda w: {"stages": (1, 2)}, on=lambda w: w.bundle.manifest),
@@ -570,7 +570,7 @@ _ROWS = (
         "Manifest.read",
         lambda w: {"path": w.saved},
         words={"path": ("path", "bundle")},
-        doors=("core/bundle_folder.py",),
+        doors=("core/manifest/folder.py",),
     ),
     Row("Manifest.write", lambda w: {"folder": w.folder}, on=lambda w: w.bundle.manifest),
     Row("Bundle", lambda w: {"net": w.net, "manifest": w.bundle.manifest}),
@@ -589,19 +589,24 @@ _ROWS = (
             "coarser_val_accuracies": ("accurac",),
             "class_names": ("class_names", "classes"),
         },
-        doors=("bundle/folder.py", "core/manifest.py", "core/stage_record.py", "core/manifest_checks.py"),
+        doors=(
+            "bundle/folder.py",
+            "core/manifest/manifest.py",
+            "core/manifest/stage_record.py",
+            "core/manifest/checks.py",
+        ),
     ),
     Row(
         "Bundle.load",
         lambda w: {"path": w.saved, "stages": 2, "device": "cpu"},
         words={"path": ("path", "bundle")},
-        doors=("bundle/folder.py", "core/bundle_folder.py"),
+        doors=("bundle/folder.py", "core/manifest/folder.py"),
     ),
     Row(
         "Bundle.save",
         lambda w: {"path": w.folder / "other", "overwrite": True},
         on=lambda w: w.bundle,
-        doors=("core/bundle_folder.py", "bundle/folder.py"),
+        doors=("core/manifest/folder.py", "bundle/folder.py"),
     ),
     Row("Bundle.keep", lambda w: {"stages": (1, 2)}, on=lambda w: w.bundle),
     Row("Bundle.count_costs", lambda w: {"rules": None}, on=lambda w: w.bundle),

@@ -23,14 +23,14 @@ import torch
 from PIL import Image
 
 from anytimenet.bundle import Bundle
-from anytimenet.core.bundle_folder import read_listed
-from anytimenet.core.cost_table import CostTable, Latency
 from anytimenet.core.errors import AnytimeNetError, BundleError, CostTableError, DataError, TrainingError
 from anytimenet.core.images.decoding import open_image
 from anytimenet.core.images.formats import IMAGE_FORMATS
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.machine import machine_stamp
-from anytimenet.core.manifest import Manifest
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.folder import read_listed
+from anytimenet.core.manifest.machine import machine_stamp
+from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.data.cache import read_cache, write_cache
 from anytimenet.data.decoding import Decoded
 from anytimenet.data.mask_files import read_mask_classes

@@ -29,15 +29,15 @@ from torch import nn
 
 import anytimenet.bundle.folder as folder_module
 from anytimenet.bundle import Bundle
-from anytimenet.core.bundle_folder import record_of
-from anytimenet.core.cost_table import CostTable, Latency
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.level_selection import LevelSelection
-from anytimenet.core.manifest import Manifest
-from anytimenet.core.manifest_records import TaskRecord, Thresholds
-from anytimenet.core.net_origin import NetOrigin
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.folder import record_of
+from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import TaskRecord, Thresholds
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.nets import AnytimeNet, create_net, list_nets, rebuild_net, register_net, wrap
 from anytimenet.nets.isresnext import ISResNeXt

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytimenet.core import machine as machine_module
-from anytimenet.core.cost_table import CostTable, Latency
 from anytimenet.core.errors import AnytimeNetError, CostTableError
-from anytimenet.core.machine import machine_stamp, same_machine
+from anytimenet.core.manifest import machine as machine_module
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.machine import machine_stamp, same_machine
 
 
 def _table(**changes: Any) -> CostTable:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from anytimenet.core.net_origin import NetOrigin
+from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.layers import sliced_convs
 from anytimenet.nets import build_on_meta, create_net, net_entry, rebuild_net

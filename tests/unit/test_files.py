@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from anytimenet.core.bundle_folder import find_bundle
 from anytimenet.core.files import writing as files
 from anytimenet.core.files.temporaries import put_back, sweep, temporary_for
+from anytimenet.core.manifest.folder import find_bundle
 
 
 def names(folder):

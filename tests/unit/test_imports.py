@@ -94,7 +94,7 @@ def run_python(code: str) -> str:
 
 def test_importing_the_package_and_the_torch_free_rooms_loads_no_torch():
     out = run_python(
-        "import sys, anytimenet, anytimenet.core.manifest, anytimenet.evaluation\n"
+        "import sys, anytimenet, anytimenet.core.manifest.manifest, anytimenet.evaluation\n"
         "anytimenet.Manifest, anytimenet.Curve, anytimenet.Prediction\n"
         "print([m for m in ('torch', 'matplotlib', 'sklearn', 'tyro') if m in sys.modules])"
     )

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytimenet.core.cost_table import CostTable
+from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.costs import profile_segments, torch_segments
 from anytimenet.nets import create_net
 

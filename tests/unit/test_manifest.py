@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from anytimenet.core.bundle_folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.level_selection import LevelSelection
-from anytimenet.core.manifest import FORMAT_VERSION, Manifest, _digest
-from anytimenet.core.manifest_records import Structure, TaskRecord, Thresholds
-from anytimenet.core.net_origin import NetOrigin
-from anytimenet.core.stage_record import StageRecord
+from anytimenet.core.manifest.folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
+from anytimenet.core.manifest.manifest import FORMAT_VERSION, Manifest, _digest
+from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import Structure, TaskRecord, Thresholds
+from anytimenet.core.manifest.stage_record import StageRecord
 
 LEVELS = (("cat", "dog", "eiche, blühend"), ("animal", "plant"))
 
@@ -69,7 +69,7 @@ def test_a_run_folder_with_a_bundle_inside_is_found(manifest: Manifest, tmp_path
 def test_reading_a_manifest_imports_no_torch(manifest: Manifest, tmp_path: Path) -> None:
     manifest.write(tmp_path)
     code = (
-        "import sys; from anytimenet.core.manifest import Manifest; "
+        "import sys; from anytimenet.core.manifest.manifest import Manifest; "
         f"print(Manifest.read({str(tmp_path)!r}).net.name, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

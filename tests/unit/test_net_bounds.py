@@ -16,7 +16,7 @@ from anytimenet.bundle import Bundle
 from anytimenet.cli.main import run as command
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest import Manifest
+from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.nets import build_on_meta, building, create_net, register_net, registry
 from anytimenet.nets.arguments import split_like
 

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest import Manifest
-from anytimenet.core.stage_record import StageRecord
+from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.stage_record import StageRecord
 from anytimenet.evaluation import Curve, PathCurve, PathPoint, path_curve
 
 STEPS = [(0, 1), (1, 2), (2, 3), (3, 4)]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from anytimenet.core.bundle_folder import find_bundle, read_listed, record_of
-from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import AnytimeNetError, DataError
 from anytimenet.core.files.regular import check_regular, open_regular, parse_json, read_json, read_regular
-from anytimenet.core.manifest import Manifest
+from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.folder import find_bundle, read_listed, record_of
+from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.data.cache import read_cache
 from anytimenet.data.mask_files import read_mask_classes
 from anytimenet.data.named import inflating

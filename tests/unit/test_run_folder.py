@@ -14,7 +14,7 @@ import anytimenet as an
 from anytimenet.cli.main import run
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files.folder_lock import LOCK_NAME, HeldFolder, hold
-from anytimenet.core.run_proof import holds_run
+from anytimenet.core.manifest.run_proof import holds_run
 from anytimenet.recipes.run_folder import claim_folder, clear_folder
 
 WORDS = ["train", "digits", "--net", "isresnext_tiny", "--epochs", "1", "--limit", "40", "--quiet"]

@@ -15,7 +15,7 @@ import anytimenet
 from anytimenet.api.described import described
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.folder import savable
-from anytimenet.core.manifest_records import ScoreRecord, TaskRecord
+from anytimenet.core.manifest.records import ScoreRecord, TaskRecord
 from anytimenet.core.uncounted import MARK, incomplete_note
 from anytimenet.costs import Rules, StageCost, stage_costs
 from anytimenet.data import AnyAugmentation, DataSplits

@@ -33,7 +33,7 @@ from anytimenet.core.files.temporaries import sweep
 from anytimenet.core.files.writing import check_writable
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.launched import launched_rank
-from anytimenet.core.run_proof import check_run_folder
+from anytimenet.core.manifest.run_proof import check_run_folder
 from anytimenet.costs import Rules
 from anytimenet.data import (
     AnyAugmentation,

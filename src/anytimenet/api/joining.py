@@ -13,8 +13,8 @@ from anytimenet.api.loading import load
 from anytimenet.api.trained_data import TrainedOn, trained_on
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import instance, several
-from anytimenet.core.manifest import Manifest
-from anytimenet.core.seen_images import seen_by_any
+from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.seen_images import seen_by_any
 from anytimenet.data import same_data
 from anytimenet.evaluation import format_count
 from anytimenet.nets.eann import EANN

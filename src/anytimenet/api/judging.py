@@ -14,9 +14,9 @@ from anytimenet.api.images import images_for, plain_loader
 from anytimenet.api.mask_judging import evaluate_masks
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, flag, numbers, optional
-from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
-from anytimenet.core.machine import machine_stamp
+from anytimenet.core.manifest.cost_table import Latency
+from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.costs import Rules
 from anytimenet.data import DataSplits
 from anytimenet.evaluation import (

@@ -11,8 +11,8 @@ import torch
 from anytimenet.api.arguments import Split, settled_device
 from anytimenet.api.images import images_for, plain_loader
 from anytimenet.bundle import Bundle
-from anytimenet.core.cost_table import Latency
 from anytimenet.core.errors import DataError
+from anytimenet.core.manifest.cost_table import Latency
 from anytimenet.evaluation import SegmentationReport, make_segmentation_report
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import check_finite

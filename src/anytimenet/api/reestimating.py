@@ -20,7 +20,7 @@ from anytimenet.api.known_images import prints_for
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, instance, optional, whole_number
 from anytimenet.core.errors import DataError
-from anytimenet.core.seen_images import SeenImages
+from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.data import (
     AnyAugmentation,
     DataSplits,

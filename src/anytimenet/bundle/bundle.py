@@ -21,8 +21,6 @@ from anytimenet.bundle.folder import (
     write_bundle,
 )
 from anytimenet.bundle.predicting import Answering
-from anytimenet.bundle.tables import check_table, kept_tables
-from anytimenet.core.bundle_folder import find_bundle
 from anytimenet.core.checks import (
     LARGEST,
     all_words,
@@ -38,18 +36,20 @@ from anytimenet.core.checks import (
     words,
 )
 from anytimenet.core.checks import path as checked_path
-from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.sources import image_sources
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.level_selection import LevelSelection
-from anytimenet.core.manifest import Manifest
-from anytimenet.core.manifest_records import ScoreRecord, TaskRecord
+from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.folder import find_bundle
+from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.records import ScoreRecord, TaskRecord
+from anytimenet.core.manifest.seen_images import SeenImages
+from anytimenet.core.manifest.stage_record import STEP_COSTS, STEPS, StageRecord
+from anytimenet.core.manifest.tables import check_table, kept_tables
 from anytimenet.core.prediction import FailedPrediction, Prediction
-from anytimenet.core.seen_images import SeenImages
-from anytimenet.core.stage_record import STEP_COSTS, STEPS, StageRecord
 from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anytimenet.bundle.card import model_card
 from anytimenet.bundle.shards import (
     Layout,
     check_one_precision,
@@ -23,8 +22,13 @@ from anytimenet.bundle.shards import (
     shard_name,
 )
 from anytimenet.bundle.structure import BY_HAND, given_net, structure_of
-from anytimenet.bundle.tables import COSTS, kept_tables, pack_table, readable_table
-from anytimenet.core.bundle_folder import (
+from anytimenet.core.checks import instance
+from anytimenet.core.errors import BundleError
+from anytimenet.core.files.regular import read_regular
+from anytimenet.core.files.writing import new_folder, write_bytes, write_text
+from anytimenet.core.manifest.card import model_card
+from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.folder import (
     AGAIN,
     CARD_NAME,
     LARGEST_JSON,
@@ -34,14 +38,10 @@ from anytimenet.core.bundle_folder import (
     read_listed,
     record_of,
 )
-from anytimenet.core.checks import instance
-from anytimenet.core.cost_table import CostTable
-from anytimenet.core.errors import BundleError
-from anytimenet.core.files.regular import read_regular
-from anytimenet.core.files.writing import new_folder, write_bytes, write_text
-from anytimenet.core.manifest import Manifest
-from anytimenet.core.net_origin import NetOrigin
-from anytimenet.core.seen_images import SEEN_NAME, SeenImages
+from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.seen_images import SEEN_NAME, SeenImages
+from anytimenet.core.manifest.tables import COSTS, kept_tables, pack_table, readable_table
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.eann import EANN
 from anytimenet.nets.eann_members import members_spelt_out

@@ -15,8 +15,8 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from anytimenet.core.bundle_folder import AGAIN
 from anytimenet.core.errors import BundleError
+from anytimenet.core.manifest.folder import AGAIN
 from anytimenet.nets.contract import AnytimeNet, Part
 
 Layout = dict[str, Part]

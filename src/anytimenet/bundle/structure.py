@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.writing import sha256
-from anytimenet.core.manifest_records import Structure
+from anytimenet.core.manifest.records import Structure
 from anytimenet.costs import meta_copy
 from anytimenet.nets.contract import AnytimeNet
 

@@ -91,8 +91,8 @@ class Evaluate:
         require("torch", "train")
         from anytimenet.api import load, measured_latencies
         from anytimenet.cli.segmentation import evaluate_maps
-        from anytimenet.core.bundle_folder import find_bundle
         from anytimenet.core.files.writing import write_json
+        from anytimenet.core.manifest.folder import find_bundle
         from anytimenet.evaluation import judge_levels, report_from_outputs, write_outputs, write_report
 
         self._check()
@@ -142,7 +142,7 @@ class Evaluate:
 
     def _check(self) -> None:
         """Refuses what could only fail after the net has run."""
-        from anytimenet.core.run_proof import check_report_folder
+        from anytimenet.core.manifest.run_proof import check_report_folder
         from anytimenet.evaluation.outputs import check_outputs_path
         from anytimenet.evaluation.plots import check_ending
 

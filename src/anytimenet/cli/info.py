@@ -15,7 +15,7 @@ from anytimenet.core.errors import MissingExtraError, require
 from anytimenet.core.registered import registered, unknown
 
 if TYPE_CHECKING:
-    from anytimenet.core.manifest import Manifest
+    from anytimenet.core.manifest.manifest import Manifest
     from anytimenet.costs import StageCost
     from anytimenet.nets import AnytimeNet
 
@@ -110,8 +110,8 @@ class Info:
             raise ValueError(
                 "a bundle brings its classes and arguments: leave --num-classes and --net-args out"
             )
-        from anytimenet.core.bundle_folder import find_bundle
-        from anytimenet.core.manifest import Manifest
+        from anytimenet.core.manifest.folder import find_bundle
+        from anytimenet.core.manifest.manifest import Manifest
 
         return Manifest.read(find_bundle(self.name))
 
@@ -166,7 +166,7 @@ def _as_json(cost: StageCost) -> dict[str, Any]:
 
 def _of_manifest(manifest: Manifest) -> dict[str, Any]:
     """The JSON of a bundle as far as it is written down in it; None for what is not."""
-    from anytimenet.core.stage_record import STEP_COSTS, STEPS
+    from anytimenet.core.manifest.stage_record import STEP_COSTS, STEPS
 
     told = manifest.extensions.get(STEPS)
     steps = told if isinstance(told, list) and len(told) == manifest.num_stages else []

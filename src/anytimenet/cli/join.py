@@ -85,7 +85,7 @@ class Join:
             print(f"Everything is in {self.out}.")
 
     def _check_out(self) -> None:
-        from anytimenet.core.bundle_folder import find_bundle
+        from anytimenet.core.manifest.folder import find_bundle
 
         places = (self.out, self.out / "bundle")
         if {place.resolve() for place in places} & {find_bundle(path).resolve() for path in self.bundles}:
@@ -100,8 +100,8 @@ def check_takes_bundle(folder: Path, overwrite: bool) -> None:
         ValueError: if it is a bundle itself, or holds one and `overwrite` is not given.
         AnytimeNetError: if it holds what none of this project wrote.
     """
-    from anytimenet.core.bundle_folder import check_replaceable
-    from anytimenet.core.run_proof import check_run_folder
+    from anytimenet.core.manifest.folder import check_replaceable
+    from anytimenet.core.manifest.run_proof import check_run_folder
 
     if (folder / "bundle.json").exists():
         raise ValueError(

@@ -11,7 +11,7 @@ import tyro
 from anytimenet.cli.output import emit_json
 
 if TYPE_CHECKING:
-    from anytimenet.core.cost_table import CostTable
+    from anytimenet.core.manifest.cost_table import CostTable
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Profile:
 
         require("torch", "train")
         from anytimenet.api import load, profile
-        from anytimenet.core.bundle_folder import find_bundle
+        from anytimenet.core.manifest.folder import find_bundle
 
         bundle = load(self.bundle)
         table = profile(

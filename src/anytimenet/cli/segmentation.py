@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
     """Judges the label maps of every stage, writes and prints."""
     from anytimenet.api import evaluate
-    from anytimenet.core.run_proof import check_report_folder
+    from anytimenet.core.manifest.run_proof import check_report_folder
     from anytimenet.evaluation import PlotOptions, SegmentationReport, plot_curves, write_report
 
     _refuse(

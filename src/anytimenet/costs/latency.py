@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from anytimenet.core.cost_table import CostTable, Latency
-from anytimenet.core.machine import machine_stamp
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.machine import machine_stamp
 
 Prepare = Callable[[int, int, int], Callable[[], object]]
 """`prepare(start, stop, batch)` returns a function that runs that segment once and waits for the result."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.seen_images import Kind, SeenImages
+from anytimenet.core.manifest.seen_images import Kind, SeenImages
 from anytimenet.data.decoding import available_cores
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.core.checks import LARGEST, flag, increasing, shape_of_images, whole_number, whole_numbers
-from anytimenet.core.net_origin import NetOrigin
+from anytimenet.core.manifest.net_origin import NetOrigin
 
 Output = tuple[Tensor, ...]
 """The logits of one stage: one tensor per label level, fine level first, classes on dim 1."""

@@ -11,10 +11,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from anytimenet.core.bundle_folder import check_replaceable
 from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.core.launched import launched_rank
-from anytimenet.core.run_proof import check_run_folder, entries_of, holds_run, seed_folders
+from anytimenet.core.manifest.folder import check_replaceable
+from anytimenet.core.manifest.run_proof import check_run_folder, entries_of, holds_run, seed_folders
 
 _FILES = (
     "curve.png",

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from anytimenet.core.bundle_folder import AGAIN
 from anytimenet.core.checks import fraction, raised_as, shown, whole_number, words
 from anytimenet.core.errors import BundleError
+from anytimenet.core.manifest.folder import AGAIN
 
 
 def keys(value: Any, where: str, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:

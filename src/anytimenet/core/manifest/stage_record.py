@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest_fields import json_list, keys, share, text, whole
+from anytimenet.core.manifest.fields import json_list, keys, share, text, whole
 
 STEPS = "steps"
 """Extension of a bundle: for each stage what the way to it costs, which its record does not say."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anytimenet.core.bundle_folder import AGAIN, LARGEST_JSON, read_listed
-from anytimenet.core.cost_table import CostTable
 from anytimenet.core.errors import BundleError, CostTableError
 from anytimenet.core.files.regular import parse_json
-from anytimenet.core.manifest import Manifest
+from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.folder import AGAIN, LARGEST_JSON, read_listed
+from anytimenet.core.manifest.manifest import Manifest
 
 COSTS = "costs/"
 

@@ -9,15 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anytimenet.core.bundle_folder import (
-    AGAIN,
-    FORMAT,
-    LARGEST_JSON,
-    MANIFEST_NAME,
-    FileRecord,
-    check_file_name,
-    find_bundle,
-)
 from anytimenet.core.checks import increasing, instance, number
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
@@ -27,11 +18,20 @@ from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.level_selection import LevelSelection
-from anytimenet.core.manifest_checks import check_agreement
-from anytimenet.core.manifest_fields import json_list, json_object, keys, whole
-from anytimenet.core.manifest_records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
-from anytimenet.core.net_origin import NetOrigin
-from anytimenet.core.stage_record import StageRecord
+from anytimenet.core.manifest.checks import check_agreement
+from anytimenet.core.manifest.fields import json_list, json_object, keys, whole
+from anytimenet.core.manifest.folder import (
+    AGAIN,
+    FORMAT,
+    LARGEST_JSON,
+    MANIFEST_NAME,
+    FileRecord,
+    check_file_name,
+    find_bundle,
+)
+from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
+from anytimenet.core.manifest.stage_record import StageRecord
 
 FORMAT_VERSION = 3
 """What this package writes, and the newest that it reads.

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Collection, Mapping
 
-from anytimenet.core.cost_table import CostTable
-from anytimenet.core.manifest import Manifest
-from anytimenet.core.seen_images import SEEN_NAME
+from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.seen_images import SEEN_NAME
 from anytimenet.core.uncounted import MARK, incomplete_note
 
 CURVE = "curve.png"

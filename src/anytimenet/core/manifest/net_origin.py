@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest_fields import json_object, text, whole
+from anytimenet.core.manifest.fields import json_object, text, whole
 
 
 @dataclass(frozen=True)

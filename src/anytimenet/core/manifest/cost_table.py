@@ -22,7 +22,7 @@ from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import CostTableError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_json
-from anytimenet.core.machine import machine_stamp, same_machine
+from anytimenet.core.manifest.machine import machine_stamp, same_machine
 
 FORMAT = 1
 _FIELDS = ("device", "machine", "dtype", "threads", "input_shape")

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from anytimenet.core.bundle_folder import FORMAT, MANIFEST_NAME
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files.regular import open_regular, parse_json, read_json
+from anytimenet.core.manifest.folder import FORMAT, MANIFEST_NAME
 
 _CHECKPOINTS = ("last.safetensors", "best.safetensors")
 _CHECKPOINT_FORMAT = "anytimenet-checkpoint"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest_fields import text, whole
+from anytimenet.core.manifest.fields import text, whole
 
 if TYPE_CHECKING:
-    from anytimenet.core.manifest import Manifest
+    from anytimenet.core.manifest.manifest import Manifest
 
 
 def check_agreement(manifest: Manifest) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from anytimenet.core.bundle_folder import AGAIN
 from anytimenet.core.checks import number, optional, raised_as, shown
 from anytimenet.core.errors import BundleError
 from anytimenet.core.labels.mask_classes import MaskClasses
-from anytimenet.core.manifest_fields import json_list, json_object, keys, text, whole
+from anytimenet.core.manifest.fields import json_list, json_object, keys, text, whole
+from anytimenet.core.manifest.folder import AGAIN
 
 TASKS = ("classification", "hierarchical", "segmentation")
 _SCORES = {"accuracy": "accuracy", "mean_iou": "mean IoU"}
