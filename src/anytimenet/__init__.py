@@ -25,12 +25,12 @@ if TYPE_CHECKING:
         write_masks,
     )
     from anytimenet.bundle import Bundle
+    from anytimenet.core.answers.level_selection import LevelSelection
+    from anytimenet.core.answers.prediction import FailedPrediction, Prediction
     from anytimenet.core.images.preprocessing import Preprocessing
     from anytimenet.core.labels.taxonomy import Taxonomy
-    from anytimenet.core.level_selection import LevelSelection
     from anytimenet.core.manifest.cost_table import CostTable
     from anytimenet.core.manifest.manifest import Manifest
-    from anytimenet.core.prediction import FailedPrediction, Prediction
     from anytimenet.costs import stage_costs
     from anytimenet.data import (
         Augmentation,
@@ -59,14 +59,14 @@ _HOMES = {
     "EANN": "nets",
     "ExitNet": "nets",
     "Experiment": "recipes",
-    "FailedPrediction": "core.prediction",
+    "FailedPrediction": "core.answers.prediction",
     "LargeImageAugmentation": "data",
-    "LevelSelection": "core.level_selection",
+    "LevelSelection": "core.answers.level_selection",
     "Manifest": "core.manifest.manifest",
     "MaskAugmentation": "data",
     "MaskSet": "data",
     "Mixing": "data",
-    "Prediction": "core.prediction",
+    "Prediction": "core.answers.prediction",
     "Preprocessing": "core.images.preprocessing",
     "Report": "evaluation",
     "Reporter": "training",

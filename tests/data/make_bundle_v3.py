@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from anytimenet.bundle import Bundle
+from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest.manifest import FORMAT_VERSION
 from anytimenet.core.manifest.records import Thresholds
 from anytimenet.nets import AnytimeNet, create_net

@@ -13,8 +13,8 @@ from PIL import Image
 import anytimenet
 from anytimenet.api import choose_levels, evaluate_levels
 from anytimenet.cli.main import run
+from anytimenet.core.answers.level_selection import LevelSelection, select_levels
 from anytimenet.core.errors import DataError
-from anytimenet.core.level_selection import LevelSelection, select_levels
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.data.digits import load_digits
 from anytimenet.data.image_set import save_png

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytimenet.evaluation.exit_thresholds import (
+from anytimenet.core.answers.exit_thresholds import (
     exit_shares,
     leaving_shares,
     leaving_stages,

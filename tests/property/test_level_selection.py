@@ -7,7 +7,7 @@ from itertools import pairwise, product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytimenet.core.level_selection import select_levels
+from anytimenet.core.answers.level_selection import select_levels
 
 FRACTIONS = st.integers(0, 6).map(lambda n: n / 6)
 

@@ -7,6 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from anytimenet.core.answers.exit_thresholds import (
+    exit_shares,
+    leaving_shares,
+    leaving_stages,
+    solve_thresholds,
+)
 from anytimenet.evaluation import (
     BudgetedBatch,
     curve_figure,
@@ -15,12 +21,6 @@ from anytimenet.evaluation import (
     sweep_budgeted_batch,
 )
 from anytimenet.evaluation.budgeted_batch import MSDNET_PS
-from anytimenet.evaluation.exit_thresholds import (
-    exit_shares,
-    leaving_shares,
-    leaving_stages,
-    solve_thresholds,
-)
 
 COSTS = (10.0, 25.0, 45.0, 70.0)
 

@@ -29,10 +29,10 @@ from torch import nn
 
 import anytimenet.bundle.folder as folder_module
 from anytimenet.bundle import Bundle
+from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.folder import record_of
 from anytimenet.core.manifest.manifest import Manifest

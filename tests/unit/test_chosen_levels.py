@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anytimenet.core.answers.level_selection import LevelSelection, select_levels
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.level_selection import LevelSelection, select_levels
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies, softmax
 from anytimenet.evaluation.outputs import OutputCost, Outputs
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from anytimenet.core.answers.confidence import CONFIDENCES
 from anytimenet.evaluation import confidences
-from anytimenet.evaluation.confidence import CONFIDENCES
 
 rng = np.random.default_rng(0)
 

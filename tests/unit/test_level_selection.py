@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from anytimenet.core.level_selection import LevelSelection, select_levels
+from anytimenet.core.answers.level_selection import LevelSelection, select_levels
 
 RISING = [[0.2, 0.4, 0.8], [0.5, 0.7, 0.9], [0.7, 0.8, 0.95]]
 
@@ -102,6 +102,6 @@ def test_a_selection_that_makes_no_sense_is_refused(values, why):
 
 
 def test_selecting_levels_needs_no_torch():
-    code = "import sys, anytimenet.core.level_selection; print('torch' in sys.modules)"
+    code = "import sys, anytimenet.core.answers.level_selection; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

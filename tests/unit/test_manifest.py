@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest.folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
 from anytimenet.core.manifest.manifest import FORMAT_VERSION, Manifest, _digest
 from anytimenet.core.manifest.net_origin import NetOrigin

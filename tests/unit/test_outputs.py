@@ -81,7 +81,7 @@ def test_thresholds_come_from_validation_outputs():
 def test_outcomes_are_those_of_single_examples_in_blocks_or_not(monkeypatch):
     outputs = outputs_of()
     whole = outputs.outcomes(combine=mean_ensemble, confidence="entropy")
-    monkeypatch.setattr("anytimenet.evaluation.confidence._BLOCK", 7 * 18)
+    monkeypatch.setattr("anytimenet.core.answers.confidence._BLOCK", 7 * 18)
     blocks = outputs.outcomes(combine=mean_ensemble, confidence="entropy")
     for name in ("predicted", "rank", "confidence", "nll"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(blocks, name))
@@ -93,7 +93,7 @@ def test_outcomes_are_those_of_single_examples_in_blocks_or_not(monkeypatch):
 
 
 def test_a_broken_logit_is_found_by_the_number_of_its_example(monkeypatch):
-    monkeypatch.setattr("anytimenet.evaluation.confidence._BLOCK", 20)
+    monkeypatch.setattr("anytimenet.core.answers.confidence._BLOCK", 20)
     logits = np.zeros((50, 4))
     logits[33, 2] = np.nan
     with pytest.raises(DataError, match="example 33 are not finite"):

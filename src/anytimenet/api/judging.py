@@ -13,6 +13,7 @@ from anytimenet.api.arguments import Split, check_reading, settled_device
 from anytimenet.api.images import images_for, plain_loader
 from anytimenet.api.mask_judging import evaluate_masks
 from anytimenet.bundle import Bundle
+from anytimenet.core.answers.confidence import Confidence
 from anytimenet.core.checks import choice, flag, numbers, optional
 from anytimenet.core.errors import DataError
 from anytimenet.core.manifest.cost_table import Latency
@@ -28,7 +29,6 @@ from anytimenet.evaluation import (
     report_from_outputs,
 )
 from anytimenet.evaluation.budgeted_batch import MSDNET_PS, ExitCost
-from anytimenet.evaluation.confidence import Confidence
 from anytimenet.evaluation.ensembles import Ensemble
 from anytimenet.evaluation.outputs import OutputCost
 from anytimenet.training import collect_logits

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from anytimenet.api.arguments import check_reading
 from anytimenet.api.judging import collect_outputs
 from anytimenet.bundle import Bundle
+from anytimenet.core.answers.level_selection import Fallback, LevelSelection, check_target, select_levels
 from anytimenet.core.checks import choice, instance
 from anytimenet.core.errors import DataError
-from anytimenet.core.level_selection import Fallback, LevelSelection, check_target, select_levels
 from anytimenet.data import DataSplits
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies
 

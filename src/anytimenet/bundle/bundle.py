@@ -21,6 +21,8 @@ from anytimenet.bundle.folder import (
     write_bundle,
 )
 from anytimenet.bundle.predicting import Answering
+from anytimenet.core.answers.level_selection import LevelSelection
+from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.checks import (
     LARGEST,
     all_words,
@@ -41,7 +43,6 @@ from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.sources import image_sources
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
@@ -49,7 +50,6 @@ from anytimenet.core.manifest.records import ScoreRecord, TaskRecord
 from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.core.manifest.stage_record import STEP_COSTS, STEPS, StageRecord
 from anytimenet.core.manifest.tables import check_table, kept_tables
-from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment

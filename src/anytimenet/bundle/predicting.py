@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from anytimenet.bundle.inputs import as_input, softmax
+from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.images.sources import Source
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.prediction import FailedPrediction, Prediction
 from anytimenet.nets.contract import Segment
 from anytimenet.nets.finite import check_finite
 

@@ -16,7 +16,7 @@ from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, prin
 if TYPE_CHECKING:
     from anytimenet.api import Split
     from anytimenet.bundle import Bundle
-    from anytimenet.core.level_selection import LevelSelection
+    from anytimenet.core.answers.level_selection import LevelSelection
     from anytimenet.evaluation import BudgetedBatch, Outputs, Report
 
 

@@ -13,7 +13,7 @@ from anytimenet.cli.output import check_threads
 from anytimenet.cli.parsing import Count
 
 if TYPE_CHECKING:
-    from anytimenet.core.prediction import Prediction
+    from anytimenet.core.answers.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Predict:
         torch = require("torch", "train")
         from anytimenet.api import load
         from anytimenet.cli.segmentation import predict_maps
-        from anytimenet.core.prediction import FailedPrediction
+        from anytimenet.core.answers.prediction import FailedPrediction
 
         torch.set_num_threads(check_threads(self.threads))
         if not self.images:

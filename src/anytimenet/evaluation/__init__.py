@@ -13,6 +13,8 @@ from anytimenet.evaluation.delay_factor import delay_factor
 from anytimenet.evaluation.path_curve import path_curve
 
 if TYPE_CHECKING:
+    from anytimenet.core.answers.confidence import confidences
+    from anytimenet.core.answers.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
     from anytimenet.evaluation.branch_norms_plot import plot_branch_norms
     from anytimenet.evaluation.budgeted_batch import (
         BudgetedBatch,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
         level_accuracies,
     )
     from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
-    from anytimenet.evaluation.confidence import confidences
     from anytimenet.evaluation.curve import Curve, shared_range
     from anytimenet.evaluation.delay_factor import (
         delay_factor,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
     from anytimenet.evaluation.ensembles import geometric_ensemble, mean_ensemble
     from anytimenet.evaluation.example_quality import DropShare, ExampleQuality, measure_example_quality
-    from anytimenet.evaluation.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
     from anytimenet.evaluation.failure_detection import failure_auroc
     from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
     from anytimenet.evaluation.mask_picture import most_varied, plot_masks
@@ -110,7 +110,7 @@ _HOMES = {
     "budgeted_from_outputs": "from_outputs",
     "class_scores": "metrics",
     "compare": "comparison",
-    "confidences": "confidence",
+    "confidences": "anytimenet.core.answers.confidence",
     "curve_figure": "plots",
     "exit_costs": "budgeted_batch",
     "expected_calibration_error": "metrics",
@@ -121,7 +121,7 @@ _HOMES = {
     "format_count": "units",
     "geometric_ensemble": "ensembles",
     "judge_levels": "chosen_levels",
-    "leaving_stages": "exit_thresholds",
+    "leaving_stages": "anytimenet.core.answers.exit_thresholds",
     "level_accuracies": "chosen_levels",
     "make_ensemble_report": "scoring",
     "make_report": "scoring",
@@ -142,8 +142,8 @@ _HOMES = {
     "report_from_outputs": "from_outputs",
     "shared_range": "curve",
     "softmax": "metrics",
-    "solve_for_budget": "exit_thresholds",
-    "solve_thresholds": "exit_thresholds",
+    "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
+    "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
     "spread_of": "segmentation_spread",
     "sweep_budgeted_batch": "budgeted_batch",
     "top_k_accuracy": "metrics",
@@ -237,7 +237,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'anytimenet.evaluation' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"anytimenet.evaluation.{_HOMES[name]}"), name)
+    home = _HOMES[name] if _HOMES[name].startswith("anytimenet.") else f"anytimenet.evaluation.{_HOMES[name]}"
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -9,9 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from anytimenet.core.errors import suggest
-from anytimenet.evaluation.curve import Curve
-from anytimenet.evaluation.exit_thresholds import (
+from anytimenet.core.answers.exit_thresholds import (
     check_confidence,
     check_costs,
     exit_shares,
@@ -20,6 +18,8 @@ from anytimenet.evaluation.exit_thresholds import (
     solve_for_budget,
     solve_thresholds,
 )
+from anytimenet.core.errors import suggest
+from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.units import format_count
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.level_selection import LevelSelection
 from anytimenet.evaluation.metrics import softmax, wilson_interval
 from anytimenet.evaluation.outputs import Outputs
 from anytimenet.evaluation.tables import Column, percent_decimals, plain_table

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from anytimenet.core.answers.confidence import Confidence, confidences
 from anytimenet.core.errors import DataError
 from anytimenet.core.uncounted import uncounted_in
 from anytimenet.evaluation.budgeted_batch import (
@@ -16,7 +17,6 @@ from anytimenet.evaluation.budgeted_batch import (
     exit_costs,
     sweep_budgeted_batch,
 )
-from anytimenet.evaluation.confidence import Confidence, confidences
 from anytimenet.evaluation.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.outputs import Outputs
 from anytimenet.evaluation.report import Report

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anytimenet.core.answers.confidence import Confidence, check_kind, confidence_of, rows_at_once
 from anytimenet.core.errors import DataError
-from anytimenet.evaluation.confidence import Confidence, check_kind, confidence_of, rows_at_once
 from anytimenet.evaluation.metrics import check_logits, log_softmax, ranks_of
 
 Combine = Callable[[np.ndarray], np.ndarray]

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from anytimenet.core.answers.confidence import Confidence
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import check_regular, parse_json
 from anytimenet.core.files.writing import write_bytes
-from anytimenet.evaluation.confidence import Confidence
 from anytimenet.evaluation.outcomes import Combine, Outcomes
 
 _FORMAT = "anytimenet-outputs"

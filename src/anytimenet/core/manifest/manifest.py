@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.checks import increasing, instance, number
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
@@ -17,7 +18,6 @@ from anytimenet.core.files.writing import sha256, write_json
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.level_selection import LevelSelection
 from anytimenet.core.manifest.checks import check_agreement
 from anytimenet.core.manifest.fields import json_list, json_object, keys, whole
 from anytimenet.core.manifest.folder import (
