@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from anytimenet.core.errors import SharedTrainingError, TrainingError
-from anytimenet.core.launched import launched_count, launched_rank
+from anytimenet.core.launcher import launched_count, launched_rank
 from anytimenet.nets import create_net
 from anytimenet.training import TrainConfig, check_share
 from anytimenet.training.launching import check_can_start, fabric_options, process_count

@@ -32,7 +32,7 @@ from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.temporaries import sweep
 from anytimenet.core.files.writing import check_writable
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.launched import launched_rank
+from anytimenet.core.launcher import launched_rank
 from anytimenet.core.manifest.run_proof import check_run_folder
 from anytimenet.costs import Rules
 from anytimenet.data import (

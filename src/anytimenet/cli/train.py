@@ -12,7 +12,7 @@ import tyro
 
 from anytimenet.cli.output import check_threads, emit_json
 from anytimenet.core.checks import LARGEST
-from anytimenet.core.launched import launched_rank
+from anytimenet.core.launcher import launched_rank
 
 if TYPE_CHECKING:
     from anytimenet.data import AnyAugmentation, Mixing

@@ -12,7 +12,7 @@ from anytimenet.core.errors import TrainingError
 from anytimenet.core.files.folder_lock import hold
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_json
-from anytimenet.core.launched import launched_rank
+from anytimenet.core.launcher import launched_rank
 from anytimenet.core.manifest.run_proof import check_run_folder, holds_run
 from anytimenet.data import has_masks
 from anytimenet.evaluation import Report, read_report

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from anytimenet.core.errors import BundleError, TrainingError
-from anytimenet.core.launched import launched_rank
+from anytimenet.core.launcher import launched_rank
 from anytimenet.core.manifest.folder import check_replaceable
 from anytimenet.core.manifest.run_proof import check_run_folder, entries_of, holds_run, seed_folders
 

@@ -17,7 +17,7 @@ from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import DataError, require
 from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.writing import write_json, write_text
-from anytimenet.core.launched import launched_count, launched_rank
+from anytimenet.core.launcher import launched_count, launched_rank
 from anytimenet.data import DataSplits, MaskSet, augmentation_for, load_data
 from anytimenet.evaluation import (
     Report,

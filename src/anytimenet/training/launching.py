@@ -15,7 +15,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.launched import launched_count
+from anytimenet.core.launcher import launched_count
 from anytimenet.training.config import TrainConfig
 from anytimenet.training.sync_batchnorm import check_synchronised
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import TrainingError
-from anytimenet.core.launched import launched_rank
+from anytimenet.core.launcher import launched_rank
 
 if sys.platform != "win32":
     import fcntl
