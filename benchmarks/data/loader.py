@@ -18,7 +18,7 @@ from PIL import Image
 
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, DataOptions, ImageSet, Loader
-from anytimenet.data.decoding import decode_all
+from anytimenet.data.reading.decoding import decode_all
 
 NAME = "data-loader"
 COUNT = 20_000

@@ -219,7 +219,7 @@ DATA = (
     "data/mask_set.py",
     "data/load.py",
     "data/datasets.py",
-    "data/decoding.py",
+    "data/reading/decoding.py",
     "data/splits.py",
 )
 

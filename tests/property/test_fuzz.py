@@ -31,9 +31,9 @@ from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.folder import read_listed
 from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.data.cache import read_cache, write_cache
-from anytimenet.data.decoding import Decoded
 from anytimenet.data.mask_files import read_mask_classes
+from anytimenet.data.reading.cache import read_cache, write_cache
+from anytimenet.data.reading.decoding import Decoded
 from anytimenet.data.taxonomies import read_taxonomy
 from anytimenet.evaluation import Report, SegmentationReport
 from anytimenet.nets import create_net

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from anytimenet.data import DataOptions, folder, load_data
-from anytimenet.data.cache import cache_folder, read_cache, write_cache
-from anytimenet.data.decoding import Decoded
+from anytimenet.data.reading.cache import cache_folder, read_cache, write_cache
+from anytimenet.data.reading.decoding import Decoded
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import DataOptions, load_data
-from anytimenet.data.decoding import decode_all
+from anytimenet.data.reading.decoding import decode_all
 
 
 def pixels_of(name, height=6, width=6, channels=3):

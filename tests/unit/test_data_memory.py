@@ -12,7 +12,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.data import Augmentation, DataOptions, ImageFiles, ImageSet, MaskSet, make_loader
 from anytimenet.data.dividing import divide
 from anytimenet.data.folder import load_folder
-from anytimenet.data.memory import fits, machine_memory
+from anytimenet.data.reading.memory import fits, machine_memory
 
 
 def write(path, seed, side=8, channels=3):
@@ -96,7 +96,7 @@ def test_bad_files_are_named_before_training_and_may_be_skipped(load, root):
 
 
 def test_a_look_through_is_done_once(load, monkeypatch):
-    from anytimenet.data import surveying
+    from anytimenet.data.reading import surveying
 
     looks, decode = [], surveying.decode_one
     monkeypatch.setattr(surveying, "decode_one", lambda *a: looks.append(1) or decode(*a))

@@ -139,7 +139,7 @@ def test_a_folder_is_no_verb(capsys, tmp_path, monkeypatch):
 def test_a_warning_of_the_library_is_said_once_a_command(capsys):
     from anytimenet.cli.output import warnings_once
 
-    log = logging.getLogger("anytimenet.data.decoding")
+    log = logging.getLogger("anytimenet.data.reading.decoding")
     for _ in range(2):
         with warnings_once():
             for name in ("a.png", "a.png", "b.png"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from anytimenet.core.errors import require
-from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.options import DataOptions
+from anytimenet.data.reading.decoding import decode_all
 from anytimenet.data.splits import DataSplits, make_splits
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.seen_images import Kind, SeenImages
-from anytimenet.data.decoding import available_cores
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.mask_set import MaskSet
+from anytimenet.data.reading.decoding import available_cores
 from anytimenet.data.splits import DataSplits
 
 _BLOCK = 2**14

@@ -13,11 +13,11 @@ from anytimenet.data.folder_listing import ListedImage, list_folder
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_folders import ImageFolders
 from anytimenet.data.image_set import ImageSet
-from anytimenet.data.memory import fits, machine_memory
 from anytimenet.data.options import DataOptions
 from anytimenet.data.part_folders import find_part_folders
+from anytimenet.data.reading.memory import fits, machine_memory
+from anytimenet.data.reading.surveying import survey
 from anytimenet.data.splits import Images
-from anytimenet.data.surveying import survey
 
 
 def read_class_folders(

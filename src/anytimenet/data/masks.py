@@ -10,8 +10,6 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.formats import IMAGE_SUFFIXES
 from anytimenet.core.labels.mask_classes import MaskClasses
-from anytimenet.data.cache import decode_once
-from anytimenet.data.decoding import Decoded, decode_all
 from anytimenet.data.image_folders import Folder, ImageFolders, stamp
 from anytimenet.data.mask_files import (
     CLASSES_NAME,
@@ -25,6 +23,8 @@ from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mask_splits import make_mask_splits
 from anytimenet.data.options import DataOptions
 from anytimenet.data.part_folders import find_part_folders
+from anytimenet.data.reading.cache import decode_once
+from anytimenet.data.reading.decoding import Decoded, decode_all
 from anytimenet.data.splits import DataSplits
 
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.cache import decode_once
-from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_folders import stamp
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.named.catalogue import NamedData
 from anytimenet.data.options import DataOptions
+from anytimenet.data.reading.cache import decode_once
+from anytimenet.data.reading.decoding import decode_all
 from anytimenet.data.splits import DataSplits, Images, make_splits
 
 _SHORTER_SIDE = 256 / 224  # of what is cropped, as the published evaluations have it

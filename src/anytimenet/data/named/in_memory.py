@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.cache import decode_once
-from anytimenet.data.decoding import decode_all
 from anytimenet.data.image_set import ImageSet
 from anytimenet.data.named.catalogue import NamedData
 from anytimenet.data.options import DataOptions
+from anytimenet.data.reading.cache import decode_once
+from anytimenet.data.reading.decoding import decode_all
 from anytimenet.data.splits import DataSplits, make_splits
 
 Arrays = tuple[np.ndarray, np.ndarray]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import PIL
 
-from anytimenet.data.cache_file import read_arrays, write_arrays
-from anytimenet.data.decoding import Decoded
 from anytimenet.data.options import DataOptions
+from anytimenet.data.reading.cache_file import read_arrays, write_arrays
+from anytimenet.data.reading.decoding import Decoded
 
 
 def cache_folder(chosen: Path | None = None) -> Path:

@@ -1,0 +1,1 @@
+"""Pixels out of files: decoded, surveyed, kept in a cache."""
