@@ -6,9 +6,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from anytimenet.data import DataOptions, ImageSet
-from anytimenet.data.channel_statistics import channel_statistics
-from anytimenet.data.splits import make_splits
-from anytimenet.data.stratify import apportion, draw_limit, draw_part
+from anytimenet.data.sets.channel_statistics import channel_statistics
+from anytimenet.data.sets.splits import make_splits
+from anytimenet.data.sets.stratify import apportion, draw_limit, draw_part
 
 CLASS_COUNTS = st.lists(st.integers(1, 40), min_size=2, max_size=8)
 FRACTIONS = st.floats(0.01, 0.95)

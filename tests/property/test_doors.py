@@ -216,11 +216,11 @@ DATA = (
     "api/trained_data.py",
     "data/item_reader.py",
     "data/item_labels.py",
-    "data/mask_set.py",
+    "data/sets/mask_set.py",
     "data/load.py",
     "data/datasets.py",
     "data/reading/decoding.py",
-    "data/splits.py",
+    "data/sets/splits.py",
 )
 
 
@@ -440,7 +440,7 @@ _ROWS = (
             "images_per_class": 3,
             "skip_bad": True,
         },
-        doors=("data/taxonomies.py",),
+        doors=("data/sets/taxonomies.py",),
     ),
     Row(
         "TrainConfig",

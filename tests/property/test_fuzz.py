@@ -34,7 +34,7 @@ from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.data.mask_files import read_mask_classes
 from anytimenet.data.reading.cache import read_cache, write_cache
 from anytimenet.data.reading.decoding import Decoded
-from anytimenet.data.taxonomies import read_taxonomy
+from anytimenet.data.sets.taxonomies import read_taxonomy
 from anytimenet.evaluation import Report, SegmentationReport
 from anytimenet.nets import create_net
 from anytimenet.training.checkpoints import Checkpoint

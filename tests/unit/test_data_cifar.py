@@ -17,8 +17,8 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, load_data, splits_from_datasets
-from anytimenet.data.channel_statistics import channel_statistics
 from anytimenet.data.named.catalogue import CIFAR10, CIFAR100
+from anytimenet.data.sets.channel_statistics import channel_statistics
 
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -406,7 +406,7 @@ def test_an_archive_cannot_write_or_read_outside(load, ten, tmp_path):
 
 def test_the_validation_draw_of_the_full_set_never_changes():
     """Of the published counts 5,000 are held out, 500 of each class, the same on every machine."""
-    from anytimenet.data.stratify import draw_part
+    from anytimenet.data.sets.stratify import draw_part
 
     labels, names = np.arange(50_000) % 10, [f"train-{i:05d}" for i in range(50_000)]
     held_out = draw_part(labels, names, CIFAR10.val_fraction, 0, "val")

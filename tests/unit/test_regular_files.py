@@ -20,7 +20,7 @@ from anytimenet.data.mask_files import read_mask_classes
 from anytimenet.data.named import inflating
 from anytimenet.data.named.inflating import inflated, members
 from anytimenet.data.reading.cache import read_cache
-from anytimenet.data.taxonomies import read_mapping, read_taxonomy, settled_source
+from anytimenet.data.sets.taxonomies import read_mapping, read_taxonomy, settled_source
 from anytimenet.evaluation import read_report
 from anytimenet.evaluation.outputs import read_outputs
 from anytimenet.training.checkpoints import Checkpoint

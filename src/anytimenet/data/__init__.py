@@ -1,21 +1,21 @@
 """Images by name, folder or dataset: decoded once, split by class, augmented in whole batches."""
 
 from anytimenet.data.augment import Augmentation
-from anytimenet.data.class_names import relabel
 from anytimenet.data.datasets import read_dataset, splits_from_datasets
-from anytimenet.data.fingerprints import image_prints, seen_images
-from anytimenet.data.image_files import ImageFiles
-from anytimenet.data.image_set import ImageSet, save_png
 from anytimenet.data.large_images import LargeImageAugmentation
 from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
 from anytimenet.data.loader import Loader
 from anytimenet.data.making import AnyAugmentation, augmentation_for, augmentation_from, make_loader
 from anytimenet.data.mask_augment import MaskAugmentation
-from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mixing import Mixing
-from anytimenet.data.options import DataOptions, parse_ignore_index, parse_image_size
+from anytimenet.data.sets.class_names import relabel
+from anytimenet.data.sets.fingerprints import image_prints, seen_images
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet, save_png
+from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.options import DataOptions, parse_ignore_index, parse_image_size
+from anytimenet.data.sets.splits import DataSplits, Images
 from anytimenet.data.sharding import Shard
-from anytimenet.data.splits import DataSplits, Images
 from anytimenet.data.stream import StreamLoader
 from anytimenet.data.whole import WHOLE, read_whole
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from anytimenet.core.errors import require
-from anytimenet.data.image_set import ImageSet
-from anytimenet.data.options import DataOptions
 from anytimenet.data.reading.decoding import decode_all
-from anytimenet.data.splits import DataSplits, make_splits
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import DataSplits, make_splits
 
 
 def load_digits(options: DataOptions) -> DataSplits:

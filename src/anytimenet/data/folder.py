@@ -12,17 +12,17 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.folder_listing import ListedImage, list_folder
-from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_folders import ImageFolders
-from anytimenet.data.image_set import ImageSet
-from anytimenet.data.options import DataOptions
 from anytimenet.data.part_folders import PART_NAMES, find_part_folders
 from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import Decoded, decode_all, decode_one
 from anytimenet.data.reading.memory import fits, machine_memory
 from anytimenet.data.reading.surveying import survey
-from anytimenet.data.splits import DataSplits, Images, make_splits
-from anytimenet.data.taxonomies import read_taxonomy
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import DataSplits, Images, make_splits
+from anytimenet.data.sets.taxonomies import read_taxonomy
 
 _log = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ import numpy as np
 from anytimenet.core.errors import DataError, suggest
 from anytimenet.data.folder import check_root, decode_listed, decoded_bytes
 from anytimenet.data.folder_listing import ListedImage, list_folder
-from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.image_folders import ImageFolders
-from anytimenet.data.image_set import ImageSet
-from anytimenet.data.options import DataOptions
 from anytimenet.data.part_folders import find_part_folders
 from anytimenet.data.reading.memory import fits, machine_memory
 from anytimenet.data.reading.surveying import survey
-from anytimenet.data.splits import Images
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import Images
 
 
 def read_class_folders(

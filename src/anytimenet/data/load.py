@@ -19,8 +19,8 @@ from anytimenet.data.named.cifar import load_cifar10, load_cifar100
 from anytimenet.data.named.cub import load_cub
 from anytimenet.data.named.idx import load_fashion_mnist, load_mnist
 from anytimenet.data.named.imagenet import load_imagenet
-from anytimenet.data.options import DataOptions
-from anytimenet.data.splits import DataSplits
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import DataSplits
 
 _BY_NAME: dict[str, Callable[[DataOptions], DataSplits]] = {
     "digits": load_digits,

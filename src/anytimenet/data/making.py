@@ -9,14 +9,14 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.augment import Augmentation
-from anytimenet.data.image_files import ImageFiles
-from anytimenet.data.image_set import ImageSet
 from anytimenet.data.large_images import LargeImageAugmentation
 from anytimenet.data.loader import Loader
 from anytimenet.data.mask_augment import MaskAugmentation
-from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.mixing import Mixing
 from anytimenet.data.reading.decoding import available_cores
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.mask_set import MaskSet
 from anytimenet.data.sharding import WHOLE, Shard
 from anytimenet.data.stream import StreamLoader
 

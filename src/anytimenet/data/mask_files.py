@@ -15,7 +15,7 @@ from anytimenet.core.files.regular import read_json
 from anytimenet.core.images.decoding import fit_labels, fit_shorter_side
 from anytimenet.core.images.formats import opened_image
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses, default_palette
-from anytimenet.data.options import DataOptions
+from anytimenet.data.sets.options import DataOptions
 
 CLASSES_NAME = "classes.json"
 _CURE = (

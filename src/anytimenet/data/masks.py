@@ -19,13 +19,13 @@ from anytimenet.data.mask_files import (
     upright_size,
     with_binary_values,
 )
-from anytimenet.data.mask_set import MaskSet
-from anytimenet.data.mask_splits import make_mask_splits
-from anytimenet.data.options import DataOptions
 from anytimenet.data.part_folders import find_part_folders
 from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import Decoded, decode_all
-from anytimenet.data.splits import DataSplits
+from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.mask_splits import make_mask_splits
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import DataSplits
 
 
 def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSplits:

@@ -13,9 +13,9 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import FileAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.batching import IMAGE, Batching, Finishing
-from anytimenet.data.image_files import ImageFiles
 from anytimenet.data.large_images import LargeImageAugmentation
 from anytimenet.data.mixing import Mixing
+from anytimenet.data.sets.image_files import ImageFiles
 from anytimenet.data.sharding import WHOLE, Shard
 
 if TYPE_CHECKING:

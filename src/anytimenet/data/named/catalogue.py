@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.constants import CIFAR10_MEAN, CIFAR10_STD, constants_by_name
-from anytimenet.data.options import DataOptions
+from anytimenet.data.sets.constants import CIFAR10_MEAN, CIFAR10_STD, constants_by_name
+from anytimenet.data.sets.options import DataOptions
 
 
 @dataclass(frozen=True)

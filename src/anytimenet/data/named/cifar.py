@@ -13,8 +13,8 @@ from anytimenet.data.named.catalogue import CIFAR10, CIFAR100
 from anytimenet.data.named.in_memory import Arrays, split_arrays
 from anytimenet.data.named.official import OfficialFiles, official_files
 from anytimenet.data.named.plain_pickle import load_plain
-from anytimenet.data.options import DataOptions
-from anytimenet.data.splits import DataSplits
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import DataSplits
 
 _SIDE, _PIXELS = 32, 3 * 32 * 32
 _Batch = tuple[np.ndarray, np.ndarray]  # labels (N, levels), fine level first, and images

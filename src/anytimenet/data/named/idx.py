@@ -10,8 +10,8 @@ from anytimenet.core.errors import DataError
 from anytimenet.data.named.catalogue import FASHION_MNIST, MNIST, NamedData
 from anytimenet.data.named.in_memory import Arrays, split_arrays
 from anytimenet.data.named.official import official_files
-from anytimenet.data.options import DataOptions
-from anytimenet.data.splits import DataSplits
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import DataSplits
 
 _CLOTHES = (
     "T-shirt/top",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import PIL
 
-from anytimenet.data.options import DataOptions
 from anytimenet.data.reading.cache_file import read_arrays, write_arrays
 from anytimenet.data.reading.decoding import Decoded
+from anytimenet.data.sets.options import DataOptions
 
 
 def cache_folder(chosen: Path | None = None) -> Path:

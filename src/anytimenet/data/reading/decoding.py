@@ -21,7 +21,7 @@ from anytimenet.core.images.decoding import (
     open_image,
     with_channels,
 )
-from anytimenet.data.options import DataOptions
+from anytimenet.data.sets.options import DataOptions
 
 T = TypeVar("T")
 

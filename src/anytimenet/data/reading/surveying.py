@@ -11,14 +11,14 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.channel_statistics import mean_and_std
-from anytimenet.data.constants import constants_by_name
-from anytimenet.data.image_files import ImageFiles
-from anytimenet.data.image_set import ImageSet
-from anytimenet.data.options import DataOptions
 from anytimenet.data.reading.cache import cache_place
 from anytimenet.data.reading.cache_file import read_arrays, write_arrays
 from anytimenet.data.reading.decoding import available_cores, check_bad, decode_one, in_order, sizes_differ
+from anytimenet.data.sets.channel_statistics import mean_and_std
+from anytimenet.data.sets.constants import constants_by_name
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.options import DataOptions
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from anytimenet.data.image_files import ImageFiles
-from anytimenet.data.image_set import ImageSet
-from anytimenet.data.mask_set import MaskSet
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.mask_set import MaskSet
 
 Divided = TypeVar("Divided", ImageSet, ImageFiles, MaskSet, ImageSet | ImageFiles)
 

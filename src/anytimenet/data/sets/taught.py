@@ -9,7 +9,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses
-from anytimenet.data.class_names import shown_names
+from anytimenet.data.sets.class_names import shown_names
 
 _log = logging.getLogger(__name__)
 

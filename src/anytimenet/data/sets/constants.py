@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anytimenet.core.errors import DataError
-from anytimenet.data.options import DataOptions
+from anytimenet.data.sets.options import DataOptions
 
 CIFAR10_MEAN = tuple(value / 255 for value in (125.3, 123.0, 113.9))
 CIFAR10_STD = tuple(value / 255 for value in (63.0, 62.1, 66.7))

@@ -23,7 +23,7 @@ from anytimenet.core.checks import (
 )
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import RESAMPLE
-from anytimenet.data.taxonomies import TaxonomySource, settled_source
+from anytimenet.data.sets.taxonomies import TaxonomySource, settled_source
 
 _OF_THIS_MACHINE = ("cache_dir", "data_root", "download")
 

@@ -13,16 +13,16 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.channel_statistics import channel_statistics
-from anytimenet.data.constants import constants_by_name
-from anytimenet.data.dividing import divide
-from anytimenet.data.image_files import ImageFiles
-from anytimenet.data.image_set import ImageSet
-from anytimenet.data.mask_set import MaskSet
-from anytimenet.data.options import DataOptions
-from anytimenet.data.stratify import draw_limit, draw_part, draw_per_class
-from anytimenet.data.taught import check_taught
-from anytimenet.data.taxonomies import chosen_taxonomy
+from anytimenet.data.sets.channel_statistics import channel_statistics
+from anytimenet.data.sets.constants import constants_by_name
+from anytimenet.data.sets.dividing import divide
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.stratify import draw_limit, draw_part, draw_per_class
+from anytimenet.data.sets.taught import check_taught
+from anytimenet.data.sets.taxonomies import chosen_taxonomy
 
 Images = ImageSet | ImageFiles
 VAL_FRACTION = 0.1

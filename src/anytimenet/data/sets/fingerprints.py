@@ -12,11 +12,11 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.seen_images import Kind, SeenImages
-from anytimenet.data.image_files import ImageFiles
-from anytimenet.data.image_set import ImageSet
-from anytimenet.data.mask_set import MaskSet
 from anytimenet.data.reading.decoding import available_cores
-from anytimenet.data.splits import DataSplits
+from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.splits import DataSplits
 
 _BLOCK = 2**14
 """Bytes that are read at the beginning, in the middle and at the end of a file larger than four of them."""

@@ -8,19 +8,19 @@ import numpy as np
 
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
-from anytimenet.data.channel_statistics import channel_statistics
-from anytimenet.data.constants import constants_by_name
-from anytimenet.data.dividing import divide
-from anytimenet.data.mask_set import MaskSet
-from anytimenet.data.options import DataOptions
-from anytimenet.data.splits import (
+from anytimenet.data.sets.channel_statistics import channel_statistics
+from anytimenet.data.sets.constants import constants_by_name
+from anytimenet.data.sets.dividing import divide
+from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import (
     VAL_FRACTION,
     DataSplits,
     draw,
     limit_rows,
     splits_fingerprint,
 )
-from anytimenet.data.taught import check_taught_pixels
+from anytimenet.data.sets.taught import check_taught_pixels
 
 
 def make_mask_splits(

@@ -1,0 +1,1 @@
+"""Images with their labels in memory or in files, and how they are split."""
