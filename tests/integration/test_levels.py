@@ -16,9 +16,9 @@ from anytimenet.cli.main import run
 from anytimenet.core.answers.level_selection import LevelSelection, select_levels
 from anytimenet.core.errors import DataError
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.data.digits import load_digits
 from anytimenet.data.sets.image_set import save_png
 from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sources.named.digits import load_digits
 from anytimenet.evaluation import ChosenLevels, Report
 
 SHAPES = {str(i): "round" if i in (0, 3, 6, 8, 9) else "straight" for i in range(10)}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from anytimenet.cli.main import run
 from anytimenet.data import DataOptions, load_data
-from anytimenet.data.named.catalogue import MNIST
+from anytimenet.data.sources.named.catalogue import MNIST
 
 
 @pytest.fixture(scope="module")

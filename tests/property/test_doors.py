@@ -212,13 +212,13 @@ IMAGES = (
 )
 DATA = (
     "api/images.py",
-    "data/folder.py",
+    "data/sources/folder.py",
     "api/trained_data.py",
-    "data/item_reader.py",
-    "data/item_labels.py",
+    "data/sources/item_reader.py",
+    "data/sources/item_labels.py",
     "data/sets/mask_set.py",
     "data/load.py",
-    "data/datasets.py",
+    "data/sources/datasets.py",
     "data/reading/decoding.py",
     "data/sets/splits.py",
 )
@@ -338,7 +338,12 @@ _ROWS = (
         doors=("bundle/folder.py", "core/manifest/folder.py", "bundle/bundle.py"),
         words={"path": ("bundle", "path")},
     ),
-    Row("load_data", lambda w: {"name": "digits"}, doors=("data/folder.py",), words={"name": ("data",)}),
+    Row(
+        "load_data",
+        lambda w: {"name": "digits"},
+        doors=("data/sources/folder.py",),
+        words={"name": ("data",)},
+    ),
     Row(
         "join_bundles",
         lambda w: {"bundles": [w.bundle, w.bundle]},

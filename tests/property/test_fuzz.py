@@ -31,10 +31,10 @@ from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.folder import read_listed
 from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.data.mask_files import read_mask_classes
 from anytimenet.data.reading.cache import read_cache, write_cache
 from anytimenet.data.reading.decoding import Decoded
 from anytimenet.data.sets.taxonomies import read_taxonomy
+from anytimenet.data.sources.mask_files import read_mask_classes
 from anytimenet.evaluation import Report, SegmentationReport
 from anytimenet.nets import create_net
 from anytimenet.training.checkpoints import Checkpoint

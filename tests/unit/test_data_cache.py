@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anytimenet.data import DataOptions, folder, load_data
+from anytimenet.data import DataOptions, load_data
 from anytimenet.data.reading.cache import cache_folder, read_cache, write_cache
 from anytimenet.data.reading.decoding import Decoded
+from anytimenet.data.sources import folder
 
 
 @pytest.fixture

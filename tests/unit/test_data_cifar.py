@@ -17,8 +17,8 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, load_data, splits_from_datasets
-from anytimenet.data.named.catalogue import CIFAR10, CIFAR100
 from anytimenet.data.sets.channel_statistics import channel_statistics
+from anytimenet.data.sources.named.catalogue import CIFAR10, CIFAR100
 
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -254,7 +254,8 @@ def test_resized_images_are_those_of_the_folder_route_and_are_cached(load, ten, 
                 assert np.array_equal(pixels, expected[name])
                 checked += 1
     assert checked == 50
-    monkeypatch.setattr("anytimenet.data.named.in_memory.decode_all", None)  # the second time none is resized
+    # the second time none is resized
+    monkeypatch.setattr("anytimenet.data.sources.named.in_memory.decode_all", None)
     assert load(**options).fingerprint == splits.fingerprint
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, ImageFiles, load_data
-from anytimenet.data.named.catalogue import CUB
-from anytimenet.data.named.cub_levels import cub_taxonomy
 from anytimenet.data.sets.stratify import draw_part
+from anytimenet.data.sources.named.catalogue import CUB
+from anytimenet.data.sources.named.cub_levels import cub_taxonomy
 
 SPECIES = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "010.Red_winged_Blackbird"]
 COUNT = 45
@@ -113,7 +113,7 @@ def test_classes_that_are_no_species_of_cub_have_no_levels_of_their_own(root):
 
 
 def test_the_four_levels_are_those_of_the_paper():
-    table = files("anytimenet.data.named").joinpath("cub_levels.csv").read_text(encoding="utf-8")
+    table = files("anytimenet.data.sources.named").joinpath("cub_levels.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(table.splitlines()))
     taxonomy = cub_taxonomy([f"{int(row['class_id']):03d}.{row['class_name']}" for row in rows])
     assert [len(names) for names in taxonomy.levels] == [200, 183, 149, 80]

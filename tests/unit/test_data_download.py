@@ -11,9 +11,9 @@ import pytest
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, load_data
-from anytimenet.data.named import catalogue, idx
-from anytimenet.data.named.catalogue import RemoteFile
-from anytimenet.data.named.download import fetch
+from anytimenet.data.sources.named import catalogue, idx
+from anytimenet.data.sources.named.catalogue import RemoteFile
+from anytimenet.data.sources.named.download import fetch
 
 CONTENT = bytes(range(256)) * 5000
 MD5 = hashlib.md5(CONTENT).hexdigest()

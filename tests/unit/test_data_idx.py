@@ -9,9 +9,9 @@ import pytest
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, load_data
-from anytimenet.data.named.catalogue import FASHION_MNIST, MNIST
-from anytimenet.data.named.download import md5_of
-from anytimenet.data.named.idx import read_idx
+from anytimenet.data.sources.named.catalogue import FASHION_MNIST, MNIST
+from anytimenet.data.sources.named.download import md5_of
+from anytimenet.data.sources.named.idx import read_idx
 
 FILES = MNIST.forms[0].files
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, ImageFiles, ImageSet, load_data
-from anytimenet.data.named.catalogue import IMAGENET
 from anytimenet.data.sets.stratify import draw_part
+from anytimenet.data.sources.named.catalogue import IMAGENET
 
 WNIDS = ["n01440764", "n01443537", "n02119789"]
 VAL = [2, 0, 1, 1, 0, 2]  # class of each validation image, in the published order

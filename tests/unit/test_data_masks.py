@@ -86,7 +86,7 @@ def test_every_image_comes_with_the_mask_of_its_name(tmp_path, load):
 def test_the_second_time_nothing_is_decoded_and_everything_is_equal(tmp_path, load, monkeypatch):
     root = fill(tmp_path / "data")
     first = load(root, image_size=(3, 4))
-    from anytimenet.data import masks
+    from anytimenet.data.sources import masks
 
     monkeypatch.setattr(masks, "decode_all", None)
     assert load(root, image_size=(3, 4)).fingerprint == first.fingerprint

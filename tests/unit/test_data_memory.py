@@ -10,9 +10,9 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.data import Augmentation, DataOptions, ImageFiles, ImageSet, MaskSet, make_loader
-from anytimenet.data.folder import load_folder
 from anytimenet.data.reading.memory import fits, machine_memory
 from anytimenet.data.sets.dividing import divide
+from anytimenet.data.sources.folder import load_folder
 
 
 def write(path, seed, side=8, channels=3):

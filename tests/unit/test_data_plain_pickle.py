@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anytimenet.core.errors import DataError
-from anytimenet.data.named.plain_pickle import load_plain
+from anytimenet.data.sources.named.plain_pickle import load_plain
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 

@@ -12,7 +12,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import open_image
 from anytimenet.core.images.formats import IMAGE_FORMATS, IMAGE_SUFFIXES, is_image_name, opened_image
 from anytimenet.core.labels.mask_classes import MaskClasses
-from anytimenet.data.mask_files import read_mask, upright_size
+from anytimenet.data.sources.mask_files import read_mask, upright_size
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
 

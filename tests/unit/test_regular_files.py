@@ -16,11 +16,11 @@ from anytimenet.core.files.regular import check_regular, open_regular, parse_jso
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle, read_listed, record_of
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.data.mask_files import read_mask_classes
-from anytimenet.data.named import inflating
-from anytimenet.data.named.inflating import inflated, members
 from anytimenet.data.reading.cache import read_cache
 from anytimenet.data.sets.taxonomies import read_mapping, read_taxonomy, settled_source
+from anytimenet.data.sources.mask_files import read_mask_classes
+from anytimenet.data.sources.named import inflating
+from anytimenet.data.sources.named.inflating import inflated, members
 from anytimenet.evaluation import read_report
 from anytimenet.evaluation.outputs import read_outputs
 from anytimenet.training.checkpoints import Checkpoint

@@ -1,7 +1,6 @@
 """Images by name, folder or dataset: decoded once, split by class, augmented in whole batches."""
 
 from anytimenet.data.augment import Augmentation
-from anytimenet.data.datasets import read_dataset, splits_from_datasets
 from anytimenet.data.large_images import LargeImageAugmentation
 from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
 from anytimenet.data.loader import Loader
@@ -16,8 +15,9 @@ from anytimenet.data.sets.mask_set import MaskSet
 from anytimenet.data.sets.options import DataOptions, parse_ignore_index, parse_image_size
 from anytimenet.data.sets.splits import DataSplits, Images
 from anytimenet.data.sharding import Shard
+from anytimenet.data.sources.datasets import read_dataset, splits_from_datasets
+from anytimenet.data.sources.whole import WHOLE, read_whole
 from anytimenet.data.stream import StreamLoader
-from anytimenet.data.whole import WHOLE, read_whole
 
 __all__ = [
     "WHOLE",

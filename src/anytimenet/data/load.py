@@ -11,16 +11,16 @@ from typing import Any
 from anytimenet.core.checks import instance, path, words
 from anytimenet.core.errors import DataError, suggest
 from anytimenet.core.registered import unknown
-from anytimenet.data.digits import load_digits
-from anytimenet.data.folder import load_folder
-from anytimenet.data.masks import load_camvid, load_masks
-from anytimenet.data.named.catalogue import CATALOGUE
-from anytimenet.data.named.cifar import load_cifar10, load_cifar100
-from anytimenet.data.named.cub import load_cub
-from anytimenet.data.named.idx import load_fashion_mnist, load_mnist
-from anytimenet.data.named.imagenet import load_imagenet
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits
+from anytimenet.data.sources.folder import load_folder
+from anytimenet.data.sources.masks import load_camvid, load_masks
+from anytimenet.data.sources.named.catalogue import CATALOGUE
+from anytimenet.data.sources.named.cifar import load_cifar10, load_cifar100
+from anytimenet.data.sources.named.cub import load_cub
+from anytimenet.data.sources.named.digits import load_digits
+from anytimenet.data.sources.named.idx import load_fashion_mnist, load_mnist
+from anytimenet.data.sources.named.imagenet import load_imagenet
 
 _BY_NAME: dict[str, Callable[[DataOptions], DataSplits]] = {
     "digits": load_digits,

@@ -8,13 +8,13 @@ from pathlib import Path
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import read_text
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.named.catalogue import CUB
-from anytimenet.data.named.cub_levels import cub_taxonomy
-from anytimenet.data.named.in_files import label_column, split_files
 from anytimenet.data.sets.image_files import ImageFiles
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits
 from anytimenet.data.sets.taxonomies import read_taxonomy
+from anytimenet.data.sources.named.catalogue import CUB
+from anytimenet.data.sources.named.cub_levels import cub_taxonomy
+from anytimenet.data.sources.named.in_files import label_column, split_files
 
 _IMAGES, _CLASSES, _LABELS, _SPLIT = (
     "images.txt",

@@ -10,11 +10,11 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import ImageLike, tensor_pixels
-from anytimenet.data.item_labels import LabelTable, Row, label_row, label_table
 from anytimenet.data.reading.decoding import decode_one
 from anytimenet.data.sets.class_names import Naming, naming_of
 from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sources.item_labels import LabelTable, Row, label_row, label_table
 
 _READ_TWICE = 8
 """Items that are looked at again: a flip of one in two shows in 255 of 256 runs."""

@@ -11,14 +11,14 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.image_folders import stamp
-from anytimenet.data.named.catalogue import NamedData
 from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import decode_all
 from anytimenet.data.sets.image_files import ImageFiles
 from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits, Images, make_splits
+from anytimenet.data.sources.image_folders import stamp
+from anytimenet.data.sources.named.catalogue import NamedData
 
 _SHORTER_SIDE = 256 / 224  # of what is cropped, as the published evaluations have it
 

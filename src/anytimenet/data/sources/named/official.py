@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import read_regular
-from anytimenet.data.named.catalogue import CATALOGUE, Form, NamedData
-from anytimenet.data.named.download import fetch, md5_of
-from anytimenet.data.named.inflating import MOST_BYTES, inflated, members
 from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sources.named.catalogue import CATALOGUE, Form, NamedData
+from anytimenet.data.sources.named.download import fetch, md5_of
+from anytimenet.data.sources.named.inflating import MOST_BYTES, inflated, members
 
 _log = logging.getLogger(__name__)
 _DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)

@@ -41,5 +41,6 @@ def cub_taxonomy(class_names: Sequence[str]) -> Taxonomy | None:
 
 
 def _rows() -> list[dict[str, str]]:
-    text = importlib.resources.files("anytimenet.data.named").joinpath(_FILE).read_text(encoding="utf-8")
+    home = importlib.resources.files("anytimenet.data.sources.named")
+    text = home.joinpath(_FILE).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

@@ -10,8 +10,14 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.formats import IMAGE_SUFFIXES
 from anytimenet.core.labels.mask_classes import MaskClasses
-from anytimenet.data.image_folders import Folder, ImageFolders, stamp
-from anytimenet.data.mask_files import (
+from anytimenet.data.reading.cache import decode_once
+from anytimenet.data.reading.decoding import Decoded, decode_all
+from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.mask_splits import make_mask_splits
+from anytimenet.data.sets.options import DataOptions
+from anytimenet.data.sets.splits import DataSplits
+from anytimenet.data.sources.image_folders import Folder, ImageFolders, stamp
+from anytimenet.data.sources.mask_files import (
     CLASSES_NAME,
     fit_mask,
     read_mask,
@@ -19,13 +25,7 @@ from anytimenet.data.mask_files import (
     upright_size,
     with_binary_values,
 )
-from anytimenet.data.part_folders import find_part_folders
-from anytimenet.data.reading.cache import decode_once
-from anytimenet.data.reading.decoding import Decoded, decode_all
-from anytimenet.data.sets.mask_set import MaskSet
-from anytimenet.data.sets.mask_splits import make_mask_splits
-from anytimenet.data.sets.options import DataOptions
-from anytimenet.data.sets.splits import DataSplits
+from anytimenet.data.sources.part_folders import find_part_folders
 
 
 def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSplits:

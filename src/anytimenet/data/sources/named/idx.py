@@ -7,11 +7,11 @@ import struct
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.data.named.catalogue import FASHION_MNIST, MNIST, NamedData
-from anytimenet.data.named.in_memory import Arrays, split_arrays
-from anytimenet.data.named.official import official_files
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits
+from anytimenet.data.sources.named.catalogue import FASHION_MNIST, MNIST, NamedData
+from anytimenet.data.sources.named.in_memory import Arrays, split_arrays
+from anytimenet.data.sources.named.official import official_files
 
 _CLOTHES = (
     "T-shirt/top",

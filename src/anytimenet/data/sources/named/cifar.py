@@ -9,12 +9,12 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.named.catalogue import CIFAR10, CIFAR100
-from anytimenet.data.named.in_memory import Arrays, split_arrays
-from anytimenet.data.named.official import OfficialFiles, official_files
-from anytimenet.data.named.plain_pickle import load_plain
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits
+from anytimenet.data.sources.named.catalogue import CIFAR10, CIFAR100
+from anytimenet.data.sources.named.in_memory import Arrays, split_arrays
+from anytimenet.data.sources.named.official import OfficialFiles, official_files
+from anytimenet.data.sources.named.plain_pickle import load_plain
 
 _SIDE, _PIXELS = 32, 3 * 32 * 32
 _Batch = tuple[np.ndarray, np.ndarray]  # labels (N, levels), fine level first, and images

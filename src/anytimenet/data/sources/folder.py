@@ -11,9 +11,6 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.folder_listing import ListedImage, list_folder
-from anytimenet.data.image_folders import ImageFolders
-from anytimenet.data.part_folders import PART_NAMES, find_part_folders
 from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import Decoded, decode_all, decode_one
 from anytimenet.data.reading.memory import fits, machine_memory
@@ -23,6 +20,9 @@ from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits, Images, make_splits
 from anytimenet.data.sets.taxonomies import read_taxonomy
+from anytimenet.data.sources.folder_listing import ListedImage, list_folder
+from anytimenet.data.sources.image_folders import ImageFolders
+from anytimenet.data.sources.part_folders import PART_NAMES, find_part_folders
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.temporaries import sweep, temporary_for
-from anytimenet.data.named.catalogue import RemoteFile
+from anytimenet.data.sources.named.catalogue import RemoteFile
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60

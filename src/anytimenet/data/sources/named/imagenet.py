@@ -11,12 +11,12 @@ from pathlib import Path
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import read_text
-from anytimenet.data.image_folders import Folder, ImageFolders
-from anytimenet.data.named.catalogue import IMAGENET
-from anytimenet.data.named.in_files import label_column, split_files
 from anytimenet.data.sets.image_files import ImageFiles
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits
+from anytimenet.data.sources.image_folders import Folder, ImageFolders
+from anytimenet.data.sources.named.catalogue import IMAGENET
+from anytimenet.data.sources.named.in_files import label_column, split_files
 
 _WNID = re.compile(r"n\d{8}")
 _KAGGLE, _DEVKIT, _IDS = (

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.named.catalogue import NamedData
 from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import decode_all
 from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits, make_splits
+from anytimenet.data.sources.named.catalogue import NamedData
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """Images uint8 `(N, H, W, C)` and fine labels int64 `(N,)`."""

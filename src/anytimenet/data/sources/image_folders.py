@@ -10,7 +10,7 @@ from pathlib import Path
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.hidden_names import is_hidden
 from anytimenet.core.images.formats import is_image_name
-from anytimenet.data.left_aside import (
+from anytimenet.data.sources.left_aside import (
     HIDDEN_FILE,
     HIDDEN_FOLDER,
     INNER_FOLDER,

@@ -9,13 +9,13 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.item_labels import LabelTable
-from anytimenet.data.item_reader import ItemReader
 from anytimenet.data.reading.decoding import decode_all
 from anytimenet.data.sets.class_names import numbered, relabel
 from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits, make_splits
+from anytimenet.data.sources.item_labels import LabelTable
+from anytimenet.data.sources.item_reader import ItemReader
 
 
 def splits_from_datasets(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import DataError
-from anytimenet.data.image_folders import Folder, ImageFolders
+from anytimenet.data.sources.image_folders import Folder, ImageFolders
 
 
 @dataclass(frozen=True)

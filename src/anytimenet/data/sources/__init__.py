@@ -1,0 +1,1 @@
+"""Where images come from: folders, masks, datasets, data sets by name."""
