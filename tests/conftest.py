@@ -54,7 +54,7 @@ def torchvision() -> ModuleType:
     """
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed (extra vision)")
-    from anytimenet.data import resizing
+    from anytimenet.data.augment import resizing
 
     resizing._torchvision_error.cache_clear()
     try:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import ImageFiles, LargeImageAugmentation, StreamLoader
-from anytimenet.data.resizing import Backend
+from anytimenet.data.augment.resizing import Backend
 
 NAME = "data-stream"
 COUNT = 256

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytimenet.data import Augmentation
-from anytimenet.data.cutout import draw_squares
+from anytimenet.data.augment.pixels import draw_squares
 
 
 def one_by_one(images, pad, down, right, flipped):

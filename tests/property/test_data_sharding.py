@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader, Mixing, Shard
-from anytimenet.data.mixing import partners, with_partners
+from anytimenet.data.augment.mixing import partners, with_partners
 
 MIXINGS = st.sampled_from([None, Mixing(mixup=0.5), Mixing(cutmix=1.0), Mixing(0.3, 0.8)])
 AUGMENTATIONS = st.sampled_from([None, Augmentation(pad=1), Augmentation(flip=False, pad=2, cutout=2)])

@@ -7,8 +7,8 @@ import torch
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader, Mixing
-from anytimenet.data.cutout import cut_array, draw_squares
-from anytimenet.data.mixing import partners
+from anytimenet.data.augment.mixing import partners
+from anytimenet.data.augment.pixels import cut_array, draw_squares
 from anytimenet.tasks import Classification
 
 BOTH = Mixing(mixup=0.4, cutmix=1.0)

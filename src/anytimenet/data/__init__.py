@@ -1,12 +1,12 @@
 """Images by name, folder or dataset: decoded once, split by class, augmented in whole batches."""
 
-from anytimenet.data.augment import Augmentation
-from anytimenet.data.large_images import LargeImageAugmentation
+from anytimenet.data.augment.large_images import LargeImageAugmentation
+from anytimenet.data.augment.masks import MaskAugmentation
+from anytimenet.data.augment.mixing import Mixing
+from anytimenet.data.augment.small_images import Augmentation
 from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
 from anytimenet.data.loader import Loader
 from anytimenet.data.making import AnyAugmentation, augmentation_for, augmentation_from, make_loader
-from anytimenet.data.mask_augment import MaskAugmentation
-from anytimenet.data.mixing import Mixing
 from anytimenet.data.sets.class_names import relabel
 from anytimenet.data.sets.fingerprints import image_prints, seen_images
 from anytimenet.data.sets.image_files import ImageFiles

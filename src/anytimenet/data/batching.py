@@ -10,7 +10,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.mixing import Mixing, with_partners
+from anytimenet.data.augment.mixing import Mixing, with_partners
 from anytimenet.data.sharding import WHOLE, Shard
 
 if TYPE_CHECKING:

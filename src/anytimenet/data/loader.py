@@ -10,8 +10,8 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import BatchAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.data.augment.mixing import Mixing
 from anytimenet.data.batching import AUGMENT, Batching, Finishing
-from anytimenet.data.mixing import Mixing
 from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.mask_set import MaskSet
 from anytimenet.data.sharding import WHOLE, Shard

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.augment import Augmentation
-from anytimenet.data.large_images import LargeImageAugmentation
+from anytimenet.data.augment.large_images import LargeImageAugmentation
+from anytimenet.data.augment.masks import MaskAugmentation
+from anytimenet.data.augment.mixing import Mixing
+from anytimenet.data.augment.small_images import Augmentation
 from anytimenet.data.loader import Loader
-from anytimenet.data.mask_augment import MaskAugmentation
-from anytimenet.data.mixing import Mixing
 from anytimenet.data.reading.decoding import available_cores
 from anytimenet.data.sets.image_files import ImageFiles
 from anytimenet.data.sets.image_set import ImageSet

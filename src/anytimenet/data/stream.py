@@ -12,9 +12,9 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import FileAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.data.augment.large_images import LargeImageAugmentation
+from anytimenet.data.augment.mixing import Mixing
 from anytimenet.data.batching import IMAGE, Batching, Finishing
-from anytimenet.data.large_images import LargeImageAugmentation
-from anytimenet.data.mixing import Mixing
 from anytimenet.data.sets.image_files import ImageFiles
 from anytimenet.data.sharding import WHOLE, Shard
 

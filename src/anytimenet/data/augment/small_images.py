@@ -10,7 +10,7 @@ import numpy as np
 
 from anytimenet.core.checks import MOST_SIDE, flag, raised_as, settle, whole_number
 from anytimenet.core.errors import DataError
-from anytimenet.data.cutout import cut_array, cut_tensor, draw_squares
+from anytimenet.data.augment.pixels import cut_array, cut_tensor, draw_squares
 
 if TYPE_CHECKING:
     import torch

@@ -24,9 +24,9 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import as_array, open_image, with_channels
 from anytimenet.core.images.formats import OpenedImage
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.colour import Change, change, draw_changes, draw_lighting, light
-from anytimenet.data.cutout import cut_array, draw_squares
-from anytimenet.data.resizing import Backend, Box, choose_backend, cut_out
+from anytimenet.data.augment.colour import Change, change, draw_changes, draw_lighting, light
+from anytimenet.data.augment.pixels import cut_array, draw_squares
+from anytimenet.data.augment.resizing import Backend, Box, choose_backend, cut_out
 
 _TRIES = 10  # rectangles drawn before the centre is taken
 _SPARE = 2  # pixels that a reduced JPEG keeps for each pixel of the result, along a side

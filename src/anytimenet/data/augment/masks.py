@@ -18,7 +18,7 @@ from anytimenet.core.checks import (
     whole_number,
 )
 from anytimenet.core.errors import DataError
-from anytimenet.data.augment import Augmentation
+from anytimenet.data.augment.small_images import Augmentation
 
 if TYPE_CHECKING:
     from torch import Tensor

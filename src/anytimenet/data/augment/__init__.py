@@ -1,0 +1,1 @@
+"""Changes to training images, in whole batches."""
