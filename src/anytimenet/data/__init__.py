@@ -4,9 +4,11 @@ from anytimenet.data.augment.large_images import LargeImageAugmentation
 from anytimenet.data.augment.masks import MaskAugmentation
 from anytimenet.data.augment.mixing import Mixing
 from anytimenet.data.augment.small_images import Augmentation
+from anytimenet.data.batches.loader import Loader
+from anytimenet.data.batches.making import AnyAugmentation, augmentation_for, augmentation_from, make_loader
+from anytimenet.data.batches.sharding import Shard
+from anytimenet.data.batches.stream import StreamLoader
 from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
-from anytimenet.data.loader import Loader
-from anytimenet.data.making import AnyAugmentation, augmentation_for, augmentation_from, make_loader
 from anytimenet.data.sets.class_names import relabel
 from anytimenet.data.sets.fingerprints import image_prints, seen_images
 from anytimenet.data.sets.image_files import ImageFiles
@@ -14,10 +16,8 @@ from anytimenet.data.sets.image_set import ImageSet, save_png
 from anytimenet.data.sets.mask_set import MaskSet
 from anytimenet.data.sets.options import DataOptions, parse_ignore_index, parse_image_size
 from anytimenet.data.sets.splits import DataSplits, Images
-from anytimenet.data.sharding import Shard
 from anytimenet.data.sources.datasets import read_dataset, splits_from_datasets
 from anytimenet.data.sources.whole import WHOLE, read_whole
-from anytimenet.data.stream import StreamLoader
 
 __all__ = [
     "WHOLE",

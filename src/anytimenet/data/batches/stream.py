@@ -14,15 +14,15 @@ from anytimenet.core.images.augmentation import FileAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.augment.large_images import LargeImageAugmentation
 from anytimenet.data.augment.mixing import Mixing
-from anytimenet.data.batching import IMAGE, Batching, Finishing
+from anytimenet.data.batches.batching import IMAGE, Batching, Finishing
+from anytimenet.data.batches.sharding import WHOLE, Shard
 from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sharding import WHOLE, Shard
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from anytimenet.data.batching import Batch, BatchPlan
+    from anytimenet.data.batches.batching import Batch, BatchPlan
 
 
 class StreamLoader:

@@ -11,7 +11,7 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.augment.mixing import Mixing, with_partners
-from anytimenet.data.sharding import WHOLE, Shard
+from anytimenet.data.batches.sharding import WHOLE, Shard
 
 if TYPE_CHECKING:
     import torch

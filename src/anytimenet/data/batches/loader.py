@@ -11,16 +11,16 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import BatchAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.augment.mixing import Mixing
-from anytimenet.data.batching import AUGMENT, Batching, Finishing
+from anytimenet.data.batches.batching import AUGMENT, Batching, Finishing
+from anytimenet.data.batches.sharding import WHOLE, Shard
 from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.mask_set import MaskSet
-from anytimenet.data.sharding import WHOLE, Shard
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from anytimenet.data.batching import Batch, BatchPlan
+    from anytimenet.data.batches.batching import Batch, BatchPlan
 
 
 class Loader:

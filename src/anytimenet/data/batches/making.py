@@ -12,13 +12,13 @@ from anytimenet.data.augment.large_images import LargeImageAugmentation
 from anytimenet.data.augment.masks import MaskAugmentation
 from anytimenet.data.augment.mixing import Mixing
 from anytimenet.data.augment.small_images import Augmentation
-from anytimenet.data.loader import Loader
+from anytimenet.data.batches.loader import Loader
+from anytimenet.data.batches.sharding import WHOLE, Shard
+from anytimenet.data.batches.stream import StreamLoader
 from anytimenet.data.reading.decoding import available_cores
 from anytimenet.data.sets.image_files import ImageFiles
 from anytimenet.data.sets.image_set import ImageSet
 from anytimenet.data.sets.mask_set import MaskSet
-from anytimenet.data.sharding import WHOLE, Shard
-from anytimenet.data.stream import StreamLoader
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,1 @@
+"""Batches: drawn, divided over processes, loaded or streamed."""
