@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from anytimenet.nets.chain import ChainNet, Node
-from anytimenet.nets.graph import INPUT, Graph, Link
+from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.graph import INPUT, Graph, Link
 
 WIDTH = 2
 

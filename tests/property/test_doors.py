@@ -395,7 +395,7 @@ _ROWS = (
             "input_shape": ("images", "input_shape"),
             "head": ("head",),
         },
-        doors=("nets/exits.py", "nets/shapes.py", "nets/wrapped_calls.py"),
+        doors=("nets/chain/exits.py", "nets/chain/shapes.py", "nets/wrapped_calls.py"),
     ),
     Row("recipe", lambda w: {"name": "digits"}),
     Row(
@@ -689,7 +689,7 @@ _ROWS = (
             "input_shape": ("images", "input_shape"),
             "num_classes": ("classes",),
         },
-        doors=("nets/shapes.py", "nets/chain.py", "nets/arguments.py"),
+        doors=("nets/chain/shapes.py", "nets/chain/chain.py", "nets/arguments.py"),
     ),
     *net_rows("AnytimeNet", lambda w: w.net, 1),
     *net_rows("EANN", lambda w: w.eann, 1),
@@ -719,7 +719,7 @@ _ROWS = (
             "smallest_image": 1,
         },
         words={"blocks": ("block",), "exits": ("exit", "block"), "heads": ("head",)},
-        doors=("nets/graph.py",),
+        doors=("nets/chain/graph.py",),
     ),
 )
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from anytimenet.costs import StageCost, count, stage_costs
 from anytimenet.nets import create_net
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
 
 # Cumulative costs in the `msd` convention and cumulative parameters, in millions.
 PUBLISHED = {

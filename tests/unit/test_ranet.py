@@ -19,7 +19,7 @@ from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import StageCost, count, stage_costs
 from anytimenet.layers.resolution_fusion import FusionLayer, FusionTail, fitted
 from anytimenet.nets import AnytimeNet, create_net, rebuild_net
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.nets.ranet import ranet
 from anytimenet.nets.ranet_plan import RANetPlan

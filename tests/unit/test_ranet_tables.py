@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from anytimenet.costs import count
 from anytimenet.nets import create_net
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
 
 # What the authors' code counts: multiply-adds (the `msd` convention, resizing free) and parameters up to each
 # exit. The test form is the one at the end of the authors' module.

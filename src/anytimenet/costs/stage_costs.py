@@ -14,7 +14,7 @@ from anytimenet.core.checks import instance, shape_of_images
 from anytimenet.costs.conventions import OperationCount
 from anytimenet.costs.counting import count
 from anytimenet.costs.rules import Rules, as_rules
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet, State
 
 _Module = TypeVar("_Module", bound=nn.Module)

@@ -11,8 +11,8 @@ from torch import nn
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.multiscale import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
-from anytimenet.nets.chain import ChainNet, Node
-from anytimenet.nets.graph import INPUT
+from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.registry import register_net
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"

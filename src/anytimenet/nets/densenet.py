@@ -14,7 +14,7 @@ from anytimenet.layers.dense import DenseLayer, DenseTransition
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.multiscale import LargeImageStem
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
-from anytimenet.nets.exits import ExitNet
+from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.registry import register_net
 
 PAPER = "Densely Connected Convolutional Networks"

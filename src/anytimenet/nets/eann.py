@@ -13,7 +13,8 @@ from anytimenet.core.checks import several
 from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.nets import resnet_ann  # noqa: F401  (registers the members)
 from anytimenet.nets.arguments import check_positive
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
 from anytimenet.nets.eann_members import (
     MemberSpec,
@@ -22,7 +23,6 @@ from anytimenet.nets.eann_members import (
     origin_of_members,
     spell_out,
 )
-from anytimenet.nets.graph import INPUT
 from anytimenet.nets.registry import register_net
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_blocks, check_positive, check_word
-from anytimenet.nets.exits import ExitNet
+from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.registry import register_net
 
 PAPER = "Fully Convolutional Networks for Semantic Segmentation, on a dilated ResNet"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_positive
-from anytimenet.nets.exits import ExitNet
+from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.registry import register_net
 
 

@@ -12,8 +12,8 @@ from anytimenet.layers.init import init_weights, keep_default_init
 from anytimenet.layers.multiscale import ConvNormReLU, LargeImageStem, MultiScaleHead
 from anytimenet.layers.resolution_fusion import FusionLayer, FusionTail
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
-from anytimenet.nets.chain import ChainNet, Node
-from anytimenet.nets.graph import INPUT
+from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.ranet_plan import PlannedBlock, RANetPlan
 from anytimenet.nets.registry import register_net
 

@@ -14,7 +14,7 @@ from anytimenet.layers.init import init_weights
 from anytimenet.layers.multiscale import LargeImageStem
 from anytimenet.layers.transitions import between_zeros
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
-from anytimenet.nets.exits import ExitNet
+from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.registry import register_net
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"

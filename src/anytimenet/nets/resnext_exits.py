@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_positive
-from anytimenet.nets.exits import ExitNet
+from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.registry import register_net
 
 PAPER = "Anytime Neural Prediction via Slicing Networks Vertically, section 4.1 (Fig. 3c)"

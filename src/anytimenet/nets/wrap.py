@@ -21,10 +21,10 @@ from anytimenet.core.checks import (
     whole_numbers,
 )
 from anytimenet.core.errors import NeedsValuesError, suggest
-from anytimenet.nets.chain import ChainNet, Node
-from anytimenet.nets.exits import new_heads
-from anytimenet.nets.graph import INPUT
-from anytimenet.nets.shapes import check_heads, node_shapes
+from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.exits import new_heads
+from anytimenet.nets.chain.graph import INPUT
+from anytimenet.nets.chain.shapes import check_heads, node_shapes
 
 
 def wrap(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet, State
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet, Output
 from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients.chains import check_chain

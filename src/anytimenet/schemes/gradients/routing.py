@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from anytimenet.nets.chain import ChainNet
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.checks import check_whole
 from anytimenet.schemes.facts import RunFacts

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from anytimenet.nets.graph import INPUT
+from anytimenet.nets.chain.graph import INPUT
 
 
 class NamedStep(Protocol):

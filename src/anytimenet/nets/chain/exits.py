@@ -19,9 +19,9 @@ from anytimenet.core.checks import (
 )
 from anytimenet.layers.heads import Head
 from anytimenet.nets.arguments import check_exits
-from anytimenet.nets.chain import ChainNet, Node
-from anytimenet.nets.graph import INPUT
-from anytimenet.nets.shapes import check_heads, feature_channels, node_shapes
+from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.graph import INPUT
+from anytimenet.nets.chain.shapes import check_heads, feature_channels, node_shapes
 
 
 class ExitNet(ChainNet):

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from anytimenet.core.checks import MOST_SIDE, all_words, class_counts, instance, several, whole_number
 from anytimenet.layers.snapshots import module_snapshot
+from anytimenet.nets.chain.graph import INPUT, Graph, Link, Step
+from anytimenet.nets.chain.shapes import node_shapes
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
-from anytimenet.nets.graph import INPUT, Graph, Link, Step
-from anytimenet.nets.shapes import node_shapes
 
 
 @dataclass(frozen=True)
