@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from anytimenet.costs import count
 from anytimenet.nets import create_net
-from anytimenet.nets.ann_msdnet import ann_msdnet
 from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.depth.ann_msdnet import ann_msdnet
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from anytimenet.bundle import Bundle
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.costs import StageCost, stage_costs
-from anytimenet.layers.dense import DenseLayer, DenseTransition
 from anytimenet.nets import AnytimeNet, ExitNet, build_on_meta, create_net, net_entry
-from anytimenet.nets.densenet import densenet
+from anytimenet.nets.depth.densenet import densenet
+from anytimenet.nets.depth.densenet_layers import DenseLayer, DenseTransition
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw

@@ -14,8 +14,8 @@ from torch import nn
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.nets import create_net, rebuild_net
 from anytimenet.nets.chain.chain import ChainNet
-from anytimenet.nets.msdnet import msdnet
-from anytimenet.nets.msdnet_plan import MSDNetPlan
+from anytimenet.nets.depth.msdnet import msdnet
+from anytimenet.nets.depth.msdnet_plan import MSDNetPlan
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from anytimenet.costs import stage_costs
 from anytimenet.nets import ExitNet, create_net
-from anytimenet.nets.plain_chain import plain_chain
+from anytimenet.nets.depth.plain_chain import plain_chain
 from anytimenet.testing import check_anytime_net
 
 

@@ -17,12 +17,12 @@ from anytimenet.bundle import Bundle
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import StageCost, count, stage_costs
-from anytimenet.layers.resolution_fusion import FusionLayer, FusionTail, fitted
 from anytimenet.nets import AnytimeNet, create_net, rebuild_net
 from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.depth.ranet import ranet
+from anytimenet.nets.depth.ranet_layers import FusionLayer, FusionTail, fitted
+from anytimenet.nets.depth.ranet_plan import RANetPlan
 from anytimenet.nets.fresh_weights import draw_weights
-from anytimenet.nets.ranet import ranet
-from anytimenet.nets.ranet_plan import RANetPlan
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 

@@ -15,8 +15,8 @@ from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import stage_costs
 from anytimenet.layers.heads import LevelHead, PooledHead
 from anytimenet.nets import ExitNet, create_net, rebuild_net
+from anytimenet.nets.depth.resnet_ann import BasicUnit, BottleneckUnit, resnet_ann
 from anytimenet.nets.fresh_weights import draw_weights
-from anytimenet.nets.resnet_ann import BasicUnit, BottleneckUnit, resnet_ann
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from anytimenet.core.checks import several
 from anytimenet.core.errors import StatisticsMissingError
-from anytimenet.nets import resnet_ann  # noqa: F401  (registers the members)
 from anytimenet.nets.arguments import check_positive
 from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
+from anytimenet.nets.depth import resnet_ann  # noqa: F401  (registers the members)
 from anytimenet.nets.eann_members import (
     MemberSpec,
     build_members,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from anytimenet.nets.arguments import check_positive, check_word
-from anytimenet.nets.msdnet_plan import STEP_MODES
+from anytimenet.nets.depth.msdnet_plan import STEP_MODES
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from anytimenet.layers.dense import DenseLayer, DenseTransition
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.multiscale import LargeImageStem
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
+from anytimenet.nets.depth.densenet_layers import DenseLayer, DenseTransition
+from anytimenet.nets.depth.multiscale_layers import LargeImageStem
 from anytimenet.nets.registry import register_net
 
 PAPER = "Densely Connected Convolutional Networks"

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.multiscale import LargeImageStem
 from anytimenet.layers.transitions import between_zeros
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
+from anytimenet.nets.depth.multiscale_layers import LargeImageStem
 from anytimenet.nets.registry import register_net
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"

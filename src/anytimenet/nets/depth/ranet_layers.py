@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anytimenet.layers.multiscale import ConvNormReLU, Edge
+from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, Edge
 
 
 class FusionLayer(nn.Module):

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.multiscale import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.chain.graph import INPUT
-from anytimenet.nets.msdnet_plan import MSDNetPlan, PlannedLayer
+from anytimenet.nets.depth.msdnet_plan import MSDNetPlan, PlannedLayer
+from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
 from anytimenet.nets.registry import Builder, register_net
 
 PAPER = "Multi-Scale Dense Networks for Resource Efficient Image Classification"

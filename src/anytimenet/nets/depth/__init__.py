@@ -1,0 +1,1 @@
+"""Nets that grow in depth: a later stage computes further layers."""
