@@ -11,8 +11,8 @@ from training.steppers import CLASSES, Stepper
 
 from anytimenet.costs import count
 from anytimenet.nets import AnytimeNet
-from anytimenet.nets.iresnext import IResNeXt
 from anytimenet.nets.isresnext import ISResNeXt
+from anytimenet.nets.width.iresnext import IResNeXt
 
 NAME = "training-growth"
 ALLOWED = 1.15  # time may grow by no more than this over the multiply-adds: noise, and vectors half filled

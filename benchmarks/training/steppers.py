@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anytimenet.costs import stage_costs
 from anytimenet.nets import AnytimeNet, create_net
-from anytimenet.nets.iresnext import IResNeXt
+from anytimenet.nets.width.iresnext import IResNeXt
 
 BATCH = 32
 CLASSES = 10

@@ -19,7 +19,7 @@ from anytimenet.layers.heads import Head
 from anytimenet.layers.snapshots import copy_leading, like
 from anytimenet.nets import AnytimeNet, Part, Segment, TensorSpec, create_net
 from anytimenet.nets.contract import claim
-from anytimenet.nets.iresnext import IResNeXt
+from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.testing import (
     CHECKS,
     ContractError,

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from anytimenet.core.errors import SharedTrainingError
-from anytimenet.layers.elastic import (
+from anytimenet.layers.heads import PooledHead
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.width.elastic_layers import (
     ConvNorm,
     OwnNorms,
     PrefixConv2d,
@@ -19,9 +21,7 @@ from anytimenet.layers.elastic import (
     SharedAffineNorm,
     StageStatistics,
 )
-from anytimenet.layers.heads import PooledHead
-from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.elastic_parts import claim_conv_norm, claim_nested
+from anytimenet.nets.width.elastic_parts import claim_conv_norm, claim_nested
 from anytimenet.testing.net_under_test import redraw
 from anytimenet.training.sync_batchnorm import to_synchronised
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anytimenet.nets import create_net
-from anytimenet.nets.memory_layout import contiguous, needs_contiguous
+from anytimenet.nets.width.memory_layout import contiguous, needs_contiguous
 
 CPU = torch.device("cpu")
 

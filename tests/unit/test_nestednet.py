@@ -11,9 +11,9 @@ import torch
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import stage_costs
 from anytimenet.nets import AnytimeNet, create_net, net_entry, rebuild_net
-from anytimenet.nets.elastic_resnet import ElasticResNet
 from anytimenet.nets.fresh_weights import draw_weights
-from anytimenet.nets.nestednet import nestednet
+from anytimenet.nets.width.elastic_resnet import ElasticResNet
+from anytimenet.nets.width.nestednet import nestednet
 from anytimenet.schemes import RunFacts, scheme_preset
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw

@@ -19,11 +19,11 @@ from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import StageCost, stage_costs
-from anytimenet.layers.elastic import StageStatistics
 from anytimenet.nets import AnytimeNet, create_net, list_nets, net_entry, rebuild_net
-from anytimenet.nets.elastic_resnet import ElasticResNet
 from anytimenet.nets.fresh_weights import draw_weights
-from anytimenet.nets.slimmable import make_divisible, slimmable, universally_slimmable, widths_at
+from anytimenet.nets.width.elastic_layers import StageStatistics
+from anytimenet.nets.width.elastic_resnet import ElasticResNet
+from anytimenet.nets.width.slimmable import make_divisible, slimmable, universally_slimmable, widths_at
 from anytimenet.schemes import Scheme
 from anytimenet.schemes.sampling import Sandwich
 from anytimenet.schemes.targets import Distillation

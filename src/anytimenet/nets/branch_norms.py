@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.iresnext import BranchBlock, IResNeXt
+from anytimenet.nets.width.iresnext import BranchBlock, IResNeXt
 
 
 def branch_l1_norms(net: AnytimeNet, block: int) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.iresnext import IResNeXt
 from anytimenet.nets.registry import Builder, register_net
+from anytimenet.nets.width.iresnext import IResNeXt
 
 PAPER = "Aggregated Residual Transformations for Deep Neural Networks; form of the sliced-networks paper"
 

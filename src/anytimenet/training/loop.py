@@ -18,7 +18,7 @@ from anytimenet.core.errors import NotFiniteError, SharedTrainingError, Training
 from anytimenet.costs import stage_costs
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import not_finite
-from anytimenet.nets.memory_layout import contiguous, needs_contiguous
+from anytimenet.nets.width.memory_layout import contiguous, needs_contiguous
 from anytimenet.schemes import BuiltScheme, RunFacts
 from anytimenet.tasks import Task
 from anytimenet.training.batches import Batches

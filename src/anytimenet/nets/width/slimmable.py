@@ -8,8 +8,8 @@ from functools import partial
 from itertools import pairwise
 
 from anytimenet.nets.arguments import as_numbers, check_positive
-from anytimenet.nets.elastic_resnet import ElasticResNet, Normalisation
 from anytimenet.nets.registry import register_net
+from anytimenet.nets.width.elastic_resnet import ElasticResNet, Normalisation
 
 SLIMMABLE = "Slimmable Neural Networks"
 UNIVERSALLY = "Universally Slimmable Networks and Improved Training Techniques"

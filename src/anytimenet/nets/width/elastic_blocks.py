@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anytimenet.layers.elastic import ConvNorm
-from anytimenet.nets.elastic_plan import ElasticPlan, PlannedUnit
+from anytimenet.nets.width.elastic_layers import ConvNorm
+from anytimenet.nets.width.elastic_plan import ElasticPlan, PlannedUnit
 
 Channels = Mapping[int, int]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from anytimenet.nets.arguments import check_positive, check_word
-from anytimenet.nets.elastic_plan import UnitRow, check_rows
-from anytimenet.nets.elastic_resnet import ElasticResNet, Normalisation
 from anytimenet.nets.registry import register_net
-from anytimenet.nets.slimmable import check_units, widths_at
+from anytimenet.nets.width.elastic_plan import UnitRow, check_rows
+from anytimenet.nets.width.elastic_resnet import ElasticResNet, Normalisation
+from anytimenet.nets.width.slimmable import check_units, widths_at
 
 PAPER = "NestedNet: Learning Nested Sparse Structures in Deep Neural Networks"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from anytimenet.layers.elastic import ConvNorm
+from anytimenet.nets.width.elastic_layers import ConvNorm
 
 _FEW_CHANNELS = 8
 

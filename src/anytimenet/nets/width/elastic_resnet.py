@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.core.errors import StatisticsMissingError
-from anytimenet.layers.elastic import (
+from anytimenet.layers.heads import PooledHead
+from anytimenet.layers.init import init_weights
+from anytimenet.layers.snapshots import copy_leading, like
+from anytimenet.nets.arguments import check_positive, check_word
+from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.width.elastic_blocks import PlainUnit, ResidualUnit, Stem
+from anytimenet.nets.width.elastic_layers import (
     NORMALISATIONS,
     ConvNorm,
     PrefixHead,
@@ -18,14 +24,8 @@ from anytimenet.layers.elastic import (
     StageStatistics,
     name_of,
 )
-from anytimenet.layers.heads import PooledHead
-from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import copy_leading, like
-from anytimenet.nets.arguments import check_positive, check_word
-from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
-from anytimenet.nets.elastic_blocks import PlainUnit, ResidualUnit, Stem
-from anytimenet.nets.elastic_parts import claim_conv_norm, claim_nested
-from anytimenet.nets.elastic_plan import ElasticPlan, UnitRow
+from anytimenet.nets.width.elastic_parts import claim_conv_norm, claim_nested
+from anytimenet.nets.width.elastic_plan import ElasticPlan, UnitRow
 
 Normalisation = Literal["own", "recalibrate"]
 Heads = Literal["shared", "own"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from anytimenet.layers.elastic import ConvNorm, SharedAffineNorm, name_of
 from anytimenet.nets.contract import Part, claim
+from anytimenet.nets.width.elastic_layers import ConvNorm, SharedAffineNorm, name_of
 
 
 def claim_nested(net: nn.Module, name: str, *channels: Mapping[int, int]) -> list[Part]:

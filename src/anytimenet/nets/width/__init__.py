@@ -1,0 +1,1 @@
+"""Nets that grow in width: a later stage is a wider net of the same weights."""
