@@ -11,7 +11,7 @@ from training.steppers import CLASSES, Stepper
 
 from anytimenet.costs import count
 from anytimenet.nets import AnytimeNet
-from anytimenet.nets.isresnext import ISResNeXt
+from anytimenet.nets.slices.isresnext import ISResNeXt
 from anytimenet.nets.width.iresnext import IResNeXt
 
 NAME = "training-growth"

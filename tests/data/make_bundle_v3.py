@@ -19,7 +19,7 @@ from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.manifest import FORMAT_VERSION
 from anytimenet.core.manifest.records import Thresholds
 from anytimenet.nets import AnytimeNet, create_net
-from anytimenet.nets.isresnext import ISResNeXt
+from anytimenet.nets.slices.isresnext import ISResNeXt
 
 HERE = Path(__file__).parent
 KINDS = {str(digit): "round" if digit in (0, 3, 6, 8, 9) else "straight" for digit in range(10)}

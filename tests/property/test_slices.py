@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from anytimenet.layers.sliced_convs import SlicewiseConv2d, TriangularConv2d
 from anytimenet.layers.transitions import append_zeros, append_zeros_in_slices
 from anytimenet.nets.arguments import even_slices, split_like
 from anytimenet.nets.contract import claim_slices
-from anytimenet.nets.isresnext import ISResNeXt
+from anytimenet.nets.slices.convs import SlicewiseConv2d, TriangularConv2d
+from anytimenet.nets.slices.isresnext import ISResNeXt
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.testing import NetUnderTest, check_parts_cover, check_segment_size, check_state_spec
 from anytimenet.testing.keeping import some_subsets

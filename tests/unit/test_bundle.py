@@ -40,7 +40,7 @@ from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.core.manifest.records import TaskRecord, Thresholds
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.nets import AnytimeNet, create_net, list_nets, rebuild_net, register_net, wrap
-from anytimenet.nets.isresnext import ISResNeXt
+from anytimenet.nets.slices.isresnext import ISResNeXt
 
 TINY = list_nets("*_tiny")
 GREY = Preprocessing(8, 8, 1, mean=(0.4,), std=(0.3,), resample="box")

@@ -13,13 +13,13 @@ from torch import nn
 
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import StageCost, stage_costs
-from anytimenet.layers import sliced_convs
 from anytimenet.nets import build_on_meta, create_net, net_entry, rebuild_net
-from anytimenet.nets.doubling import doubling
 from anytimenet.nets.fresh_weights import draw_weights
-from anytimenet.nets.isresnext import ISResNeXt
-from anytimenet.nets.sliced_blocks import SlicedBlock, leading
-from anytimenet.nets.sliced_plan import Range, SlicePlan
+from anytimenet.nets.slices import convs as sliced_convs
+from anytimenet.nets.slices.blocks import SlicedBlock, leading
+from anytimenet.nets.slices.doubling import doubling
+from anytimenet.nets.slices.isresnext import ISResNeXt
+from anytimenet.nets.slices.plan import Range, SlicePlan
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 

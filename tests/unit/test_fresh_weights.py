@@ -6,7 +6,7 @@ from torch import nn
 
 from anytimenet.nets import create_net, list_nets
 from anytimenet.nets.fresh_weights import draw_weights
-from anytimenet.nets.isresnext import ISResNeXt
+from anytimenet.nets.slices.isresnext import ISResNeXt
 from anytimenet.nets.width.iresnext import IResNeXt
 
 

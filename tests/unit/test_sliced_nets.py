@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets import create_net, register_net
 from anytimenet.nets.arguments import even_slices, split_like
-from anytimenet.nets.isresnext import ISResNeXt
-from anytimenet.nets.sliced_blocks import SlicedBlock
+from anytimenet.nets.slices.blocks import SlicedBlock
+from anytimenet.nets.slices.isresnext import ISResNeXt
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.testing.net_under_test import redraw
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anytimenet.layers import sliced_convs
-from anytimenet.layers.sliced_convs import TriangularConv2d
+from anytimenet.nets.slices import convs as sliced_convs
+from anytimenet.nets.slices.convs import TriangularConv2d
 
 
 @pytest.mark.parametrize("slices", [1, 2, 3])

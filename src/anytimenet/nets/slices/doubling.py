@@ -7,10 +7,10 @@ from functools import partial
 from typing import Literal
 
 from anytimenet.nets.arguments import check_blocks, check_positive, check_word
-from anytimenet.nets.isresnext import ISResNeXt
 from anytimenet.nets.registry import register_net
-from anytimenet.nets.sliced_blocks import StemForm
-from anytimenet.nets.sliced_plan import Range
+from anytimenet.nets.slices.blocks import StemForm
+from anytimenet.nets.slices.isresnext import ISResNeXt
+from anytimenet.nets.slices.plan import Range
 
 PAPER = "Orthogonalized SGD and Nested Architectures for Anytime Neural Networks"
 Growth = Literal["width", "depth", "both"]

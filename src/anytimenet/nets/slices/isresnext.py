@@ -32,9 +32,9 @@ from anytimenet.nets.contract import (
     claim_slices,
 )
 from anytimenet.nets.registry import register_net
-from anytimenet.nets.sliced_blocks import SlicedBlock, SlicedStem, StemForm, leading
-from anytimenet.nets.sliced_plan import SlicePlan, check_block_slices
-from anytimenet.nets.sliced_segment import SlicedSegment
+from anytimenet.nets.slices.blocks import SlicedBlock, SlicedStem, StemForm, leading
+from anytimenet.nets.slices.plan import SlicePlan, check_block_slices
+from anytimenet.nets.slices.segment import SlicedSegment
 
 PAPER = "Anytime Neural Prediction via Slicing Networks Vertically, section 3"
 

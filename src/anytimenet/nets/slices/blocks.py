@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anytimenet.layers.norms import PrefixBatchNorm2d
-from anytimenet.layers.sliced_convs import SlicewiseConv2d, TriangularConv2d
+from anytimenet.nets.slices.convs import SlicewiseConv2d, TriangularConv2d
 
 StemForm = Literal["cifar", "imagenet"]
 

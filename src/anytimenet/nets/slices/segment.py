@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from anytimenet.layers.snapshots import conv_snapshot, norm_snapshot
 from anytimenet.layers.transitions import append_zeros_in_slices
 from anytimenet.nets.contract import Output, Segment, State
-from anytimenet.nets.sliced_blocks import SlicedBlock, add_from, finish_stem, leading
-from anytimenet.nets.sliced_plan import FEATURES
+from anytimenet.nets.slices.blocks import SlicedBlock, add_from, finish_stem, leading
+from anytimenet.nets.slices.plan import FEATURES
 
 if TYPE_CHECKING:
-    from anytimenet.nets.isresnext import ISResNeXt
+    from anytimenet.nets.slices.isresnext import ISResNeXt
 
 
 class SlicedSegment(Segment):
