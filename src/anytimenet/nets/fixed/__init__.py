@@ -1,0 +1,1 @@
+"""Plain nets of one stage, the baselines."""
