@@ -669,7 +669,7 @@ _ROWS = (
     Row(
         "EANN",
         lambda w: {"members": [an.create_net("resnet_tiny", 2)]},
-        doors=("nets/eann_members.py",),
+        doors=("nets/members/specs.py",),
         words={"members": ("member",)},
     ),
     Row(

@@ -17,7 +17,7 @@ from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.seen_images import seen_by_any
 from anytimenet.data import same_data
 from anytimenet.evaluation import format_count
-from anytimenet.nets.eann import EANN
+from anytimenet.nets.members.eann import EANN
 
 _CARRIED = ("augmentation", "task", "masks")
 """What the joined bundle says of its training itself, where all members say the same."""

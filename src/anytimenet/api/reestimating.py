@@ -32,7 +32,7 @@ from anytimenet.data import (
 )
 from anytimenet.evaluation import SegmentationReport
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.eann import EANN
+from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.training.statistics import reestimate_statistics
 

@@ -43,8 +43,8 @@ from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.core.manifest.seen_images import SEEN_NAME, SeenImages
 from anytimenet.core.manifest.tables import COSTS, kept_tables, pack_table, readable_table
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.eann import EANN
-from anytimenet.nets.eann_members import members_spelt_out
+from anytimenet.nets.members.eann import EANN
+from anytimenet.nets.members.specs import members_spelt_out
 from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
 
 if TYPE_CHECKING:

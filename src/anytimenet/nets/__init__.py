@@ -22,7 +22,7 @@ from anytimenet.nets.arguments import even_slices
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
-from anytimenet.nets.eann import EANN
+from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.registry import (
     NetEntry,
     build_on_meta,

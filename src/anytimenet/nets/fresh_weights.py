@@ -8,7 +8,7 @@ import torch
 
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.eann import EANN
+from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.registry import net_entry
 from anytimenet.nets.wrap import Frozen
 

@@ -16,7 +16,7 @@ from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
 from anytimenet.nets.depth import resnet_ann  # noqa: F401  (registers the members)
-from anytimenet.nets.eann_members import (
+from anytimenet.nets.members.specs import (
     MemberSpec,
     build_members,
     check_members,

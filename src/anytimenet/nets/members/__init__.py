@@ -1,0 +1,1 @@
+"""Nets one after the other."""
