@@ -32,7 +32,7 @@ from anytimenet.nets.registry import (
     rebuild_net,
     register_net,
 )
-from anytimenet.nets.wrap import wrap
+from anytimenet.nets.wrapped.taps import wrap
 
 __all__ = [
     "EANN",

@@ -10,7 +10,7 @@ from anytimenet.layers.init import init_weights
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.registry import net_entry
-from anytimenet.nets.wrap import Frozen
+from anytimenet.nets.wrapped.taps import Frozen
 
 
 @torch.no_grad()

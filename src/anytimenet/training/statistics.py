@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from anytimenet.core.errors import NotFiniteError
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.wrap import Frozen
+from anytimenet.nets.wrapped.taps import Frozen
 from anytimenet.training.batches import Batches
 
 

@@ -1,0 +1,1 @@
+"""Exits on a net that stands already."""
