@@ -8,7 +8,7 @@ import pytest
 
 from anytimenet.cli.main import VERBS, _command, run
 from anytimenet.cli.parsing import parse
-from anytimenet.evaluation.units import format_count, parse_count
+from anytimenet.evaluation.text.units import format_count, parse_count
 
 
 def one_line(capsys) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anytimenet.evaluation import Curve, PlotOptions, Report, Spread, StageReport, curve_figure, plot_curves
-from anytimenet.evaluation.units import axis_scale, format_count
+from anytimenet.evaluation.text.units import axis_scale, format_count
 
 MACS = (12_977_000, 28_903_000, 47_778_000, 69_602_000, 94_375_000, 122_097_000)
 TOP1 = (0.970, 0.976, 0.981, 0.985, 0.983, 0.987)

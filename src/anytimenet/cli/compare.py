@@ -122,7 +122,7 @@ def run_label(path: Path) -> str:
 def print_compared(compared: list[Compared], figure: Path | None) -> None:
     """The curves as lines, with the saving against the first."""
     from anytimenet.core.uncounted import incomplete_note
-    from anytimenet.evaluation.tables import counted
+    from anytimenet.evaluation.text.tables import counted
 
     for net in compared:
         print(net.label + (f"  ({net.runs} seeds)" if net.runs > 1 else ""))

@@ -117,7 +117,7 @@ class Info:
 
     def _print(self, result: dict[str, Any]) -> None:
         from anytimenet.core.uncounted import MARK, incomplete_note
-        from anytimenet.evaluation.units import format_count
+        from anytimenet.evaluation.text.units import format_count
 
         def shown(count: int | None, marked: bool = False) -> str:
             return "-" if count is None else format_count(count) + MARK * marked

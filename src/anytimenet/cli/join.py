@@ -139,7 +139,7 @@ def scores(report: Report | SegmentationReport) -> list[float]:
 def run_table(curve: PathCurve, report: Report | SegmentationReport) -> str:
     """A line for each finished stage: what was spent, what the stage is worth, what the run answers."""
     from anytimenet.evaluation import SegmentationReport, format_count
-    from anytimenet.evaluation.tables import percent_decimals, plain_table
+    from anytimenet.evaluation.text.tables import percent_decimals, plain_table
 
     maps = isinstance(report, SegmentationReport)
     decimals = percent_decimals(report.count)

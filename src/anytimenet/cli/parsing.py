@@ -16,7 +16,7 @@ import tyro
 
 from anytimenet.cli.output import print_error, split_json_flag
 from anytimenet.core.errors import suggest
-from anytimenet.evaluation.units import parse_count
+from anytimenet.evaluation.text.units import parse_count
 
 Count = Annotated[
     float,

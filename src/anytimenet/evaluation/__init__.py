@@ -73,7 +73,7 @@ if TYPE_CHECKING:
         spread_of,
     )
     from anytimenet.evaluation.spread import MeanSd, Spread, StageSpread
-    from anytimenet.evaluation.units import format_count
+    from anytimenet.evaluation.text.units import format_count
 
 _HOMES = {
     "BudgetedBatch": "budgeted_batch",
@@ -118,7 +118,7 @@ _HOMES = {
     "expected_delay_factor": "delay_factor",
     "expected_delay_limit": "delay_factor",
     "failure_auroc": "failure_detection",
-    "format_count": "units",
+    "format_count": "text.units",
     "geometric_ensemble": "ensembles",
     "judge_levels": "chosen_levels",
     "leaving_stages": "anytimenet.core.answers.exit_thresholds",

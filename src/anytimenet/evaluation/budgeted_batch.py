@@ -20,8 +20,8 @@ from anytimenet.core.answers.exit_thresholds import (
 )
 from anytimenet.core.errors import suggest
 from anytimenet.evaluation.curve import Curve
-from anytimenet.evaluation.tables import Column, percent_decimals, plain_table
-from anytimenet.evaluation.units import format_count
+from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
+from anytimenet.evaluation.text.units import format_count
 
 MSDNET_PS = tuple(i / 20 for i in range(1, 40))
 """The 39 values of p that MSDNet's curves are drawn with."""

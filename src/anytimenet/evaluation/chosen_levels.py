@@ -18,8 +18,8 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.evaluation.metrics import softmax, wilson_interval
 from anytimenet.evaluation.outputs import Outputs
-from anytimenet.evaluation.tables import Column, percent_decimals, plain_table
-from anytimenet.evaluation.units import format_count
+from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
+from anytimenet.evaluation.text.units import format_count
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.example_quality import ExampleQuality
-from anytimenet.evaluation.tables import Column, percent_decimals, plain_table
-from anytimenet.evaluation.units import format_count
+from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
+from anytimenet.evaluation.text.units import format_count
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from anytimenet.evaluation.plot_series import Series
 from anytimenet.evaluation.plots import PlotOptions, plot_curves
 from anytimenet.evaluation.report import Report
 from anytimenet.evaluation.spread import MeanSd
-from anytimenet.evaluation.tables import percent_decimals, plain_table
-from anytimenet.evaluation.units import format_count
+from anytimenet.evaluation.text.tables import percent_decimals, plain_table
+from anytimenet.evaluation.text.units import format_count
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.ensemble_report import EnsembleReport
 from anytimenet.evaluation.example_quality import ExampleQuality
 from anytimenet.evaluation.metrics import ClassScore
-from anytimenet.evaluation.tables import plain_table, report_columns, rich_table
+from anytimenet.evaluation.text.tables import plain_table, report_columns, rich_table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -17,8 +17,8 @@ from anytimenet.core.labels.confusion import check_confusion, class_ious, mean_i
 from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curve import Curve, worse_than_before
 from anytimenet.evaluation.report import Cost, check_head, stage_costs_in
-from anytimenet.evaluation.tables import Column, counted, plain_table
-from anytimenet.evaluation.units import format_count
+from anytimenet.evaluation.text.tables import Column, counted, plain_table
+from anytimenet.evaluation.text.units import format_count
 
 if TYPE_CHECKING:
     from anytimenet.evaluation.scoring import StageCosts, StageLatency

@@ -10,8 +10,8 @@ from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.report import Cost, Report
 from anytimenet.evaluation.segmentation_report import KIND, SegmentationReport
 from anytimenet.evaluation.spread import MeanSd, Spread, spread_costs_in
-from anytimenet.evaluation.tables import plain_table
-from anytimenet.evaluation.units import format_count
+from anytimenet.evaluation.text.tables import plain_table
+from anytimenet.evaluation.text.units import format_count
 
 
 @dataclass(frozen=True)

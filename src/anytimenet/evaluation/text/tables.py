@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from anytimenet.core.uncounted import MARK
-from anytimenet.evaluation.units import format_count
+from anytimenet.evaluation.text.units import format_count
 
 if TYPE_CHECKING:
     from rich.table import Table
