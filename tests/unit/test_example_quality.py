@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from anytimenet.evaluation import ExampleQuality, measure_example_quality
-from anytimenet.evaluation.example_quality import (
+from anytimenet.evaluation.scores.example_quality import (
     example_violations,
     largest_drops,
     monotone_envelope,

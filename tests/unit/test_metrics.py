@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anytimenet.core.errors import DataError
-from anytimenet.evaluation.metrics import (
+from anytimenet.evaluation.scores.metrics import (
     class_scores,
     expected_calibration_error,
     label_ranks,

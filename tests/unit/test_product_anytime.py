@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from anytimenet.evaluation import geometric_ensemble, mean_ensemble, product_ensemble, softmax
-from anytimenet.evaluation.ensembles import ENSEMBLES, ensemble_rule
-from anytimenet.evaluation.outcomes import Outcomes
+from anytimenet.evaluation.scores.ensembles import ENSEMBLES, ensemble_rule
+from anytimenet.evaluation.scores.outcomes import Outcomes
 
 logits_of_nets = arrays.arrays(
     np.float64,

@@ -22,7 +22,7 @@ from anytimenet.evaluation import (
     read_report,
     write_report,
 )
-from anytimenet.evaluation.metrics import (
+from anytimenet.evaluation.scores.metrics import (
     expected_calibration_error,
     negative_log_likelihood,
     softmax,

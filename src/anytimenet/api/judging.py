@@ -29,8 +29,8 @@ from anytimenet.evaluation import (
     report_from_outputs,
 )
 from anytimenet.evaluation.budgeted_batch import MSDNET_PS, ExitCost
-from anytimenet.evaluation.ensembles import Ensemble
 from anytimenet.evaluation.outputs import OutputCost
+from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.training import collect_logits
 
 

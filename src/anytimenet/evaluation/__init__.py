@@ -38,12 +38,23 @@ if TYPE_CHECKING:
         worst_delay_factor,
     )
     from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
-    from anytimenet.evaluation.ensembles import geometric_ensemble, mean_ensemble
-    from anytimenet.evaluation.example_quality import DropShare, ExampleQuality, measure_example_quality
-    from anytimenet.evaluation.failure_detection import failure_auroc
     from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
     from anytimenet.evaluation.mask_picture import most_varied, plot_masks
-    from anytimenet.evaluation.metrics import (
+    from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
+    from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
+    from anytimenet.evaluation.path_curve import PathCurve, PathPoint, path_curve
+    from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
+    from anytimenet.evaluation.report import LevelReport, Report, StageReport
+    from anytimenet.evaluation.report_files import read_any_report, read_report, write_report
+    from anytimenet.evaluation.saving import Saving, SavingPoint, relative_saving
+    from anytimenet.evaluation.scores.ensembles import geometric_ensemble, mean_ensemble
+    from anytimenet.evaluation.scores.example_quality import (
+        DropShare,
+        ExampleQuality,
+        measure_example_quality,
+    )
+    from anytimenet.evaluation.scores.failure_detection import failure_auroc
+    from anytimenet.evaluation.scores.metrics import (
         ClassScore,
         class_scores,
         expected_calibration_error,
@@ -52,15 +63,8 @@ if TYPE_CHECKING:
         top_k_accuracy,
         wilson_interval,
     )
-    from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
-    from anytimenet.evaluation.outcomes import Outcomes
-    from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
-    from anytimenet.evaluation.path_curve import PathCurve, PathPoint, path_curve
-    from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
-    from anytimenet.evaluation.product_anytime import product_ensemble
-    from anytimenet.evaluation.report import LevelReport, Report, StageReport
-    from anytimenet.evaluation.report_files import read_any_report, read_report, write_report
-    from anytimenet.evaluation.saving import Saving, SavingPoint, relative_saving
+    from anytimenet.evaluation.scores.outcomes import Outcomes
+    from anytimenet.evaluation.scores.product_anytime import product_ensemble
     from anytimenet.evaluation.scoring import make_ensemble_report, make_report
     from anytimenet.evaluation.segmentation_report import (
         SegmentationReport,
@@ -80,18 +84,18 @@ _HOMES = {
     "BudgetedPoint": "budgeted_batch",
     "ChosenLevels": "chosen_levels",
     "ChosenStage": "chosen_levels",
-    "ClassScore": "metrics",
+    "ClassScore": "scores.metrics",
     "Compared": "comparison",
     "ComparedStage": "comparison",
     "Curve": "curve",
-    "DropShare": "example_quality",
+    "DropShare": "scores.example_quality",
     "EnsembleReport": "ensemble_report",
     "EnsembleStage": "ensemble_report",
-    "ExampleQuality": "example_quality",
+    "ExampleQuality": "scores.example_quality",
     "LevelReport": "report",
     "MeanSd": "spread",
     "OptimalityGap": "optimality_gap",
-    "Outcomes": "outcomes",
+    "Outcomes": "scores.outcomes",
     "Outputs": "outputs",
     "PathCurve": "path_curve",
     "PathPoint": "path_curve",
@@ -108,46 +112,46 @@ _HOMES = {
     "StageReport": "report",
     "StageSpread": "spread",
     "budgeted_from_outputs": "from_outputs",
-    "class_scores": "metrics",
+    "class_scores": "scores.metrics",
     "compare": "comparison",
     "confidences": "anytimenet.core.answers.confidence",
     "curve_figure": "plots",
     "exit_costs": "budgeted_batch",
-    "expected_calibration_error": "metrics",
+    "expected_calibration_error": "scores.metrics",
     "expected_delay_bound": "delay_factor",
     "expected_delay_factor": "delay_factor",
     "expected_delay_limit": "delay_factor",
-    "failure_auroc": "failure_detection",
+    "failure_auroc": "scores.failure_detection",
     "format_count": "text.units",
-    "geometric_ensemble": "ensembles",
+    "geometric_ensemble": "scores.ensembles",
     "judge_levels": "chosen_levels",
     "leaving_stages": "anytimenet.core.answers.exit_thresholds",
     "level_accuracies": "chosen_levels",
     "make_ensemble_report": "scoring",
     "make_report": "scoring",
     "make_segmentation_report": "segmentation_report",
-    "mean_ensemble": "ensembles",
-    "measure_example_quality": "example_quality",
+    "mean_ensemble": "scores.ensembles",
+    "measure_example_quality": "scores.example_quality",
     "most_varied": "mask_picture",
-    "negative_log_likelihood": "metrics",
+    "negative_log_likelihood": "scores.metrics",
     "plot_branch_norms": "branch_norms_plot",
     "plot_curves": "plots",
     "plot_masks": "mask_picture",
     "plot_optimality_gap": "optimality_gap",
-    "product_ensemble": "product_anytime",
+    "product_ensemble": "scores.product_anytime",
     "read_any_report": "report_files",
     "read_outputs": "outputs",
     "read_report": "report_files",
     "relative_saving": "saving",
     "report_from_outputs": "from_outputs",
     "shared_range": "curve",
-    "softmax": "metrics",
+    "softmax": "scores.metrics",
     "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
     "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
     "spread_of": "segmentation_spread",
     "sweep_budgeted_batch": "budgeted_batch",
-    "top_k_accuracy": "metrics",
-    "wilson_interval": "metrics",
+    "top_k_accuracy": "scores.metrics",
+    "wilson_interval": "scores.metrics",
     "worst_delay_factor": "delay_factor",
     "write_outputs": "outputs",
     "write_report": "report_files",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from anytimenet.evaluation.curve import Curve
-from anytimenet.evaluation.example_quality import ExampleQuality
+from anytimenet.evaluation.scores.example_quality import ExampleQuality
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
 

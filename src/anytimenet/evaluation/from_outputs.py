@@ -17,9 +17,9 @@ from anytimenet.evaluation.budgeted_batch import (
     exit_costs,
     sweep_budgeted_batch,
 )
-from anytimenet.evaluation.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.outputs import Outputs
 from anytimenet.evaluation.report import Report
+from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.scoring import StageLatency, make_ensemble_report, make_report
 
 

@@ -14,7 +14,7 @@ from anytimenet.core.answers.confidence import Confidence
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import check_regular, parse_json
 from anytimenet.core.files.writing import write_bytes
-from anytimenet.evaluation.outcomes import Combine, Outcomes
+from anytimenet.evaluation.scores.outcomes import Combine, Outcomes
 
 _FORMAT = "anytimenet-outputs"
 _VERSION = 1

@@ -26,8 +26,8 @@ from anytimenet.core.html_table import html_table
 from anytimenet.core.uncounted import with_note
 from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.ensemble_report import EnsembleReport
-from anytimenet.evaluation.example_quality import ExampleQuality
-from anytimenet.evaluation.metrics import ClassScore
+from anytimenet.evaluation.scores.example_quality import ExampleQuality
+from anytimenet.evaluation.scores.metrics import ClassScore
 from anytimenet.evaluation.text.tables import plain_table, report_columns, rich_table
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.uncounted import uncounted_in
 from anytimenet.evaluation.curve import Curve
 from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
-from anytimenet.evaluation.ensembles import Ensemble, ensemble_rule
-from anytimenet.evaluation.example_quality import example_violations, measure_example_quality
-from anytimenet.evaluation.failure_detection import failure_auroc
-from anytimenet.evaluation.metrics import class_scores, expected_calibration_error, wilson_interval
-from anytimenet.evaluation.outcomes import Outcomes
 from anytimenet.evaluation.report import LevelReport, Report, StageReport
+from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
+from anytimenet.evaluation.scores.example_quality import example_violations, measure_example_quality
+from anytimenet.evaluation.scores.failure_detection import failure_auroc
+from anytimenet.evaluation.scores.metrics import class_scores, expected_calibration_error, wilson_interval
+from anytimenet.evaluation.scores.outcomes import Outcomes
 
 
 class StageCosts(Protocol):

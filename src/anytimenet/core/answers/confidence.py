@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from anytimenet.core.errors import suggest
-from anytimenet.evaluation.metrics import log_softmax
+from anytimenet.evaluation.scores.metrics import log_softmax
 
 Confidence = Literal["max_probability", "margin", "entropy"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from anytimenet.core.answers.confidence import Confidence, check_kind, confidence_of, rows_at_once
 from anytimenet.core.errors import DataError
-from anytimenet.evaluation.metrics import check_logits, log_softmax, ranks_of
+from anytimenet.evaluation.scores.metrics import check_logits, log_softmax, ranks_of
 
 Combine = Callable[[np.ndarray], np.ndarray]
 """From the logits (stages, examples, classes) to probabilities of that shape; see `ensembles`."""

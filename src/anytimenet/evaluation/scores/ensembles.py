@@ -12,8 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from anytimenet.core.errors import suggest
-from anytimenet.evaluation.metrics import log_softmax
-from anytimenet.evaluation.product_anytime import product_ensemble
+from anytimenet.evaluation.scores.metrics import log_softmax
+from anytimenet.evaluation.scores.product_anytime import product_ensemble
 
 Ensemble = Literal["mean", "geometric", "product"]
 
