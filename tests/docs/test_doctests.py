@@ -25,5 +25,5 @@ def test_examples(name, tmp_path, monkeypatch):
 
 
 def test_examples_are_found_at_all():
-    found = doctest.DocTestFinder().find(importlib.import_module("anytimenet.evaluation.curve"))
+    found = doctest.DocTestFinder().find(importlib.import_module("anytimenet.evaluation.curves.curve"))
     assert any(test.examples for test in found)

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 # Functions with the name of their module, which would stand in their place once it is imported.
-from anytimenet.evaluation.delay_factor import delay_factor
-from anytimenet.evaluation.path_curve import path_curve
+from anytimenet.evaluation.curves.delay_factor import delay_factor
+from anytimenet.evaluation.curves.path_curve import path_curve
 
 if TYPE_CHECKING:
     from anytimenet.core.answers.confidence import confidences
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
         level_accuracies,
     )
     from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
-    from anytimenet.evaluation.curve import Curve, shared_range
-    from anytimenet.evaluation.delay_factor import (
+    from anytimenet.evaluation.curves.curve import Curve, shared_range
+    from anytimenet.evaluation.curves.delay_factor import (
         delay_factor,
         expected_delay_bound,
         expected_delay_factor,
         expected_delay_limit,
         worst_delay_factor,
     )
+    from anytimenet.evaluation.curves.path_curve import PathCurve, PathPoint, path_curve
+    from anytimenet.evaluation.curves.saving import Saving, SavingPoint, relative_saving
     from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
     from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
     from anytimenet.evaluation.mask_picture import most_varied, plot_masks
     from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
     from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
-    from anytimenet.evaluation.path_curve import PathCurve, PathPoint, path_curve
     from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
     from anytimenet.evaluation.report import LevelReport, Report, StageReport
     from anytimenet.evaluation.report_files import read_any_report, read_report, write_report
-    from anytimenet.evaluation.saving import Saving, SavingPoint, relative_saving
     from anytimenet.evaluation.scores.ensembles import geometric_ensemble, mean_ensemble
     from anytimenet.evaluation.scores.example_quality import (
         DropShare,
@@ -87,7 +87,7 @@ _HOMES = {
     "ClassScore": "scores.metrics",
     "Compared": "comparison",
     "ComparedStage": "comparison",
-    "Curve": "curve",
+    "Curve": "curves.curve",
     "DropShare": "scores.example_quality",
     "EnsembleReport": "ensemble_report",
     "EnsembleStage": "ensemble_report",
@@ -97,12 +97,12 @@ _HOMES = {
     "OptimalityGap": "optimality_gap",
     "Outcomes": "scores.outcomes",
     "Outputs": "outputs",
-    "PathCurve": "path_curve",
-    "PathPoint": "path_curve",
+    "PathCurve": "curves.path_curve",
+    "PathPoint": "curves.path_curve",
     "PlotOptions": "plots",
     "Report": "report",
-    "Saving": "saving",
-    "SavingPoint": "saving",
+    "Saving": "curves.saving",
+    "SavingPoint": "curves.saving",
     "SegmentationReport": "segmentation_report",
     "SegmentationSpread": "segmentation_spread",
     "SegmentationStage": "segmentation_report",
@@ -118,9 +118,9 @@ _HOMES = {
     "curve_figure": "plots",
     "exit_costs": "budgeted_batch",
     "expected_calibration_error": "scores.metrics",
-    "expected_delay_bound": "delay_factor",
-    "expected_delay_factor": "delay_factor",
-    "expected_delay_limit": "delay_factor",
+    "expected_delay_bound": "curves.delay_factor",
+    "expected_delay_factor": "curves.delay_factor",
+    "expected_delay_limit": "curves.delay_factor",
     "failure_auroc": "scores.failure_detection",
     "format_count": "text.units",
     "geometric_ensemble": "scores.ensembles",
@@ -142,9 +142,9 @@ _HOMES = {
     "read_any_report": "report_files",
     "read_outputs": "outputs",
     "read_report": "report_files",
-    "relative_saving": "saving",
+    "relative_saving": "curves.saving",
     "report_from_outputs": "from_outputs",
-    "shared_range": "curve",
+    "shared_range": "curves.curve",
     "softmax": "scores.metrics",
     "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
     "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
@@ -152,7 +152,7 @@ _HOMES = {
     "sweep_budgeted_batch": "budgeted_batch",
     "top_k_accuracy": "scores.metrics",
     "wilson_interval": "scores.metrics",
-    "worst_delay_factor": "delay_factor",
+    "worst_delay_factor": "curves.delay_factor",
     "write_outputs": "outputs",
     "write_report": "report_files",
 }

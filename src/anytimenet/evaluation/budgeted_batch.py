@@ -19,7 +19,7 @@ from anytimenet.core.answers.exit_thresholds import (
     solve_thresholds,
 )
 from anytimenet.core.errors import suggest
-from anytimenet.evaluation.curve import Curve
+from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anytimenet.evaluation.curve import shared_range
+from anytimenet.evaluation.curves.curve import shared_range
+from anytimenet.evaluation.curves.saving import relative_saving
 from anytimenet.evaluation.report import Cost, Report
-from anytimenet.evaluation.saving import relative_saving
 from anytimenet.evaluation.spread import Spread
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from anytimenet.evaluation.curve import Curve
+from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.scores.example_quality import ExampleQuality
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count

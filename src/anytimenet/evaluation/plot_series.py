@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from anytimenet.evaluation.curve import Curve
+from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.report import Cost, Report, stage_costs_in
 from anytimenet.evaluation.segmentation_report import SCORE, SegmentationReport
 from anytimenet.evaluation.segmentation_spread import SegmentationSpread

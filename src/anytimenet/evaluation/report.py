@@ -24,7 +24,7 @@ from anytimenet.core.checks import (
 from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
 from anytimenet.core.uncounted import with_note
-from anytimenet.evaluation.curve import Curve, check_range, worse_than_before
+from anytimenet.evaluation.curves.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.ensemble_report import EnsembleReport
 from anytimenet.evaluation.scores.example_quality import ExampleQuality
 from anytimenet.evaluation.scores.metrics import ClassScore

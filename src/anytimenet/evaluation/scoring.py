@@ -10,7 +10,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.uncounted import uncounted_in
-from anytimenet.evaluation.curve import Curve
+from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
 from anytimenet.evaluation.report import LevelReport, Report, StageReport
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule

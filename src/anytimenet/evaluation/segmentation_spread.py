@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anytimenet.evaluation.curve import Curve
+from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.report import Cost, Report
 from anytimenet.evaluation.segmentation_report import KIND, SegmentationReport
 from anytimenet.evaluation.spread import MeanSd, Spread, spread_costs_in

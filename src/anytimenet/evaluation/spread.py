@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from anytimenet.core.uncounted import uncounted_in, with_note
-from anytimenet.evaluation.curve import Curve
+from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.report import Cost, Report
 from anytimenet.evaluation.text.tables import counted, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count

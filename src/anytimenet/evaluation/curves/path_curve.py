@@ -10,7 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation.curve import Curve
+    from anytimenet.evaluation.curves.curve import Curve
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class PathCurve:
 
     def curve(self, label: str = "") -> Curve:
         """The same as a `Curve`, to draw, to compare and to integrate."""
-        from anytimenet.evaluation.curve import Curve
+        from anytimenet.evaluation.curves.curve import Curve
 
         spent = tuple(point.spent for point in self.points)
         return Curve(spent, tuple(point.accuracy for point in self.points), label, self.unit)

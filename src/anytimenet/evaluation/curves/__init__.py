@@ -1,0 +1,1 @@
+"""Accuracy over cost, and what follows from a curve."""
