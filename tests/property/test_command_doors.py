@@ -39,7 +39,7 @@ WORK = (
     "api.judging.collect_logits",
     "api.reestimating.reestimate_statistics",
     "api.profiling.profile_segments",
-    "evaluation.plots.plot_curves",
+    "evaluation.plots.plots.plot_curves",
     "evaluation.plot_curves",
 )
 """What is not run."""

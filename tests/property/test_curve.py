@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytimenet.evaluation import Curve, relative_saving
-from anytimenet.evaluation.ticks import even_ticks, log_ticks, percent_limits
+from anytimenet.evaluation.plots.ticks import even_ticks, log_ticks, percent_limits
 
 fractions = st.floats(0, 1)
 

@@ -144,7 +144,7 @@ class Evaluate:
         """Refuses what could only fail after the net has run."""
         from anytimenet.core.manifest.run_proof import check_report_folder
         from anytimenet.evaluation.outputs import check_outputs_path
-        from anytimenet.evaluation.plots import check_ending
+        from anytimenet.evaluation.plots.plots import check_ending
 
         if self.mean_budgets and not self.budgeted:
             raise ValueError("--mean-budgets needs --budgeted")

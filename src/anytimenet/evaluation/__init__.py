@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from anytimenet.evaluation.curves.saving import Saving, SavingPoint, relative_saving
     from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
     from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
-    from anytimenet.evaluation.mask_picture import most_varied, plot_masks
     from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
     from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
-    from anytimenet.evaluation.plots import PlotOptions, curve_figure, plot_curves
+    from anytimenet.evaluation.plots.mask_picture import most_varied, plot_masks
+    from anytimenet.evaluation.plots.plots import PlotOptions, curve_figure, plot_curves
+    from anytimenet.evaluation.plots.report_files import read_any_report, read_report, write_report
     from anytimenet.evaluation.report import LevelReport, Report, StageReport
-    from anytimenet.evaluation.report_files import read_any_report, read_report, write_report
     from anytimenet.evaluation.scores.ensembles import geometric_ensemble, mean_ensemble
     from anytimenet.evaluation.scores.example_quality import (
         DropShare,
@@ -99,7 +99,7 @@ _HOMES = {
     "Outputs": "outputs",
     "PathCurve": "curves.path_curve",
     "PathPoint": "curves.path_curve",
-    "PlotOptions": "plots",
+    "PlotOptions": "plots.plots",
     "Report": "report",
     "Saving": "curves.saving",
     "SavingPoint": "curves.saving",
@@ -115,7 +115,7 @@ _HOMES = {
     "class_scores": "scores.metrics",
     "compare": "comparison",
     "confidences": "anytimenet.core.answers.confidence",
-    "curve_figure": "plots",
+    "curve_figure": "plots.plots",
     "exit_costs": "budgeted_batch",
     "expected_calibration_error": "scores.metrics",
     "expected_delay_bound": "curves.delay_factor",
@@ -132,16 +132,16 @@ _HOMES = {
     "make_segmentation_report": "segmentation_report",
     "mean_ensemble": "scores.ensembles",
     "measure_example_quality": "scores.example_quality",
-    "most_varied": "mask_picture",
+    "most_varied": "plots.mask_picture",
     "negative_log_likelihood": "scores.metrics",
     "plot_branch_norms": "branch_norms_plot",
-    "plot_curves": "plots",
-    "plot_masks": "mask_picture",
+    "plot_curves": "plots.plots",
+    "plot_masks": "plots.mask_picture",
     "plot_optimality_gap": "optimality_gap",
     "product_ensemble": "scores.product_anytime",
-    "read_any_report": "report_files",
+    "read_any_report": "plots.report_files",
     "read_outputs": "outputs",
-    "read_report": "report_files",
+    "read_report": "plots.report_files",
     "relative_saving": "curves.saving",
     "report_from_outputs": "from_outputs",
     "shared_range": "curves.curve",
@@ -154,7 +154,7 @@ _HOMES = {
     "wilson_interval": "scores.metrics",
     "worst_delay_factor": "curves.delay_factor",
     "write_outputs": "outputs",
-    "write_report": "report_files",
+    "write_report": "plots.report_files",
 }
 
 __all__ = [

@@ -9,8 +9,8 @@ import numpy as np
 
 from anytimenet.core.errors import require
 from anytimenet.core.files.writing import write_bytes
-from anytimenet.evaluation.plot_axes import COLOURS, MARKERS
-from anytimenet.evaluation.plots import figure_bytes, paper_style
+from anytimenet.evaluation.plots.axes import COLOURS, MARKERS
+from anytimenet.evaluation.plots.plots import figure_bytes, paper_style
 
 
 def plot_branch_norms(

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from anytimenet.evaluation.plot_series import Series
-from anytimenet.evaluation.plots import PlotOptions, plot_curves
+from anytimenet.evaluation.plots.plots import PlotOptions, plot_curves
+from anytimenet.evaluation.plots.series import Series
 from anytimenet.evaluation.report import Report
 from anytimenet.evaluation.spread import MeanSd
 from anytimenet.evaluation.text.tables import percent_decimals, plain_table

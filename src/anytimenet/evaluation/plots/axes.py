@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anytimenet.evaluation.plot_series import Series
+from anytimenet.evaluation.plots.series import Series
+from anytimenet.evaluation.plots.ticks import even_ticks, log_ticks, percent_limits, tick_labels
 from anytimenet.evaluation.text.units import axis_scale
-from anytimenet.evaluation.ticks import even_ticks, log_ticks, percent_limits, tick_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ import numpy as np
 from anytimenet.core.errors import DataError, require
 from anytimenet.core.files.writing import write_bytes
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses
-from anytimenet.evaluation.plots import figure_bytes, paper_style
+from anytimenet.evaluation.plots.plots import figure_bytes, paper_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

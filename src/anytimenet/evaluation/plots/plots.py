@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from anytimenet.core.errors import require
 from anytimenet.core.files.writing import write_bytes
-from anytimenet.evaluation.plot_axes import GREY, draw, set_budget_axis, set_percent_axis
-from anytimenet.evaluation.plot_series import Drawable, Series, Value, all_series
+from anytimenet.evaluation.plots.axes import GREY, draw, set_budget_axis, set_percent_axis
+from anytimenet.evaluation.plots.series import Drawable, Series, Value, all_series
 from anytimenet.evaluation.report import Cost
 
 if TYPE_CHECKING:
