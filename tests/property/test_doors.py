@@ -700,7 +700,7 @@ _ROWS = (
         "SegmentationReport",
         lambda w: {f.name: getattr(w.maps_report, f.name) for f in fields(an.SegmentationReport)},
         words={"class_names": ("classes",)},
-        doors=("evaluation/report.py",),
+        doors=("evaluation/reports/report.py",),
     ),
     Row("SegmentationReport.curve", lambda w: {"cost": "macs", "label": "a"}, on=lambda w: w.maps_report),
     Row(

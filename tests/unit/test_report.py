@@ -22,6 +22,7 @@ from anytimenet.evaluation import (
     read_report,
     write_report,
 )
+from anytimenet.evaluation.reports.classification import example_violations
 from anytimenet.evaluation.scores.metrics import (
     expected_calibration_error,
     negative_log_likelihood,
@@ -29,7 +30,6 @@ from anytimenet.evaluation.scores.metrics import (
     top_k_accuracy,
     wilson_interval,
 )
-from anytimenet.evaluation.scoring import example_violations
 
 
 @dataclass(frozen=True)

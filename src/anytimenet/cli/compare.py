@@ -47,7 +47,7 @@ class Compare:
 
     def run(self) -> None:
         """Draws and prints."""
-        from anytimenet.evaluation.comparison import compare
+        from anytimenet.evaluation.reports.comparison import compare
 
         if not self.runs:
             raise ValueError("no run was given: anytimenet compare RUN ... --out FILE.png")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         judge_levels,
         level_accuracies,
     )
-    from anytimenet.evaluation.comparison import Compared, ComparedStage, compare
     from anytimenet.evaluation.curves.curve import Curve, shared_range
     from anytimenet.evaluation.curves.delay_factor import (
         delay_factor,
@@ -39,14 +38,27 @@ if TYPE_CHECKING:
     )
     from anytimenet.evaluation.curves.path_curve import PathCurve, PathPoint, path_curve
     from anytimenet.evaluation.curves.saving import Saving, SavingPoint, relative_saving
-    from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
     from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
-    from anytimenet.evaluation.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
     from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
     from anytimenet.evaluation.plots.mask_picture import most_varied, plot_masks
     from anytimenet.evaluation.plots.plots import PlotOptions, curve_figure, plot_curves
     from anytimenet.evaluation.plots.report_files import read_any_report, read_report, write_report
-    from anytimenet.evaluation.report import LevelReport, Report, StageReport
+    from anytimenet.evaluation.reports.classification import make_ensemble_report, make_report
+    from anytimenet.evaluation.reports.comparison import Compared, ComparedStage, compare
+    from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
+    from anytimenet.evaluation.reports.optimality_gap import OptimalityGap, StageGap, plot_optimality_gap
+    from anytimenet.evaluation.reports.report import LevelReport, Report, StageReport
+    from anytimenet.evaluation.reports.segmentation_report import (
+        SegmentationReport,
+        SegmentationStage,
+        make_segmentation_report,
+    )
+    from anytimenet.evaluation.reports.segmentation_spread import (
+        SegmentationSpread,
+        SegmentationStageSpread,
+        spread_of,
+    )
+    from anytimenet.evaluation.reports.spread import MeanSd, Spread, StageSpread
     from anytimenet.evaluation.scores.ensembles import geometric_ensemble, mean_ensemble
     from anytimenet.evaluation.scores.example_quality import (
         DropShare,
@@ -65,18 +77,6 @@ if TYPE_CHECKING:
     )
     from anytimenet.evaluation.scores.outcomes import Outcomes
     from anytimenet.evaluation.scores.product_anytime import product_ensemble
-    from anytimenet.evaluation.scoring import make_ensemble_report, make_report
-    from anytimenet.evaluation.segmentation_report import (
-        SegmentationReport,
-        SegmentationStage,
-        make_segmentation_report,
-    )
-    from anytimenet.evaluation.segmentation_spread import (
-        SegmentationSpread,
-        SegmentationStageSpread,
-        spread_of,
-    )
-    from anytimenet.evaluation.spread import MeanSd, Spread, StageSpread
     from anytimenet.evaluation.text.units import format_count
 
 _HOMES = {
@@ -85,35 +85,35 @@ _HOMES = {
     "ChosenLevels": "chosen_levels",
     "ChosenStage": "chosen_levels",
     "ClassScore": "scores.metrics",
-    "Compared": "comparison",
-    "ComparedStage": "comparison",
+    "Compared": "reports.comparison",
+    "ComparedStage": "reports.comparison",
     "Curve": "curves.curve",
     "DropShare": "scores.example_quality",
-    "EnsembleReport": "ensemble_report",
-    "EnsembleStage": "ensemble_report",
+    "EnsembleReport": "reports.ensemble",
+    "EnsembleStage": "reports.ensemble",
     "ExampleQuality": "scores.example_quality",
-    "LevelReport": "report",
-    "MeanSd": "spread",
-    "OptimalityGap": "optimality_gap",
+    "LevelReport": "reports.report",
+    "MeanSd": "reports.spread",
+    "OptimalityGap": "reports.optimality_gap",
     "Outcomes": "scores.outcomes",
     "Outputs": "outputs",
     "PathCurve": "curves.path_curve",
     "PathPoint": "curves.path_curve",
     "PlotOptions": "plots.plots",
-    "Report": "report",
+    "Report": "reports.report",
     "Saving": "curves.saving",
     "SavingPoint": "curves.saving",
-    "SegmentationReport": "segmentation_report",
-    "SegmentationSpread": "segmentation_spread",
-    "SegmentationStage": "segmentation_report",
-    "SegmentationStageSpread": "segmentation_spread",
-    "Spread": "spread",
-    "StageGap": "optimality_gap",
-    "StageReport": "report",
-    "StageSpread": "spread",
+    "SegmentationReport": "reports.segmentation_report",
+    "SegmentationSpread": "reports.segmentation_spread",
+    "SegmentationStage": "reports.segmentation_report",
+    "SegmentationStageSpread": "reports.segmentation_spread",
+    "Spread": "reports.spread",
+    "StageGap": "reports.optimality_gap",
+    "StageReport": "reports.report",
+    "StageSpread": "reports.spread",
     "budgeted_from_outputs": "from_outputs",
     "class_scores": "scores.metrics",
-    "compare": "comparison",
+    "compare": "reports.comparison",
     "confidences": "anytimenet.core.answers.confidence",
     "curve_figure": "plots.plots",
     "exit_costs": "budgeted_batch",
@@ -127,9 +127,9 @@ _HOMES = {
     "judge_levels": "chosen_levels",
     "leaving_stages": "anytimenet.core.answers.exit_thresholds",
     "level_accuracies": "chosen_levels",
-    "make_ensemble_report": "scoring",
-    "make_report": "scoring",
-    "make_segmentation_report": "segmentation_report",
+    "make_ensemble_report": "reports.classification",
+    "make_report": "reports.classification",
+    "make_segmentation_report": "reports.segmentation_report",
     "mean_ensemble": "scores.ensembles",
     "measure_example_quality": "scores.example_quality",
     "most_varied": "plots.mask_picture",
@@ -137,7 +137,7 @@ _HOMES = {
     "plot_branch_norms": "branch_norms_plot",
     "plot_curves": "plots.plots",
     "plot_masks": "plots.mask_picture",
-    "plot_optimality_gap": "optimality_gap",
+    "plot_optimality_gap": "reports.optimality_gap",
     "product_ensemble": "scores.product_anytime",
     "read_any_report": "plots.report_files",
     "read_outputs": "outputs",
@@ -148,7 +148,7 @@ _HOMES = {
     "softmax": "scores.metrics",
     "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
     "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
-    "spread_of": "segmentation_spread",
+    "spread_of": "reports.segmentation_spread",
     "sweep_budgeted_batch": "budgeted_batch",
     "top_k_accuracy": "scores.metrics",
     "wilson_interval": "scores.metrics",

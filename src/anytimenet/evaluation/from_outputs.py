@@ -18,9 +18,9 @@ from anytimenet.evaluation.budgeted_batch import (
     sweep_budgeted_batch,
 )
 from anytimenet.evaluation.outputs import Outputs
-from anytimenet.evaluation.report import Report
+from anytimenet.evaluation.reports.classification import StageLatency, make_ensemble_report, make_report
+from anytimenet.evaluation.reports.report import Report
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
-from anytimenet.evaluation.scoring import StageLatency, make_ensemble_report, make_report
 
 
 def report_from_outputs(

@@ -14,7 +14,7 @@ from anytimenet.core.errors import require
 from anytimenet.core.files.writing import write_bytes
 from anytimenet.evaluation.plots.axes import GREY, draw, set_budget_axis, set_percent_axis
 from anytimenet.evaluation.plots.series import Drawable, Series, Value, all_series
-from anytimenet.evaluation.report import Cost
+from anytimenet.evaluation.reports.report import Cost
 
 if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import RendererAgg

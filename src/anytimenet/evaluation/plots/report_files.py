@@ -7,8 +7,8 @@ from pathlib import Path
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_bytes, write_json, write_text
 from anytimenet.evaluation.plots.plots import PlotOptions, render_curves
-from anytimenet.evaluation.report import Report
-from anytimenet.evaluation.segmentation_report import KIND, SegmentationReport
+from anytimenet.evaluation.reports.report import Report
+from anytimenet.evaluation.reports.segmentation_report import KIND, SegmentationReport
 
 
 def write_report(

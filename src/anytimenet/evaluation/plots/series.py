@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.report import Cost, Report, stage_costs_in
-from anytimenet.evaluation.segmentation_report import SCORE, SegmentationReport
-from anytimenet.evaluation.segmentation_spread import SegmentationSpread
-from anytimenet.evaluation.spread import Spread
+from anytimenet.evaluation.reports.report import Cost, Report, stage_costs_in
+from anytimenet.evaluation.reports.segmentation_report import SCORE, SegmentationReport
+from anytimenet.evaluation.reports.segmentation_spread import SegmentationSpread
+from anytimenet.evaluation.reports.spread import Spread
 
 Value = Literal["accuracy", "error"]
 Mark = Literal["none", "bars", "band", "sd"]

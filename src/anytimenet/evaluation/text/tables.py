@@ -11,7 +11,7 @@ from anytimenet.evaluation.text.units import format_count
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from anytimenet.evaluation.report import Report, StageReport
+    from anytimenet.evaluation.reports.report import Report, StageReport
 
 Column = tuple[str, list[str]]
 """A header and one cell a line."""

@@ -16,12 +16,12 @@ from anytimenet.core.html_table import html_table
 from anytimenet.core.labels.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
 from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curves.curve import Curve, worse_than_before
-from anytimenet.evaluation.report import Cost, check_head, stage_costs_in
+from anytimenet.evaluation.reports.report import Cost, check_head, stage_costs_in
 from anytimenet.evaluation.text.tables import Column, counted, plain_table
 from anytimenet.evaluation.text.units import format_count
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation.scoring import StageCosts, StageLatency
+    from anytimenet.evaluation.reports.classification import StageCosts, StageLatency
 
 KIND = "segmentation"
 SCORE = "mean IoU"

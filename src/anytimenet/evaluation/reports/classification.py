@@ -11,8 +11,8 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.core.uncounted import uncounted_in
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.ensemble_report import EnsembleReport, EnsembleStage
-from anytimenet.evaluation.report import LevelReport, Report, StageReport
+from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
+from anytimenet.evaluation.reports.report import LevelReport, Report, StageReport
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.scores.example_quality import example_violations, measure_example_quality
 from anytimenet.evaluation.scores.failure_detection import failure_auroc

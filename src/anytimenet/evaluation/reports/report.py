@@ -25,7 +25,7 @@ from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
 from anytimenet.core.uncounted import with_note
 from anytimenet.evaluation.curves.curve import Curve, check_range, worse_than_before
-from anytimenet.evaluation.ensemble_report import EnsembleReport
+from anytimenet.evaluation.reports.ensemble import EnsembleReport
 from anytimenet.evaluation.scores.example_quality import ExampleQuality
 from anytimenet.evaluation.scores.metrics import ClassScore
 from anytimenet.evaluation.text.tables import plain_table, report_columns, rich_table
@@ -33,7 +33,7 @@ from anytimenet.evaluation.text.tables import plain_table, report_columns, rich_
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from anytimenet.evaluation.segmentation_report import SegmentationReport, SegmentationStage
+    from anytimenet.evaluation.reports.segmentation_report import SegmentationReport, SegmentationStage
 
 Cost = Literal["macs", "full", "ms"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from anytimenet.evaluation.curves.curve import shared_range
 from anytimenet.evaluation.curves.saving import relative_saving
-from anytimenet.evaluation.report import Cost, Report
-from anytimenet.evaluation.spread import Spread
+from anytimenet.evaluation.reports.report import Cost, Report
+from anytimenet.evaluation.reports.spread import Spread
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.report import Cost, Report
+from anytimenet.evaluation.reports.report import Cost, Report
 from anytimenet.evaluation.text.tables import counted, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation.segmentation_spread import SegmentationStageSpread
+    from anytimenet.evaluation.reports.segmentation_spread import SegmentationStageSpread
 
 
 @dataclass(frozen=True)

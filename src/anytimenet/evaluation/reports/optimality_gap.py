@@ -11,8 +11,8 @@ import numpy as np
 
 from anytimenet.evaluation.plots.plots import PlotOptions, plot_curves
 from anytimenet.evaluation.plots.series import Series
-from anytimenet.evaluation.report import Report
-from anytimenet.evaluation.spread import MeanSd
+from anytimenet.evaluation.reports.report import Report
+from anytimenet.evaluation.reports.spread import MeanSd
 from anytimenet.evaluation.text.tables import percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
 

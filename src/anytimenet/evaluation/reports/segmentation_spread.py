@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.report import Cost, Report
-from anytimenet.evaluation.segmentation_report import KIND, SegmentationReport
-from anytimenet.evaluation.spread import MeanSd, Spread, spread_costs_in
+from anytimenet.evaluation.reports.report import Cost, Report
+from anytimenet.evaluation.reports.segmentation_report import KIND, SegmentationReport
+from anytimenet.evaluation.reports.spread import MeanSd, Spread, spread_costs_in
 from anytimenet.evaluation.text.tables import plain_table
 from anytimenet.evaluation.text.units import format_count
 
