@@ -19,7 +19,7 @@ from PIL import Image
 import anytimenet as an
 from anytimenet.cli.main import VERBS, run
 from anytimenet.evaluation import make_report, write_report
-from anytimenet.evaluation.outputs import OutputCost
+from anytimenet.evaluation.protocols.outputs import OutputCost
 
 VALUES = ("xyzzy", "-1", "nan", "9" * 30, "")
 """What a hand may type, a shell may expand to nothing, and a script may compute."""

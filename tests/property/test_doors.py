@@ -38,7 +38,7 @@ from anytimenet.core.manifest.cost_table import Latency
 from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.data import DataSplits, splits_from_datasets
 from anytimenet.evaluation import make_report, make_segmentation_report
-from anytimenet.evaluation.outputs import OutputCost
+from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.nets import Node
 
 HOME = Path(an.__file__).parent

@@ -20,7 +20,7 @@ from anytimenet.evaluation import (
     solve_for_budget,
     sweep_budgeted_batch,
 )
-from anytimenet.evaluation.budgeted_batch import MSDNET_PS
+from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS
 
 COSTS = (10.0, 25.0, 45.0, 70.0)
 

@@ -13,7 +13,7 @@ from anytimenet.core.answers.level_selection import LevelSelection, select_level
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies, softmax
-from anytimenet.evaluation.outputs import OutputCost, Outputs
+from anytimenet.evaluation.protocols.outputs import OutputCost, Outputs
 
 TAXONOMY = Taxonomy.from_mapping("abcd", {"a": "x", "b": "x", "c": "y", "d": "z"})
 COSTS = tuple(OutputCost(k, 10 * k, 12 * k, 3, 10 * k, 12 * k) for k in (1, 2, 3))

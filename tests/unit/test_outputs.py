@@ -18,7 +18,7 @@ from anytimenet.evaluation import (
     sweep_budgeted_batch,
     write_outputs,
 )
-from anytimenet.evaluation.outputs import OutputCost
+from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.scores.outcomes import Outcomes
 
 COSTS = tuple(OutputCost(k, 100 * k, 120 * k, 7 * k, 101 * k, 125 * k) for k in (1, 2, 3))

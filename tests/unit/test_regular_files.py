@@ -22,7 +22,7 @@ from anytimenet.data.sources.mask_files import read_mask_classes
 from anytimenet.data.sources.named import inflating
 from anytimenet.data.sources.named.inflating import inflated, members
 from anytimenet.evaluation import read_report
-from anytimenet.evaluation.outputs import read_outputs
+from anytimenet.evaluation.protocols.outputs import read_outputs
 from anytimenet.training.checkpoints import Checkpoint
 
 OPENERS = {

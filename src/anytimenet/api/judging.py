@@ -28,8 +28,8 @@ from anytimenet.evaluation import (
     budgeted_from_outputs,
     report_from_outputs,
 )
-from anytimenet.evaluation.budgeted_batch import MSDNET_PS, ExitCost
-from anytimenet.evaluation.outputs import OutputCost
+from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS, ExitCost
+from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.training import collect_logits
 

@@ -143,8 +143,8 @@ class Evaluate:
     def _check(self) -> None:
         """Refuses what could only fail after the net has run."""
         from anytimenet.core.manifest.run_proof import check_report_folder
-        from anytimenet.evaluation.outputs import check_outputs_path
         from anytimenet.evaluation.plots.plots import check_ending
+        from anytimenet.evaluation.protocols.outputs import check_outputs_path
 
         if self.mean_budgets and not self.budgeted:
             raise ValueError("--mean-budgets needs --budgeted")
@@ -241,7 +241,7 @@ class Evaluate:
 
     def _draw(self, outputs: Outputs, report: Report, budgeted: BudgetedBatch | None, figure: Path) -> None:
         from anytimenet.evaluation import Curve, PlotOptions, exit_costs, plot_curves
-        from anytimenet.evaluation.budgeted_batch import cost_unit
+        from anytimenet.evaluation.protocols.budgeted_batch import cost_unit
 
         costs, unit = exit_costs(outputs.costs, self.exit_cost), cost_unit(self.exit_cost)
         curves = [Curve.from_points(costs, [stage.top1 for stage in report.stages], "anytime", unit)]

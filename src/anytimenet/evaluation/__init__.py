@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from anytimenet.core.answers.confidence import confidences
     from anytimenet.core.answers.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
     from anytimenet.evaluation.branch_norms_plot import plot_branch_norms
-    from anytimenet.evaluation.budgeted_batch import (
-        BudgetedBatch,
-        BudgetedPoint,
-        exit_costs,
-        sweep_budgeted_batch,
-    )
-    from anytimenet.evaluation.chosen_levels import (
-        ChosenLevels,
-        ChosenStage,
-        judge_levels,
-        level_accuracies,
-    )
     from anytimenet.evaluation.curves.curve import Curve, shared_range
     from anytimenet.evaluation.curves.delay_factor import (
         delay_factor,
@@ -38,11 +26,23 @@ if TYPE_CHECKING:
     )
     from anytimenet.evaluation.curves.path_curve import PathCurve, PathPoint, path_curve
     from anytimenet.evaluation.curves.saving import Saving, SavingPoint, relative_saving
-    from anytimenet.evaluation.from_outputs import budgeted_from_outputs, report_from_outputs
-    from anytimenet.evaluation.outputs import Outputs, read_outputs, write_outputs
     from anytimenet.evaluation.plots.mask_picture import most_varied, plot_masks
     from anytimenet.evaluation.plots.plots import PlotOptions, curve_figure, plot_curves
     from anytimenet.evaluation.plots.report_files import read_any_report, read_report, write_report
+    from anytimenet.evaluation.protocols.budgeted_batch import (
+        BudgetedBatch,
+        BudgetedPoint,
+        exit_costs,
+        sweep_budgeted_batch,
+    )
+    from anytimenet.evaluation.protocols.chosen_levels import (
+        ChosenLevels,
+        ChosenStage,
+        judge_levels,
+        level_accuracies,
+    )
+    from anytimenet.evaluation.protocols.from_outputs import budgeted_from_outputs, report_from_outputs
+    from anytimenet.evaluation.protocols.outputs import Outputs, read_outputs, write_outputs
     from anytimenet.evaluation.reports.classification import make_ensemble_report, make_report
     from anytimenet.evaluation.reports.comparison import Compared, ComparedStage, compare
     from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
@@ -80,10 +80,10 @@ if TYPE_CHECKING:
     from anytimenet.evaluation.text.units import format_count
 
 _HOMES = {
-    "BudgetedBatch": "budgeted_batch",
-    "BudgetedPoint": "budgeted_batch",
-    "ChosenLevels": "chosen_levels",
-    "ChosenStage": "chosen_levels",
+    "BudgetedBatch": "protocols.budgeted_batch",
+    "BudgetedPoint": "protocols.budgeted_batch",
+    "ChosenLevels": "protocols.chosen_levels",
+    "ChosenStage": "protocols.chosen_levels",
     "ClassScore": "scores.metrics",
     "Compared": "reports.comparison",
     "ComparedStage": "reports.comparison",
@@ -96,7 +96,7 @@ _HOMES = {
     "MeanSd": "reports.spread",
     "OptimalityGap": "reports.optimality_gap",
     "Outcomes": "scores.outcomes",
-    "Outputs": "outputs",
+    "Outputs": "protocols.outputs",
     "PathCurve": "curves.path_curve",
     "PathPoint": "curves.path_curve",
     "PlotOptions": "plots.plots",
@@ -111,12 +111,12 @@ _HOMES = {
     "StageGap": "reports.optimality_gap",
     "StageReport": "reports.report",
     "StageSpread": "reports.spread",
-    "budgeted_from_outputs": "from_outputs",
+    "budgeted_from_outputs": "protocols.from_outputs",
     "class_scores": "scores.metrics",
     "compare": "reports.comparison",
     "confidences": "anytimenet.core.answers.confidence",
     "curve_figure": "plots.plots",
-    "exit_costs": "budgeted_batch",
+    "exit_costs": "protocols.budgeted_batch",
     "expected_calibration_error": "scores.metrics",
     "expected_delay_bound": "curves.delay_factor",
     "expected_delay_factor": "curves.delay_factor",
@@ -124,9 +124,9 @@ _HOMES = {
     "failure_auroc": "scores.failure_detection",
     "format_count": "text.units",
     "geometric_ensemble": "scores.ensembles",
-    "judge_levels": "chosen_levels",
+    "judge_levels": "protocols.chosen_levels",
     "leaving_stages": "anytimenet.core.answers.exit_thresholds",
-    "level_accuracies": "chosen_levels",
+    "level_accuracies": "protocols.chosen_levels",
     "make_ensemble_report": "reports.classification",
     "make_report": "reports.classification",
     "make_segmentation_report": "reports.segmentation_report",
@@ -140,20 +140,20 @@ _HOMES = {
     "plot_optimality_gap": "reports.optimality_gap",
     "product_ensemble": "scores.product_anytime",
     "read_any_report": "plots.report_files",
-    "read_outputs": "outputs",
+    "read_outputs": "protocols.outputs",
     "read_report": "plots.report_files",
     "relative_saving": "curves.saving",
-    "report_from_outputs": "from_outputs",
+    "report_from_outputs": "protocols.from_outputs",
     "shared_range": "curves.curve",
     "softmax": "scores.metrics",
     "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
     "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
     "spread_of": "reports.segmentation_spread",
-    "sweep_budgeted_batch": "budgeted_batch",
+    "sweep_budgeted_batch": "protocols.budgeted_batch",
     "top_k_accuracy": "scores.metrics",
     "wilson_interval": "scores.metrics",
     "worst_delay_factor": "curves.delay_factor",
-    "write_outputs": "outputs",
+    "write_outputs": "protocols.outputs",
     "write_report": "plots.report_files",
 }
 

@@ -10,14 +10,14 @@ import numpy as np
 from anytimenet.core.answers.confidence import Confidence, confidences
 from anytimenet.core.errors import DataError
 from anytimenet.core.uncounted import uncounted_in
-from anytimenet.evaluation.budgeted_batch import (
+from anytimenet.evaluation.protocols.budgeted_batch import (
     MSDNET_PS,
     BudgetedBatch,
     ExitCost,
     exit_costs,
     sweep_budgeted_batch,
 )
-from anytimenet.evaluation.outputs import Outputs
+from anytimenet.evaluation.protocols.outputs import Outputs
 from anytimenet.evaluation.reports.classification import StageLatency, make_ensemble_report, make_report
 from anytimenet.evaluation.reports.report import Report
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
@@ -37,7 +37,7 @@ def report_from_outputs(
         ValueError: for no such ensemble.
 
     >>> import numpy as np
-    >>> from anytimenet.evaluation.outputs import OutputCost
+    >>> from anytimenet.evaluation.protocols.outputs import OutputCost
     >>> cost = OutputCost(stage=1, macs=10, full=12, params=3, macs_cumulative=10, msd=12)
     >>> outputs = Outputs(((np.array([[2.0, 1.0], [3.0, 1.0]]),),), np.array([[0], [1]]), (cost,))
     >>> report_from_outputs(outputs).stages[0].top1
@@ -79,7 +79,7 @@ def budgeted_from_outputs(
         ValueError: for no such confidence or cost, no p, or a budget below the first stage's cost.
 
     >>> import numpy as np
-    >>> from anytimenet.evaluation.outputs import OutputCost
+    >>> from anytimenet.evaluation.protocols.outputs import OutputCost
     >>> costs = tuple(OutputCost(k, 10 * k, 12 * k, 3, 10 * k, 12 * k) for k in (1, 2))
     >>> sure, unsure = np.array([[9.0, 1.0], [9.0, 1.0]]), np.array([[9.0, 1.0], [1.0, 1.1]])
     >>> labels = np.array([[0], [0]])

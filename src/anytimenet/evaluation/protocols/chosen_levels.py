@@ -16,7 +16,7 @@ import numpy as np
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.evaluation.outputs import Outputs
+from anytimenet.evaluation.protocols.outputs import Outputs
 from anytimenet.evaluation.scores.metrics import softmax, wilson_interval
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
@@ -158,7 +158,7 @@ def judge_levels(
         DataError: if selection or taxonomy are of other stages, levels or classes.
 
     >>> import numpy as np
-    >>> from anytimenet.evaluation.outputs import OutputCost
+    >>> from anytimenet.evaluation.protocols.outputs import OutputCost
     >>> cost = OutputCost(stage=1, macs=10, full=12, params=3, macs_cumulative=10, msd=12)
     >>> fine, coarse = np.array([[2.0, 1.9, 1.8]]), np.array([[0.0, 1.0]])
     >>> outputs = Outputs(((fine, coarse),), np.array([[1, 1]]), (cost,))

@@ -1,0 +1,1 @@
+"""The protocols of the field: anytime, budgeted batch, chosen levels."""
