@@ -11,19 +11,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from anytimenet.api import (
-        collect_outputs,
-        evaluate,
-        evaluate_budgeted,
-        evaluate_levels,
-        fit,
-        join_bundles,
-        label_map,
-        load,
-        profile,
-        reestimate,
-        write_masks,
-    )
     from anytimenet.bundle import Bundle
     from anytimenet.core.answers.level_selection import LevelSelection
     from anytimenet.core.answers.prediction import FailedPrediction, Prediction
@@ -47,6 +34,19 @@ if TYPE_CHECKING:
     from anytimenet.schemes import Scheme
     from anytimenet.tasks import Segmentation
     from anytimenet.training import Reporter, TrainConfig
+    from anytimenet.workflows import (
+        collect_outputs,
+        evaluate,
+        evaluate_budgeted,
+        evaluate_levels,
+        fit,
+        join_bundles,
+        label_map,
+        load,
+        profile,
+        reestimate,
+        write_masks,
+    )
 
 _HOMES = {
     "AnytimeNet": "nets",

@@ -266,8 +266,8 @@ def not_a_number(rank: int, name: str) -> None:
 
 def shares(rank: int, folder: str) -> list[list[int]]:
     """The images that this process trained on in each step of `api.fit`, by their first pixel."""
-    from anytimenet.api import fit
     from anytimenet.data import DataOptions, splits_from_datasets
+    from anytimenet.workflows import fit
 
     pixels = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None, None], (40, 8, 8, 1)).copy()
     seen: list[list[int]] = []

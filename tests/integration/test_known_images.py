@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 import anytimenet as an
-from anytimenet.api.images import images_for
 from anytimenet.cli.main import run
 from anytimenet.core.errors import BundleError, DataError
 from anytimenet.data import splits_from_datasets
+from anytimenet.workflows.images import images_for
 
 CONFIG = an.TrainConfig(epochs=1, batch_size=16, seed=5, device="cpu")
 OPTIONS = an.DataOptions(image_size=8, seed=5, val_fraction=0.2)

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 import anytimenet
-from anytimenet.api import choose_levels, evaluate_levels
 from anytimenet.cli.main import run
 from anytimenet.core.answers.level_selection import LevelSelection, select_levels
 from anytimenet.core.errors import DataError
@@ -20,6 +19,7 @@ from anytimenet.data.sets.image_set import save_png
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sources.named.digits import load_digits
 from anytimenet.evaluation import ChosenLevels, Report
+from anytimenet.workflows import choose_levels, evaluate_levels
 
 SHAPES = {str(i): "round" if i in (0, 3, 6, 8, 9) else "straight" for i in range(10)}
 

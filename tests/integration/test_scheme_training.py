@@ -225,9 +225,9 @@ def test_a_teacher_with_other_classes_is_refused(teacher, pictures, tmp_path, ca
 
 def test_a_teacher_of_another_split_sees_images_as_it_was_taught(teacher, tmp_path, monkeypatch, capsys):
     """Mean and std differ with the split; what the teacher says of an image does not."""
-    from anytimenet.api.teachers import teacher_net
     from anytimenet.bundle import Bundle
     from anytimenet.data import DataOptions, load_data
+    from anytimenet.workflows.teachers import teacher_net
 
     bundle = Bundle.load(teacher)
     other = load_data("digits", DataOptions(seed=7, limit=300))

@@ -16,14 +16,14 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import anytimenet as an
-from anytimenet.api import images as judged_images
-from anytimenet.api import label_maps, reestimating
 from anytimenet.cli.main import run
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.labels.mask_classes import IGNORED
 from anytimenet.data import DataOptions, load_data
 from anytimenet.evaluation import plot_masks
 from anytimenet.training import loop
+from anytimenet.workflows import images as judged_images
+from anytimenet.workflows import label_maps, reestimating
 
 COLOURS = {"sky": (70, 130, 180), "road": (128, 64, 128), "tree": (0, 128, 0)}
 SIZE = (16, 24)

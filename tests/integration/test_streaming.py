@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import anytimenet
-from anytimenet import api
+from anytimenet import workflows
 from anytimenet.cli.train import Train
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -50,7 +50,7 @@ def fit(splits, **options):
     torch.manual_seed(0)
     net = create_net("resnet_tiny", num_classes=2, in_channels=3)
     settings = {"config": CONFIG, "augmentation": AUGMENTATION, **options}
-    return api.fit(net, splits, **settings)
+    return workflows.fit(net, splits, **settings)
 
 
 def weights(bundle):
@@ -59,14 +59,14 @@ def weights(bundle):
 
 def test_a_net_learns_from_files_and_predicts_as_it_was_judged(splits, tmp_path):
     bundle = fit(splits, config=replace(CONFIG, epochs=4))
-    report = api.evaluate(bundle, splits, workers=1)
+    report = workflows.evaluate(bundle, splits, workers=1)
     assert report.stages[-1].top1 == 1
     bundle.save(tmp_path / "bundle")
     loaded = anytimenet.load(tmp_path / "bundle")
     assert loaded.manifest.preprocessing == PREPROCESSING
     for i, label in enumerate(splits.test.labels[:, 0]):
         assert loaded.predict(splits.test.path(i)).label == CLASSES[label]
-    assert api.evaluate(loaded, splits.test).stages[-1].top1 == 1
+    assert workflows.evaluate(loaded, splits.test).stages[-1].top1 == 1
 
 
 def test_workers_change_no_weight(splits):
@@ -130,4 +130,4 @@ def test_colours_of_images_in_memory_are_refused():
     with pytest.raises(
         DataError, match="colour jitter, lighting and random resized crops are for images that are read"
     ):
-        api.fit(net, "digits", config=CONFIG, augmentation=LargeImageAugmentation(colour_jitter=0.4))
+        workflows.fit(net, "digits", config=CONFIG, augmentation=LargeImageAugmentation(colour_jitter=0.4))

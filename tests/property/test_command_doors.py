@@ -36,9 +36,9 @@ def reach(*_: Any, **__: Any) -> Any:
 WORK = (
     "recipes.runner.fit",
     "recipes.runner.claim_folder",
-    "api.judging.collect_logits",
-    "api.reestimating.reestimate_statistics",
-    "api.profiling.profile_segments",
+    "workflows.judging.collect_logits",
+    "workflows.reestimating.reestimate_statistics",
+    "workflows.profiling.profile_segments",
     "evaluation.plots.plots.plot_curves",
     "evaluation.plot_curves",
 )

@@ -43,7 +43,7 @@ from anytimenet.nets import Node
 
 HOME = Path(an.__file__).parent
 """Where the project's files are."""
-CHECKS = ("core/checks.py", "core/manifest/fields.py", "api/arguments.py", "costs/rules.py")
+CHECKS = ("core/checks.py", "core/manifest/fields.py", "workflows/arguments.py", "costs/rules.py")
 """Files that hold nothing but checks: an error raised there is raised at the door."""
 # --- what the calls are made of ---------------------------------------------------------------------------
 
@@ -211,9 +211,9 @@ IMAGES = (
     "bundle/inputs.py",
 )
 DATA = (
-    "api/images.py",
+    "workflows/images.py",
     "data/sources/folder.py",
-    "api/trained_data.py",
+    "workflows/trained_data.py",
     "data/sources/item_reader.py",
     "data/sources/item_labels.py",
     "data/sets/mask_set.py",
@@ -284,33 +284,33 @@ _ROWS = (
             "workers": 0,
             "resume": False,
         },
-        work=("api.fitting._checked",),
+        work=("workflows.fitting._checked",),
         doors=(*DATA, "core/manifest/folder.py", "bundle/folder.py"),
         words={"train": ("data", "train")},
     ),
     Row(
         "evaluate",
         lambda w: {"bundle": w.bundle, "data": w.splits, "per_class": False, **JUDGED},
-        work=("api.judging.collect_logits",),
+        work=("workflows.judging.collect_logits",),
         doors=DATA,
         words={"data": ("data",)},
     ),
     Row(
         "evaluate_budgeted",
         lambda w: {"bundle": w.bundle, "data": w.splits, "ps": (0.5, 1.0), **JUDGED},
-        work=("api.judging.collect_logits",),
+        work=("workflows.judging.collect_logits",),
         doors=DATA,
     ),
     Row(
         "evaluate_levels",
         lambda w: {"bundle": w.levels, "data": w.level_splits, "tolerance": 0.0, **JUDGED},
-        work=("api.judging.collect_logits",),
+        work=("workflows.judging.collect_logits",),
         doors=DATA,
     ),
     Row(
         "collect_outputs",
         lambda w: {"bundle": w.bundle, "data": w.splits, **JUDGED},
-        work=("api.judging.collect_logits",),
+        work=("workflows.judging.collect_logits",),
         doors=DATA,
     ),
     Row(
@@ -324,13 +324,13 @@ _ROWS = (
             "device": "cpu",
             "num_batches": 1,
         },
-        work=("api.reestimating.reestimate_statistics",),
+        work=("workflows.reestimating.reestimate_statistics",),
         doors=DATA,
     ),
     Row(
         "profile",
         lambda w: {"bundle": w.bundle, "minutes": 0.1, "threads": 1, "batch_sizes": (1,)},
-        work=("api.profiling.profile_segments",),
+        work=("workflows.profiling.profile_segments",),
     ),
     Row(
         "load",
@@ -347,7 +347,7 @@ _ROWS = (
     Row(
         "join_bundles",
         lambda w: {"bundles": [w.bundle, w.bundle]},
-        work=("api.joining.combinations",),
+        work=("workflows.joining.combinations",),
         words={"bundles": ("bundle", "does not exist")},
         doors=("core/manifest/folder.py",),
     ),
@@ -355,7 +355,7 @@ _ROWS = (
     Row(
         "write_masks",
         lambda w: {"bundle": w.maps, "image": w.photo, "folder": w.folder / "masks"},
-        work=("api.label_maps.plot_masks",),
+        work=("workflows.label_maps.plot_masks",),
         words=IMAGE,
         doors=IMAGES,
     ),

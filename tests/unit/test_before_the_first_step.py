@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import anytimenet as an
-from anytimenet.api import finishing
 from anytimenet.cli.main import run as command
 from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.costs import UnknownOperatorError, count, stage_costs
 from anytimenet.evaluation import budgeted_from_outputs, compare, read_any_report, write_report
 from anytimenet.training import Reporter
+from anytimenet.workflows import finishing
 
 SIDE = 8
 DRAWN = np.random.default_rng(0)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from anytimenet.api import fit, join_bundles
 from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.data import DataOptions, load_data
 from anytimenet.nets import EANN, AnytimeNet, create_net
 from anytimenet.training import TrainConfig
+from anytimenet.workflows import fit, join_bundles
 
 CONFIG = TrainConfig(epochs=1, batch_size=32, lr=0.1, schedule="cosine")
 

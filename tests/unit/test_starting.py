@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from anytimenet import TrainConfig, create_net, evaluate, fit, label_map, load
-from anytimenet.api.starting import net_identity, start_from
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import NotFiniteError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -17,6 +16,7 @@ from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
 from anytimenet.training import loop
 from anytimenet.training.checkpoints import Checkpoint
+from anytimenet.workflows.starting import net_identity, start_from
 
 PROGRESS = {"best": {"epoch": 1, "score": 0.5, "val": [0.5]}, "history": [], "losses": {}}
 

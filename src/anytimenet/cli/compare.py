@@ -103,7 +103,7 @@ def read_run(path: Path, cost: str, *, trust_paths: bool = False) -> Report | Sp
     from anytimenet.core.errors import require
 
     require("torch", "train")
-    from anytimenet.api import evaluate, load
+    from anytimenet.workflows import evaluate, load
 
     judged = evaluate(load(path), trust_paths=trust_paths)
     if isinstance(judged, SegmentationReport):

@@ -14,10 +14,10 @@ from anytimenet.cli.parsing import Count
 from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, print_report
 
 if TYPE_CHECKING:
-    from anytimenet.api import Split
     from anytimenet.bundle import Bundle
     from anytimenet.core.answers.level_selection import LevelSelection
     from anytimenet.evaluation import BudgetedBatch, Outputs, Report
+    from anytimenet.workflows import Split
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Evaluate:
         from anytimenet.core.errors import require
 
         require("torch", "train")
-        from anytimenet.api import load, measured_latencies
         from anytimenet.cli.segmentation import evaluate_maps
         from anytimenet.core.files.writing import write_json
         from anytimenet.core.manifest.folder import find_bundle
         from anytimenet.evaluation import judge_levels, report_from_outputs, write_outputs, write_report
+        from anytimenet.workflows import load, measured_latencies
 
         self._check()
         bundle = load(self.bundle)
@@ -190,7 +190,7 @@ class Evaluate:
 
     def _selection(self, bundle: Bundle) -> LevelSelection | None:
         """The level of each stage, if a target was given."""
-        from anytimenet.api import choose_levels
+        from anytimenet.workflows import choose_levels
 
         if self.target_accuracy is None:
             return None
@@ -219,7 +219,7 @@ class Evaluate:
                 )
 
     def _outputs(self, bundle: Bundle, split: Split) -> Outputs:
-        from anytimenet.api import collect_outputs
+        from anytimenet.workflows import collect_outputs
 
         return collect_outputs(
             bundle,

@@ -56,8 +56,8 @@ class Join:
             self._run()
 
     def _run(self) -> None:
-        from anytimenet.api import evaluate, join_bundles
         from anytimenet.evaluation import write_report
+        from anytimenet.workflows import evaluate, join_bundles
 
         self._check_out()
         bundle = join_bundles(self.bundles)

@@ -55,9 +55,9 @@ class Predict:
         from anytimenet.core.errors import require
 
         torch = require("torch", "train")
-        from anytimenet.api import load
         from anytimenet.cli.segmentation import predict_maps
         from anytimenet.core.answers.prediction import FailedPrediction
+        from anytimenet.workflows import load
 
         torch.set_num_threads(check_threads(self.threads))
         if not self.images:

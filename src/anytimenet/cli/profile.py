@@ -42,8 +42,8 @@ class Profile:
         from anytimenet.core.errors import require
 
         require("torch", "train")
-        from anytimenet.api import load, profile
         from anytimenet.core.manifest.folder import find_bundle
+        from anytimenet.workflows import load, profile
 
         bundle = load(self.bundle)
         table = profile(

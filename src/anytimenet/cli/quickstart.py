@@ -37,12 +37,12 @@ class Quickstart:
         started = time.perf_counter()
         torch = require("torch", "train")
         torch.set_num_threads(1)  # these images are too small to share among threads
-        from anytimenet.api import evaluate, profile
         from anytimenet.cli.predict import as_line
         from anytimenet.core.files.folder_lock import hold
         from anytimenet.data import load_data
         from anytimenet.evaluation import format_count, write_report
         from anytimenet.recipes import recipe, run
+        from anytimenet.workflows import evaluate, profile
 
         experiment = recipe("digits").build()
         epochs = experiment.config.epochs if self.epochs is None else self.epochs

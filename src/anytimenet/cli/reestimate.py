@@ -78,8 +78,8 @@ class Reestimate:
             check_takes_bundle(folder, self.overwrite)
 
     def _one(self, source: Path, target: Path) -> Report | SegmentationReport:
-        from anytimenet.api import evaluate, load, reestimate
         from anytimenet.evaluation import write_report
+        from anytimenet.workflows import evaluate, load, reestimate
 
         bundle = reestimate(
             load(source),

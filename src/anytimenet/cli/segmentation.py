@@ -12,18 +12,18 @@ from anytimenet.cli.output import emit_json
 from anytimenet.cli.report_text import judged_images
 
 if TYPE_CHECKING:
-    from anytimenet.api import LabelMap
     from anytimenet.bundle import Bundle
     from anytimenet.cli.evaluate import Evaluate
     from anytimenet.cli.predict import Predict
     from anytimenet.evaluation import SegmentationReport
+    from anytimenet.workflows import LabelMap
 
 
 def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
     """Judges the label maps of every stage, writes and prints."""
-    from anytimenet.api import evaluate
     from anytimenet.core.manifest.run_proof import check_report_folder
     from anytimenet.evaluation import PlotOptions, SegmentationReport, plot_curves, write_report
+    from anytimenet.workflows import evaluate
 
     _refuse(
         command,
@@ -54,7 +54,7 @@ def evaluate_maps(command: Evaluate, bundle: Bundle) -> None:
 
 def predict_maps(command: Predict, bundle: Bundle) -> None:
     """Labels the pixels of every image, writes masks and prints the shares of the classes."""
-    from anytimenet.api import label_map, write_masks
+    from anytimenet.workflows import label_map, write_masks
 
     if command.out is not None and (command.stage is not None or command.budget_macs is not None):
         raise ValueError("--out writes the masks of every stage: leave --stage and --budget-macs out")

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from anytimenet.api import check_fit, draw_masks, evaluate, fit
-from anytimenet.api.starting import start_from
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import flag, instance, optional, texts
 from anytimenet.core.checks import path as checked_path
@@ -36,6 +34,8 @@ from anytimenet.recipes.run_folder import (
     clear_folder,
 )
 from anytimenet.training import Reporter, wait_for_processes
+from anytimenet.workflows import check_fit, draw_masks, evaluate, fit
+from anytimenet.workflows.starting import start_from
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from anytimenet.api.arguments import check_reading, settled_device
-from anytimenet.api.images import evaluation_batch, images_for
-from anytimenet.api.judging import evaluate
-from anytimenet.api.known_images import prints_for
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, instance, optional, whole_number
 from anytimenet.core.errors import DataError
@@ -35,6 +31,10 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.training.statistics import reestimate_statistics
+from anytimenet.workflows.arguments import check_reading, settled_device
+from anytimenet.workflows.images import evaluation_batch, images_for
+from anytimenet.workflows.judging import evaluate
+from anytimenet.workflows.known_images import prints_for
 
 
 def reestimate(

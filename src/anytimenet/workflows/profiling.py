@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anytimenet.api.arguments import settled_device
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, instance, number, whole_number, whole_numbers
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.costs import Rules, profile_segments, torch_segments
+from anytimenet.workflows.arguments import settled_device
 
 
 def profile(

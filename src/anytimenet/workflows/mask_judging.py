@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from anytimenet.api.arguments import Split, settled_device
-from anytimenet.api.images import images_for, plain_loader
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.manifest.cost_table import Latency
@@ -18,6 +16,8 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import check_finite
 from anytimenet.tasks import Segmentation
 from anytimenet.training import Batches
+from anytimenet.workflows.arguments import Split, settled_device
+from anytimenet.workflows.images import images_for, plain_loader
 
 
 def evaluate_masks(

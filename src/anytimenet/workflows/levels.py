@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from anytimenet.api.arguments import check_reading
-from anytimenet.api.judging import collect_outputs
 from anytimenet.bundle import Bundle
 from anytimenet.core.answers.level_selection import Fallback, LevelSelection, check_target, select_levels
 from anytimenet.core.checks import choice, instance
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataSplits
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies
+from anytimenet.workflows.arguments import check_reading
+from anytimenet.workflows.judging import collect_outputs
 
 
 def evaluate_levels(

@@ -9,9 +9,6 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from anytimenet.api.arguments import Split, check_reading, settled_device
-from anytimenet.api.images import images_for, plain_loader
-from anytimenet.api.mask_judging import evaluate_masks
 from anytimenet.bundle import Bundle
 from anytimenet.core.answers.confidence import Confidence
 from anytimenet.core.checks import choice, flag, numbers, optional
@@ -32,6 +29,9 @@ from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS, ExitCost
 from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.training import collect_logits
+from anytimenet.workflows.arguments import Split, check_reading, settled_device
+from anytimenet.workflows.images import images_for, plain_loader
+from anytimenet.workflows.mask_judging import evaluate_masks
 
 
 def evaluate(

@@ -9,8 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from anytimenet.api.loading import load
-from anytimenet.api.trained_data import TrainedOn, trained_on
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import instance, several
 from anytimenet.core.manifest.manifest import Manifest
@@ -18,6 +16,8 @@ from anytimenet.core.manifest.seen_images import seen_by_any
 from anytimenet.data import same_data
 from anytimenet.evaluation import format_count
 from anytimenet.nets.members.eann import EANN
+from anytimenet.workflows.loading import load
+from anytimenet.workflows.trained_data import TrainedOn, trained_on
 
 _CARRIED = ("augmentation", "task", "masks")
 """What the joined bundle says of its training itself, where all members say the same."""

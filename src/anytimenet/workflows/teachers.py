@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anytimenet.api.choosing_task import labels_pixels
 from anytimenet.bundle import Bundle
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import DataSplits
 from anytimenet.nets.contract import AnytimeNet, Output
+from anytimenet.workflows.choosing_task import labels_pixels
 
 
 def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSplits) -> AnytimeNet | None:

@@ -10,12 +10,6 @@ from typing import Any, get_args
 
 import torch
 
-from anytimenet.api.choosing_task import check_output, task_for
-from anytimenet.api.described import described
-from anytimenet.api.finishing import check_bundle, make_bundle, tell_before_training
-from anytimenet.api.images import plain_loader
-from anytimenet.api.starting import net_identity, start_from
-from anytimenet.api.teachers import teacher_identity, teacher_net
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import (
     dataset,
@@ -67,6 +61,12 @@ from anytimenet.training import (
 )
 from anytimenet.training import train as train_net
 from anytimenet.training.settling import settled
+from anytimenet.workflows.choosing_task import check_output, task_for
+from anytimenet.workflows.finishing import check_bundle, make_bundle, tell_before_training
+from anytimenet.workflows.identity import described
+from anytimenet.workflows.images import plain_loader
+from anytimenet.workflows.starting import net_identity, start_from
+from anytimenet.workflows.teachers import teacher_identity, teacher_net
 
 
 def fit(

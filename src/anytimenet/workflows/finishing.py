@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 import anytimenet
-from anytimenet.api.described import described
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.folder import savable
 from anytimenet.core.manifest.records import ScoreRecord, TaskRecord
@@ -23,6 +22,7 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Classification, Segmentation, Task
 from anytimenet.training import TrainConfig
 from anytimenet.training.logs import notice
+from anytimenet.workflows.identity import described
 
 
 def make_bundle(

@@ -10,16 +10,6 @@ from typing import Any
 
 import torch
 
-from anytimenet.api.known_images import held_out, known_from, together
-from anytimenet.api.labels import (
-    check_kind,
-    check_labels,
-    check_mask_classes,
-    check_masks,
-    labelled_as,
-    lifted,
-)
-from anytimenet.api.trained_data import TrainedOn, data_to_follow, trained_on
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -42,6 +32,16 @@ from anytimenet.data import (
     reads_whole,
     same_data,
 )
+from anytimenet.workflows.known_images import held_out, known_from, together
+from anytimenet.workflows.labels import (
+    check_kind,
+    check_labels,
+    check_mask_classes,
+    check_masks,
+    labelled_as,
+    lifted,
+)
+from anytimenet.workflows.trained_data import TrainedOn, data_to_follow, trained_on
 
 _log = logging.getLogger(__name__)
 _CHANGED = (
