@@ -13,7 +13,7 @@ from anytimenet.core.errors import BundleError, DataError
 from anytimenet.core.images.decoding import open_image
 from anytimenet.core.images.preprocessing import Preprocessing
 
-ATTACKS = Path(__file__).parents[2] / "examples" / "attacks"
+ATTACKS = Path(__file__).parents[3] / "examples" / "attacks"
 LOADED = ("fetches", "reads_and_writes_elsewhere")
 """Bundles that are whole, and whose notes are not followed."""
 sys.path.insert(0, str(ATTACKS))

@@ -47,7 +47,7 @@ GREY = Preprocessing(8, 8, 1, mean=(0.4,), std=(0.3,), resample="box")
 RGB = Preprocessing(8, 8, 3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 TAXONOMY = Taxonomy.from_mapping(("cat", "dog", "oak"), {"cat": "animal", "dog": "animal", "oak": "plant"})
 SHARDS = [f"model-0000{k}-of-00003.safetensors" for k in (1, 2, 3)]
-V1 = Path(__file__).parents[1] / "data" / "bundle-v1"
+V1 = Path(__file__).parents[2] / "data" / "bundle-v1"
 V2, V3 = V1.with_name("bundle-v2"), V1.with_name("bundle-v3")
 
 

@@ -18,7 +18,7 @@ from anytimenet.nets import list_nets
 from anytimenet.recipes import list_recipes
 from anytimenet.schemes import list_schemes
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 # Everything that only the extra `train` brings.
 BLOCKED = ("torch", "lightning_fabric", "torchmetrics", "tensorboard", "matplotlib", "sklearn", "scipy")
 SCRIPT = f"""

@@ -12,7 +12,7 @@ import pytest
 import anytimenet
 from anytimenet.core.errors import MissingExtraError, require
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Names under which distributions are imported, where they differ.
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "lightning-fabric": "lightning_fabric"}
 # For people who work on the code; no module of the package imports them.
