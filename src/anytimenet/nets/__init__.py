@@ -1,27 +1,20 @@
 """Architectures and the contract that they all keep."""
 
-from anytimenet.nets import (  # noqa: F401  (registers the names)
-    ann_msdnet,
-    densenet,
-    doubling,
-    eann,
-    fcn_exits,
-    iresnext,
-    isresnext,
-    msdnet,
-    nestednet,
-    plain_chain,
-    ranet,
-    resnet,
-    resnet_ann,
-    resnext,
-    resnext_exits,
-    slimmable,
-)
 from anytimenet.nets.arguments import even_slices
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
+from anytimenet.nets.depth import (  # noqa: F401  (registers the names)
+    ann_msdnet,
+    densenet,
+    fcn_exits,
+    msdnet,
+    plain_chain,
+    ranet,
+    resnet_ann,
+    resnext_exits,
+)
+from anytimenet.nets.fixed import resnet, resnext  # noqa: F401
 from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.registry import (
     NetEntry,
@@ -32,6 +25,8 @@ from anytimenet.nets.registry import (
     rebuild_net,
     register_net,
 )
+from anytimenet.nets.slices import doubling, isresnext  # noqa: F401
+from anytimenet.nets.width import iresnext, nestednet, slimmable  # noqa: F401
 from anytimenet.nets.wrapped.taps import wrap
 
 __all__ = [
