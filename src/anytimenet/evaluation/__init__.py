@@ -15,6 +15,7 @@ from anytimenet.evaluation.curves.path_curve import path_curve
 if TYPE_CHECKING:
     from anytimenet.core.answers.confidence import confidences
     from anytimenet.core.answers.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
+    from anytimenet.core.answers.probabilities import softmax
     from anytimenet.evaluation.branch_norms_plot import plot_branch_norms
     from anytimenet.evaluation.curves.curve import Curve, shared_range
     from anytimenet.evaluation.curves.delay_factor import (
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
         class_scores,
         expected_calibration_error,
         negative_log_likelihood,
-        softmax,
         top_k_accuracy,
         wilson_interval,
     )
@@ -145,7 +145,7 @@ _HOMES = {
     "relative_saving": "curves.saving",
     "report_from_outputs": "protocols.from_outputs",
     "shared_range": "curves.curve",
-    "softmax": "scores.metrics",
+    "softmax": "anytimenet.core.answers.probabilities",
     "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
     "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
     "spread_of": "reports.segmentation_spread",

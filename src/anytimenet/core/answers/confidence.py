@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from anytimenet.core.answers.probabilities import log_softmax
 from anytimenet.core.errors import suggest
-from anytimenet.evaluation.scores.metrics import log_softmax
 
 Confidence = Literal["max_probability", "margin", "entropy"]
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from anytimenet.core.answers.level_selection import LevelSelection
+from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.evaluation.protocols.outputs import Outputs
-from anytimenet.evaluation.scores.metrics import softmax, wilson_interval
+from anytimenet.evaluation.scores.metrics import wilson_interval
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
 

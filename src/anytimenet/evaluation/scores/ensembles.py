@@ -11,8 +11,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from anytimenet.core.answers.probabilities import log_softmax
 from anytimenet.core.errors import suggest
-from anytimenet.evaluation.scores.metrics import log_softmax
 from anytimenet.evaluation.scores.product_anytime import product_ensemble
 
 Ensemble = Literal["mean", "geometric", "product"]

@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from anytimenet.core.answers.probabilities import log_softmax
 from anytimenet.core.errors import DataError
 
 
@@ -32,26 +33,6 @@ class ClassScore:
     precision: float | None
     recall: float | None
     count: int
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, float64, safe for large logits.
-
-    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
-    """
-    return np.exp(log_softmax(logits))
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithms of `softmax`, float64; finite wherever the logits are.
-
-    >>> log_softmax(np.array([1000.0, 0.0])).tolist()
-    [0.0, -1000.0]
-    """
-    shifted = np.asarray(logits, dtype=np.float64)
-    shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def label_ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

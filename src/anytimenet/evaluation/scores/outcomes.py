@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from anytimenet.core.answers.confidence import Confidence, check_kind, confidence_of, rows_at_once
+from anytimenet.core.answers.probabilities import log_softmax
 from anytimenet.core.errors import DataError
-from anytimenet.evaluation.scores.metrics import check_logits, log_softmax, ranks_of
+from anytimenet.evaluation.scores.metrics import check_logits, ranks_of
 
 Combine = Callable[[np.ndarray], np.ndarray]
 """From the logits (stages, examples, classes) to probabilities of that shape; see `ensembles`."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anytimenet.evaluation.scores.metrics import log_softmax
+from anytimenet.core.answers.probabilities import log_softmax
 
 
 def product_ensemble(logits: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.errors import DataError, MissingExtraError
 from anytimenet.evaluation import (
     Report,
@@ -26,7 +27,6 @@ from anytimenet.evaluation.reports.classification import example_violations
 from anytimenet.evaluation.scores.metrics import (
     expected_calibration_error,
     negative_log_likelihood,
-    softmax,
     top_k_accuracy,
     wilson_interval,
 )

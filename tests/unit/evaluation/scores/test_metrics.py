@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
+from anytimenet.core.answers.probabilities import log_softmax, softmax
 from anytimenet.core.errors import DataError
 from anytimenet.evaluation.scores.metrics import (
     class_scores,
     expected_calibration_error,
     label_ranks,
-    log_softmax,
     negative_log_likelihood,
-    softmax,
     top_k_accuracy,
     wilson_interval,
 )
