@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
-from anytimenet import __version__
 from anytimenet.cli.output import print_error, warnings_once
 from anytimenet.cli.wording import in_flags
 from anytimenet.core.errors import AnytimeNetError, SharedTrainingError, suggest
 from anytimenet.core.launcher import launched_rank
 from anytimenet.core.registered import registered
+from anytimenet.core.version import __version__
 
 # Verb, its class in the module of the same name, and its line in the list of verbs.
 VERBS = {
