@@ -1,5 +1,5 @@
 """The saved net: weights, how to rebuild it, labels, preprocessing, accuracies and cost tables."""
 
-from anytimenet.bundle.bundle import Bundle
+from anytimenet.bundle.bundle import Bundle, load
 
-__all__ = ["Bundle"]
+__all__ = ["Bundle", "load"]

@@ -9,14 +9,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from anytimenet.bundle import Bundle
+from anytimenet.bundle import Bundle, load
 from anytimenet.core.checks import instance, several
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.seen_images import seen_by_any
 from anytimenet.data import same_data
 from anytimenet.evaluation import format_count
 from anytimenet.nets.members.eann import EANN
-from anytimenet.workflows.loading import load
 from anytimenet.workflows.trained_data import TrainedOn, trained_on
 
 _CARRIED = ("augmentation", "task", "masks")
