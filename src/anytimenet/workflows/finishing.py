@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import torch
-
-import anytimenet
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.folder import savable
 from anytimenet.core.manifest.records import ScoreRecord, TaskRecord
@@ -22,7 +15,7 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Classification, Segmentation, Task
 from anytimenet.training import TrainConfig
 from anytimenet.training.logs import notice
-from anytimenet.workflows.identity import described
+from anytimenet.workflows.identity import provenance_of
 
 
 def make_bundle(
@@ -63,7 +56,7 @@ def make_bundle(
         taxonomy=splits.taxonomy if len(splits.class_names) > 1 else None,
         val_accuracies=[row[0] for row in accuracies] or None,
         coarser_val_accuracies=[row[1:] for row in accuracies] or None,
-        provenance={**_provenance(splits, config, task, augmentation, best_epoch), **provenance},
+        provenance={**provenance_of(splits, config, task, augmentation, best_epoch), **provenance},
         costs=costs,
         rules=rules,
         task=_task_record(splits, task),
@@ -140,32 +133,3 @@ def _score_record(task: Task) -> ScoreRecord:
     if isinstance(task, Segmentation):
         return ScoreRecord("mean_iou")
     return ScoreRecord("accuracy" if isinstance(task, Classification) else f"{type(task).__name__} score")
-
-
-def _provenance(
-    splits: DataSplits,
-    config: TrainConfig,
-    task: Task,
-    augmentation: AnyAugmentation | None,
-    best_epoch: int,
-) -> dict[str, Any]:
-    return {
-        "data": {
-            "name": splits.name,
-            "fingerprint": splits.fingerprint,
-            "options": splits.options and splits.options.to_dict(),
-        },
-        "config": config.to_dict(),
-        "augmentation": None if augmentation is None else asdict(augmentation),
-        "task": described(task),
-        **({} if splits.mask_classes is None else {"masks": splits.mask_classes.to_dict()}),
-        "best_epoch": best_epoch,
-        "seed": config.seed,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "anytimenet": anytimenet.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-    }

@@ -63,10 +63,10 @@ from anytimenet.training import train as train_net
 from anytimenet.training.settling import settled
 from anytimenet.workflows.choosing_task import check_output, task_for
 from anytimenet.workflows.finishing import check_bundle, make_bundle, tell_before_training
-from anytimenet.workflows.identity import described
+from anytimenet.workflows.identity import run_identity
 from anytimenet.workflows.images import plain_loader
-from anytimenet.workflows.starting import net_identity, start_from
-from anytimenet.workflows.teachers import teacher_identity, teacher_net
+from anytimenet.workflows.starting import start_from
+from anytimenet.workflows.teachers import teacher_net
 
 
 def fit(
@@ -173,7 +173,7 @@ def fit(
             config,
             folder=folder,
             resume=resume,
-            identity=_identity(net, splits, task, mixing, provenance, taught_by),
+            identity=run_identity(net, splits, task, mixing, provenance, taught_by),
             reporter=_reporter(net, splits, progress) if reporter is None else reporter,
             fabric=fabric,
             input_shape=(p.channels, p.height, p.width),
@@ -319,28 +319,6 @@ def _check_given_once(task: Task, augmentation: object, config: TrainConfig) -> 
         raise ValueError("augmentation belongs to the task that was given: leave it out here")
     if config.label_smoothing:
         raise ValueError("label_smoothing belongs to the task that was given: leave it out of config")
-
-
-def _identity(
-    net: AnytimeNet,
-    splits: DataSplits,
-    task: Task,
-    mixing: Mixing | None,
-    provenance: Mapping[str, Any],
-    teacher: AnytimeNet | None,
-) -> dict[str, Any]:
-    """What else than the configuration tells one run from another; compared when a run is resumed."""
-    identity = {
-        **net_identity(net),
-        "data": splits.fingerprint,
-        "task": described(task),
-        "mixing": None if mixing is None else repr(mixing),
-    }
-    if provenance.get("init"):
-        identity["init"] = provenance["init"]
-    if teacher is not None:
-        identity["teacher"] = teacher_identity(teacher)
-    return identity
 
 
 def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:

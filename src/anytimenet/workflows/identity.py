@@ -1,11 +1,26 @@
-"""Anything that was chosen as JSON values: for a bundle's provenance, and to tell one run from another."""
+"""What was chosen as JSON values: to tell one run from another, and for a bundle's provenance."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import platform
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
+from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
+import torch
+
+from anytimenet.bundle.folder import origin_of
+from anytimenet.core.version import __version__
+from anytimenet.data import AnyAugmentation, DataSplits, Mixing
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.forms import other_forms
+from anytimenet.tasks import Task
+from anytimenet.training import TrainConfig
+from anytimenet.workflows.teachers import teacher_identity
 
 
 def described(value: Any) -> Any:
@@ -32,3 +47,69 @@ def described(value: Any) -> Any:
         parts = {field.name: described(getattr(value, field.name)) for field in fields(value)}
         return {"class": type(value).__name__, **parts}
     return getattr(value, "__qualname__", type(value).__name__)
+
+
+def run_identity(
+    net: AnytimeNet,
+    splits: DataSplits,
+    task: Task,
+    mixing: Mixing | None,
+    provenance: Mapping[str, Any],
+    teacher: AnytimeNet | None,
+) -> dict[str, Any]:
+    """What else than the configuration tells one run from another; compared when a run is resumed."""
+    identity = {
+        **net_identity(net),
+        "data": splits.fingerprint,
+        "task": described(task),
+        "mixing": None if mixing is None else repr(mixing),
+    }
+    if provenance.get("init"):
+        identity["init"] = provenance["init"]
+    if teacher is not None:
+        identity["teacher"] = teacher_identity(teacher)
+    return identity
+
+
+def net_identity(net: AnytimeNet) -> dict[str, Any]:
+    """What tells one net from another when a run is resumed."""
+    if net.origin is None:
+        structure = hashlib.sha256(repr(net).encode()).hexdigest()[:16]
+        return {"net": type(net).__name__, "net_args": {"structure": structure}}
+    identity: dict[str, Any] = {"net": net.origin.name, "net_args": net.origin.arguments}
+    if net.origin.keep:
+        identity["kept_stages"] = list(net.origin.keep)
+    origin = origin_of(net)
+    if origin is not None and (forms := other_forms(origin)):
+        identity["net_forms"] = forms
+    return identity
+
+
+def provenance_of(
+    splits: DataSplits,
+    config: TrainConfig,
+    task: Task,
+    augmentation: AnyAugmentation | None,
+    best_epoch: int,
+) -> dict[str, Any]:
+    """What a bundle remembers of the run that made it, as JSON values."""
+    return {
+        "data": {
+            "name": splits.name,
+            "fingerprint": splits.fingerprint,
+            "options": splits.options and splits.options.to_dict(),
+        },
+        "config": config.to_dict(),
+        "augmentation": None if augmentation is None else asdict(augmentation),
+        "task": described(task),
+        **({} if splits.mask_classes is None else {"masks": splits.mask_classes.to_dict()}),
+        "best_epoch": best_epoch,
+        "seed": config.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "anytimenet": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,11 @@ import torch
 from torch import Tensor
 
 from anytimenet.bundle import Bundle
-from anytimenet.bundle.folder import origin_of
 from anytimenet.core.errors import TrainingError
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import not_finite
-from anytimenet.nets.forms import other_forms
 from anytimenet.training.checkpoints import Checkpoint
+from anytimenet.workflows.identity import net_identity
 
 
 @torch.no_grad()
@@ -47,20 +45,6 @@ def start_from(net: AnytimeNet, init: Bundle | Path | str) -> int:
                 "fine-tune the same net with the same arguments, only num_classes may change"
             )
     return copied
-
-
-def net_identity(net: AnytimeNet) -> dict[str, Any]:
-    """What tells one net from another when a run is resumed."""
-    if net.origin is None:
-        structure = hashlib.sha256(repr(net).encode()).hexdigest()[:16]
-        return {"net": type(net).__name__, "net_args": {"structure": structure}}
-    identity: dict[str, Any] = {"net": net.origin.name, "net_args": net.origin.arguments}
-    if net.origin.keep:
-        identity["kept_stages"] = list(net.origin.keep)
-    origin = origin_of(net)
-    if origin is not None and (forms := other_forms(origin)):
-        identity["net_forms"] = forms
-    return identity
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
 from anytimenet.training import loop
 from anytimenet.training.checkpoints import Checkpoint
-from anytimenet.workflows.starting import net_identity, start_from
+from anytimenet.workflows.identity import net_identity
+from anytimenet.workflows.starting import start_from
 
 PROGRESS = {"best": {"epoch": 1, "score": 0.5, "val": [0.5]}, "history": [], "losses": {}}
 
