@@ -22,7 +22,6 @@ from anytimenet.testing.parts import (
 )
 from anytimenet.testing.passes import check_passes
 from anytimenet.testing.promise import Check, ContractError
-from anytimenet.testing.reentrance import check_reentrance
 from anytimenet.testing.segments import (
     check_last,
     check_paths,
@@ -31,7 +30,7 @@ from anytimenet.testing.segments import (
     check_state_is_read,
     check_state_spec,
 )
-from anytimenet.testing.threads import check_threads
+from anytimenet.testing.threads import check_reentrance, check_threads
 
 CHECKS: tuple[Check, ...] = (
     check_forward,

@@ -1,23 +1,45 @@
-"""The promise that calls in several threads do not disturb each other."""
+"""The promise that calls do not disturb each other: one in the middle of another, and several in threads.
+
+A call inside a call is the sure way to find hidden state; threads are how it does harm.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from anytimenet.nets.contract import Output
-from anytimenet.testing.calls import REMEMBERS, CallsOnImage, KnownCall
-from anytimenet.testing.net_under_test import NetUnderTest
+from anytimenet.testing.net_under_test import NetUnderTest, copy_of_state
 from anytimenet.testing.promise import BreachError, agree, promise
 
 PATIENCE_S = 20.0
 FREE_THREADS = 8
+REMEMBERS = "a layer, the net or a segment remembers the active stage or a tensor; pass it as an argument"
+"""The likely cause when a call disturbs another."""
+
+
+@promise("re-entrance")
+@torch.no_grad()
+def check_reentrance(subject: NetUnderTest) -> None:
+    """A call of the net or of a step gives its result (1e-9) although, at each of its operators, the net is
+    called with another stage and another image, or the step with another state.
+    """
+    for call, others in _calls_with_others(subject):
+        try:
+            with _CallAtEachOperator(others):
+                result = call.run()
+        except Exception as error:
+            where = f"{call.where}, re-entered, raises {type(error).__name__}: {error}"
+            raise BreachError(where, REMEMBERS) from error
+        agree(result, call.truth, f"{call.where}, re-entered", REMEMBERS)
 
 
 @promise("threads")
@@ -30,6 +52,62 @@ def check_threads(subject: NetUnderTest) -> None:
         _run_in_threads(pair, partial(_run_in_turns, _Turns(len(pair))))
     calls = [call for pair in pairs for call in pair]
     _run_in_threads(calls[:FREE_THREADS], lambda number, call: [call.run() for _ in range(3)])
+
+
+@dataclass(frozen=True)
+class KnownCall:
+    """A call, its name for messages, and its result when it runs alone."""
+
+    where: str
+    run: Callable[[], Output]
+    truth: Output
+
+
+class CallsOnImage:
+    """Makes the `KnownCall`s of one net on one batch of images."""
+
+    def __init__(self, subject: NetUnderTest, x: Tensor) -> None:
+        self.subject = subject
+        self.x = x
+        self.states = subject.states_of(x)
+        with torch.no_grad():
+            self.outputs = subject.net(x)
+
+    def forward(self, stage: int) -> KnownCall:
+        """`forward` asked for one stage."""
+        net, x = self.subject.net, self.x
+        return KnownCall(f"forward(x, ({stage},))", lambda: net(x, (stage,))[0], self.outputs[stage - 1])
+
+    def step(self, stage: int) -> KnownCall:
+        """The step to a stage; its result is the new state followed by the output."""
+        segment, state = self.subject.segment(stage - 1, stage), self.states[stage - 1]
+
+        def run() -> Output:
+            new_state, output = segment(copy_of_state(state))
+            return (*new_state, *output)
+
+        truth = (*self.states[stage], *self.outputs[stage - 1])
+        return KnownCall(f"segment ({stage - 1}, {stage})", run, truth)
+
+
+def _calls_with_others(subject: NetUnderTest) -> Iterator[tuple[KnownCall, list[KnownCall]]]:
+    outer, inner = CallsOnImage(subject, subject.x), CallsOnImage(subject, subject.other_x)
+    for stage in subject.every_stage:
+        rest = [inner.forward(other) for other in subject.every_stage if other != stage]
+        yield outer.forward(stage), rest or [inner.forward(stage)]
+        yield outer.step(stage), [inner.step(stage), *rest]
+
+
+class _CallAtEachOperator(TorchDispatchMode):
+    """Makes the next of `others` before each operator; modes are off meanwhile, so it does not recurse."""
+
+    def __init__(self, others: Sequence[KnownCall]) -> None:
+        super().__init__()
+        self.others = cycle(others)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        next(self.others).run()
+        return func(*args, **(kwargs or {}))
 
 
 def _pairs(subject: NetUnderTest) -> Iterator[list[KnownCall]]:
