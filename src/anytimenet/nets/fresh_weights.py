@@ -6,11 +6,11 @@ import inspect
 
 import torch
 
+from anytimenet.layers.frozen import frozen_modules
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.registry import net_entry
-from anytimenet.nets.wrapped.taps import Frozen
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def draw_weights(net: AnytimeNet) -> None:
     >>> _ = torch.manual_seed(0)
     >>> draw_weights(thin)
     """
-    if any(isinstance(module, Frozen) for module in net.modules()):
+    if frozen_modules(net):
         raise ValueError(
             "a frozen module keeps its weights: wrap it without frozen=True to train from scratch"
         )

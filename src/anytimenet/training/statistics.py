@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from anytimenet.core.errors import NotFiniteError
+from anytimenet.layers.frozen import frozen_modules
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.wrapped.taps import Frozen
 from anytimenet.training.batches import Batches
 
 
@@ -93,7 +93,7 @@ def reestimate_statistics(
 
 def followed_norms(net: nn.Module) -> list[_BatchNorm]:
     """The BatchNorms whose running statistics training changes: those of a frozen module stay as they are."""
-    frozen = {part for whole in net.modules() if isinstance(whole, Frozen) for part in whole.modules()}
+    frozen = frozen_modules(net)
     return [
         m
         for m in net.modules()

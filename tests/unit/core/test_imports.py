@@ -24,7 +24,7 @@ ARROWS = {
     "tasks": {"core"},
     "data": {"core"},
     "evaluation": {"core"},
-    "training": {"nets", "schemes", "tasks", "data", "evaluation", "costs", "core"},
+    "training": {"layers", "nets", "schemes", "tasks", "data", "evaluation", "costs", "core"},
     "bundle": {"nets", "costs", "core"},
     "testing": {"nets", "costs", "core"},
     "workflows": {"bundle", "core", "costs", "data", "evaluation", "nets", "tasks", "training"},
