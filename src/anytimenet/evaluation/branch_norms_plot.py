@@ -25,8 +25,7 @@ def plot_branch_norms(
     """Draws the l1 norm of each branch, a line a net, with a band of one sd where there are several runs.
 
     Args:
-        norms: for each label an array (branches,), or (runs, branches) for several seeds; see
-            `nets.branch_norms.branch_l1_norms`.
+        norms: for each label an array (branches,), or (runs, branches) for several seeds.
         path: a .png, .pdf or .svg file; its folder is made.
         title: above the axes.
         width_in: width in inches.

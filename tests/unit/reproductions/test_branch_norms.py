@@ -1,12 +1,17 @@
 """Branch norms: the columns of the third convolution that belong to a branch."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from anytimenet.evaluation import plot_branch_norms
 from anytimenet.nets import create_net
-from anytimenet.nets.branch_norms import branch_l1_norms
+
+SCRIPT = Path(__file__).parents[3] / "reproductions" / "branch_norms.py"
+branch_l1_norms = runpy.run_path(str(SCRIPT))["branch_l1_norms"]
 
 
 @pytest.mark.parametrize(("block", "width"), [(1, 2), (2, 4), (3, 8)])
