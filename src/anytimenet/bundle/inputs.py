@@ -56,8 +56,9 @@ def softmax(logits: Tensor) -> np.ndarray:
         raise ValueError(
             "the net's output is not finite: the input holds NaN or infinite values, or the weights do"
         )
-    exponentials = np.exp(values - values.max())
-    return exponentials / exponentials.sum()
+    exponentials: np.ndarray = np.exp(values - values.max())
+    exponentials /= exponentials.sum()
+    return exponentials
 
 
 def _ready(x: Tensor, preprocessing: Preprocessing) -> Tensor:

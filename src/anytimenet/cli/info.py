@@ -76,7 +76,7 @@ class Info:
             return None if known["stored_params"] is None and manifest.net is not None else known
         if self.net_args or self.num_classes not in (None, CLASSES) or "anytimenet.nets" in sys.modules:
             return None
-        costs = {record["name"]: record["costs"] for record in registered("nets")}
+        costs: dict[str, dict[str, Any]] = {record["name"]: record["costs"] for record in registered("nets")}
         if self.name not in costs:
             raise ValueError(f"no net is named {self.name!r}: {unknown(self.name, 'nets', costs)}")
         return costs[self.name]

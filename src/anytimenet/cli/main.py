@@ -139,7 +139,8 @@ def _is_of_a_check(error: Exception) -> bool:
 def _command(verb: str) -> type:
     """The class whose fields are the flags of a verb."""
     module, _, name = VERBS[verb][0].partition(".")
-    return getattr(importlib.import_module(f"anytimenet.cli.{module}"), name)
+    command: type = getattr(importlib.import_module(f"anytimenet.cli.{module}"), name)
+    return command
 
 
 def _arguments(verb: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report, SegmentationReport
+    from anytimenet.evaluation.scores.metrics import ClassScore
 
 
 def print_report(report: Report) -> None:
@@ -69,7 +70,7 @@ _COST_WORDS = {
 }
 
 
-def class_table(scores: tuple) -> str:
+def class_table(scores: tuple[ClassScore, ...]) -> str:
     """Precision and recall of the last stage, a line a class."""
     width = max(len(score.name) for score in scores)
     lines = [f"{'class':{width}}  images  precision %  recall %"]

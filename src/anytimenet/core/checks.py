@@ -356,9 +356,11 @@ def json_values(value: object, name: str) -> dict[str, Any]:
         )
     found = dict(value)
     try:
-        return json.loads(json.dumps(found, allow_nan=False, ensure_ascii=False, default=_plain).encode())
+        written = json.dumps(found, allow_nan=False, ensure_ascii=False, default=_plain)
+        plain: dict[str, Any] = json.loads(written.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} must hold JSON values only ({error})") from None
+    return plain
 
 
 def shown(value: object, most: int = 60) -> str:

@@ -30,7 +30,8 @@ def registered(kind: Kind) -> list[dict[str, Any]]:
 
 @cache
 def _table() -> dict[str, list[dict[str, Any]]]:
-    return json.loads(TABLE.read_text(encoding="utf-8"))
+    table: dict[str, list[dict[str, Any]]] = json.loads(TABLE.read_text(encoding="utf-8"))
+    return table
 
 
 _IS_A = {"nets": "a net", "recipes": "a recipe", "schemes": "a scheme", "data": "data"}

@@ -65,7 +65,7 @@ class _CountingMode(TorchDispatchMode):
     """
 
     def __init__(self, rules: Mapping[str, Rule], uncounted: set[str] | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rules = rules
         self.uncounted = uncounted
         self.total = OperationCount()

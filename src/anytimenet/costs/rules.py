@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 from anytimenet.core.checks import LARGEST, shown
 from anytimenet.costs.conventions import OperationCount, Rule
@@ -40,7 +40,7 @@ def as_rules(rules: Rules | None) -> dict[str, Rule]:
 
 def _as_rule(name: str, rule: Any) -> Rule:
     if callable(rule):
-        return rule
+        return cast(Rule, rule)
     if isinstance(rule, bool) or not isinstance(rule, Real):
         raise TypeError(
             f"the rule for {name!r} must be a function of (arguments, result) or a number of multiply-adds, "

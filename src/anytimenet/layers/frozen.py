@@ -17,7 +17,8 @@ class Frozen(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            return super().forward(x)
+            y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return y
 
 
 def frozen_modules(net: nn.Module) -> frozenset[nn.Module]:

@@ -23,7 +23,8 @@ class LevelHead(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(_pooled(F.relu_(self.norm(x))))
+        logits: Tensor = self.fc(_pooled(F.relu_(self.norm(x))))
+        return logits
 
 
 class Head(nn.Module):

@@ -64,6 +64,6 @@ def _init_of(net: AnytimeNet) -> str:
     if net.origin is None:
         return "pytorch"
     if "init" in net.origin.arguments:
-        return net.origin.arguments["init"]
+        return str(net.origin.arguments["init"])
     parameter = inspect.signature(net_entry(net.origin.name).build).parameters.get("init")
     return "pytorch" if parameter is None else parameter.default

@@ -150,7 +150,8 @@ class SegmentationMeter:
 
     def confusion(self, stage: int) -> np.ndarray:
         """The counts of a stage: int64 `(classes, classes)`, the truth in rows, the answers in columns."""
-        return self._metric(stage).confmat.cpu().numpy()
+        counts: np.ndarray = self._metric(stage).confmat.cpu().numpy()
+        return counts
 
     def _metric(self, stage: int) -> Any:
         if stage not in self._metrics:

@@ -105,7 +105,8 @@ class NetUnderTest:
     @torch.no_grad()
     def truth(self) -> list[Output]:
         """The outputs of `forward` on `x`, stage by stage: what everything else must equal."""
-        return self.net(self.x)
+        outputs: list[Output] = self.net(self.x)
+        return outputs
 
     @cached_property
     def states(self) -> list[State]:
@@ -193,4 +194,5 @@ def another_value(tensor: Tensor, is_parameter: bool, generator: torch.Generator
     if tensor.dim() < 2:
         return uniform(0.5, 1.5)
     fan_in = max(tensor.numel() // max(tensor.shape[0], 1), 1)
-    return torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype) * GAIN / fan_in**0.5
+    value: Tensor = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype) * GAIN / fan_in**0.5
+    return value

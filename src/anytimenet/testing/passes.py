@@ -38,7 +38,7 @@ def check_passes(subject: NetUnderTest) -> None:
 
 def _forward(net: AnytimeNet, x: Tensor, stages: tuple[int, ...]) -> list[Output]:
     torch.default_generator.manual_seed(0)
-    outputs = net(x, stages)
+    outputs: list[Output] = net(x, stages)
     pairs = zip(stages, outputs, strict=True)
     torch.stack([weighted_sum(output, stage) for stage, output in pairs]).sum().backward()
     return outputs

@@ -102,7 +102,7 @@ class _CallAtEachOperator(TorchDispatchMode):
     """Makes the next of `others` before each operator; modes are off meanwhile, so it does not recurse."""
 
     def __init__(self, others: Sequence[KnownCall]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.others = cycle(others)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -189,7 +189,7 @@ class _Turns:
 
 class _PassOnAtEachOperator(TorchDispatchMode):
     def __init__(self, turns: _Turns, thread: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.turns, self.thread = turns, thread
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

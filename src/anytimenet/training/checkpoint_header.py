@@ -90,6 +90,7 @@ def _number(value: Any, name: str) -> None:
 
 
 def _numbers(value: Any, name: str) -> list[Any]:
-    for entry in _kind(value, list, name):
+    numbers: list[Any] = _kind(value, list, name)
+    for entry in numbers:
         _number(entry, name)
-    return value
+    return numbers

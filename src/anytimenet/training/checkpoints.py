@@ -128,7 +128,8 @@ def told_run(path: Path) -> dict[str, Any]:
     """What identifies the run of a checkpoint, without reading its tensors; nothing if there is none."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            return read_header((file.metadata() or {}).get("header", ""))["run"]
+            run: dict[str, Any] = read_header((file.metadata() or {}).get("header", ""))["run"]
+            return run
     except Exception:  # whoever resumes from it is told what is wrong
         return {}
 

@@ -112,4 +112,5 @@ class _WrappedNet(AnytimeNet):
         self._wrapped = wrapped
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
-        return self._wrapped(x, stages)
+        outputs: list[Output] = self._wrapped(x, stages)
+        return outputs

@@ -556,4 +556,5 @@ class _Run:
         return self.folder / "checkpoints" / f"{name}.safetensors"
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return self.fabric.autocast()
+        context: AbstractContextManager[Any] = self.fabric.autocast()
+        return context

@@ -7,7 +7,7 @@ import torch
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.costs import meta_copy
 from anytimenet.data import DataSplits
-from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.contract import AnytimeNet, Output
 from anytimenet.tasks import Classification, Segmentation, Task
 
 
@@ -39,7 +39,8 @@ def labels_pixels(net: AnytimeNet, splits: DataSplits) -> bool:
     """Whether the net answers with label maps; found on the meta device, where nothing is computed."""
     p = splits.preprocessing
     image = torch.empty(1, p.channels, p.height, p.width, dtype=next(net.parameters()).dtype, device="meta")
-    return meta_copy(net).eval().segment(0, 1, last=True)((image,))[0].ndim == 4
+    output: Output = meta_copy(net).eval().segment(0, 1, last=True)((image,))
+    return output[0].ndim == 4
 
 
 def check_output(net: AnytimeNet, splits: DataSplits) -> None:

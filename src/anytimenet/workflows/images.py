@@ -114,7 +114,8 @@ def evaluation_batch(images: Images | MaskSet) -> int:
     if not isinstance(images, MaskSet):
         return EVALUATION_BATCH
     _, height, width = images.masks.shape
-    return max(1, min(EVALUATION_BATCH, _PIXELS_OF_BATCH // (height * width)))
+    batch: int = _PIXELS_OF_BATCH // (height * width)
+    return max(1, min(EVALUATION_BATCH, batch))
 
 
 def _by_name(

@@ -176,7 +176,7 @@ def evaluate_budgeted(
     choice(cost, "cost", get_args(ExitCost))
     ps = numbers(ps, "ps", above=0)
     budgets = numbers(budgets, "budgets", above=0)
-    if isinstance(split, str) and split == "val":
+    if isinstance(split, str) and str(split) == "val":
         raise ValueError("split: thresholds are solved on the validation images: judge them on another split")
     check_reading(
         bundle,

@@ -58,7 +58,7 @@ def evaluate_levels(
     >>> found.selection.levels, found.count
     ((1, 1, 1), 539)
     """
-    if isinstance(split, str) and split == "val":
+    if isinstance(split, str) and str(split) == "val":
         raise ValueError("split: levels are chosen on the validation images: judge them on another split")
     choice(split, "split", ("train", "test"))
     options: dict[str, Any] = {

@@ -88,7 +88,8 @@ class _Restandardised(AnytimeNet):
         self.register_buffer("shift", torch.tensor(shift).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
-        return self.net(x * self.scale + self.shift, stages)
+        outputs: list[Output] = self.net(x * self.scale + self.shift, stages)
+        return outputs
 
 
 def _count(class_names: tuple[tuple[str, ...], ...]) -> str:

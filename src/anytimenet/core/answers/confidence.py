@@ -76,14 +76,16 @@ def rows_at_once(numbers_a_row: int) -> int:
 
 
 def _max_probability(log_probabilities: np.ndarray) -> np.ndarray:
-    return np.exp(log_probabilities.max(axis=-1))
+    best: np.ndarray = np.exp(log_probabilities.max(axis=-1))
+    return best
 
 
 def _margin(log_probabilities: np.ndarray) -> np.ndarray:
     if log_probabilities.shape[-1] == 1:
-        return np.exp(log_probabilities[..., 0])
-    two = np.exp(np.partition(log_probabilities, -2, axis=-1)[..., -2:])
-    return two[..., 1] - two[..., 0]
+        return _max_probability(log_probabilities)
+    two: np.ndarray = np.exp(np.partition(log_probabilities, -2, axis=-1)[..., -2:])
+    margin: np.ndarray = two[..., 1] - two[..., 0]
+    return margin
 
 
 def _entropy(log_probabilities: np.ndarray) -> np.ndarray:
@@ -93,7 +95,8 @@ def _entropy(log_probabilities: np.ndarray) -> np.ndarray:
     terms = np.multiply(
         probabilities, log_probabilities, out=np.zeros_like(probabilities), where=probabilities > 0
     )
-    return terms.sum(axis=-1) / log(classes) if classes > 1 else terms.sum(axis=-1)
+    total: np.ndarray = terms.sum(axis=-1)
+    return total / log(classes) if classes > 1 else total
 
 
 _RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

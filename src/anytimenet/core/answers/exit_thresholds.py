@@ -30,8 +30,9 @@ def exit_shares(p: float, stages: int) -> np.ndarray:
     if not (0 < p < float("inf")) or stages < 1:
         raise ValueError(f"exit shares need a finite p above 0 and a stage, not p = {p}, {stages} stages")
     exponents = np.arange(1, stages + 1) * log(p)
-    shares = np.exp(exponents - exponents.max())
-    return shares / shares.sum()
+    shares: np.ndarray = np.exp(exponents - exponents.max())
+    shares /= shares.sum()
+    return shares
 
 
 def solve_thresholds(confidence: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -81,7 +82,8 @@ def leaving_stages(confidence: np.ndarray, thresholds: np.ndarray) -> np.ndarray
     >>> leaving_stages(np.array([[0.9, 0.5], [0.1, 0.2]]), np.array([0.8, -np.inf])).tolist()
     [1, 2]
     """
-    return (np.asarray(confidence) >= np.asarray(thresholds)[:, None]).argmax(axis=0) + 1
+    stages: np.ndarray = (np.asarray(confidence) >= np.asarray(thresholds)[:, None]).argmax(axis=0) + 1
+    return stages
 
 
 def leaving_shares(confidence: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

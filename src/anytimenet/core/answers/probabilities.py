@@ -11,7 +11,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
     """
-    return np.exp(log_softmax(logits))
+    probabilities: np.ndarray = np.exp(log_softmax(logits))
+    return probabilities
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -22,4 +23,5 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     """
     shifted = np.asarray(logits, dtype=np.float64)
     shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    logarithms: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return logarithms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -124,7 +124,7 @@ def tensor_pixels(image: Any, where: str) -> ImageLike:
     """
     torch = sys.modules.get("torch")  # whoever made a tensor has imported it
     if torch is None or not isinstance(image, torch.Tensor):
-        return image
+        return cast(ImageLike, image)
     shape = tuple(image.shape)
     if 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 2, 3, 4))):
         raise DataError(
@@ -140,7 +140,8 @@ def tensor_pixels(image: Any, where: str) -> ImageLike:
                 "take Normalize out of the dataset's transform, anytimenet standardises by itself"
             )
         pixels = (pixels.double() * 255).round().to(torch.uint8)
-    return (pixels if len(shape) == 2 else pixels.permute(1, 2, 0)).numpy()
+    array: np.ndarray = (pixels if len(shape) == 2 else pixels.permute(1, 2, 0)).numpy()
+    return array
 
 
 def _check_resized(image: Image.Image, size: tuple[int, int]) -> None:

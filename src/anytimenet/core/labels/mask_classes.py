@@ -87,19 +87,22 @@ class MaskClasses:
                 f"has pixels of unknown label {shown}: {known} and {ignored}; add the class to classes.json, "
                 "make it the ignore_index there, or correct the mask"
             )
-        return self._class_of[pixels]
+        classes: np.ndarray = self._class_of[pixels]
+        return classes
 
     def to_file(self, mask: np.ndarray) -> np.ndarray:
         """What a mask file has for classes; what is ignored becomes `ignore_index`, 255 if that is None."""
         table = np.full(256, IGNORED if self.ignore_index is None else self.ignore_index, np.uint8)
         table[: len(self.values)] = self.values
-        return table[mask]
+        looked_up: np.ndarray = table[mask]
+        return looked_up
 
     def colours(self, mask: np.ndarray) -> np.ndarray:
         """A picture uint8 `(H, W, 3)` of classes `(H, W)`; what is ignored is black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self.palette)] = self.palette
-        return table[mask]
+        looked_up: np.ndarray = table[mask]
+        return looked_up
 
     def png(self, mask: np.ndarray) -> bytes:
         """A PNG file of classes uint8 `(H, W)`: pixels have the values of mask files, shown in the palette.

@@ -40,9 +40,10 @@ def json_object(value: Any, where: str) -> dict[str, Any]:
         raise BundleError(f"{where} must be a JSON object, not {shown(value)}")
     try:
         written = json.dumps(value, allow_nan=False, ensure_ascii=False, default=_plain_number)
-        return json.loads(written.encode())
+        plain: dict[str, Any] = json.loads(written.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{where} must hold JSON values only ({error})") from error
+    return plain
 
 
 def text(value: Any, where: str) -> str:

@@ -331,13 +331,13 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def _check_version(version: Any) -> int:
-    whole(version, "format_version", 1)
-    if version > FORMAT_VERSION:
+    number: int = whole(version, "format_version", 1)
+    if number > FORMAT_VERSION:
         raise BundleError(
             f"format version {version} was made by a newer anytimenet, this one reads up to "
             f"{FORMAT_VERSION}: upgrade anytimenet"
         )
-    return version
+    return number
 
 
 def _since_3(value: dict[str, Any]) -> dict[str, Any]:

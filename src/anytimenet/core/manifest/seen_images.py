@@ -107,7 +107,7 @@ def _kind_of(data: bytes) -> Kind:
     import json
 
     length = int.from_bytes(data[:8], "little")
-    kind = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("kind")
+    kind: Kind = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("kind")
     if kind not in ("pixels", "files"):
         raise ValueError(f"an unknown kind {kind!r}")
     return kind

@@ -95,7 +95,8 @@ def _overlaps(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> list[l
     offsets = np.stack([down, right], axis=1)
     starts = np.minimum(np.maximum(-offsets, 0), sizes)
     ends = np.maximum(np.minimum(sizes, sizes - offsets), starts)
-    return np.concatenate([starts, ends, offsets], axis=1).tolist()
+    windows: list[list[int]] = np.concatenate([starts, ends, offsets], axis=1).tolist()
+    return windows
 
 
 def _flip(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:

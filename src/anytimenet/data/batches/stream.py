@@ -181,7 +181,7 @@ class _Reader:
 
 def _next(batches: Iterator[Any]) -> Tensor:
     try:
-        found = next(batches)
+        found: Tensor | str = next(batches)
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker (pid"):
             raise

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Survey:
         return preprocessing
 
 
-def survey(kind: str, root: Path, listing: Sequence[tuple], options: DataOptions) -> Survey:
+def survey(kind: str, root: Path, listing: Sequence[tuple[Any, ...]], options: DataOptions) -> Survey:
     """Decodes every file of `listing` once, and keeps none; what was found is cached as decoded images are.
 
     Args:

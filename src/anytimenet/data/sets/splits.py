@@ -142,7 +142,8 @@ def limit_rows(images: Images | MaskSet, rows: np.ndarray, limit: int | None, se
     """At most `limit` of the `rows`, drawn by class; of images with masks by no class."""
     if limit is None or limit >= len(rows):
         return rows
-    return rows[draw_limit(_classes(images, rows), [images.names[i] for i in rows], limit, seed)]
+    drawn: np.ndarray = rows[draw_limit(_classes(images, rows), [images.names[i] for i in rows], limit, seed)]
+    return drawn
 
 
 def _classes(images: Images | MaskSet, rows: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def apportion(
     if not least.sum() <= total <= most.sum():
         raise ValueError(f"{total} cannot be divided over bounds that sum to {least.sum()} and {most.sum()}")
     exact = total * counts / counts.sum() if exact is None else exact
-    share = np.clip(np.floor(exact).astype(np.int64), least, most)
+    share: np.ndarray = np.clip(np.floor(exact).astype(np.int64), least, most)
     while share.sum() < total:
         share[np.argmax(np.where(share < most, exact - share, -np.inf))] += 1
     while share.sum() > total:

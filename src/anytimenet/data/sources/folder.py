@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def check_root(root: Path) -> None:
         raise DataError(f"{root} is a file; folder: needs a folder of class folders")
 
 
-def decode_listed(root: Path, listing: list[tuple], options: DataOptions) -> Decoded:
+def decode_listed(root: Path, listing: list[tuple[Any, ...]], options: DataOptions) -> Decoded:
     """The images of files (name, stamp ...), from the cache where they were decoded before."""
     names = [str(entry[0]) for entry in listing]
     return decode_once(

@@ -113,8 +113,8 @@ def _figure(
     panel_in = width_in / columns * height / width
     lines = math.ceil(len(legend) / legend_columns)
     size = (width_in, rows * (panel_in + 0.24) + lines * _LEGEND_LINE_IN + 0.1)
-    figure = figure_class(size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
+    figure: Figure = figure_class(size)
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
     for place, (picture, heading) in enumerate(zip(pictures, headings, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
         grey = picture.ndim == 3 and picture.shape[2] == 1

@@ -155,7 +155,7 @@ def curve_figure(
     canvas_class = require("matplotlib.backends.backend_agg", "train").FigureCanvasAgg
     series = all_series(items, labels, cost=options.cost, value=options.value)
     with paper_style():
-        figure = figure_class((options.width_in, options.height_in), layout="constrained")
+        figure: Figure = figure_class((options.width_in, options.height_in), layout="constrained")
         canvas = canvas_class(figure)
         axes = figure.add_subplot()
         divisor = set_budget_axis(axes, series, log=options.log)

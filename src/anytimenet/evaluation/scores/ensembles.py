@@ -34,8 +34,9 @@ def mean_ensemble(logits: np.ndarray) -> np.ndarray:
     >>> mean_ensemble(logits).round(3).tolist()
     [[[0.5, 0.5]], [[0.375, 0.625]]]
     """
-    total = np.cumsum(np.exp(log_softmax(logits)), axis=0)
-    return total / _counts(total)
+    mean: np.ndarray = np.cumsum(np.exp(log_softmax(logits)), axis=0)
+    mean /= _counts(mean)
+    return mean
 
 
 def geometric_ensemble(logits: np.ndarray) -> np.ndarray:
@@ -46,7 +47,8 @@ def geometric_ensemble(logits: np.ndarray) -> np.ndarray:
     [[[0.5, 0.5]], [[0.25, 0.75]]]
     """
     total = np.cumsum(log_softmax(logits), axis=0)
-    return np.exp(log_softmax(total / _counts(total)))
+    product: np.ndarray = np.exp(log_softmax(total / _counts(total)))
+    return product
 
 
 def ensemble_rule(name: str) -> Callable[[np.ndarray], np.ndarray]:

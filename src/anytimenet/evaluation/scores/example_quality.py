@@ -122,7 +122,8 @@ def largest_drops(probability: np.ndarray) -> np.ndarray:
     >>> largest_drops(np.array([[0.5, 0.5], [0.25, 0.5], [0.75, 1.0]])).tolist()
     [0.25, 0.0]
     """
-    return (monotone_envelope(probability) - probability).max(axis=0)
+    drops: np.ndarray = (monotone_envelope(probability) - probability).max(axis=0)
+    return drops
 
 
 def overthinking_rate(right: np.ndarray) -> float:

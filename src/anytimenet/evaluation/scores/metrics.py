@@ -63,7 +63,8 @@ def ranks_of(scores: np.ndarray, labels: np.ndarray, among_equals: np.ndarray | 
         own = among_equals[..., rows, labels][..., None]
         before |= equal & (among_equals > own)
         equal &= among_equals == own
-    return (before | (equal & (np.arange(scores.shape[-1]) < labels[:, None]))).sum(axis=-1)
+    ranks: np.ndarray = (before | (equal & (np.arange(scores.shape[-1]) < labels[:, None]))).sum(axis=-1)
+    return ranks
 
 
 def top_k_accuracy(logits: np.ndarray, labels: np.ndarray, k: int = 1) -> float:

@@ -35,12 +35,14 @@ class Outcomes:
     @property
     def right(self) -> np.ndarray:
         """Whether the answer is right."""
-        return self.rank == 0
+        right: np.ndarray = self.rank == 0
+        return right
 
     @property
     def label_probability(self) -> np.ndarray:
         """Probability of the true class."""
-        return np.exp(-self.nll)
+        probability: np.ndarray = np.exp(-self.nll)
+        return probability
 
     @classmethod
     def of(

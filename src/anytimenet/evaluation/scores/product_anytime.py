@@ -52,4 +52,5 @@ def product_ensemble(logits: np.ndarray, weights: Sequence[float] | None = None)
             into[...] = weight * factor
     product = np.cumsum(weighted, axis=0)
     ruled_out = ~np.isfinite(product).any(axis=-1, keepdims=True)
-    return np.exp(log_softmax(np.where(ruled_out, logits, product)))
+    answers: np.ndarray = np.exp(log_softmax(np.where(ruled_out, logits, product)))
+    return answers

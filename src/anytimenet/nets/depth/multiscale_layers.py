@@ -161,7 +161,8 @@ class LinearClassifier(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(x.mean((2, 3)))
+        logits: Tensor = self.fc(x.mean((2, 3)))
+        return logits
 
 
 class ConvClassifier(nn.Module):
@@ -174,4 +175,5 @@ class ConvClassifier(nn.Module):
         self.fc = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.conv2(self.conv1(x)).mean((2, 3)))
+        logits: Tensor = self.fc(self.conv2(self.conv1(x)).mean((2, 3)))
+        return logits

@@ -109,7 +109,8 @@ class BasicUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.relu_(self.norm1(x)))
         h = self.conv2(F.relu_(self.norm2(h)))
-        return self.norm3(h) + (between_zeros(x) if self.shrinks else x)
+        y: Tensor = self.norm3(h) + (between_zeros(x) if self.shrinks else x)
+        return y
 
 
 class BottleneckUnit(nn.Module):
@@ -145,7 +146,8 @@ class BottleneckUnit(nn.Module):
         h = self.conv1(F.relu_(self.norm1(x)))
         h = self.conv2(F.relu_(self.norm2(h)))
         h = self.conv3(F.relu_(self.norm3(h)))
-        return self.norm4(h) + self.shortcut(x)
+        y: Tensor = self.norm4(h) + self.shortcut(x)
+        return y
 
 
 def _basic_units(width: int, counts: Sequence[int]) -> Iterator[nn.Module]:

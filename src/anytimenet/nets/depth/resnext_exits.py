@@ -96,7 +96,8 @@ class ResNeXtBlock(nn.Module):
             x = append_zeros(x)
         h = self.conv1(F.relu_(self.norm1(x)))
         h = self.conv2(F.relu_(self.norm2(h)))
-        return x + self.conv3(F.relu_(self.norm3(h)))
+        y: Tensor = x + self.conv3(F.relu_(self.norm3(h)))
+        return y
 
 
 _SMALL: dict[str, Any] = {"exits_after": (1, 2, 3), "blocks": (1, 1, 1)}

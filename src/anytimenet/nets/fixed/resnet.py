@@ -86,7 +86,7 @@ class ResNet(AnytimeNet):
         return _WholeNet(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> ResNet:
-        kept = like(
+        kept: ResNet = like(
             self,
             lambda: ResNet(
                 self.num_classes, width=self.width, blocks=self.blocks_per_scale, in_channels=self.in_channels
@@ -109,7 +109,7 @@ class BasicBlock(nn.Module):
         self.shrinks = shrinks
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.relu_(self.norm1(x)))
+        h: Tensor = self.conv1(F.relu_(self.norm1(x)))
         h = self.conv2(F.relu_(self.norm2(h)))
         return (append_zeros(x, round_up=True) if self.shrinks else x) + h
 

@@ -46,8 +46,9 @@ class TriangularConv2d(nn.Module):
         """The first `slices` slices of the output from the first `slices` slices of the input."""
         rows = list(self.rows)[:slices]
         if _is_worth_products(x, rows[-1]):
-            return _TriangularProduct.apply(x, *rows)
-        return F.conv2d(x, _StackRows.apply(*rows))
+            y: Tensor = _TriangularProduct.apply(x, *rows)  # type: ignore[no-untyped-call]
+            return y
+        return F.conv2d(x, _StackRows.apply(*rows))  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def init_weights(self, scheme: str) -> None:
@@ -147,7 +148,7 @@ class _TriangularProduct(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         x, *rows = ctx.saved_tensors
         pixels, grad = _as_pixels(x), _as_pixels(grads[0].contiguous(memory_format=torch.channels_last))
-        weight = _StackRows.apply(*rows).view(grad.shape[1], -1)
+        weight = _StackRows.apply(*rows).view(grad.shape[1], -1)  # type: ignore[no-untyped-call]
         grad_pixels, grad_rows = torch.empty_like(pixels), []
         start = before = 0
         for row in rows:

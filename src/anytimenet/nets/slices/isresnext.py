@@ -186,7 +186,7 @@ class ISResNeXt(AnytimeNet):
 
     def _keep(self, stages: tuple[int, ...]) -> ISResNeXt:
         exits = [self.exits_after[stage - 1] for stage in stages]
-        kept = like(self, lambda: self._narrower(exits))
+        kept: ISResNeXt = like(self, lambda: self._narrower(exits))
 
         def rename(name: str) -> str:
             part, _, rest = name.partition(".")
@@ -212,10 +212,11 @@ class ISResNeXt(AnytimeNet):
 
     def _head(self, stage: int, features: Tensor) -> Output:
         width = self.feature_widths[self.exits_after[stage - 1] - 1]
-        return self.heads[stage - 1](leading(features, width))
+        output: Output = self.heads[stage - 1](leading(features, width))
+        return output
 
     def _smallest_image(self) -> int:
-        return self.stem.reduction * 2 ** (len(self.blocks_per_scale) - 1)
+        return self.stem.reduction << (len(self.blocks_per_scale) - 1)
 
 
 _CIFAR, _IMAGENET = (3, 32, 32), (3, 224, 224)

@@ -82,7 +82,8 @@ class SlicedSegment(Segment):
         u = block.enter(x, old.get(self.sources.get(str(place), "")))
         if f"u{place + 1}" in self.writes:
             new[f"u{place + 1}"] = u
-        return block(x, u)
+        y: Tensor = block(x, u)
+        return y
 
 
 class NewSlices(nn.Module):
@@ -130,7 +131,8 @@ class NewSlices(nn.Module):
 
     def _widened(self, h: Tensor) -> Tensor:
         if self.together:
-            return self.conv3[0](h)
+            widened: Tensor = self.conv3[0](h)
+            return widened
         pieces = h.split(self.new_branches, dim=1)
         return torch.cat([conv(p) for conv, p in zip(self.conv3, pieces, strict=True)], dim=1)
 

@@ -64,4 +64,5 @@ class PlainBranches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.relu_(self.norm1(x)))
         h = self.conv2(F.relu_(self.norm2(h)))
-        return x + self.conv3(F.relu_(self.norm3(h)))
+        y: Tensor = x + self.conv3(F.relu_(self.norm3(h)))
+        return y

@@ -65,7 +65,8 @@ class ConvNorm(nn.Module):
         self.norm = OwnNorms(channels) if normalisation == "own" else SharedAffineNorm(channels)
 
     def forward(self, x: Tensor, stage: int) -> Tensor:
-        return self.norm(self.conv(x, self.channels[stage]), stage)
+        y: Tensor = self.norm(self.conv(x, self.channels[stage]), stage)
+        return y
 
     def plain(self, stage: int) -> nn.Sequential:
         """A plain convolution and a plain BatchNorm with copies of what `stage` uses."""
@@ -120,7 +121,8 @@ class OwnNorms(nn.ModuleDict):
         super().__init__({name_of(stage): nn.BatchNorm2d(count) for stage, count in channels.items()})
 
     def forward(self, x: Tensor, stage: int) -> Tensor:
-        return self[name_of(stage)](x)
+        y: Tensor = self[name_of(stage)](x)
+        return y
 
     def plain(self, stage: int) -> nn.BatchNorm2d:
         """A copy of the BatchNorm of `stage`, in eval mode."""
@@ -179,7 +181,8 @@ class SharedAffineNorm(nn.Module):
         weight, bias = self.weight[: x.shape[1]], self.bias[: x.shape[1]]
         if self.training:
             return F.batch_norm(x, None, None, weight, bias, training=True, eps=statistics.eps)
-        return statistics(x, weight, bias)
+        y: Tensor = statistics(x, weight, bias)
+        return y
 
     def plain(self, stage: int) -> nn.BatchNorm2d:
         """A plain BatchNorm2d with copies of what `stage` uses, in eval mode."""

@@ -92,7 +92,7 @@ class ElasticPlan:
     @property
     def smallest_image(self) -> int:
         """The smallest side of an image that has a pixel left at the end."""
-        return 2 ** (len(self.widths[0]) - 1) * (4 if self.stem == "imagenet" else 1)
+        return (4 if self.stem == "imagenet" else 1) << (len(self.widths[0]) - 1)
 
     @property
     def stem_channels(self) -> dict[int, int]:

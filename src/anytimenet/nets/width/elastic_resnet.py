@@ -170,7 +170,7 @@ class ElasticResNet(AnytimeNet):
 
     def _keep(self, stages: tuple[int, ...]) -> ElasticResNet:
         plan = self.plan.keep(stages)
-        kept = like(
+        kept: ElasticResNet = like(
             self,
             lambda: ElasticResNet(
                 self.num_classes,
@@ -214,7 +214,8 @@ class ElasticResNet(AnytimeNet):
         for unit in self._units_of(stage):
             x = unit(x, stage)
         head = self.head if isinstance(self.head, PrefixHead) else self.head.get_submodule(name_of(stage))
-        return head(x)
+        output: Output = head(x)
+        return output
 
     def _units_of(self, stage: int) -> Iterator[ResidualUnit]:
         for unit in self.units.values():

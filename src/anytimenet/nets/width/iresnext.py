@@ -167,7 +167,7 @@ class IResNeXt(AnytimeNet):
         return _ThinSegment(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> IResNeXt:
-        kept = like(
+        kept: IResNeXt = like(
             self,
             lambda: IResNeXt(
                 self.num_classes,
@@ -211,7 +211,7 @@ class IResNeXt(AnytimeNet):
         """
         if self.normalisation == "own":
             raise ValueError("every stage of this net has BatchNorms of its own already")
-        own = like(
+        own: IResNeXt = like(
             self,
             lambda: IResNeXt(
                 self.num_classes,
@@ -232,10 +232,11 @@ class IResNeXt(AnytimeNet):
         starts = _scale_starts(self.blocks_per_scale)
         for i, block in enumerate(self.blocks):
             x = block(append_zeros(x) if i in starts else x, stage, self.branches[stage - 1])
-        return self.heads[stage - 1](x)
+        output: Output = self.heads[stage - 1](x)
+        return output
 
     def _smallest_image(self) -> int:
-        return 2 ** (len(self.blocks_per_scale) - 1)
+        return 1 << (len(self.blocks_per_scale) - 1)
 
 
 class _ThinSegment(Segment):

@@ -58,7 +58,7 @@ class _EquilibriumGradients(GradientRule):
 
 def _scale_gradient(tensor: Tensor, factor: float) -> Tensor:
     """The same values; their gradient is multiplied by `factor`."""
-    return tensor if factor == 1 else _ScaleGradient.apply(tensor, factor)
+    return tensor if factor == 1 else _ScaleGradient.apply(tensor, factor)  # type: ignore[no-untyped-call]
 
 
 class _ScaleGradient(torch.autograd.Function):
