@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from anytimenet.core.checks import LARGEST, flag, increasing, shape_of_images, whole_number, whole_numbers
 from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.segments import TensorSpec
 
 Output = tuple[Tensor, ...]
 """The logits of one stage: one tensor per label level, fine level first, classes on dim 1."""
@@ -49,18 +50,6 @@ class Part:
     def of(self, tensor: Tensor) -> Tensor:
         """The view of `tensor` that this part names."""
         return tensor[tuple(slice(start, stop) for start, stop in self.box)]
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One tensor of a state: its name and its shape per example, without the batch dimension.
-
-    `extends`: the tensor of the same name one stage earlier is its leading channels, unchanged.
-    """
-
-    name: str
-    extends: bool
-    shape: tuple[int, ...]
 
 
 class Segment(nn.Module):
@@ -170,7 +159,10 @@ class AnytimeNet(nn.Module):
             return self._segment(start, stop, last=last).eval().requires_grad_(False)
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
-        """What later stages read of the work so far, for one example of `input_shape` (C, H, W)."""
+        """What later stages read of the work so far, for one example of `input_shape` (C, H, W).
+
+        `continues` names a tensor of the state at `stage` - 1.
+        """
         raise NotImplementedError
 
     def keep(self, stages: Iterable[int]) -> AnytimeNet:
@@ -195,6 +187,13 @@ class AnytimeNet(nn.Module):
 
     def _keep(self, stages: tuple[int, ...]) -> AnytimeNet:
         raise NotImplementedError
+
+    def spec(
+        self, name: str, shape: Sequence[int], *, continues: str | None = None, grows: int | None = None
+    ) -> TensorSpec:
+        """A `TensorSpec` in the number format of the net's weights."""
+        dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+        return TensorSpec(name, tuple(shape), str(dtype).removeprefix("torch."), continues, grows)
 
     # --- checks that families share -----------------------------------------------------------------
 

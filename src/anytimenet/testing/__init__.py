@@ -81,8 +81,8 @@ def check_anytime_net(
         buffers: neither the net nor a segment has non-persistent buffers.
         snapshots: segments are in eval mode, the same (1e-9) from a net in training mode, their tensors
             contiguous and independent of the net's (exact); taking one changes nothing in the net.
-        state spec: names, shapes and `extends` are true (exact); state 0 is `(x,)`, named `x`, and `x`
-            stays first where it is carried on; the last state is empty.
+        state spec: names, shapes, dtypes and `continues` are true (exact); state 0 is `(x,)`, named `x`,
+            and `x` stays first where it is carried on; the last state is empty.
         segments: for every a < b, `segment(a, b)` on the stepwise state at a gives forward's output b and
             the stepwise state at b (1e-9), and leaves the given state alone.
         last: `last=True` gives the same output alone (1e-9).

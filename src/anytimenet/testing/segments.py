@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
 
+from anytimenet.core.segments import TensorSpec
 from anytimenet.nets.contract import State
 from anytimenet.testing.net_under_test import NetUnderTest, copy_of_state, redraw
 from anytimenet.testing.promise import BreachError, agree, promise
@@ -18,9 +19,9 @@ MOST_PATHS = 32
 @promise("state spec")
 @torch.no_grad()
 def check_state_spec(subject: NetUnderTest) -> None:
-    """`state_spec` is true: names and shapes are those of the stepwise states; a tensor that extends begins,
-    bit for bit, with the one of that name a stage earlier; state 0 is `(x,)`, named `x`, which stays first
-    and unchanged where it is carried on; the last state is empty.
+    """`state_spec` is true: names, shapes and dtypes are those of the stepwise states; a tensor that
+    continues one of the state a stage earlier begins with that one, bit for bit and along its axis; state 0
+    is `(x,)`, named `x`, which stays first and unchanged where it is carried on; the last state is empty.
     """
     before: dict[str, torch.Tensor] = {}
     for stage, state in enumerate(subject.states):
@@ -36,7 +37,9 @@ def check_state_spec(subject: NetUnderTest) -> None:
             raise BreachError(f"{where} has two tensors of one name", "tensors are matched by name")
         now = {spec.name: tensor for spec, tensor in zip(specs, state, strict=True)}
         for spec in specs:
-            _check_spec(where, spec.shape, spec.name, now[spec.name], before if spec.extends else {})
+            _check_spec(where, spec, now[spec.name])
+            if spec.continues is not None:
+                check_continues(f"tensor {spec.name!r} of {where}", spec, now[spec.name], before)
         _check_x(stage, where, list(now), now.get("x"), subject)
         before = now
     if subject.states[-1]:
@@ -146,22 +149,39 @@ def check_snapshots(subject: NetUnderTest) -> None:
         _check_independence(net, segment, subject, start, stop)
 
 
-def _check_spec(
-    where: str, shape: tuple[int, ...], name: str, tensor: torch.Tensor, before: dict[str, torch.Tensor]
+def check_continues(
+    where: str, spec: TensorSpec, tensor: torch.Tensor, before: Mapping[str, torch.Tensor]
 ) -> None:
-    found = tuple(tensor.shape[1:])
-    if found != tuple(shape):
+    """Raises `BreachError` unless `tensor` begins with the tensor of the state `before` that it continues."""
+    assert spec.continues is not None
+    assert spec.grows is not None
+    if spec.continues not in before:
         raise BreachError(
-            f"tensor {name!r} of {where} has shape {found} per example, state_spec says {tuple(shape)}",
+            f"{where} continues {spec.continues!r}, which the state before it does not hold",
+            "continues names a tensor of the earlier state; None says that the tensor is new",
+        )
+    old, axis = before[spec.continues], 1 + spec.grows
+    if tensor.shape[axis] < old.shape[axis] or not torch.equal(tensor.narrow(axis, 0, old.shape[axis]), old):
+        raise BreachError(
+            f"{where} does not begin with {spec.continues!r} of the state before it",
+            "continues promises that the earlier values come first along the axis that grows, unchanged",
+        )
+
+
+def _check_spec(where: str, spec: TensorSpec, tensor: torch.Tensor) -> None:
+    where = f"tensor {spec.name!r} of {where}"
+    found = tuple(tensor.shape[1:])
+    if found != tuple(spec.shape):
+        raise BreachError(
+            f"{where} has shape {found} per example, state_spec says {tuple(spec.shape)}",
             "state_spec computes another width or image size than the segment",
         )
-    if name in before:
-        old = before[name]
-        if not torch.equal(tensor[:, : old.shape[1]], old):
-            raise BreachError(
-                f"tensor {name!r} of {where} does not begin with that of the stage before",
-                "extends=True promises that the earlier channels come first and stay as they were",
-            )
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype != spec.dtype:
+        raise BreachError(
+            f"{where} is of {dtype}, state_spec says {spec.dtype}",
+            "build it with self.spec(name, shape), which knows the number format of the weights",
+        )
 
 
 def _check_x(stage: int, where: str, names: list[str], x: torch.Tensor | None, subject: NetUnderTest) -> None:

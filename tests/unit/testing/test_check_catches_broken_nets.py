@@ -19,6 +19,7 @@ from anytimenet.layers.heads import Head
 from anytimenet.layers.snapshots import copy_leading, like
 from anytimenet.nets import AnytimeNet, Part, Segment, TensorSpec, create_net
 from anytimenet.nets.contract import claim
+from anytimenet.nets.slices.isresnext import ISResNeXt
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.testing import (
     CHECKS,
@@ -71,9 +72,9 @@ class ExitChain(AnytimeNet):
 
     def state_spec(self, stage, input_shape):
         if stage == 0:
-            return [TensorSpec("x", False, tuple(input_shape))]
+            return [self.spec("x", input_shape)]
         width = self.widths[self.exits_after[stage - 1] - 1]
-        features = TensorSpec("features", False, (width, *input_shape[1:]))
+        features = self.spec("features", (width, *input_shape[1:]))
         return [features] if stage < self.num_stages else []
 
     def _segment(self, start, stop, *, last):
@@ -257,6 +258,9 @@ class KeepsDropout(ChainSegment):
         return super().work((F.dropout(state[0], 0.5, training=self.drop),))
 
 
+X = TensorSpec("x", SHAPE, "float64")
+
+
 class StatesWith(Chain):
     """Lists another tensor in each state but the first and the last."""
 
@@ -290,20 +294,53 @@ class SpecifiesAnotherWidth(Chain):
         return [replace(spec, shape=(9, *spec.shape[1:])) for spec in specs] if stage else specs
 
 
-@broken("state spec", "'features' of state 2 does not begin with that of the stage before")
-class ClaimsThatFeaturesExtend(Chain):
+class ClaimsGrowth(Chain):
+    """Says of the features of stage 2 that they continue `old`."""
+
+    old = "features"
+
     def state_spec(self, stage, input_shape):
-        return [replace(spec, extends=stage > 0) for spec in super().state_spec(stage, input_shape)]
+        specs = super().state_spec(stage, input_shape)
+        return [replace(spec, continues=self.old, grows=0) if stage == 2 else spec for spec in specs]
+
+
+@broken("state spec", "'features' of state 2 does not begin with 'features' of the state before it")
+class ClaimsThatFeaturesContinue(ClaimsGrowth):
+    pass
+
+
+@broken("state spec", "'features' of state 2 continues 'trunk', which the state before it does not hold")
+class ContinuesWhatIsNotThere(ClaimsGrowth):
+    old = "trunk"
+
+
+@broken("state spec", "'u1' of state 2 does not begin with 'u1' of the state before it")
+class SaysThatRowsGrow(ISResNeXt):
+    """Its channels grow."""
+
+    def __init__(self):
+        super().__init__((5,), slices=(1, 1, 1), width=3, branch_width=1, blocks=(1, 1))
+
+    def state_spec(self, stage, input_shape):
+        specs = super().state_spec(stage, input_shape)
+        return [spec if spec.grows is None else replace(spec, grows=1) for spec in specs]
+
+
+@broken("state spec", "'features' of state 1 is of float64, state_spec says float32")
+class ForgetsTheNumberFormat(Chain):
+    def state_spec(self, stage, input_shape):
+        specs = super().state_spec(stage, input_shape)
+        return [replace(spec, dtype="float32") for spec in specs] if stage else specs
 
 
 @broken("state spec", r"state 1 holds 1, state_spec lists the tensors \['x', 'features'\]")
 class ForgetsToCarryX(StatesWith):
-    extra = TensorSpec("x", False, SHAPE)
+    extra = X
 
 
 @broken("state spec", "'x' in state 1 is not the input in first place")
 class CarriesXInTheMiddle(StatesWith):
-    extra, place, segment_type = TensorSpec("first", False, SHAPE), 0, CarryX
+    extra, place, segment_type = replace(X, name="first"), 0, CarryX
 
     def state_spec(self, stage, input_shape):
         specs = super().state_spec(stage, input_shape)
@@ -312,7 +349,7 @@ class CarriesXInTheMiddle(StatesWith):
 
 @broken("state is read", "state tensor 'x' at stage 1 is read by no later segment")
 class CarriesXForNothing(StatesWith):
-    extra, segment_type = TensorSpec("x", False, SHAPE), CarryX
+    extra, segment_type = X, CarryX
 
 
 class CountRuns(ChainSegment):
@@ -326,7 +363,7 @@ class CountRuns(ChainSegment):
 
 @broken("segments", r"the state after segment \(0, 2\) and the stepwise state")
 class RemembersThePath(StatesWith):
-    extra, place, segment_type = TensorSpec("runs", False, ()), 1, CountRuns
+    extra, place, segment_type = TensorSpec("runs", (), "float64"), 1, CountRuns
 
 
 def test_a_wrong_path_is_caught():
@@ -693,7 +730,7 @@ class StartAgain(CarryX):
 
 @broken("costs", r"segment \(1, 2\) costs \d+ macs, \(0, 2\)")
 class StartsAgainFromX(StatesWith):
-    extra, segment_type = TensorSpec("x", False, SHAPE), StartAgain
+    extra, segment_type = X, StartAgain
 
 
 @pytest.mark.parametrize(("net", "promise", "where"), BROKEN)

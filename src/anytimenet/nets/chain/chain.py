@@ -134,10 +134,10 @@ class ChainNet(AnytimeNet):
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
         self.check_reached(stage, input_shape)
         if stage == 0:
-            return [TensorSpec(INPUT, False, tuple(input_shape))]
+            return [self.spec(INPUT, input_shape)]
         self.check_images(input_shape, self.smallest_image)
         shapes = self.node_shapes(input_shape, self.graph.needed((stage,)))
-        return [TensorSpec(name, False, shapes[name]) for name in self.graph.state(stage)]
+        return [self.spec(name, shapes[name]) for name in self.graph.state(stage)]
 
     def node_shapes(
         self, input_shape: Sequence[int], names: Iterable[str] | None = None

@@ -79,8 +79,7 @@ class ResNet(AnytimeNet):
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
         self.check_reached(stage, input_shape)
-        channels, height, width = input_shape
-        return [TensorSpec("x", False, (channels, height, width))] if stage == 0 else []
+        return [self.spec("x", input_shape)] if stage == 0 else []
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
         return _WholeNet(self, start, stop, last=last)

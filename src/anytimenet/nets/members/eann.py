@@ -140,13 +140,12 @@ class EANN(AnytimeNet):
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
         self.check_reached(stage, input_shape)
-        image = [TensorSpec(INPUT, False, tuple(input_shape))] if self.carries_image(stage) else []
+        image = [self.spec(INPUT, input_shape)] if self.carries_image(stage) else []
         if stage in (0, self.num_stages):
             return image
         member, own = self.place(stage)
         specs = self._member(member).state_spec(own, input_shape)
-        named = [replace(spec, name=f"member{member}.{spec.name}") for spec in specs if spec.name != INPUT]
-        return [*image, *named]
+        return [*image, *(_named_by(member, spec) for spec in specs if spec.name != INPUT)]
 
     def carries_image(self, stage: int) -> bool:
         """Whether the images are part of the state after `stage`."""
@@ -215,6 +214,15 @@ class _EANNSegment(Segment):
             return (), self.inner(given)
         own, output = self.inner(given)
         return (*state[:1], *own) if self.keeps_image and not self.inner_keeps_image else own, output
+
+
+def _named_by(member: int, spec: TensorSpec) -> TensorSpec:
+    old = spec.continues
+    return replace(
+        spec,
+        name=f"member{member}.{spec.name}",
+        continues=None if old is None else f"member{member}.{old}",
+    )
 
 
 _ANY_SIDE = 256

@@ -168,17 +168,19 @@ class ISResNeXt(AnytimeNet):
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
         self.check_reached(stage, input_shape)
         channels, height, width = input_shape
-        specs = [TensorSpec("x", False, (channels, height, width))]
+        specs = [self.spec("x", (channels, height, width))]
         if stage == 0:
             return specs
         if stage == self.num_stages:
             return []
-        slices = self.exits_after[stage - 1]
+        before, slices = (0, *self.exits_after)[stage - 1], self.exits_after[stage - 1]
+        continued = self.plan.continued(before, slices)
         height, width = self.stem.reduced(height), self.stem.reduced(width)
         for name, place in self.plan.state(slices).items():
             factor = 2 ** self.plan.scales[place]
             shape = (sum(self.slice_widths[:slices]) * factor, height // factor, width // factor)
-            specs.append(TensorSpec(name, True, shape))
+            old = continued[name]
+            specs.append(self.spec(name, shape, continues=old, grows=None if old is None else 0))
         return specs
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:

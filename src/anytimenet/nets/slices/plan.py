@@ -66,6 +66,22 @@ class SlicePlan:
         found.pop(FEATURES, None)
         return {**found, FEATURES: len(self.ranges)}
 
+    def continued(self, finished: int, slices: int) -> dict[str, str | None]:
+        """For each name of the state after `slices` slices the one after `finished` slices that it continues.
+
+        None where nothing is finished, or a block has not normalised the finished slices yet.
+
+        >>> SlicePlan(((1, 2), (2, 2), (2, 3)), blocks_per_scale=(3,)).continued(1, 2)
+        {'u3': None, 'features': 'features'}
+        """
+        if not finished:
+            return dict.fromkeys(self.state(slices))
+        found: dict[str, str | None] = {}
+        for name, place in self.state(slices).items():
+            old = FEATURES if name == FEATURES else self.source(finished, place)
+            found[name] = None if name.startswith("u") and old != name else old
+        return found
+
     def source(self, slices: int, place: int) -> str:
         """The tensor of that state from which the block at `place` takes slices 1..`slices`."""
         return f"u{place + 1}" if self._runs(place, slices) else self.trunk(slices, place)

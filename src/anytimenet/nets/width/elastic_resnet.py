@@ -152,8 +152,7 @@ class ElasticResNet(AnytimeNet):
         self.check_reached(stage, input_shape)
         if stage == self.num_stages:
             return []
-        channels, height, width = input_shape
-        return [TensorSpec("x", False, (channels, height, width))]
+        return [self.spec("x", input_shape)]
 
     def segment(self, start: int, stop: int, *, last: bool = False) -> Segment:
         """As in `AnytimeNet`.

@@ -158,10 +158,10 @@ class IResNeXt(AnytimeNet):
         self.check_reached(stage, input_shape)
         channels, height, width = input_shape
         if stage == 0:
-            return [TensorSpec("x", False, (channels, height, width))]
+            return [self.spec("x", (channels, height, width))]
         if stage == self.num_stages:
             return []
-        return [TensorSpec("stem", False, (self.width, height, width))]
+        return [self.spec("stem", (self.width, height, width))]
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
         return _ThinSegment(self, start, stop, last=last)

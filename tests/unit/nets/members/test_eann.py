@@ -125,7 +125,7 @@ def test_a_state_is_the_members_own_beside_the_images_that_later_members_need() 
     sliced = ["x", "member2.u1", "member2.u2", "member2.u3", "member2.features"]
     first = [f"member1.{n.name}" for n in net.members[0].state_spec(1, SHAPE)]
     assert names == [["x"], ["x", *first], ["x"], sliced, sliced, ["x"], ["member3.stem"], []]
-    assert [spec.extends for spec in net.state_spec(4, SHAPE)] == [False, True, True, True, True]
+    assert [spec.continues for spec in net.state_spec(4, SHAPE)] == [None, *sliced[1:]]
 
 
 def test_a_jump_into_a_later_member_costs_what_that_member_costs_alone() -> None:
