@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from anytimenet.core.checks import LARGEST, flag, increasing, shape_of_images, whole_number, whole_numbers
 from anytimenet.core.manifest.net_origin import NetOrigin
-from anytimenet.core.segments import TensorSpec
+from anytimenet.core.segments import TensorSpec as TensorSpec
 
 Output = tuple[Tensor, ...]
 """The logits of one stage: one tensor per label level, fine level first, classes on dim 1."""
