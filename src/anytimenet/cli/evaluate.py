@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import emit_json, refuse
 from anytimenet.cli.parsing import Count
-from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, print_report
+from anytimenet.cli.report_text import (
+    print_budgeted,
+    print_chosen_levels,
+    print_report,
+    print_segmentation,
+)
 
 if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
@@ -89,7 +94,6 @@ class Evaluate:
         from anytimenet.core.errors import require
 
         require("torch", "train")
-        from anytimenet.cli.segmentation import evaluate_maps
         from anytimenet.core.files.writing import write_json
         from anytimenet.core.manifest.folder import find_bundle
         from anytimenet.evaluation import judge_levels, report_from_outputs, write_outputs, write_report
@@ -98,7 +102,7 @@ class Evaluate:
         self._check()
         bundle = load(self.bundle)
         if bundle.manifest.mask_classes is not None:
-            evaluate_maps(self, bundle)
+            self._evaluate_maps(bundle)
             return
         selection = self._selection(bundle)
         val = self._outputs(bundle, "val") if self.budgeted else None
@@ -139,6 +143,38 @@ class Evaluate:
             bundle.save(folder)
             if self.json != "-":
                 print(f"the levels are kept in {folder}: predict answers with labels of them")
+
+    def _evaluate_maps(self, bundle: Bundle) -> None:
+        """The same for label maps, whose outputs are too many to keep."""
+        from anytimenet.core.manifest.run_proof import check_report_folder
+        from anytimenet.evaluation import PlotOptions, SegmentationReport, plot_curves, write_report
+        from anytimenet.workflows import evaluate
+
+        refuse(
+            self,
+            ("budgeted", "ensemble", "target_accuracy", "save_outputs", "exit_cost"),
+            "is for labels of whole images, and this bundle labels pixels: leave it out",
+        )
+        if self.out is not None:
+            check_report_folder(self.out)
+        report = evaluate(
+            bundle,
+            self.data,
+            split=self.split,
+            skip_bad=self.skip_bad,
+            data_root=self.data_root,
+            device=self.device,
+            trust_paths=self.trained_data,
+        )
+        assert isinstance(report, SegmentationReport)
+        if self.out is not None:
+            write_report(report, self.out)
+        if self.figure is not None:
+            plot_curves([report], self.figure, options=PlotOptions(width_in=4.6, height_in=3.2))
+        if self.json is not None:
+            emit_json(report.to_dict(), self.json)
+        if self.json != "-":
+            print_segmentation(report, per_class=self.per_class)
 
     def _check(self) -> None:
         """Refuses what could only fail after the net has run."""

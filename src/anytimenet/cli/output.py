@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,13 @@ def warnings_once() -> Iterator[None]:
 def check_threads(threads: int) -> int:
     """`threads`. Raises ValueError unless it is a number of threads that a machine can have."""
     return whole_number(threads, "threads", 1, MOST_WORKERS)
+
+
+def refuse(command: Any, names: Sequence[str], why: str) -> None:
+    """Raises ValueError for a flag of these names that is not what it is by default."""
+    for field in fields(command):
+        if field.name in names and getattr(command, field.name) != field.default:
+            raise ValueError(f"--{field.name.replace('_', '-')} {why}")
 
 
 def split_json_flag(arguments: Sequence[str]) -> list[str]:

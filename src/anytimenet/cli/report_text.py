@@ -30,6 +30,15 @@ def print_report(report: Report) -> None:
         print(class_table(report.per_class[-1]))
 
 
+def print_segmentation(report: SegmentationReport, *, per_class: bool) -> None:
+    """The table of the stages of label maps, for people."""
+    print(f"{judged_images(report)}, {report.pixels} pixels that count")
+    print(report.table())
+    if per_class:
+        print("intersection over union in % of each class:")
+        print(report.class_table())
+
+
 def judged_images(report: Report | SegmentationReport) -> str:
     """How many images were judged, and which."""
     part = "" if report.split == "all" else f"{report.split} "
