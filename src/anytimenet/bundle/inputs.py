@@ -1,4 +1,4 @@
-"""What `Bundle.predict` reads, as one tensor `(1, C, H, W)`; and logits as probabilities."""
+"""What `Bundle.predict` reads, as one tensor `(1, C, H, W)`; and its output as arrays."""
 
 from __future__ import annotations
 
@@ -37,28 +37,18 @@ def as_input(image: Any, preprocessing: Preprocessing) -> Tensor:
     return torch.from_numpy(preprocessing.standardise(preprocessing.decode(image)[None]))
 
 
-def softmax(logits: Tensor) -> np.ndarray:
-    """Probabilities `(classes,)`, in float64, of logits `(1, classes)`.
+def one_row(logits: Tensor) -> np.ndarray:
+    """Logits `(1, classes)` as an array `(classes,)`, float64.
 
     Raises:
-        ValueError: for logits that are not finite, or that are a map with more dimensions.
-
-    >>> softmax(torch.tensor([[0.0, 0.0]])).tolist()
-    [0.5, 0.5]
+        ValueError: for a map with more dimensions.
     """
     if logits.ndim != 2:
         raise ValueError(
             f"predict gives one label an image, and this net's output has shape {tuple(logits.shape)}: use "
             "anytimenet.label_map(bundle, image), or Bundle.segment_for(stage) for the output as it is"
         )
-    values = logits[0].to("cpu", torch.float64).numpy()
-    if not np.isfinite(values).all():
-        raise ValueError(
-            "the net's output is not finite: the input holds NaN or infinite values, or the weights do"
-        )
-    exponentials: np.ndarray = np.exp(values - values.max())
-    exponentials /= exponentials.sum()
-    return exponentials
+    return logits[0].to("cpu", torch.float64).numpy()
 
 
 def _ready(x: Tensor, preprocessing: Preprocessing) -> Tensor:

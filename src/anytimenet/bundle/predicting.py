@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytimenet.bundle.inputs import as_input, softmax
+from anytimenet.bundle.inputs import as_input, one_row
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.images.sources import Source
 from anytimenet.core.manifest.manifest import Manifest
@@ -94,17 +94,15 @@ class Answering:
 
     def _answer(self, output: tuple[Tensor, ...], elapsed_ms: float, source: Source | None) -> Prediction:
         check_finite(self.stage, output)
-        found = tuple(softmax(logits) for logits in output)
-        names = zip(self.manifest.class_names, found, strict=True)
         selection = self.manifest.level_selection
-        return Prediction(
-            labels=tuple(level[p.argmax()] for level, p in names),
-            level_probabilities=found,
+        return Prediction.of(
+            [one_row(logits) for logits in output],
+            self.manifest.class_names,
             stage=self.stage,
             elapsed_ms=elapsed_ms,
             macs=self.manifest.stages[self.stage - 1].macs,
             over_budget=self.over_budget,
-            level=1 if selection is None else selection.levels[self.stage - 1],
+            levels=None if selection is None else selection.levels,
             source=source,
         )
 

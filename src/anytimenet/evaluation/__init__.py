@@ -60,23 +60,22 @@ if TYPE_CHECKING:
         spread_of,
     )
     from anytimenet.evaluation.reports.spread import MeanSd, Spread, StageSpread
-    from anytimenet.evaluation.scores.ensembles import geometric_ensemble, mean_ensemble
+    from anytimenet.evaluation.scores.ensembles import geometric_ensemble, mean_ensemble, product_ensemble
     from anytimenet.evaluation.scores.example_quality import (
         DropShare,
         ExampleQuality,
         measure_example_quality,
     )
-    from anytimenet.evaluation.scores.failure_detection import failure_auroc
     from anytimenet.evaluation.scores.metrics import (
         ClassScore,
         class_scores,
         expected_calibration_error,
+        failure_auroc,
         negative_log_likelihood,
         top_k_accuracy,
         wilson_interval,
     )
     from anytimenet.evaluation.scores.outcomes import Outcomes
-    from anytimenet.evaluation.scores.product_anytime import product_ensemble
     from anytimenet.evaluation.text.units import format_count
 
 _HOMES = {
@@ -121,7 +120,7 @@ _HOMES = {
     "expected_delay_bound": "curves.delay_factor",
     "expected_delay_factor": "curves.delay_factor",
     "expected_delay_limit": "curves.delay_factor",
-    "failure_auroc": "scores.failure_detection",
+    "failure_auroc": "scores.metrics",
     "format_count": "text.units",
     "geometric_ensemble": "scores.ensembles",
     "judge_levels": "protocols.chosen_levels",
@@ -138,7 +137,7 @@ _HOMES = {
     "plot_curves": "plots.plots",
     "plot_masks": "plots.mask_picture",
     "plot_optimality_gap": "reports.optimality_gap",
-    "product_ensemble": "scores.product_anytime",
+    "product_ensemble": "scores.ensembles",
     "read_any_report": "plots.report_files",
     "read_outputs": "protocols.outputs",
     "read_report": "plots.report_files",

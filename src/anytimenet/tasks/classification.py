@@ -13,7 +13,7 @@ from torch import Tensor
 from anytimenet.core.checks import instance, number, settle, whole_numbers
 from anytimenet.core.errors import require
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
-from anytimenet.tasks.task import Labels
+from anytimenet.tasks.task import Labels, probabilities
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Classification:
 
     def decode(self, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Probabilities `(N, classes)` of each level."""
-        return tuple(logits.double().softmax(dim=1) for logits in output)
+        return probabilities(output)
 
 
 class AccuracyMeter:

@@ -17,7 +17,7 @@ from anytimenet.core.errors import require
 from anytimenet.core.images.augmentation import BatchAugmentation
 from anytimenet.core.labels.confusion import mean_iou, pixel_accuracy
 from anytimenet.core.labels.mask_classes import IGNORED
-from anytimenet.tasks.task import Labels
+from anytimenet.tasks.task import Labels, probabilities
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Segmentation:
 
         `class_map` answers at the size of a picture.
         """
-        return tuple(logits.double().softmax(dim=1) for logits in output)
+        return probabilities(output)
 
     def class_map(self, output: tuple[Tensor, ...], size: Sequence[int]) -> Tensor:
         """The most probable class of every pixel of a picture of `size` (H, W): uint8 `(N, H, W)`."""

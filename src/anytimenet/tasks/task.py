@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 
 Labels = tuple[Tensor, ...]
 """The ground truth of a batch, one tensor per label level, fine level first."""
+
+
+def probabilities(output: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Logits `(N, classes, ...)` of each label level as probabilities, float64 on the CPU."""
+    return tuple(torch.from_numpy(softmax(logits.detach().double().cpu(), axis=1)) for logits in output)
 
 
 class Meter(Protocol):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.checks import (
     all_words,
     array,
@@ -67,6 +69,49 @@ class Prediction:
         settle(self, "over_budget", flag)
         settle(self, "level", whole_number, 1, len(self.labels))
         settle(self, "source", optional, _source)
+
+    @classmethod
+    def of(
+        cls,
+        logits: Sequence[np.ndarray],
+        class_names: Sequence[Sequence[str]],
+        *,
+        stage: int,
+        elapsed_ms: float,
+        macs: int,
+        over_budget: bool = False,
+        levels: Sequence[int] | None = None,
+        source: str | int | None = None,
+    ) -> Prediction:
+        """What a stage says of one image.
+
+        Args:
+            logits: of the stage, `(classes,)` a label level, fine level first.
+            class_names: of each label level.
+            levels: the level that each stage of the net answers with, as in `LevelSelection`; None for the
+                fine one.
+            stage, elapsed_ms, macs, over_budget, source: the attributes.
+
+        Raises:
+            ValueError: for names that are not one a class.
+
+        >>> logits, names = (np.array([2.0, 1.0, 0.0]),), (("crow", "gull", "tern"),)
+        >>> Prediction.of(logits, names, stage=1, elapsed_ms=0.3, macs=900).label
+        'crow'
+        """
+        if [len(names) for names in class_names] != [len(level) for level in logits]:
+            raise ValueError("class_names must name every class of the logits, level by level")
+        found = tuple(softmax(level) for level in logits)
+        return cls(
+            labels=tuple(names[int(level.argmax())] for names, level in zip(class_names, found, strict=True)),
+            level_probabilities=found,
+            stage=stage,
+            elapsed_ms=elapsed_ms,
+            macs=macs,
+            over_budget=over_budget,
+            level=1 if levels is None else levels[stage - 1],
+            source=source,
+        )
 
     @property
     def label(self) -> str:

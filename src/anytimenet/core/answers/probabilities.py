@@ -1,27 +1,36 @@
-"""Probabilities from logits: float64 numpy, safe for large logits."""
+"""Logits as probabilities: the one softmax outside of autograd."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, float64, safe for large logits.
+def softmax(logits: Any, axis: int = -1) -> np.ndarray:
+    """Probabilities along an axis, float64, safe for large logits.
 
     >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
     """
-    probabilities: np.ndarray = np.exp(log_softmax(logits))
-    return probabilities
+    exponentials: np.ndarray = np.exp(_below_zero(logits, axis))
+    exponentials /= exponentials.sum(axis=axis, keepdims=True)
+    return exponentials
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
+def log_softmax(logits: Any, axis: int = -1) -> np.ndarray:
     """Logarithms of `softmax`, float64; finite wherever the logits are.
 
     >>> log_softmax(np.array([1000.0, 0.0])).tolist()
     [0.0, -1000.0]
     """
-    shifted = np.asarray(logits, dtype=np.float64)
-    shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    logarithms: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return logarithms
+    shifted = _below_zero(logits, axis)
+    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted
+
+
+def _below_zero(logits: Any, axis: int) -> np.ndarray:
+    """The logits less their maximum: no exponential overflows, and one of them is 1."""
+    values = np.asarray(logits, dtype=np.float64)
+    shifted: np.ndarray = values - values.max(axis=axis, keepdims=True)
+    return shifted

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anytimenet.core.answers.level_selection import LevelSelection
+from anytimenet.core.answers.standing import best_stage
 from anytimenet.core.checks import increasing, instance, number
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
@@ -147,10 +148,9 @@ class Manifest:
         return tuple(whole_rows) if len(whole_rows) == self.num_stages else None
 
     def best_stage(self, budget_macs: float | None = None) -> tuple[int, bool]:
-        """The stage to answer with, and whether even stage 1 exceeds the budget.
+        """The stage to answer with, and whether even the cheapest exceeds the budget.
 
-        Among the stages whose sub-network fits, the one with the best validation accuracy (of equal ones
-        the cheapest); the last of them if none was validated; stage 1 if none fits.
+        The rule is `core.answers.standing.best_stage`, over the costs of the sub-networks.
 
         Raises:
             TypeError, ValueError: if the budget is no number, or negative; or the multiply-adds are not
@@ -165,11 +165,8 @@ class Manifest:
         budget_macs = number(
             math.inf if budget_macs is None else budget_macs, "budget_macs", 0, infinite=True
         )
-        fitting = [record for record in self.stages if record.macs <= budget_macs]
-        if not fitting:
-            return 1, True
-        ranked = [(-r.val_accuracy, r.macs, r.stage) for r in fitting if r.val_accuracy is not None]
-        return (min(ranked)[2] if ranked else fitting[-1].stage), False
+        costs, validated = zip(*((record.macs, record.val_accuracy) for record in self.stages), strict=True)
+        return best_stage(costs, validated, budget_macs)
 
     def keep(self, stages: Sequence[int]) -> Manifest:
         """The manifest of the net with only these stages, renumbered from 1; it lists no files."""

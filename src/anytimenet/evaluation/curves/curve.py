@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from anytimenet.core.answers.standing import standing_stage
 from anytimenet.core.checks import flag, fractions, number, numbers, texts
 from anytimenet.core.html_table import html_table
 
@@ -103,8 +104,8 @@ class Curve:
     def chosen_by(self, validated: Sequence[float]) -> Curve:
         """The curve when, of the stages paid for, the one of best validated accuracy answers.
 
-        This is the rule of a session, and honest on test data since the choice is made on other data. Of
-        equally good stages the earlier one answers: an answer stands until a better one is there.
+        This is the rule of a session (`core.answers.standing`), and honest on test data since the choice is
+        made on other data. Of equally good stages the cheaper one answers.
 
         Args:
             validated: accuracy of each stage on the validation data.
@@ -118,11 +119,9 @@ class Curve:
         validated = fractions(validated, "validated")
         if len(validated) != len(self.costs):
             raise ValueError(f"{len(validated)} validated accuracies for {len(self.costs)} stages")
-        best, chosen = 0, []
-        for stage, accuracy in enumerate(validated):
-            best = stage if accuracy > validated[best] else best
-            chosen.append(self.accuracies[best])
-        return replace(self, accuracies=tuple(chosen))
+        stages = range(1, len(validated) + 1)
+        standing = (standing_stage(stages[:finished], validated) for finished in stages)
+        return replace(self, accuracies=tuple(self.accuracies[(stage or 1) - 1] for stage in standing))
 
     # --- reading it ---------------------------------------------------------------------------------
 

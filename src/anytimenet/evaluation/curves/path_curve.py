@@ -9,6 +9,8 @@ from itertools import accumulate
 from numbers import Real
 from typing import TYPE_CHECKING
 
+from anytimenet.core.answers.standing import standing_stage
+
 if TYPE_CHECKING:
     from anytimenet.evaluation.curves.curve import Curve
 
@@ -101,11 +103,9 @@ def path_curve(
 ) -> PathCurve:
     """The accounting of a run of any net along `path`.
 
-    Of the finished stages the one with the best validated accuracy answers, of equal ones the one finished
-    first: an answer stands until a better one is there. A stage that was not validated answers only where
-    none of the finished ones was; then it is the last. So it is, of nets that run one after the other, in
-    Hu et al., "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing" (EANN).
-    `Manifest.best_stage`, which chooses before the run, takes the cheapest of equal ones instead.
+    Which of the finished stages answers is `core.answers.standing.standing_stage`, as of nets that run one
+    after the other in Hu et al., "Learning Anytime Predictions in Neural Networks via Adaptive Loss
+    Balancing" (EANN).
 
     Args:
         path: segments (start, stop), the first from 0, each from where the one before stops.
@@ -127,20 +127,12 @@ def path_curve(
     checked = _validated(len(accuracies), validated)
     _check_path(path, segment_costs, len(accuracies))
     points: list[PathPoint] = []
+    finished: list[int] = []
     for (_, stage), spent in zip(path, accumulate(segment_costs), strict=True):
-        answer = _better(points[-1].answer if points else None, stage, checked)
+        finished.append(stage)
+        answer = standing_stage(finished, checked) or stage
         points.append(PathPoint(stage, spent, answer, accuracies[answer - 1]))
     return PathCurve(tuple(points), unit)
-
-
-def _better(answer: int | None, stage: int, validated: Sequence[float | None]) -> int:
-    """What answers once `stage` is finished, too."""
-    if answer is None:
-        return stage
-    old, new = validated[answer - 1], validated[stage - 1]
-    if new is None:
-        return stage if old is None else answer
-    return stage if old is None or new > old else answer
 
 
 def _validated(stages: int, validated: Sequence[float | None] | None) -> Sequence[float | None]:

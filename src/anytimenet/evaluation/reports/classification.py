@@ -15,8 +15,12 @@ from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
 from anytimenet.evaluation.reports.report import LevelReport, Report, StageReport
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.scores.example_quality import example_violations, measure_example_quality
-from anytimenet.evaluation.scores.failure_detection import failure_auroc
-from anytimenet.evaluation.scores.metrics import class_scores, expected_calibration_error, wilson_interval
+from anytimenet.evaluation.scores.metrics import (
+    class_scores,
+    expected_calibration_error,
+    failure_auroc,
+    wilson_interval,
+)
 from anytimenet.evaluation.scores.outcomes import Outcomes
 
 

@@ -23,7 +23,7 @@ class EnsembleStage:
         top5: share of examples whose label is among the five most probable classes.
         ece: expected calibration error, 15 bins.
         nll: mean negative log likelihood in nats; None where a true class has probability 0.
-        failure_auroc: see `failure_detection.failure_auroc`.
+        failure_auroc: see `metrics.failure_auroc`.
     """
 
     stage: int

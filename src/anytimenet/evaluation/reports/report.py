@@ -57,8 +57,8 @@ class StageReport:
         latency_median_ms: measured latency of one image; None if not profiled.
         latency_p99_ms: its 99th percentile; None if not profiled.
         latency_estimated: true if it was derived from other segments' times, not measured.
-        failure_auroc: how well low confidence tells wrong answers, see `failure_detection`; None where all
-            answers are right or all are wrong, and in reports written before it was measured.
+        failure_auroc: how well low confidence tells wrong answers, see `metrics.failure_auroc`; None where
+            all answers are right or all are wrong, and in reports written before it was measured.
     """
 
     stage: int

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import random
-
 import pytest
 
-from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.stage_record import StageRecord
 from anytimenet.evaluation import Curve, PathCurve, PathPoint, path_curve
 
 STEPS = [(0, 1), (1, 2), (2, 3), (3, 4)]
@@ -53,29 +47,6 @@ def test_a_validated_stage_is_preferred_to_one_that_is_not() -> None:
 def test_a_jump_finishes_no_stage_on_its_way() -> None:
     run = path_curve([(0, 2), (2, 4)], (12, 9), (0.9, 0.5, 0.9, 0.7), (0.99, 0.5, 0.99, 0.6))
     assert [(p.stage, p.answer, p.spent) for p in run.points] == [(2, 2, 12), (4, 4, 21)]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_answers_are_those_of_the_manifest_where_each_stage_costs_its_run(seed: int) -> None:
-    # best_stage chooses among sub-networks that fit; for cumulative costs that is what a run has finished.
-    draw = random.Random(seed)
-    costs = [draw.randint(1, 9) for _ in STEPS]
-    validated = [draw.choice([None, 0.25, 0.5, 0.75]) for _ in STEPS]
-    run = path_curve(STEPS, costs, [0.5] * 4, validated)
-    sums = list(itertools.accumulate(costs))
-    records = tuple(
-        StageRecord(k, spent, spent, 0, v)
-        for k, (spent, v) in enumerate(zip(sums, validated, strict=True), 1)
-    )
-    look = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.5,))
-    manifest = Manifest(None, (("a", "b"),), look, (1, 8, 8), records)
-    for budget in range(costs[0], sums[-1] + 2):
-        finished = [r for r in records if r.macs <= budget]
-        stage, _ = manifest.best_stage(budget)
-        if any(r.val_accuracy is not None for r in finished):
-            assert run.answer_at(budget) == stage
-        else:
-            assert run.answer_at(budget) == finished[-1].stage
 
 
 def test_the_curve_and_its_corners_say_the_same() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anytimenet.core.answers.probabilities import log_softmax, softmax
+from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.errors import DataError
 from anytimenet.evaluation.scores.metrics import (
     class_scores,
@@ -18,16 +18,6 @@ from anytimenet.evaluation.scores.metrics import (
 def random_logits(rows=200, classes=7, seed=0):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(rows, classes)) * 3, rng.integers(0, classes, rows)
-
-
-def test_softmax_is_the_definition_and_is_safe_for_large_logits():
-    logits, _ = random_logits()
-    np.testing.assert_allclose(
-        softmax(logits), np.exp(logits) / np.exp(logits).sum(1, keepdims=True), rtol=1e-12
-    )
-    np.testing.assert_allclose(softmax(logits + 1e5), softmax(logits), rtol=1e-9)
-    assert softmax(np.float16([[60000.0, -60000.0]])).dtype == np.float64
-    assert np.isfinite(log_softmax(np.array([[1e30, -1e30]]))).all()
 
 
 def test_rank_is_the_place_in_a_stable_sort_of_the_logits():
