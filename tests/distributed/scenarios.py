@@ -24,12 +24,12 @@ from anytimenet.schemes import RunFacts, Scheme
 from anytimenet.schemes.gradients import ConflictProjection, OrthogonalGradients
 from anytimenet.schemes.hooks import GradientRule
 from anytimenet.tasks import Classification
-from anytimenet.training import TrainConfig, train
+from anytimenet.training import TrainConfig, launch, train
 from anytimenet.training.checkpoints import Checkpoint, restore
+from anytimenet.training.config import learning_rate
 from anytimenet.training.gradient_sync import GradientSync, unreached_parameters
-from anytimenet.training.loop import _Run, launch
 from anytimenet.training.processes import Processes
-from anytimenet.training.schedule import learning_rate
+from anytimenet.training.run import Run
 from anytimenet.training.statistics import reestimate_statistics
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
@@ -187,11 +187,11 @@ def halves(rank: int, name: str, scheme: str = "anytime") -> dict[str, Any]:
 
 def is_wrapped(rank: int, name: str) -> bool:
     net, fabric = net_of(name), launch(CONFIG)
-    run = _Run(
+    run = Run(
         net, training(Shard(rank, 2)), None, Float64Classification((3,)), CONFIG, None, {}, fabric, RunFacts()
     )
     run.train_epoch(_Silent())
-    return run.sync.is_wrapped
+    return run.step.sync.is_wrapped
 
 
 class _Silent:

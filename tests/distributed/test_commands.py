@@ -19,17 +19,17 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::U
 # Fails in one of the two processes; Fabric runs this script again as it stands.
 SABOTAGE = """
 import os
-from anytimenet.training import loop
+from anytimenet.training.step import TrainingStep
 from anytimenet.cli.main import main
-step = loop._Run._train_step
-def broken(self, x, labels):
-    if self.processes.rank == 1 and self.step == 1:
+step = TrainingStep.take
+def broken(self, x, labels, position):
+    if self.processes.rank == 1 and position.step == 1:
         if os.environ["SABOTAGE"] == "nan":
             x = x * float("nan")
         else:
             raise OSError(5, "Input/output error", "image.png")
-    return step(self, x, labels)
-loop._Run._train_step = broken
+    return step(self, x, labels, position)
+TrainingStep.take = broken
 main()
 """
 

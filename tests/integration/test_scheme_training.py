@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from anytimenet.cli.main import run
 from anytimenet.schemes import list_schemes
-from anytimenet.training import loop
+from anytimenet.training.step import TrainingStep
 
 # Five exits, so that the published windows and groups of three cut something.
 CHAIN = ["resnext_exits_tiny", "--net-args", "exits_after=[1,2,3,4,5]", "blocks=[2,2,1]"]
@@ -74,15 +74,15 @@ def final_state(folder: Path) -> dict[str, np.ndarray]:
 
 def cut_after(monkeypatch, steps: int) -> None:
     """Power fails in the step after `steps` steps of this process."""
-    step, done = loop._Run._train_step, []
+    step, done = TrainingStep.take, []
 
-    def cut(self, x, labels):
+    def cut(self, x, labels, position):
         if len(done) == steps:
             raise PowerCutError
         done.append(1)
-        return step(self, x, labels)
+        return step(self, x, labels, position)
 
-    monkeypatch.setattr(loop._Run, "_train_step", cut)
+    monkeypatch.setattr(TrainingStep, "take", cut)
 
 
 @pytest.mark.parametrize("scheme", list_schemes())

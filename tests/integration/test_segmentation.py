@@ -21,7 +21,7 @@ from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.labels.mask_classes import IGNORED
 from anytimenet.data import DataOptions, load_data
 from anytimenet.evaluation import plot_masks
-from anytimenet.training import loop
+from anytimenet.training.step import TrainingStep
 from anytimenet.workflows import images as judged_images
 from anytimenet.workflows import label_maps, reestimating
 
@@ -392,17 +392,17 @@ def weights(folder: Path) -> dict:
 def test_a_run_that_is_cut_off_resumes_to_equal_weights(folder, tmp_path, monkeypatch):
     more = ("--epochs", "2", "--checkpoint-steps", "2", "--precision", "bf16")
     assert run(words(folder, tmp_path / "whole", *more)) == 0
-    step = loop._Run._train_step
+    step = TrainingStep.take
 
-    def cut(self, x, labels):
-        if self.step == 9:
+    def cut(self, x, labels, position):
+        if position.step == 9:
             raise PowerCutError
-        return step(self, x, labels)
+        return step(self, x, labels, position)
 
-    monkeypatch.setattr(loop._Run, "_train_step", cut)
+    monkeypatch.setattr(TrainingStep, "take", cut)
     with pytest.raises(PowerCutError):
         run(words(folder, tmp_path / "cut", *more))
-    monkeypatch.setattr(loop._Run, "_train_step", step)
+    monkeypatch.setattr(TrainingStep, "take", step)
     torch.manual_seed(99)
     assert run(words(folder, tmp_path / "cut", *more, "--resume")) == 0
     ours, expected = weights(tmp_path / "cut"), weights(tmp_path / "whole")

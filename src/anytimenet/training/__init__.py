@@ -1,13 +1,11 @@
 """Training: the loop, its configuration, checkpoints and logs."""
 
-from anytimenet.training.batches import Batches
-from anytimenet.training.collect import collect_logits
-from anytimenet.training.config import TrainConfig, preset
-from anytimenet.training.launching import check_device, check_launch, check_share
-from anytimenet.training.loop import check_scheme, launch, train
+from anytimenet.training.config import TrainConfig, TrainResult, preset
+from anytimenet.training.launching import check_device, check_launch, check_share, launch
+from anytimenet.training.loop import check_scheme, train
 from anytimenet.training.processes import wait_for_processes
 from anytimenet.training.reporter import Reporter
-from anytimenet.training.result import TrainResult
+from anytimenet.training.validation import Batches, collect_logits
 
 __all__ = [
     "Batches",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from torch import Tensor
 
 from anytimenet.core.checks import choice, flag, number, numbers, optional, settle, shown, whole_number
 from anytimenet.schemes import Scheme, scheme_preset, scheme_to_dict
@@ -145,6 +148,48 @@ class TrainConfig:
         return scheme_preset(self.scheme).scheme if isinstance(self.scheme, str) else self.scheme
 
 
+@dataclass
+class TrainResult:
+    """What training leaves behind; the net itself holds the best weights.
+
+    Attributes:
+        best_epoch: the epoch, counted from 1, whose weights were chosen.
+        val_scores: validation score of each stage with those weights; empty without validation images.
+        last_val_scores: the same after the last epoch.
+        last_weights: the state_dict after the last epoch.
+        history: one record per epoch.
+    """
+
+    best_epoch: int
+    val_scores: list[float]
+    last_val_scores: list[float]
+    last_weights: dict[str, Tensor]
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """The rate of step `step`, counted from 0 over the whole run.
+
+    "multistep" changes between epochs, as the papers do; warm-up and "cosine" change with every step.
+
+    >>> config = TrainConfig(epochs=4, lr=1.0, milestones=(0.5, 0.75))
+    >>> [round(learning_rate(config, 10 * epoch, 10), 4) for epoch in range(4)]
+    [1.0, 1.0, 0.1, 0.01]
+    """
+    total = config.epochs * steps_per_epoch
+    warmup = round(config.warmup * total)
+    if step < warmup:
+        share = step / warmup
+        return config.lr * (_WARMUP_START + (1 - _WARMUP_START) * (1 - math.cos(math.pi * share)) / 2)
+    if config.schedule == "multistep":
+        epoch = step // steps_per_epoch
+        passed = sum(epoch >= round(milestone * config.epochs) for milestone in config.milestones)
+        factors = config.lr_factors or (0.1,) * len(config.milestones)
+        return config.lr * math.prod(factors[:passed])
+    share = (step - warmup) / max(1, total - warmup)
+    return config.lr * (1 + math.cos(math.pi * share)) / 2
+
+
 def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
     """A published or proven configuration.
 
@@ -166,6 +211,7 @@ def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
     return config if epochs is None else replace(config, epochs=epochs)
 
 
+_WARMUP_START = 1 / 25
 _ADDED_LATER = ("statistics_batches", "decay_norms_and_biases", "drop_last")
 _CHOICES = {
     "schedule": ("multistep", "cosine"),

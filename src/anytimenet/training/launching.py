@@ -9,15 +9,41 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from anytimenet.core.errors import TrainingError
+from anytimenet.core.errors import TrainingError, require
 from anytimenet.core.launcher import launched_count
 from anytimenet.training.config import TrainConfig
 from anytimenet.training.sync_batchnorm import check_synchronised
+
+
+def launch(config: TrainConfig) -> Any:
+    """A Fabric with all processes of the run started: its `device`, `global_rank` and `world_size` are known.
+
+    A launcher such as torchrun has started them already. Otherwise the command of this process is run again
+    `devices - 1` times, from its beginning, and this call returns in each process once all have come here.
+
+    Raises:
+        TrainingError: if there is no such device, or the processes cannot be started.
+    """
+    options = fabric_options(config)
+    check_can_start(config.devices)
+    fabric_module = require("lightning_fabric", "train")
+    with quiet_fabric():
+        if options["devices"] * options["num_nodes"] > 1:
+            strategies = require("lightning_fabric.strategies", "train")
+            # The first process may judge a finished run for long while the others wait.
+            options["strategy"] = strategies.DDPStrategy(timeout=timedelta(hours=2), **wrapper_options())
+        fabric = fabric_module.Fabric(**options)
+        if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already and forbids it
+            fabric.launch()
+    if fabric.world_size > 1:
+        leave_group_at_exit()
+    return fabric
 
 
 def fabric_options(config: TrainConfig) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from anytimenet.core.errors import NotFiniteError
 from anytimenet.layers.frozen import frozen_modules
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.training.batches import Batches
+from anytimenet.training.validation import Batches
 
 
 @torch.no_grad()

@@ -1,19 +1,30 @@
-"""The validation scores of all stages, over all processes."""
+"""What a net says in eval mode: its validation scores over all processes, and its outputs one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from anytimenet.core.errors import NotFiniteError
 from anytimenet.nets.contract import AnytimeNet, Output
+from anytimenet.nets.finite import check_finite
 from anytimenet.tasks import Task
-from anytimenet.training.batches import Batches
 from anytimenet.training.processes import Processes
+
+
+class Batches(Protocol):
+    """Batches of an epoch, or one process's share of every batch; `data.Loader` is one."""
+
+    def __len__(self) -> int:
+        """Batches in an epoch; the same for all processes that train together."""
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+        """The batches of an epoch from `start` on; a pure function of its arguments."""
 
 
 @torch.inference_mode()
@@ -67,6 +78,33 @@ def check_answers(
     with autocast():
         outputs = net(x)
     _check(_broken(outputs), processes)
+
+
+@torch.inference_mode()
+def collect_logits(net: AnytimeNet, batches: Batches) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Runs `net` in eval mode over `batches`.
+
+    Returns:
+        logits: for each stage and label level an array `(examples, classes)`, float32.
+        labels: `(examples, levels)`.
+
+    Raises:
+        NotFiniteError: if a stage answers with NaN or infinity.
+    """
+    was_training = net.training
+    net.eval()
+    found: list[list[list[np.ndarray]]] = [[[] for _ in net.num_classes] for _ in range(net.num_stages)]
+    labels: list[np.ndarray] = []
+    try:
+        for x, batch_labels in batches.epoch(0):
+            for number, (stage, output) in enumerate(zip(found, net(x), strict=True), 1):
+                check_finite(number, output)
+                for level, logits in zip(stage, output, strict=True):
+                    level.append(logits.float().cpu().numpy())
+            labels.append(np.stack([level.cpu().numpy() for level in batch_labels], axis=1))
+    finally:
+        net.train(was_training)
+    return [[np.concatenate(level) for level in stage] for stage in found], np.concatenate(labels)
 
 
 def _broken(outputs: Sequence[Output]) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytimenet.training import TrainConfig, preset
-from anytimenet.training.schedule import learning_rate
+from anytimenet.training.config import learning_rate
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from anytimenet.data import Augmentation, ImageSet, Loader
 from anytimenet.nets import EANN, create_net
 from anytimenet.schemes import RunFacts
 from anytimenet.tasks import Classification
-from anytimenet.training import TrainConfig, launch, loop, train
+from anytimenet.training import TrainConfig, launch, train
 from anytimenet.training.checkpoint_header import UNHASHED_FORMAT
 from anytimenet.training.checkpoints import Checkpoint
+from anytimenet.training.run import Run
 from anytimenet.training.settling import settled
 from anytimenet.training.statistics import followed_norms, reestimate_statistics
+from anytimenet.training.step import TrainingStep
 
 PREPROCESSING = Preprocessing(8, 8, 1, mean=(0.5,), std=(0.25,))
 CONFIG = TrainConfig(epochs=3, batch_size=16, lr=0.1, schedule="cosine", device="cpu", statistics="running")
@@ -165,18 +167,16 @@ def test_a_run_cut_off_anywhere_ends_in_equal_weights(tmp_path, monkeypatch, nam
     config = replace(CONFIG, checkpoint_steps=2)
     whole, expected = run(config, tiny(name))
 
-    from anytimenet.training import loop
-
     steps = iter(range(stop_after))
-    train_step = loop._Run._train_step
+    train_step = TrainingStep.take
 
-    def interrupted(self, x, labels):
+    def interrupted(self, x, labels, position):
         if next(steps, None) is None:
             raise PowerCutError
-        return train_step(self, x, labels)
+        return train_step(self, x, labels, position)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_train_step", interrupted)
+        patch.setattr(TrainingStep, "take", interrupted)
         with pytest.raises(PowerCutError):
             run(config, tiny(name), folder=tmp_path)
     net = tiny(name)
@@ -252,15 +252,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 @pytest.fixture
 def half(tmp_path, monkeypatch):
     """The folder of a run that was cut off in its third epoch, after two best ones."""
-    steps, step = iter(range(14)), loop._Run._train_step
+    steps, step = iter(range(14)), TrainingStep.take
 
-    def cut(self, x, labels):
+    def cut(self, x, labels, position):
         if next(steps, None) is None:
             raise PowerCutError
-        return step(self, x, labels)
+        return step(self, x, labels, position)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_train_step", cut)
+        patch.setattr(TrainingStep, "take", cut)
         with pytest.raises(PowerCutError):
             run(HALF, folder=tmp_path)
     return tmp_path / "checkpoints"
@@ -359,16 +359,16 @@ def test_a_checkpoint_of_the_first_format_goes_on_with_a_notice(half, capsys):
 
 def breaking(monkeypatch, step: int) -> None:
     """One weight becomes NaN in that step, counted from 1, after its loss was looked at."""
-    train_step = loop._Run._train_step
+    train_step = TrainingStep.take
 
-    def broken(self, x, labels):
-        values = train_step(self, x, labels)
-        if self.step + 1 == step:
+    def broken(self, x, labels, position):
+        values = train_step(self, x, labels, position)
+        if position.step + 1 == step:
             with torch.no_grad():
                 self.net.heads[2].levels[0].fc.weight[0, 0] = float("nan")
         return values
 
-    monkeypatch.setattr(loop._Run, "_train_step", broken)
+    monkeypatch.setattr(TrainingStep, "take", broken)
 
 
 @pytest.mark.parametrize("step", [12, 18])
@@ -400,14 +400,14 @@ def test_weights_that_break_inside_an_epoch_are_not_checkpointed(tmp_path, monke
 
 @pytest.mark.parametrize("validated", [True, False])
 def test_answers_that_are_not_finite_are_no_score(monkeypatch, validated):
-    estimate = loop._Run._estimate_missing
+    estimate = Run._estimate_missing
 
     def spoil(self):
         estimate(self)
-        if self.epoch == 1:
+        if self.position.epoch == 1:
             self.net.heads[1].levels[0].norm.running_var.fill_(float("nan"))
 
-    monkeypatch.setattr(loop._Run, "_estimate_missing", spoil)
+    monkeypatch.setattr(Run, "_estimate_missing", spoil)
     training, validation = loaders()
     with pytest.raises(TrainingError, match=r"after epoch 2 stage 2 answers.*not finite.*lower lr"):
         train(tiny(), training, validation if validated else None, Classification((2,)), CONFIG)
@@ -459,16 +459,16 @@ def test_statistics_that_training_tracks_stay_as_they_are_beside_others_that_it_
 def test_a_run_without_tracked_statistics_resumes_bit_for_bit(tmp_path, monkeypatch, stop_after):
     config = replace(CONFIG, checkpoint_steps=1, scheme="slimmable", statistics_batches=2)
     whole, expected = run(config, tiny("universally_slimmable_tiny"), folder=tmp_path / "whole")
-    step, done = loop._Run._train_step, []
+    step, done = TrainingStep.take, []
 
-    def cut(self, x, labels):
+    def cut(self, x, labels, position):
         if len(done) == stop_after:
             raise KeyboardInterrupt
         done.append(1)
-        return step(self, x, labels)
+        return step(self, x, labels, position)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop._Run, "_train_step", cut)
+        patched.setattr(TrainingStep, "take", cut)
         with pytest.raises(KeyboardInterrupt):
             run(config, tiny("universally_slimmable_tiny"), folder=tmp_path / "cut")
     again, result = run(config, tiny("universally_slimmable_tiny"), folder=tmp_path / "cut", resume=True)
@@ -481,10 +481,14 @@ def test_the_mean_is_over_the_stages_that_learn_fine_labels():
     torch.manual_seed(0)
     net = create_net("isresnext_tiny", (2, 1), in_channels=1)
     training, validation = loaders(config)
-    run_of = loop._Run(
+    run_of = Run(
         net, training, validation, Classification((2, 1)), config, None, {}, launch(config), RunFacts()
     )
-    assert [run_of.scheme.targets.learns_fine_labels(stage) for stage in (1, 2, 3)] == [False, True, True]
+    assert [run_of.step.scheme.targets.learns_fine_labels(stage) for stage in (1, 2, 3)] == [
+        False,
+        True,
+        True,
+    ]
     assert run_of._score([0.0, 0.5, 0.75]) == 0.625
 
 
@@ -518,16 +522,16 @@ class TestStatistics:
     def test_a_run_with_precise_ones_resumes_bit_for_bit(self, tmp_path, monkeypatch, stop_after):
         config = replace(CONFIG, checkpoint_steps=2, statistics="precise")
         whole, expected = run(config)
-        step, done = loop._Run._train_step, []
+        step, done = TrainingStep.take, []
 
-        def cut(self, x, labels):
+        def cut(self, x, labels, position):
             if len(done) == stop_after:
                 raise PowerCutError
             done.append(1)
-            return step(self, x, labels)
+            return step(self, x, labels, position)
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop._Run, "_train_step", cut)
+            patch.setattr(TrainingStep, "take", cut)
             with pytest.raises(PowerCutError):
                 run(config, folder=tmp_path)
         net, result = run(config, folder=tmp_path, resume=True)

@@ -14,8 +14,8 @@ from anytimenet.core.errors import NotFiniteError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
-from anytimenet.training import loop
 from anytimenet.training.checkpoints import Checkpoint
+from anytimenet.training.step import TrainingStep
 from anytimenet.workflows.identity import net_identity
 from anytimenet.workflows.starting import start_from
 
@@ -72,16 +72,16 @@ def test_another_net_and_broken_weights_are_refused(tmp_path):
 
 def test_the_advice_after_a_broken_run_works(tmp_path, monkeypatch):
     config = TrainConfig(epochs=3, batch_size=8, device="cpu", lr=0.05)
-    step = loop._Run._train_step
+    step = TrainingStep.take
 
-    def breaks_at_a_high_rate(self, x, labels):
-        values = step(self, x, labels)
-        if self.step == 4 and self.config.lr > 0.01:
+    def breaks_at_a_high_rate(self, x, labels, position):
+        values = step(self, x, labels, position)
+        if position.step == 4 and self._config.lr > 0.01:
             with torch.no_grad():
                 self.net.heads[0].levels[0].fc.weight.fill_(float("inf"))
         return values
 
-    monkeypatch.setattr(loop._Run, "_train_step", breaks_at_a_high_rate)
+    monkeypatch.setattr(TrainingStep, "take", breaks_at_a_high_rate)
     with pytest.raises(TrainingError, match="another out") as told:
         fit(tiny(), images(), config=config, out=tmp_path / "one")
     lower = TrainConfig(epochs=3, batch_size=8, device="cpu", lr=0.01)

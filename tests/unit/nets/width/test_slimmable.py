@@ -367,17 +367,17 @@ def test_it_learns_with_the_sandwich_rule_and_goes_on_after_a_stop(
     assert expected.history[-1]["loss"] < expected.history[0]["loss"]
     assert whole.stages_without_statistics() == ()
 
-    from anytimenet.training import loop
+    from anytimenet.training.run import Run
 
-    finish = loop._Run.finish_epoch
+    finish = Run.finish_epoch
 
     def cut_off(self: Any) -> Any:
-        if self.epoch == 2:
+        if self.position.epoch == 2:
             raise KeyboardInterrupt
         return finish(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Run, "finish_epoch", cut_off)
+        patch.setattr(Run, "finish_epoch", cut_off)
         with pytest.raises(KeyboardInterrupt):
             run(4, folder=tmp_path)
     resumed, result = run(4, folder=tmp_path, resume=True)

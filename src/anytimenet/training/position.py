@@ -1,0 +1,87 @@
+"""Where a run is, and what it has found so far: all that a checkpoint holds beside tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Position:
+    """Where a run is, and what it has found so far.
+
+    Attributes:
+        epochs: of the whole run.
+        steps_per_epoch: steps of each.
+        epoch: the epoch that goes on, counted from 0.
+        batch: its batch that comes next, counted from 0.
+        losses: the sum of the losses of each stage in this epoch, and in how many steps it ran.
+        history: one record for each finished epoch.
+        best: number (from 1), score and validation scores of the best epoch; number 0 before there is one.
+
+    >>> position = Position(epochs=2, steps_per_epoch=3, epoch=1)
+    >>> position.add({1: 0.5})
+    >>> position.step, position.total_steps, position.mean_losses(2)
+    (4, 6, [0.5, None])
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    epoch: int = 0
+    batch: int = 0
+    losses: dict[int, tuple[float, int]] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "score": -math.inf, "val": []})
+
+    @property
+    def step(self) -> int:
+        """Steps done since the beginning of the run."""
+        return self.epoch * self.steps_per_epoch + self.batch
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def last_scores(self) -> list[float]:
+        """The validation scores of the last finished epoch, one a stage; none without any."""
+        return self.history[-1]["val"] if self.history else []
+
+    def add(self, losses: Mapping[int, float]) -> None:
+        """One step is done; `losses` are those of the stages that ran in it."""
+        for stage, loss in losses.items():
+            total, count = self.losses.get(stage, (0.0, 0))
+            self.losses[stage] = total + loss, count + 1
+        self.batch += 1
+
+    def mean_losses(self, stages: int) -> list[float | None]:
+        """For each of so many stages the mean over the steps of this epoch that it ran in; None for none."""
+        seen = [self.losses.get(stage, (0.0, 0)) for stage in range(1, stages + 1)]
+        return [total / count if count else None for total, count in seen]
+
+    def close_epoch(self, lr: float, losses: Sequence[float | None], scores: list[float]) -> dict[str, Any]:
+        """Goes on to the next epoch; returns the record of the finished one."""
+        record = {
+            "epoch": self.epoch + 1,
+            "lr": lr,
+            "loss": sum(loss for loss in losses if loss is not None),
+            "losses": losses,
+            "val": scores,
+        }
+        self.history.append(record)
+        self.epoch, self.batch, self.losses = self.epoch + 1, 0, {}
+        return record
+
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint holds of it, epoch and batch apart, as JSON values."""
+        best = self.best if self.best["epoch"] else {**self.best, "score": None}
+        return {"best": best, "history": self.history, "losses": self.losses}
+
+    def go_to(self, epoch: int, batch: int, progress: Mapping[str, Any]) -> None:
+        """Goes to where a checkpoint was written; the best epoch is taken over by whoever has its weights."""
+        self.epoch, self.batch = epoch, batch
+        self.history = list(progress["history"])
+        self.losses = {int(stage): tuple(seen) for stage, seen in progress["losses"].items()}
