@@ -16,7 +16,8 @@ from anytimenet.core.launcher import launched_rank
 from anytimenet.core.manifest.run_proof import check_run_folder, holds_run
 from anytimenet.data import has_masks
 from anytimenet.evaluation import Report, read_report
-from anytimenet.evaluation.reports.optimality_gap import OptimalityGap, plot_optimality_gap
+from anytimenet.evaluation.plots.optimality_gap import plot_optimality_gap
+from anytimenet.evaluation.reports.optimality_gap import OptimalityGap
 from anytimenet.nets import build_on_meta, create_net
 from anytimenet.recipes.experiment import Experiment
 from anytimenet.recipes.run_folder import check_clearable, claim_folder, clear_folder

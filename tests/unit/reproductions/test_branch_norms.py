@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from anytimenet.evaluation import plot_branch_norms
 from anytimenet.nets import create_net
 
 SCRIPT = Path(__file__).parents[3] / "reproductions" / "branch_norms.py"
-branch_l1_norms = runpy.run_path(str(SCRIPT))["branch_l1_norms"]
+SCRIPTED = runpy.run_path(str(SCRIPT))
+branch_l1_norms, plot_branch_norms = SCRIPTED["branch_l1_norms"], SCRIPTED["plot_branch_norms"]
 
 
 @pytest.mark.parametrize(("block", "width"), [(1, 2), (2, 4), (3, 8)])

@@ -96,7 +96,7 @@ def test_the_figure_holds_a_curve_and_points_without_a_line(tmp_path):
 
 def test_separate_nets_are_drawn_without_a_line():
     from anytimenet.evaluation import curve_figure
-    from anytimenet.evaluation.reports.optimality_gap import _series
+    from anytimenet.evaluation.plots.optimality_gap import _series
 
     points = [(200, MeanSd(0.3, 0.01)), (100, MeanSd(0.4, 0.02))]
     series = [
