@@ -35,7 +35,7 @@ def reach(*_: Any, **__: Any) -> Any:
 
 WORK = (
     "recipes.runner.fit",
-    "recipes.runner.claim_folder",
+    "recipes.runner.RunFolder",
     "workflows.judging.collect_logits",
     "workflows.reestimating.reestimate_statistics",
     "workflows.profiling.profile_segments",

@@ -407,7 +407,7 @@ _ROWS = (
             "overwrite": False,
             "quiet": True,
         },
-        work=("recipes.runner.claim_folder",),
+        work=("recipes.runner.RunFolder",),
         doors=("core/manifest/folder.py",),
         words={"out": ("out",)},
     ),

@@ -56,7 +56,7 @@ class Join:
             self._run()
 
     def _run(self) -> None:
-        from anytimenet.evaluation import write_report
+        from anytimenet.recipes.run_folder import RunFolder
         from anytimenet.workflows import evaluate, join_bundles
 
         self._check_out()
@@ -73,9 +73,7 @@ class Join:
             trust_paths=self.trained_data,
         )
         curve = step_by_step(bundle, report)
-        write_report(report, self.out)
-        extra = {name: self.out / name for name in ("report.json", "curve.png")}
-        bundle.save(self.out / "bundle", extra_files=extra, overwrite=True)
+        RunFolder(self.out).write_results(bundle, report)
         if self.json is not None:
             points = [asdict(point) for point in curve.points]
             emit_json({"out": str(self.out), **report.to_dict(), "run": points}, self.json)

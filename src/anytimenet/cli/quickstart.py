@@ -40,8 +40,9 @@ class Quickstart:
         from anytimenet.cli.predict import as_line
         from anytimenet.core.files.folder_lock import hold
         from anytimenet.data import load_data
-        from anytimenet.evaluation import format_count, write_report
+        from anytimenet.evaluation import format_count
         from anytimenet.recipes import recipe, run
+        from anytimenet.recipes.run_folder import RunFolder
         from anytimenet.workflows import evaluate, profile
 
         experiment = recipe("digits").build()
@@ -61,8 +62,7 @@ class Quickstart:
             profile(bundle, minutes=0.1)
             splits = load_data("digits", options)
             report = evaluate(bundle, splits)
-            write_report(report, self.out)
-            bundle.save(self.out / "bundle", extra_files=report_files(self.out))
+            RunFolder(self.out).write_results(bundle, report)
 
         print(f"\n{report.count} held-out digits, never used to train or to choose:")
         print(report.table())
@@ -116,8 +116,3 @@ def write_hard_digit(bundle: Bundle, splits: DataSplits, path: Path) -> tuple[Pa
         bundle.predict(images[hardest], stage=stage)
     save_png(digits, hardest, path, enlarge=ENLARGED)
     return path, splits.class_names[0][digits.labels[hardest, 0]]
-
-
-def report_files(folder: Path) -> dict[str, Path]:
-    """The files of a run's report that its bundle carries too."""
-    return {name: folder / name for name in ("report.json", "curve.png")}

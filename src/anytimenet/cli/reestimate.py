@@ -78,7 +78,7 @@ class Reestimate:
             check_takes_bundle(folder, self.overwrite)
 
     def _one(self, source: Path, target: Path) -> Report | SegmentationReport:
-        from anytimenet.evaluation import write_report
+        from anytimenet.recipes.run_folder import RunFolder
         from anytimenet.workflows import evaluate, load, reestimate
 
         bundle = reestimate(
@@ -101,7 +101,5 @@ class Reestimate:
             data_root=self.data_root,
             trust_paths=self.trained_data,
         )
-        write_report(report, target)
-        extra = {name: target / name for name in ("report.json", "curve.png")}
-        bundle.save(target / "bundle", extra_files=extra, overwrite=True)
+        RunFolder(target).write_results(bundle, report)
         return report

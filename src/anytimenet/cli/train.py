@@ -317,12 +317,14 @@ class Train:
             print(f"Everything is in {out}: joint/, alone-K/, optimality_gap.json and optimality_gap.png.")
 
     def _show(self, run: Run) -> None:
+        from anytimenet.recipes.run_folder import RunFolder
+
         if launched_rank() > 0:
             return
         if self.json is not None:
             emit_json({"out": str(run.folder), **run.report.to_dict()}, self.json)
         if self.json != "-":
-            print((run.folder / "summary.txt").read_text(encoding="utf-8"))
+            print(RunFolder(run.folder).summary.read_text(encoding="utf-8"))
             print(f"Everything is in {run.folder}: bundle/ is the net, curve.png the picture.")
 
     def _show_seeds(self, runs: list[Run], out: Path) -> None:

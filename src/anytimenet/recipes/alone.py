@@ -20,8 +20,9 @@ from anytimenet.evaluation.plots.optimality_gap import plot_optimality_gap
 from anytimenet.evaluation.reports.optimality_gap import OptimalityGap
 from anytimenet.nets import build_on_meta, create_net
 from anytimenet.recipes.experiment import Experiment
-from anytimenet.recipes.run_folder import check_clearable, claim_folder, clear_folder
-from anytimenet.recipes.runner import check_experiment, run, with_seed
+from anytimenet.recipes.run_folder import RunFolder
+from anytimenet.recipes.runner import run, with_seed
+from anytimenet.recipes.start import Start
 from anytimenet.schemes import FromLabels
 
 
@@ -80,13 +81,13 @@ def run_alone(
     with hold(out) as held:
         out = held.path
         if overwrite and not resume:
-            check_experiment(experiment, out, teacher=teacher)
+            Start.of(experiment, teacher=teacher).check(RunFolder(out))
         _claim(out, list(experiments), resume=resume, overwrite=overwrite, seeds=seeds is not None)
         reports: dict[str, list[Report]] = {name: [] for name in experiments}
         for name, one in experiments.items():
-            for folder, seeded in _seeded(one, out / name, seeds):
-                options = {"quiet": quiet, "recipe_name": recipe_name}
-                options |= {"teacher": teacher} if name == "joint" else {}
+            options = {"quiet": quiet, "recipe_name": recipe_name}
+            options |= {"teacher": teacher} if name == "joint" else {}
+            for folder, seeded in _seeded(one, RunFolder(out / name), seeds):
                 reports[name].append(_report_of(seeded, folder, resume, **options))
         gap = OptimalityGap.of(reports["joint"], {stage: reports[f"alone-{stage}"] for stage in wanted})
         if launched_rank() == 0:
@@ -112,56 +113,56 @@ def _claim(out: Path, names: list[str], *, resume: bool, overwrite: bool, seeds:
     there = [out / name for name in names if (out / name).exists()]
     if not resume:
         for folder in there:
-            claim_folder(folder, resume=False, overwrite=overwrite)
+            RunFolder(folder).claim(resume=False, overwrite=overwrite)
     if overwrite and not resume:
         # Stages that are not asked for this time would stay beside the new runs as if they belonged to them.
         others = [f for f in out.glob("alone-*") if f.name.removeprefix("alone-").isdigit() and f.is_dir()]
         old = sorted({*there, *others})
         for folder in old:
             if not folder.is_symlink():
-                check_clearable(folder)
+                RunFolder(folder).check_clearable()
         for folder in old:
             if folder.is_symlink():
                 folder.unlink()
                 continue
-            clear_folder(folder)
+            RunFolder(folder).clear()
             if folder.name not in names and not any(folder.iterdir()):
                 folder.rmdir()
     for folder in there if resume else ():
-        if seeds and (folder / "experiment.json").exists():
+        if seeds and RunFolder(folder).experiment.exists():
             raise TrainingError(f"{folder} holds a run of one seed: go on without seeds=N")
         if not seeds and any(folder.glob("seed-*")):
             raise TrainingError(f"{folder} holds runs with several seeds: go on with the same seeds=N")
 
 
 def _seeded(
-    experiment: Experiment, folder: Path, seeds: Sequence[int] | None
-) -> list[tuple[Path, Experiment]]:
+    experiment: Experiment, folder: RunFolder, seeds: Sequence[int] | None
+) -> list[tuple[RunFolder, Experiment]]:
     if seeds is None:
         return [(folder, experiment)]
-    return [(folder / f"seed-{seed}", with_seed(experiment, seed)) for seed in seeds]
+    return [(folder.seed(seed), with_seed(experiment, seed)) for seed in seeds]
 
 
-def _report_of(experiment: Experiment, folder: Path, resume: bool, **options: Any) -> Report:
+def _report_of(experiment: Experiment, folder: RunFolder, resume: bool, **options: Any) -> Report:
     """The report of one run; a finished one is read, not repeated."""
-    if resume and _is_finished(experiment, folder):
-        return read_report(folder)
-    started = (folder / "checkpoints" / "last.safetensors").exists()
+    if resume and folder.is_finished and _is_of(experiment, folder):
+        return read_report(folder.path)
+    started = folder.last_checkpoint.exists()
     # What stopped before its first checkpoint left nothing that could be lost.
-    nothing = resume and not started and not (folder / "bundle").exists()
-    run(experiment, folder, resume=resume and started, overwrite=nothing, **options)
-    return read_report(folder)
+    nothing = resume and not started and not folder.bundle.exists()
+    run(experiment, folder.path, resume=resume and started, overwrite=nothing, **options)
+    return read_report(folder.path)
 
 
-def _is_finished(experiment: Experiment, folder: Path) -> bool:
-    """Whether `folder` holds all of a run of exactly this experiment; its summary is written last."""
+def _is_of(experiment: Experiment, folder: RunFolder) -> bool:
+    """Whether `folder` is of exactly this experiment."""
     try:
-        told = read_json(folder / "experiment.json")
+        theirs = read_json(folder.experiment)
     except (OSError, ValueError):
         return False
     ours = json.loads(json.dumps(experiment.to_dict()))
-    for described in (told, ours):  # with how many processes it was run is no part of what was run
+    for described in (theirs, ours):  # with how many processes it was run is no part of what was run
         for name in ("devices", "sync_batchnorm"):
             described.get("config", {}).pop(name, None)
         described.get("config", {}).setdefault("statistics", "running")  # before there was a choice
-    return told == ours and all((folder / name).exists() for name in ("summary.txt", "report.json", "bundle"))
+    return bool(theirs == ours)

@@ -11,7 +11,7 @@ from anytimenet.cli.train import Train
 from anytimenet.data.load import data_names
 from anytimenet.nets import create_net, list_nets
 from anytimenet.recipes import Experiment, list_recipes, recipe
-from anytimenet.recipes.runner import build_net
+from anytimenet.recipes.start import build_net
 from anytimenet.schemes import BlockDependent, GroupedLosses
 from anytimenet.training import preset
 

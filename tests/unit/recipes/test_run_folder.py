@@ -15,7 +15,7 @@ from anytimenet.cli.main import run
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files.folder_lock import LOCK_NAME, HeldFolder, hold
 from anytimenet.core.manifest.run_proof import holds_run
-from anytimenet.recipes.run_folder import claim_folder, clear_folder
+from anytimenet.recipes.run_folder import RunFolder
 
 WORDS = ["train", "digits", "--net", "isresnext_tiny", "--epochs", "1", "--limit", "40", "--quiet"]
 OWN = {
@@ -110,12 +110,12 @@ def test_evaluate_replaces_its_own_report_and_no_other(a_run, tmp_path, capsys):
 def test_clearing_deletes_what_the_run_wrote_and_nothing_else(a_run):
     own = {"notes.txt": b"a", "checkpoints/mine.pt": b"b", "tensorboard/mine.txt": b"c", "seed-bank/x": b"d"}
     written(a_run, own)
-    clear_folder(a_run)
+    RunFolder(a_run).clear()
     assert files_of(a_run) == own
 
 
 def test_clearing_leaves_an_empty_folder_of_an_untouched_run(a_run):
-    clear_folder(a_run)
+    RunFolder(a_run).clear()
     assert list(a_run.iterdir()) == []
 
 
@@ -144,9 +144,9 @@ def test_links_are_taken_away_and_never_followed(a_run, tmp_path, name):
 def test_a_run_that_fit_wrote_is_a_run(tmp_path):
     fit(tmp_path / "run")
     assert holds_run(tmp_path / "run")
-    claim_folder(tmp_path / "run", resume=False, overwrite=True)
+    RunFolder(tmp_path / "run").claim(resume=False, overwrite=True)
     with pytest.raises(TrainingError, match="holds a run already"):
-        claim_folder(tmp_path / "run", resume=False, overwrite=False)
+        RunFolder(tmp_path / "run").claim(resume=False, overwrite=False)
 
 
 # --- one at a time --------------------------------------------------------------------------------------

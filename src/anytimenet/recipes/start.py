@@ -1,0 +1,111 @@
+"""What a run starts from: its data, and its net with the first weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anytimenet.core.errors import DataError, require
+from anytimenet.data import AnyAugmentation, DataSplits, augmentation_for, load_data
+from anytimenet.nets import AnytimeNet, create_net
+from anytimenet.nets.fresh_weights import draw_weights
+from anytimenet.recipes.experiment import Experiment
+from anytimenet.recipes.run_folder import RunFolder
+from anytimenet.workflows import check_fit
+from anytimenet.workflows.starting import start_from
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """An experiment, ready for its first step.
+
+    Attributes:
+        experiment: what is run.
+        splits: its data.
+        net: with the weights that it starts from.
+        init: where those came from; None where they were drawn.
+        teacher: a bundle that the stages learn from.
+    """
+
+    experiment: Experiment
+    splits: DataSplits
+    net: AnytimeNet
+    init: Path | str | None = None
+    teacher: Path | str | None = None
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, init: Path | str | None = None, teacher: Path | str | None = None
+    ) -> Start:
+        """Reads the data and builds the net.
+
+        Raises:
+            DataError: if the data cannot be used, or leaves nothing to evaluate the net on.
+            ValueError: if net and data do not fit.
+        """
+        splits = load_experiment_data(experiment)
+        net = build_net(experiment, splits)
+        if init is not None:
+            start_from(net, init)
+        require("matplotlib", "train")  # a run would only stumble over it at its end
+        if len(splits.test) == 0 and len(splits.val) == 0:
+            raise DataError(f"{splits.name} leaves no images to judge the net on: set a part of them aside")
+        return cls(experiment, splits, net, init, teacher)
+
+    @property
+    def augmentation(self) -> AnyAugmentation:
+        """The experiment's, as these images take it."""
+        return augmentation_for(self.splits.train, self.experiment.augmentation)
+
+    def provenance(self, recipe_name: str) -> dict[str, Any]:
+        """What the bundle remembers beside what `fit` tells it."""
+        return {
+            "recipe": recipe_name,
+            "experiment": self.experiment.to_dict(),
+            "init": str(self.init or ""),
+            "teacher": str(self.teacher or ""),
+        }
+
+    def check(self, folder: RunFolder) -> None:
+        """Raises what training would be refused with, before anything in `folder` is deleted for it."""
+        folder.check_apart(init=self.init, teacher=self.teacher)
+        folder.check_clearable()
+        check_fit(
+            self.net,
+            self.splits,
+            self.experiment.config,
+            augmentation=self.augmentation,
+            teacher=self.teacher,
+            provenance=self.provenance(""),
+        )
+
+
+def load_experiment_data(experiment: Experiment) -> DataSplits:
+    """The experiment's data.
+
+    Raises:
+        DataError: if the recipe leaves the data to the user and none was named.
+    """
+    if not experiment.data:
+        raise DataError(
+            "this recipe needs data: give data='folder:PATH', with one sub-folder of images a class, "
+            "data='imagenet:PATH' or data='cub:PATH'; for segmentation data='camvid:PATH' or "
+            "data='masks:PATH'"
+        )
+    return load_data(experiment.data, experiment.options)
+
+
+def build_net(experiment: Experiment, splits: DataSplits) -> AnytimeNet:
+    """The experiment's net for that data, with weights drawn from the seed."""
+    torch.manual_seed(experiment.config.seed)
+    arguments = {"in_channels": splits.preprocessing.channels, **experiment.net_arguments}
+    net = create_net(experiment.net, splits.num_classes, **arguments)
+    if experiment.stages is None:
+        return net
+    net = net.keep(experiment.stages)
+    torch.manual_seed(experiment.config.seed)
+    draw_weights(net)
+    return net
