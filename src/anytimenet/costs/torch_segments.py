@@ -17,7 +17,7 @@ def torch_segments(
     dtype: str | torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> Prepare:
-    """A `prepare` for `profile_segments`: segments of `net`, snapshots of its weights, run eagerly.
+    """A `prepare` for `profile_segments`: segments of one snapshot of `net`, run eagerly.
 
     The state at `start` comes from running the steps 1..start on one random batch. A run carries the state
     on, as a run that may be continued does; it waits for the device.
@@ -36,16 +36,15 @@ def torch_segments(
         raise ValueError("a net on the meta device has no weights to run; load or initialise it first")
     net.check_images(input_shape, 1)
 
-    def segment_on_device(start: int, stop: int) -> torch.nn.Module:
-        return net.segment(start, stop).to(device=device, dtype=dtype)
+    snapshot = net.snapshot(device, dtype)
 
     def prepare(start: int, stop: int, batch: int) -> Callable[[], object]:
         images = torch.randn(batch, *input_shape, generator=torch.Generator().manual_seed(0))
         state: State = (images.to(device=device, dtype=dtype),)
-        segment = segment_on_device(start, stop)
+        segment = snapshot.segment(start, stop)
         with torch.inference_mode():
             for stage in range(1, start + 1):
-                state, _ = segment_on_device(stage - 1, stage)(state)
+                state, _ = snapshot.segment(stage - 1, stage)(state)
 
         def run() -> object:
             with torch.inference_mode():

@@ -1,9 +1,9 @@
-"""Plain layers cut out of trained ones: what segments are made of. Every weight is an own contiguous copy."""
+"""Copies of modules, and plain layers cut out of trained ones: what snapshots and segments are made of."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -33,12 +33,59 @@ def norm_snapshot(norm: nn.BatchNorm2d, start: int = 0, stop: int | None = None)
     return twin
 
 
+def copied(module: _Module, twin: Callable[[Tensor], Tensor] | None = None) -> _Module:
+    """A deep copy of `module` with `twin(tensor)` for each of its tensors; whether it learns stays as it was.
+
+    What the module holds more than once, it holds more than once in the copy. By default a twin has a
+    contiguous memory of its own, as large as the tensor, also where the tensor is a view.
+
+    >>> wide = nn.Linear(8, 2)
+    >>> narrow = nn.Linear(4, 2)
+    >>> narrow.weight = nn.Parameter(wide.weight[:, :4])
+    >>> copied(narrow).weight.untyped_storage().nbytes()
+    32
+    """
+    # deepcopy asks its memo before it copies anything: filled in advance, it meets no tensor.
+    memo: dict[int, object] = {}
+    for tensor in tensors_of(module):
+        new = (twin or own_copy)(tensor.detach())
+        learns = tensor.requires_grad
+        memo[id(tensor)] = nn.Parameter(new, learns) if isinstance(tensor, nn.Parameter) else new
+    return copy.deepcopy(module, memo)
+
+
+def own_copy(tensor: Tensor) -> Tensor:
+    """The same values in a contiguous memory of their own."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """Each tensor that `module` holds, once: parameters, buffers, and what its attributes contain.
+
+    >>> layer = nn.BatchNorm2d(4)
+    >>> layer.notes = {"seen": [torch.zeros(1)]}
+    >>> len(tensors_of(layer))
+    6
+    """
+    found: dict[int, Tensor] = {}
+    seen: set[int] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, Tensor):
+            found.setdefault(id(value), value)
+        elif isinstance(value, Mapping | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            for item in value.values() if isinstance(value, Mapping) else value:
+                look(item)
+
+    for part in module.modules():
+        look(vars(part))
+    return list(found.values())
+
+
 def module_snapshot(module: _Module) -> _Module:
     """A deep copy whose parameters and buffers are contiguous; whether they learn stays as it was."""
-    twin = copy.deepcopy(module)
-    for tensor in (*twin.parameters(), *twin.buffers()):
-        tensor.data = tensor.data.contiguous()
-    return twin
+    return copied(module)
 
 
 def copy_leading(

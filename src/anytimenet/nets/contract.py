@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from anytimenet.core.checks import LARGEST, flag, increasing, shape_of_images, whole_number, whole_numbers
+from anytimenet.core.checks import LARGEST, increasing, shape_of_images, whole_number, whole_numbers
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.core.segments import TensorSpec as TensorSpec
-
-Output = tuple[Tensor, ...]
-"""The logits of one stage: one tensor per label level, fine level first, classes on dim 1."""
-
-State = tuple[Tensor, ...]
-"""The tensors that later segments need; it depends on the stage reached, never on the path taken."""
+from anytimenet.layers.snapshots import copied
+from anytimenet.nets.segment import Output as Output
+from anytimenet.nets.segment import Segment as Segment
+from anytimenet.nets.segment import State as State
+from anytimenet.nets.segment import check_segment
+from anytimenet.nets.snapshot import Snapshot as Snapshot
+from anytimenet.nets.snapshot import frozen_copy
 
 
 @dataclass(frozen=True)
@@ -50,40 +50,6 @@ class Part:
     def of(self, tensor: Tensor) -> Tensor:
         """The view of `tensor` that this part names."""
         return tensor[tuple(slice(start, stop) for start, stop in self.box)]
-
-
-class Segment(nn.Module):
-    """The work from stage `start` to stage `stop`, an eval-mode snapshot with its own weights.
-
-    Called with the state at `start` it returns `(state, output)` at `stop`; with `last=True` the output
-    alone. After the net's last stage the state is empty. A family writes `work` only, and may skip
-    building the new state when `self.carries` is false.
-    """
-
-    def __init__(self, net: AnytimeNet, start: int, stop: int, *, last: bool) -> None:
-        super().__init__()
-        self.start = start
-        self.stop = stop
-        self.last = last
-        self.carries = not last and stop < net.num_stages
-
-    def work(self, state: State) -> tuple[State, Output]:
-        """The new state (ignored unless `self.carries`) and the output of stage `stop`."""
-        raise NotImplementedError
-
-    def forward(self, state: State) -> Any:
-        new_state, output = self.work(state)
-        if self.last:
-            return output
-        return (new_state if self.carries else ()), output
-
-    def train(self, mode: bool = True) -> Segment:
-        if mode:
-            raise RuntimeError("a segment is a snapshot for deployment; train the net and take a new segment")
-        return super().train(False)
-
-    def extra_repr(self) -> str:
-        return f"({self.start}, {self.stop}), last={self.last}"
 
 
 class AnytimeNet(nn.Module):
@@ -143,20 +109,33 @@ class AnytimeNet(nn.Module):
 
     # --- deployment ---------------------------------------------------------------------------------
 
+    def snapshot(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Snapshot:
+        """One frozen copy of the net in eval mode; its segments all read the weights of that copy.
+
+        Args:
+            device: where it lives; what has no values stays on the meta device.
+            dtype: floating number format of its weights; None for the net's.
+
+        Raises:
+            ValueError: for another dtype.
+        """
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"dtype {dtype}: a floating format such as torch.bfloat16 is needed")
+        with torch.no_grad():
+            frozen = frozen_copy(self, torch.device(device), dtype)
+        return Snapshot(self.num_stages, lambda a, b, last: frozen._segment(a, b, last=last).eval())
+
     def segment(self, start: int, stop: int, *, last: bool = False) -> Segment:
-        """The work from stage `start` (0: the input) to stage `stop`; see `Segment`.
+        """The work from stage `start` (0: the input) to stage `stop`, with weights of its own; see `Segment`.
+
+        Take many segments from one `snapshot` instead: they share their weights.
 
         Raises:
             ValueError: unless 0 <= start < stop <= K.
         """
-        start, stop = whole_number(start, "start", -LARGEST), whole_number(stop, "stop", -LARGEST)
-        last = flag(last, "last")
-        if not 0 <= start < stop <= self.num_stages:
-            raise ValueError(
-                f"segment ({start}, {stop}) does not exist: 0 <= start < stop <= {self.num_stages} is needed"
-            )
+        start, stop, last = check_segment(start, stop, last, self.num_stages)
         with torch.no_grad():
-            return self._segment(start, stop, last=last).eval().requires_grad_(False)
+            return copied(self._segment(start, stop, last=last)).eval().requires_grad_(False)
 
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
         """What later stages read of the work so far, for one example of `input_shape` (C, H, W).
@@ -183,6 +162,7 @@ class AnytimeNet(nn.Module):
     # --- what a family writes -----------------------------------------------------------------------
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
+        """A segment that may hold this net's own modules and views of its tensors."""
         raise NotImplementedError
 
     def _keep(self, stages: tuple[int, ...]) -> AnytimeNet:

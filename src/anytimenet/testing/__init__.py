@@ -79,8 +79,10 @@ def check_anytime_net(
             each time (1e-9), and leaves `x` alone. An output is a tuple of one (N, classes, ..) a level.
         bad stages: stages and segments that do not exist raise ValueError.
         buffers: neither the net nor a segment has non-persistent buffers.
-        snapshots: segments are in eval mode, the same (1e-9) from a net in training mode, their tensors
-            contiguous and independent of the net's (exact); taking one changes nothing in the net.
+        snapshots: segments, alone or of a snapshot, are in eval mode, the same (1e-9) from a net in training
+            mode, and independent of the net's tensors (exact); they cannot be converted. One alone holds
+            contiguous tensors of its own, those of one snapshot share memory with each other only, and
+            `nbytes` counts it. Taking one changes nothing in the net.
         state spec: names, shapes, dtypes and `continues` are true (exact); state 0 is `(x,)`, named `x`,
             and `x` stays first where it is carried on; the last state is empty.
         segments: for every a < b, `segment(a, b)` on the stepwise state at a gives forward's output b and

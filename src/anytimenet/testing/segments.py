@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from anytimenet.core.segments import TensorSpec
-from anytimenet.nets.contract import State
+from anytimenet.nets.contract import Output, State
+from anytimenet.nets.snapshot import storages_of
 from anytimenet.testing.net_under_test import NetUnderTest, copy_of_state, redraw
 from anytimenet.testing.promise import BreachError, agree, promise
 
@@ -128,25 +129,30 @@ def check_state_is_read(subject: NetUnderTest) -> None:
 
 
 @promise("snapshots")
+@torch.no_grad()
 def check_snapshots(subject: NetUnderTest) -> None:
-    """A segment is a snapshot: in eval mode, and the same (1e-9) when the net is in training mode; its
-    tensors contiguous and each alone in its memory; untouched (bit for bit) when the net's tensors are
-    overwritten, and the net when the segment's are. Taking one changes no tensor and no mode of the net.
+    """A segment taken alone, and one taken of `snapshot()`, is in eval mode and gives the same (1e-9) when
+    the net is in training mode; it is untouched (bit for bit) when the net's tensors are overwritten, and
+    the net when the segment's are; moving or converting it raises. The tensors of one taken alone are
+    contiguous and each alone in its memory; those of one snapshot share memory with each other only, and
+    `nbytes` counts it. Taking one changes no tensor and no mode of the net.
     """
-    for start, stop in _steps_and_sub_networks(subject):
+    for pair in _steps_and_sub_networks(subject):
         net = subject.copy_of_net().train()
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-        segment = net.segment(start, stop)
-        where = f"segment ({start}, {stop})"
-        _check_snapshot(segment, where)
-        after = net.state_dict()
-        if any(not torch.equal(after[name], tensor) for name, tensor in before.items()):
-            raise BreachError(f"taking {where} changed the net's tensors", "it runs layers in training mode")
-        if not all(module.training for module in net.modules()):
-            raise BreachError(
-                f"taking {where} changed the net's training mode", "it calls eval() on shared layers"
-            )
-        _check_independence(net, segment, subject, start, stop)
+        where = f"segment {pair}"
+        alone, snapshot = net.segment(*pair), net.snapshot()
+        shared, other = snapshot.segment(*pair), net.snapshot().segment(*pair)
+        _check_untouched(net, before, where)
+        _check_alone(alone, where)
+        for segment, name in ((alone, where), (shared, f"{where} of a snapshot")):
+            _check_mode(segment, name)
+            _check_apart(segment, net, f"{name} shares memory with the net")
+            _check_stays(segment, name)
+        _check_apart(shared, other, f"{where} of a snapshot shares memory with another snapshot")
+        if snapshot.nbytes != sum(storages_of(shared).values()):
+            raise BreachError(f"{where}: nbytes of its snapshot is wrong", "it counts other storages")
+        _check_independence(net, {where: alone, f"{where} of a snapshot": shared}, subject, pair)
 
 
 def check_continues(
@@ -200,12 +206,24 @@ def _steps_and_sub_networks(subject: NetUnderTest) -> Iterator[tuple[int, int]]:
             yield stop - 1, stop
 
 
-def _check_snapshot(segment: nn.Module, where: str) -> None:
+def _check_untouched(net: nn.Module, before: Mapping[str, torch.Tensor], where: str) -> None:
+    after = net.state_dict()
+    if any(not torch.equal(after[name], tensor) for name, tensor in before.items()):
+        raise BreachError(f"taking {where} changed the net's tensors", "it runs layers in training mode")
+    if not all(module.training for module in net.modules()):
+        raise BreachError(
+            f"taking {where} changed the net's training mode", "it calls eval() on the net's layers"
+        )
+
+
+def _check_mode(segment: nn.Module, where: str) -> None:
     training = [name or "itself" for name, module in segment.named_modules() if module.training]
     if training:
         raise BreachError(f"{where} is in training mode: {training[0]}", "a segment is left without .eval()")
-    tensors = [*segment.named_parameters(), *segment.named_buffers()]
-    for name, tensor in tensors:
+
+
+def _check_alone(segment: nn.Module, where: str) -> None:
+    for name, tensor in [*segment.named_parameters(), *segment.named_buffers()]:
         if not tensor.is_contiguous():
             raise BreachError(f"{where}: {name} is not contiguous", "a slice is used without clone()")
         if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
@@ -214,22 +232,41 @@ def _check_snapshot(segment: nn.Module, where: str) -> None:
             )
 
 
-@torch.no_grad()
+def _check_apart(segment: nn.Module, other: nn.Module, where: str) -> None:
+    if storages_of(segment).keys() & storages_of(other).keys():
+        raise BreachError(where, "segment() and snapshot() copy; a family that overrides them must, too")
+
+
+def _check_stays(segment: nn.Module, where: str) -> None:
+    try:
+        segment.to(torch.float16)
+    except RuntimeError:
+        return
+    raise BreachError(
+        f"{where} can be converted", "that would stop it from sharing weights; the base class raises"
+    )
+
+
 def _check_independence(
-    net: nn.Module, segment: nn.Module, subject: NetUnderTest, start: int, stop: int
+    net: nn.Module, segments: Mapping[str, nn.Module], subject: NetUnderTest, pair: tuple[int, int]
 ) -> None:
-    where = f"segment ({start}, {stop})"
-    before = segment(copy_of_state(subject.states[start]))[1]
-    of_eval = subject.segment(start, stop)(copy_of_state(subject.states[start]))[1]
-    taken = f"the output of {where} taken in training mode and of one taken in eval mode"
-    agree(before, of_eval, taken, "the segment copies the net's mode")
+    def output_of(segment: nn.Module) -> Output:
+        output: Output = segment(copy_of_state(subject.states[pair[0]]))[1]
+        return output
+
+    of_eval = output_of(subject.segment(*pair))
+    before = {where: output_of(segment) for where, segment in segments.items()}
+    for where, output in before.items():
+        taken = f"the output of {where} taken in training mode and of one taken in eval mode"
+        agree(output, of_eval, taken, "the segment copies the net's mode")
     redraw(net, subject.generator)
-    after = segment(copy_of_state(subject.states[start]))[1]
-    if not all(torch.equal(a, b) for a, b in zip(after, before, strict=True)):
-        raise BreachError(
-            f"{where} changes with the net's weights", "it shares tensors or layers with the net"
-        )
+    for where, segment in segments.items():
+        if not all(torch.equal(a, b) for a, b in zip(output_of(segment), before[where], strict=True)):
+            raise BreachError(
+                f"{where} changes with the net's weights", "it holds the net, or reads its tensors"
+            )
     weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    redraw(segment, subject.generator)
-    if any(not torch.equal(net.state_dict()[name], tensor) for name, tensor in weights.items()):
-        raise BreachError(f"changing {where} changes the net", "it shares tensors or layers with the net")
+    for where, segment in segments.items():
+        redraw(segment, subject.generator)
+        if any(not torch.equal(net.state_dict()[name], tensor) for name, tensor in weights.items()):
+            raise BreachError(f"changing {where} changes the net", "it holds the net's tensors or layers")

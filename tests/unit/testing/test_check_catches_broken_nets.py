@@ -16,10 +16,11 @@ from torch import nn
 
 from anytimenet.costs import OperationCount
 from anytimenet.layers.heads import Head
-from anytimenet.layers.snapshots import copy_leading, like
+from anytimenet.layers.snapshots import copied, copy_leading, like
 from anytimenet.nets import AnytimeNet, Part, Segment, TensorSpec, create_net
 from anytimenet.nets.contract import claim
 from anytimenet.nets.slices.isresnext import ISResNeXt
+from anytimenet.nets.snapshot import Snapshot
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.testing import (
     CHECKS,
@@ -212,33 +213,93 @@ class LeavesSegmentsInTrainingMode(Chain):
 
 
 @broken("snapshots", r"segment \(0, 1\) changes with the net's weights")
-class SharesAWeight(ChainSegment):
+class ReadsTheLiveNet(ChainSegment):
     def __init__(self, net, start, stop, *, last):
         super().__init__(net, start, stop, last=last)
-        self.head.levels[0].fc.weight = net.heads[stop - 1].levels[0].fc.weight
+        self.bias = lambda: net.heads[stop - 1].levels[0].fc.bias
+
+    def work(self, state):
+        new_state, output = super().work(state)
+        return new_state, tuple(t + self.bias() - self.head.levels[0].fc.bias for t in output)
 
 
 @broken("snapshots", r"taking segment \(0, 1\) changed the net's training mode")
-class SharesALayer(ChainSegment):
+class SwitchesTheNetsLayers(ChainSegment):
     def __init__(self, net, start, stop, *, last):
         super().__init__(net, start, stop, last=last)
-        self.head = net.heads[stop - 1]
+        self.head = net.heads[stop - 1].eval()
 
 
 @broken("snapshots", r"convs\.0\.weight is not contiguous")
-class KeepsATransposedView(ChainSegment):
-    def __init__(self, *arguments, last):
-        super().__init__(*arguments, last=last)
-        weight = self.convs[0].weight.transpose(0, 1).contiguous().transpose(0, 1)
-        self.convs[0].weight = nn.Parameter(weight)
+class KeepsATransposedView(Chain):
+    def segment(self, start, stop, *, last=False):
+        segment = super().segment(start, stop, last=last)
+        weight = segment.convs[0].weight.transpose(0, 1).contiguous().transpose(0, 1)
+        segment.convs[0].weight = nn.Parameter(weight)
+        return segment
 
 
 @broken("snapshots", r"convs\.0\.weight is a view of larger memory")
-class KeepsAViewOfACopy(ChainSegment):
-    def __init__(self, *arguments, last):
-        super().__init__(*arguments, last=last)
-        weight = self.convs[0].weight
-        self.convs[0].weight = nn.Parameter(torch.cat([weight, weight])[: len(weight)])
+class KeepsAViewOfACopy(Chain):
+    def segment(self, start, stop, *, last=False):
+        segment = super().segment(start, stop, last=last)
+        weight = segment.convs[0].weight
+        segment.convs[0].weight = nn.Parameter(torch.cat([weight, weight])[: len(weight)])
+        return segment
+
+
+@broken("snapshots", r"segment \(0, 1\) shares memory with the net")
+class SegmentSharesWithTheNet(Chain):
+    def segment(self, start, stop, *, last=False):
+        segment = super().segment(start, stop, last=last)
+        segment.head.levels[0].fc.bias = self.heads[stop - 1].levels[0].fc.bias
+        return segment
+
+
+class ViewsOfTheNet(ChainSegment):
+    """As a family writes it that leaves copying to `segment` and `snapshot`."""
+
+    def __init__(self, net, start, stop, *, last):
+        Segment.__init__(self, net, start, stop, last=last)
+        first = net.exits_after[start - 1] if start else 0
+        self.convs, self.head = net.convs[first : net.exits_after[stop - 1]], net.heads[stop - 1]
+
+
+def test_a_segment_may_hold_the_nets_own_layers():
+    net = type("Thin", (Chain,), {"segment_type": ViewsOfTheNet})()
+    check_anytime_net(net, SHAPE, export=False)
+    assert net.snapshot().segment(0, 3).head is not net.heads[2]
+
+
+@broken("snapshots", r"segment \(0, 1\) of a snapshot shares memory with the net")
+class SnapshotSharesWithTheNet(Chain):
+    def snapshot(self, device="cpu", dtype=None):
+        def take(start, stop, last):
+            return copied(ViewsOfTheNet(self, start, stop, last=last), lambda tensor: tensor).eval()
+
+        return Snapshot(self.num_stages, take)
+
+
+@broken("snapshots", r"segment \(0, 1\) of a snapshot shares memory with another snapshot")
+class SnapshotsShareWithEachOther(Chain):
+    frozen = None
+
+    def snapshot(self, device="cpu", dtype=None):
+        self.frozen = self.frozen or super().snapshot(device, dtype)
+        return self.frozen
+
+
+@broken("snapshots", r"segment \(0, 1\): nbytes of its snapshot is wrong")
+class CountsNoBytes(Chain):
+    def snapshot(self, device="cpu", dtype=None):
+        whole = super().snapshot(device, dtype)
+        return type("Weightless", (Snapshot,), {"nbytes": 0})(self.num_stages, whole._take)
+
+
+@broken("snapshots", r"segment \(0, 1\) can be converted")
+class ConvertsSegments(ChainSegment):
+    def _apply(self, *arguments):
+        return nn.Module._apply(self, *arguments)
 
 
 @broken("snapshots", r"taking segment \(0, 1\) changed the net's tensors")

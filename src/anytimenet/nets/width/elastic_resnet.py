@@ -154,17 +154,9 @@ class ElasticResNet(AnytimeNet):
             return []
         return [self.spec("x", input_shape)]
 
-    def segment(self, start: int, stop: int, *, last: bool = False) -> Segment:
-        """As in `AnytimeNet`.
-
-        Raises:
-            StatisticsMissingError: if the statistics of stage `stop` have not been estimated.
-        """
-        if 0 <= start < stop <= self.num_stages and _is_missing(self._statistics(stop)):
-            raise _missing((stop,))
-        return super().segment(start, stop, last=last)
-
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
+        if _is_missing(self._statistics(stop)):
+            raise _missing((stop,))
         return _PlainResNet(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> ElasticResNet:

@@ -1,0 +1,96 @@
+"""A snapshot: one frozen copy of a net, whose segments share its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+
+from anytimenet.layers.snapshots import copied, tensors_of
+from anytimenet.nets.segment import Segment, check_segment
+
+_Net = TypeVar("_Net", bound=nn.Module)
+Take = Callable[[int, int, bool], Segment]
+"""`take(start, stop, last)` gives a segment in eval mode."""
+
+
+class Snapshot:
+    """The segments of one frozen copy of a net, which all read its weights: `net.snapshot()` makes one.
+
+    Holding every segment, all sub-networks among them, takes the memory of one net: what a segment needs of
+    a larger tensor is a view of it. A net that is trained on afterwards does not change it.
+
+    >>> from anytimenet.nets import create_net
+    >>> snapshot = create_net("isresnext_tiny").snapshot()
+    >>> segments = [snapshot.segment(start, 3) for start in range(3)]
+    >>> state, output = snapshot.segment(0, 1)((torch.zeros(2, 3, 8, 8),))
+    >>> segments[1](state)[1][0].shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, num_stages: int, take: Take) -> None:
+        self.num_stages = num_stages
+        self._take = take
+        self._segments: WeakValueDictionary[tuple[int, int, bool], Segment] = WeakValueDictionary()
+
+    def segment(self, start: int, stop: int, *, last: bool = False) -> Segment:
+        """The work from stage `start` (0: the input) to stage `stop`; the same object while it is in use.
+
+        Raises:
+            ValueError: unless 0 <= start < stop <= K.
+        """
+        key = check_segment(start, stop, last, self.num_stages)
+        segment = self._segments.get(key)
+        if segment is None:
+            with torch.no_grad():
+                segment = self._segments[key] = self._take(*key)
+        return segment
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights of all segments in use, what they share counted once."""
+        storages: dict[int, int] = {}
+        for segment in list(self._segments.values()):
+            storages |= storages_of(segment)
+        return sum(storages.values())
+
+
+def storages_of(module: nn.Module) -> dict[int, int]:
+    """The bytes of each memory that a tensor of `module` lies in, by a number that tells it from others."""
+    # An address would not do: on the meta device all are 0.
+    storages = [tensor.untyped_storage() for tensor in tensors_of(module)]
+    return {storage._cdata: storage.nbytes() for storage in storages}
+
+
+def frozen_copy(net: _Net, device: torch.device, dtype: torch.dtype | None) -> _Net:
+    """A copy of `net` in eval mode that does not learn; on the meta device it stays there.
+
+    The parameters of a `ParameterList` come to lie one after the other in one memory, so that those that
+    follow each other can be read as one tensor.
+    """
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(
+            tensor.device if tensor.is_meta else device,
+            dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype,
+            copy=True,
+            memory_format=torch.contiguous_format,
+        )
+
+    frozen = copied(net, moved).eval().requires_grad_(False)
+    for part in frozen.modules():
+        if isinstance(part, nn.ParameterList):
+            _lay_together(list(part))
+    return frozen
+
+
+def _lay_together(parameters: list[nn.Parameter]) -> None:
+    if len({(parameter.dtype, parameter.device) for parameter in parameters}) != 1:
+        return
+    together = torch.cat([parameter.flatten() for parameter in parameters])
+    pieces = together.split([parameter.numel() for parameter in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.data = piece.view(parameter.shape)
