@@ -6,21 +6,21 @@ that a target is met. The rule here makes that definite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from anytimenet.core.checks import (
     choice,
     fraction,
     fractions,
     increasing,
-    instance,
     optional,
     settle,
     several,
     whole_numbers,
 )
+from anytimenet.core.records import JsonForm, Record
 
 TargetFrom = Literal["given", "full_net"]
 Fallback = Literal["coarsest", "best"]
@@ -30,7 +30,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class LevelSelection:
+class LevelSelection(Record):
     """The level of each stage's answer, and what it was chosen for.
 
     Attributes:
@@ -52,6 +52,7 @@ class LevelSelection:
     val_accuracies: tuple[float, ...]
     target_accuracy: float
     target_from: TargetFrom = "given"
+    json_form = JsonForm(what="a selection of levels")
 
     def __post_init__(self) -> None:
         settle(self, "levels", whole_numbers, 1)
@@ -79,25 +80,6 @@ class LevelSelection:
             levels=tuple(self.levels[stage - 1] for stage in stages),
             val_accuracies=tuple(self.val_accuracies[stage - 1] for stage in stages),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The attributes as JSON values."""
-        values = asdict(self)
-        return {**values, "levels": list(self.levels), "val_accuracies": list(self.val_accuracies)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LevelSelection:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError, TypeError: for other values.
-        """
-        instance(values, Mapping, "values", "what to_dict returns")
-        names = [field.name for field in fields(cls)]
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise ValueError(f"values lack {', '.join(missing)}: they are no selection of levels")
-        return cls(**{name: values[name] for name in names})
 
 
 def select_levels(

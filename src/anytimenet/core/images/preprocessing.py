@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -30,10 +28,11 @@ from anytimenet.core.images.decoding import (
     open_image,
     with_channels,
 )
+from anytimenet.core.records import JsonForm, Record, stored
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class Preprocessing(Record):
     """How an image becomes a net's input, the same in training, evaluation and deployment.
 
     Attributes:
@@ -62,8 +61,9 @@ class Preprocessing:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    resample: str = "bilinear"
-    shorter_side: int | None = None
+    resample: str = field(default="bilinear", metadata=stored(later=True))
+    shorter_side: int | None = field(default=None, metadata=stored(brief=True))
+    json_form = JsonForm(DataError, "preprocessing", strict=True)
 
     def __post_init__(self) -> None:
         with raised_as(DataError):
@@ -132,21 +132,3 @@ class Preprocessing:
         scale, shift = (1 / (255 * std)).astype(np.float32), (mean / std).astype(np.float32)
         pixels = self.height * self.width
         return np.tile(scale, pixels), np.tile(shift, pixels)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; floats survive the round trip exactly. A field of None is left out."""
-        values = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of `to_dict`.
-
-        Raises:
-            DataError: if a field is missing, unknown or of the wrong kind.
-        """
-        instance(values, Mapping, "values", "what to_dict returns")
-        try:
-            return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
-        except (KeyError, TypeError) as error:
-            raise DataError(f"not a description of preprocessing: {error}; got {dict(values)}") from error

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.records import JsonForm, Record
 
 IGNORED = 255
 """In memory a pixel of a mask is a class from 0 on, or this.
@@ -22,11 +22,9 @@ No label is learnt there and nothing is counted; a scheme's teacher still speaks
 Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255 each."""
 
-_FIELDS = ("names", "values", "palette", "ignore_index")
-
 
 @dataclass(frozen=True)
-class MaskClasses:
+class MaskClasses(Record):
     """The classes of label maps, and how mask files hold them.
 
     Attributes:
@@ -50,6 +48,7 @@ class MaskClasses:
     values: tuple[int, ...]
     palette: tuple[Colour, ...]
     ignore_index: int | None = IGNORED
+    json_form = JsonForm(DataError, "mask classes")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
@@ -119,23 +118,6 @@ class MaskClasses:
         file = io.BytesIO()
         picture.save(file, format="PNG")
         return file.getvalue()
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values; `from_dict` reads them."""
-        return {
-            "names": list(self.names),
-            "values": list(self.values),
-            "palette": [list(colour) for colour in self.palette],
-            "ignore_index": self.ignore_index,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MaskClasses:
-        """The inverse of `to_dict`. Raises DataError if a field is missing or malformed."""
-        try:
-            return cls(**{name: values[name] for name in _FIELDS})
-        except (KeyError, TypeError) as error:
-            raise DataError(f"not a description of mask classes: {error!r}") from error
 
     @cached_property
     def _class_of(self) -> np.ndarray:

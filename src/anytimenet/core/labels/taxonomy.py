@@ -10,10 +10,11 @@ import numpy as np
 
 from anytimenet.core.checks import all_words, instance, raised_as, several, whole_number, whole_numbers
 from anytimenet.core.errors import DataError
+from anytimenet.core.records import JsonForm, Record
 
 
 @dataclass(frozen=True)
-class Taxonomy:
+class Taxonomy(Record):
     """A tree of classes cut at several levels, fine level first; that is level 1.
 
     Attributes:
@@ -35,6 +36,7 @@ class Taxonomy:
 
     levels: tuple[tuple[str, ...], ...]
     parents: tuple[tuple[int, ...], ...]
+    json_form = JsonForm(DataError, "a taxonomy")
 
     def __post_init__(self) -> None:
         with raised_as(DataError):
@@ -124,23 +126,6 @@ class Taxonomy:
         members = np.zeros((fine, len(self.levels[level - 1])), dtype=probabilities.dtype)
         members[np.arange(fine), self.lift(range(fine))[:, level - 1]] = 1
         return probabilities @ members
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {"levels": [list(names) for names in self.levels], "parents": [list(p) for p in self.parents]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Taxonomy:
-        """The inverse of `to_dict`.
-
-        Raises:
-            DataError: if it does not describe a taxonomy.
-        """
-        instance(values, Mapping, "values", "what to_dict returns")
-        try:
-            return cls(values["levels"], values["parents"])
-        except (KeyError, TypeError) as error:
-            raise DataError(f"not a description of a taxonomy: {error!r}") from error
 
     def _check_names(self) -> None:
         if not self.levels or not all(self.levels):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest.fields import text, whole
 
 if TYPE_CHECKING:
     from anytimenet.core.manifest.manifest import Manifest
@@ -24,9 +23,6 @@ def _check_classes(manifest: Manifest) -> None:
     levels = manifest.class_names
     if not levels or any(not names for names in levels):
         raise BundleError("class_names must hold at least one name for each label level")
-    for names in levels:
-        for name in names:
-            text(name, "class_names")
     if manifest.taxonomy is not None and manifest.taxonomy.levels != levels:
         raise BundleError("taxonomy and class_names disagree: its levels must be class_names")
     built = manifest.net.arguments.get("num_classes") if manifest.net else None
@@ -37,7 +33,7 @@ def _check_classes(manifest: Manifest) -> None:
 
 def _check_input(manifest: Manifest) -> None:
     preprocessing = manifest.preprocessing
-    shape = tuple(whole(size, "input_shape", 1) for size in manifest.input_shape)
+    shape = manifest.input_shape
     made = (preprocessing.channels, preprocessing.height, preprocessing.width)
     if shape != made:
         raise BundleError(

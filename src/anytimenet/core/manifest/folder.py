@@ -11,6 +11,7 @@ from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import check_regular, read_json, read_regular
 from anytimenet.core.files.temporaries import put_back
 from anytimenet.core.files.writing import sha256
+from anytimenet.core.records import JsonForm, Record
 from anytimenet.core.registered import kind_of
 
 FORMAT = "anytimenet-bundle"
@@ -20,19 +21,23 @@ AGAIN = "download or save the bundle again"
 LARGEST_JSON = 16 * 2**20
 """Bytes of a JSON file: far above a bundle of 20,000 classes, and parsed it still fits any machine."""
 
+IN_BUNDLE = JsonForm(error=BundleError, cure=AGAIN, strict=True)
+"""Of the records in `bundle.json`."""
+
 
 @dataclass(frozen=True)
-class FileRecord:
+class FileRecord(Record):
     """Size and hexadecimal SHA-256 of one file."""
 
     sha256: str
     bytes: int
+    json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
         if not (isinstance(self.sha256, str) and re.fullmatch("[0-9a-f]{64}", self.sha256)):
-            raise BundleError(f"files: sha256 must be 64 hexadecimal digits, not {self.sha256!r}")
+            raise BundleError(f"sha256 must be 64 hexadecimal digits, not {self.sha256!r}")
         if type(self.bytes) is not int or self.bytes < 0:
-            raise BundleError(f"files: bytes must be a size, not {self.bytes!r}")
+            raise BundleError(f"bytes must be a size, not {self.bytes!r}")
 
 
 def record_of(data: bytes) -> FileRecord:

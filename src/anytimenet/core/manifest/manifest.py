@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.standing import best_stage
-from anytimenet.core.checks import increasing, instance, number
+from anytimenet.core.checks import (
+    all_words,
+    increasing,
+    instance,
+    json_values,
+    number,
+    raised_as,
+    settle,
+    several,
+    shape_of_images,
+    whole_number,
+)
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import read_json
@@ -20,10 +31,10 @@ from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.checks import check_agreement
-from anytimenet.core.manifest.fields import json_list, json_object, keys, whole
 from anytimenet.core.manifest.folder import (
     AGAIN,
     FORMAT,
+    IN_BUNDLE,
     LARGEST_JSON,
     MANIFEST_NAME,
     FileRecord,
@@ -33,6 +44,7 @@ from anytimenet.core.manifest.folder import (
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.core.manifest.records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
 from anytimenet.core.manifest.stage_record import StageRecord
+from anytimenet.core.records import Record, from_json
 
 FORMAT_VERSION = 3
 """What this package writes, and the newest that it reads.
@@ -40,10 +52,15 @@ FORMAT_VERSION = 3
 Since 2 a bundle may tell of its coarser label levels; since 3 it tells its task, score and input, the form of
 its net, thresholds, and how a net built by hand is recognised.
 """
+_ABOUT_ITSELF = ("format", "format_version", "digest")
+_KEYS = (
+    *("net", "structure", "task", "score", "input", "class_names", "taxonomy", "preprocessing"),
+    *("input_shape", "stages", "level_selection", "thresholds", "provenance", "extensions", "files"),
+)
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Record):
     """The content of `bundle.json`.
 
     Attributes:
@@ -82,15 +99,16 @@ class Manifest:
     thresholds: Thresholds | None = None
     structure: Structure | None = None
     extensions: dict[str, Any] = field(default_factory=dict)
+    json_form = replace(IN_BUNDLE, keys=_KEYS)
 
     def __post_init__(self) -> None:
-        names = tuple(
-            tuple(json_list(level, "class_names")) for level in json_list(self.class_names, "class_names")
-        )
-        object.__setattr__(self, "class_names", names)
-        object.__setattr__(self, "input_shape", tuple(json_list(self.input_shape, "input_shape")))
-        object.__setattr__(self, "stages", tuple(json_list(self.stages, "stages")))
-        object.__setattr__(self, "provenance", json_object(self.provenance, "provenance"))
+        with raised_as(BundleError, kinds_too=True):
+            levels = several(self.class_names, "class_names")
+            object.__setattr__(self, "class_names", tuple(all_words(one, "class_names") for one in levels))
+            settle(self, "input_shape", shape_of_images)
+            settle(self, "stages", several)
+            settle(self, "provenance", json_values)
+            settle(self, "extensions", json_values)
         for name, kind, example in _KINDS:
             if name not in _OPTIONAL or getattr(self, name) is not None:
                 instance(getattr(self, name), kind, name, example)
@@ -98,7 +116,6 @@ class Manifest:
             instance(file, FileRecord, "files", "record_of(DATA)")
         for record in self.stages:
             instance(record, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
-        object.__setattr__(self, "extensions", json_object(self.extensions, "extensions"))
         object.__setattr__(self, "task", self._told_task())
         if self.score is None:
             score = "mean_iou" if self.mask_classes is not None else "accuracy"
@@ -108,6 +125,7 @@ class Manifest:
         check_agreement(self)
         for name in self.files:
             check_file_name(name)
+        object.__setattr__(self, "files", dict(sorted(self.files.items())))
 
     @property
     def num_stages(self) -> int:
@@ -196,73 +214,31 @@ class Manifest:
             raise BundleError(
                 "nothing says how this net is built again, nor how it is recognised: use Bundle.save"
             )
-        assert self.task is not None
-        assert self.score is not None
-        assert self.input is not None
-        value = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "net": None if self.net is None else asdict(self.net),
-            "structure": None if self.structure is None else self.structure.to_dict(),
-            "task": self.task.to_dict(),
-            "score": self.score.to_dict(),
-            "input": self.input.to_dict(),
-            "class_names": self.class_names,
-            "taxonomy": self.taxonomy and self.taxonomy.to_dict(),
-            "preprocessing": self.preprocessing.to_dict(),
-            "input_shape": self.input_shape,
-            "stages": [record.to_dict() for record in self.stages],
-            "level_selection": self.level_selection and self.level_selection.to_dict(),
-            "thresholds": self.thresholds and self.thresholds.to_dict(),
-            "provenance": self.provenance,
-            "extensions": self.extensions,
-            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
-        }
-        value = json.loads(json.dumps(value, allow_nan=False))
+        written = {"format": FORMAT, "format_version": FORMAT_VERSION, **super().to_dict()}
+        value = json.loads(json.dumps(written, allow_nan=False))
         return {**value, "digest": _digest(value)}
 
     @classmethod
-    def from_dict(cls, value: Any) -> Manifest:
+    def from_dict(cls, values: Any) -> Manifest:
         """The manifest that `to_dict` gave.
 
         Raises:
             BundleError: if it is of another format or version, changed since, or malformed.
         """
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise BundleError(f'not written by anytimenet ("format" is not "{FORMAT}"); give another folder')
-        version = _check_version(value.get("format_version"))
-        if value.get("digest") != _digest(value):
+        version = _check_version(values.get("format_version"))
+        if values.get("digest") != _digest(values):
             raise BundleError(f"its digest does not match: it was changed or damaged; {AGAIN}")
+        value = {key: item for key, item in values.items() if key not in _ABOUT_ITSELF}
         if version < 3:
-            keys(value, "the object", _FIELDS, optional=("level_selection",))
-        else:
-            keys(value, "the object", (*_FIELDS, *_SINCE_3))
-        taxonomy, selection, thresholds = (
-            value.get(name) for name in ("taxonomy", "level_selection", "thresholds")
-        )
-        if version >= 3 and (value["net"] is None) == (value["structure"] is None):
+            return from_json(cls, _as_of_3(value))
+        if None in (value.get("task", 0), value.get("score", 0), value.get("input", 0)):
+            raise BundleError(f"task, score and input must be JSON objects, not null; {AGAIN}")
+        if (value.get("net", 0) is None) == (value.get("structure", 0) is None):
             raise BundleError(f"net and structure: exactly one of them must be null; {AGAIN}")
-        found = cls(
-            net=None if version >= 3 and value["net"] is None else _net(value["net"], version),
-            class_names=value["class_names"],
-            preprocessing=_convert(Preprocessing.from_dict, value["preprocessing"], "preprocessing"),
-            input_shape=value["input_shape"],
-            stages=tuple(StageRecord.from_dict(record) for record in json_list(value["stages"], "stages")),
-            taxonomy=None if taxonomy is None else _convert(Taxonomy.from_dict, taxonomy, "taxonomy"),
-            provenance=value["provenance"],
-            files={
-                name: FileRecord(**keys(record, f"files: {name}", ("sha256", "bytes")))
-                for name, record in json_object(value["files"], "files").items()
-            },
-            level_selection=None
-            if selection is None
-            else _convert(LevelSelection.from_dict, selection, "level_selection"),
-            **({} if version < 3 else _since_3(value)),
-            thresholds=None
-            if thresholds is None
-            else _convert(Thresholds.from_dict, thresholds, "thresholds"),
-        )
-        if version >= 3 and found.task is not None and found.task.kind != value["task"]["kind"]:
+        found = from_json(cls, value)
+        if found.task is not None and found.task.kind != value["task"]["kind"]:
             raise BundleError(
                 f"task is {value['task']['kind']!r} and class_names tell {found.task.kind!r}: they must agree"
             )
@@ -292,7 +268,9 @@ class Manifest:
         if self.task is not None and segmentation and (self.task.masks is not None or told is None):
             return self.task
         if told is not None:
-            return TaskRecord("segmentation", _convert(MaskClasses.from_dict, told, "provenance: masks"))
+            return from_json(
+                TaskRecord, {"kind": "segmentation", "decoding": "softmax", "masks": told}, "provenance"
+            )
         return TaskRecord("hierarchical" if len(self.class_names) > 1 else "classification")
 
     def write(self, folder: Path) -> None:
@@ -300,12 +278,6 @@ class Manifest:
         write_json(checked_path(folder, "folder") / MANIFEST_NAME, self.to_dict())
 
 
-_FIELDS = (
-    *("format", "format_version", "digest", "net", "class_names", "taxonomy", "preprocessing"),
-    *("input_shape", "stages", "provenance", "files"),
-)
-_SINCE_3 = ("structure", "task", "score", "input", "level_selection", "thresholds", "extensions")
-_Made = TypeVar("_Made")
 _OPTIONAL = ("net", "taxonomy", "level_selection", "task", "score", "input", "thresholds", "structure")
 _KINDS: tuple[tuple[str, type, str], ...] = (
     ("net", NetOrigin, 'NetOrigin("resnet_tiny", {})'),
@@ -328,7 +300,8 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def _check_version(version: Any) -> int:
-    number: int = whole(version, "format_version", 1)
+    with raised_as(BundleError, kinds_too=True):
+        number = whole_number(version, "format_version", 1)
     if number > FORMAT_VERSION:
         raise BundleError(
             f"format version {version} was made by a newer anytimenet, this one reads up to "
@@ -337,28 +310,17 @@ def _check_version(version: Any) -> int:
     return number
 
 
-def _since_3(value: dict[str, Any]) -> dict[str, Any]:
-    """The fields that came with format version 3."""
-    structure = value["structure"]
-    return {
-        "task": _convert(TaskRecord.from_dict, value["task"], "task"),
-        "score": _convert(ScoreRecord.from_dict, value["score"], "score"),
-        "input": _convert(InputRecord.from_dict, value["input"], "input"),
-        "structure": None if structure is None else _convert(Structure.from_dict, structure, "structure"),
-        "extensions": value["extensions"],
-    }
+def _as_of_3(value: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier version wrote, as version 3 does."""
+    later = sorted(set(value) & _SINCE_3.keys())
+    if later:
+        raise BundleError(f"the object has wrong fields (missing: [], unknown: {later}); {AGAIN}")
+    if isinstance(value.get("net"), dict):
+        value["net"] = {"form": 1, **value["net"]}
+    return {"level_selection": None, **_SINCE_3, **value}
 
 
-def _net(value: Any, version: int) -> NetOrigin:
-    net = keys(value, "net", ("name", "arguments", "keep", *(("form",) if version >= 3 else ())))
-    keep = net["keep"] if net["keep"] is None else tuple(json_list(net["keep"], "net.keep"))
-    return NetOrigin(net["name"], net["arguments"], keep, net.get("form", 1))
-
-
-def _convert(make: Callable[[Any], _Made], value: Any, where: str) -> _Made:
-    try:
-        return make(value)
-    except BundleError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BundleError(f"{where} cannot be used: {error!r}; {AGAIN}") from error
+_SINCE_3: dict[str, Any] = {
+    **dict.fromkeys(("structure", "task", "score", "input", "thresholds")),
+    "extensions": {},
+}

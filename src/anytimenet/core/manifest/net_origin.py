@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from anytimenet.core.checks import (
+    json_values,
+    optional,
+    raised_as,
+    settle,
+    whole_number,
+    whole_numbers,
+    words,
+)
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest.fields import json_object, text, whole
+from anytimenet.core.manifest.folder import IN_BUNDLE
+from anytimenet.core.records import Record
 
 
 @dataclass(frozen=True)
-class NetOrigin:
+class NetOrigin(Record):
     """How to build the net again.
 
     Attributes:
@@ -27,13 +37,13 @@ class NetOrigin:
     arguments: dict[str, Any]
     keep: tuple[int, ...] | None = None
     form: int = 1
+    json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
-        text(self.name, "net.name")
-        object.__setattr__(self, "arguments", json_object(self.arguments, "net.arguments"))
-        whole(self.form, "net.form", 1)
-        if self.keep is not None:
-            for stage in self.keep:
-                whole(stage, "net.keep", 1)
-            if not self.keep or list(self.keep) != sorted(set(self.keep)):
-                raise BundleError(f"net.keep must be increasing stages, not {list(self.keep)}")
+        with raised_as(BundleError, kinds_too=True):
+            settle(self, "name", words)
+            settle(self, "arguments", json_values)
+            settle(self, "form", whole_number, 1)
+            settle(self, "keep", optional, whole_numbers, 1)
+        if self.keep is not None and (not self.keep or list(self.keep) != sorted(set(self.keep))):
+            raise BundleError(f"keep must be increasing stages, not {list(self.keep)}")

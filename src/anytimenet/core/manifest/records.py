@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from anytimenet.core.checks import number, optional, raised_as, shown
+from anytimenet.core.checks import (
+    flag,
+    json_values,
+    number,
+    optional,
+    raised_as,
+    settle,
+    several,
+    shown,
+    whole_number,
+    whole_numbers,
+    words,
+)
 from anytimenet.core.errors import BundleError
 from anytimenet.core.labels.mask_classes import MaskClasses
-from anytimenet.core.manifest.fields import json_list, json_object, keys, text, whole
-from anytimenet.core.manifest.folder import AGAIN
+from anytimenet.core.manifest.folder import AGAIN, IN_BUNDLE
+from anytimenet.core.records import Record, stored
 
 TASKS = ("classification", "hierarchical", "segmentation")
 _SCORES = {"accuracy": "accuracy", "mean_iou": "mean IoU"}
 
 
 @dataclass(frozen=True)
-class TaskRecord:
+class TaskRecord(Record):
     """What is predicted, and what it takes to read an output.
 
     Attributes:
@@ -34,62 +46,44 @@ class TaskRecord:
     kind: str = "classification"
     masks: MaskClasses | None = None
     decoding: str = "softmax"
+    json_form = replace(IN_BUNDLE, keys=("kind", "decoding", "masks"))
 
     def __post_init__(self) -> None:
-        _known("task: kind", self.kind, TASKS)
-        _known("task: decoding", self.decoding, ("softmax",))
+        _known("kind", self.kind, TASKS)
+        _known("decoding", self.decoding, ("softmax",))
         if self.masks is not None and self.kind != "segmentation":
-            raise BundleError(f"task: {self.kind} has no masks; {AGAIN}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `bundle.json`."""
-        return {
-            "kind": self.kind,
-            "decoding": self.decoding,
-            "masks": None if self.masks is None else self.masks.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, value: Any) -> TaskRecord:
-        """The inverse of `to_dict`."""
-        found = keys(value, "task", ("kind", "decoding", "masks"))
-        masks = None if found["masks"] is None else MaskClasses.from_dict(found["masks"])
-        return cls(found["kind"], masks, found["decoding"])
+            raise BundleError(f"{self.kind} has no masks; {AGAIN}")
 
 
 @dataclass(frozen=True)
-class ScoreRecord:
+class ScoreRecord(Record):
     """What the validation scores of the stages measure: a fraction from 0 to 1, higher is better.
 
     Attributes:
         kind: "accuracy", "mean_iou", or what a task of one's own calls its score.
+        range: of the scores.
+        better: which of two is.
     """
 
     kind: str = "accuracy"
+    range: tuple[int, int] = field(default=(0, 1), repr=False)
+    better: str = field(default="higher", repr=False)
+    json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
-        text(self.kind, "score: kind")
+        with raised_as(BundleError, kinds_too=True):
+            settle(self, "kind", words)
+        _known("range", self.range, ((0, 1),))
+        _known("better", self.better, ("higher",))
 
     @property
     def in_words(self) -> str:
         """As tables and the card call it."""
         return _SCORES.get(self.kind, self.kind)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `bundle.json`."""
-        return {"kind": self.kind, "range": [0, 1], "better": "higher"}
-
-    @classmethod
-    def from_dict(cls, value: Any) -> ScoreRecord:
-        """The inverse of `to_dict`."""
-        found = keys(value, "score", ("kind", "range", "better"))
-        _known("score: range", found["range"], ([0, 1],))
-        _known("score: better", found["better"], ("higher",))
-        return cls(found["kind"])
-
 
 @dataclass(frozen=True)
-class InputRecord:
+class InputRecord(Record):
     """What the net reads; a field of None is not known.
 
     Attributes:
@@ -110,34 +104,20 @@ class InputRecord:
     smallest: tuple[int, int] | None = None
     multiple_of: int | None = None
     fixed: bool | None = None
+    json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
-        _known("input: kind", self.kind, ("images",))
-        _known("input: dtype", self.dtype, ("float32",))
-        object.__setattr__(self, "shape", tuple(json_list(self.shape, "input: shape")))
-        for size in self.shape:
-            whole(size, "input: shape", 1)
-        if self.smallest is not None:
-            object.__setattr__(self, "smallest", tuple(json_list(self.smallest, "input: smallest")))
-            for size in self.smallest:
-                whole(size, "input: smallest", 1)
-        if self.multiple_of is not None:
-            whole(self.multiple_of, "input: multiple_of", 1)
-        if not (self.fixed is None or isinstance(self.fixed, bool)):
-            raise BundleError(f"input: fixed must be true, false or null, not {shown(self.fixed)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `bundle.json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: Any) -> InputRecord:
-        """The inverse of `to_dict`."""
-        return cls(**keys(value, "input", ("kind", "shape", "dtype", "smallest", "multiple_of", "fixed")))
+        _known("kind", self.kind, ("images",))
+        _known("dtype", self.dtype, ("float32",))
+        with raised_as(BundleError, kinds_too=True):
+            settle(self, "shape", whole_numbers, 1)
+            settle(self, "smallest", optional, whole_numbers, 1)
+            settle(self, "multiple_of", optional, whole_number, 1)
+            settle(self, "fixed", optional, flag)
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Record):
     """When a run may stop early: one threshold a stage, solved by a policy on validation data.
 
     Attributes:
@@ -152,27 +132,18 @@ class Thresholds:
     policy: str
     values: tuple[float | None, ...]
     about: dict[str, Any] = field(default_factory=dict)
+    json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
-        text(self.policy, "thresholds: policy")
-        object.__setattr__(self, "values", tuple(json_list(self.values, "thresholds: values")))
-        object.__setattr__(self, "about", json_object(self.about, "thresholds: about"))
         with raised_as(BundleError, kinds_too=True):
-            values = tuple(optional(value, "thresholds: values", number) for value in self.values)
-        object.__setattr__(self, "values", values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `bundle.json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: Any) -> Thresholds:
-        """The inverse of `to_dict`."""
-        return cls(**keys(value, "thresholds", ("policy", "values", "about")))
+            settle(self, "policy", words)
+            settle(self, "about", json_values)
+            values = [optional(value, "values", number) for value in several(self.values, "values")]
+        object.__setattr__(self, "values", tuple(values))
 
 
 @dataclass(frozen=True)
-class Structure:
+class Structure(Record):
     """How a net built by hand is recognised: nothing but its code can build it again.
 
     Attributes:
@@ -184,16 +155,18 @@ class Structure:
         BundleError: for hashes that are none.
     """
 
-    class_name: str
-    tensors: str
-    parts: str
+    class_name: str = field(metadata=stored(key="class"))
+    tensors: str = field(metadata=stored(key="tensors_sha256"))
+    parts: str = field(metadata=stored(key="parts_sha256"))
+    json_form = replace(IN_BUNDLE, keys=("class_name", "tensors", "parts", "note"))
 
     def __post_init__(self) -> None:
-        text(self.class_name, "structure: class")
+        with raised_as(BundleError, kinds_too=True):
+            settle(self, "class_name", words)
         for name in ("tensors", "parts"):
             value = getattr(self, name)
             if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
-                raise BundleError(f"structure: {name} must be 64 hexadecimal digits, not {shown(value)}")
+                raise BundleError(f"{name} must be 64 hexadecimal digits, not {shown(value)}")
 
     @property
     def note(self) -> str:
@@ -214,25 +187,10 @@ class Structure:
             found.append("its stages use other parts of them")
         return found
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `bundle.json`."""
-        return {
-            "class": self.class_name,
-            "tensors_sha256": self.tensors,
-            "parts_sha256": self.parts,
-            "note": self.note,
-        }
 
-    @classmethod
-    def from_dict(cls, value: Any) -> Structure:
-        """The inverse of `to_dict`; the note is for people."""
-        found = keys(value, "structure", ("class", "tensors_sha256", "parts_sha256", "note"))
-        return cls(found["class"], found["tensors_sha256"], found["parts_sha256"])
-
-
-def _known(where: str, value: Any, known: Sequence[Any]) -> None:
+def _known(name: str, value: Any, known: Sequence[Any]) -> None:
     if value not in known or type(value) is not type(known[0]):
         raise BundleError(
-            f"{where} is {shown(value)}, which this anytimenet does not know (it knows "
+            f"{name} is {shown(value)}, which this anytimenet does not know (it knows "
             f"{', '.join(map(str, known))}): upgrade anytimenet"
         )

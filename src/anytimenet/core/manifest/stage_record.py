@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anytimenet.core.checks import all_words, fraction, fractions, optional, raised_as, settle, whole_number
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest.fields import json_list, keys, share, text, whole
+from anytimenet.core.manifest.folder import IN_BUNDLE
+from anytimenet.core.records import Record, stored
 
 STEPS = "steps"
 """Extension of a bundle: for each stage what the way to it costs, which its record does not say."""
 STEP_COSTS = ("macs_step", "macs_cumulative", "msd", "params_cumulative")
-_LATER = "coarser_val_accuracies"  # came with format version 2; left out of the JSON where it is empty
-_COUNTED = ("macs_complete", "uncounted_operators")  # came with format version 3
+_KEYS = (
+    *("stage", "macs", "full", "params", "val_accuracy", "coarser_val_accuracies"),
+    *("uncounted_operators", "macs_complete"),
+)
 
 
 @dataclass(frozen=True)
-class StageRecord:
+class StageRecord(Record):
     """What sub-network `stage` alone costs, and how good it was on validation data.
 
     Attributes:
@@ -40,43 +44,29 @@ class StageRecord:
     full: int
     params: int
     val_accuracy: float | None = None
-    coarser_val_accuracies: tuple[float, ...] = ()
+    coarser_val_accuracies: tuple[float, ...] = field(default=(), metadata=stored(brief=True))
     uncounted_operators: tuple[str, ...] = ()
+    json_form = replace(IN_BUNDLE, keys=_KEYS)
 
     def __post_init__(self) -> None:
-        uncounted = json_list(self.uncounted_operators, "stages: uncounted_operators")
-        names = tuple(text(operator, "stages: uncounted_operators") for operator in uncounted)
-        object.__setattr__(self, "uncounted_operators", names)
-        known = 0 if names else 1
-        for name, least in (("stage", 1), ("macs", known), ("full", known), ("params", 0)):
-            object.__setattr__(self, name, whole(getattr(self, name), f"stages: {name}", least))
-        if self.val_accuracy is not None:
-            object.__setattr__(self, "val_accuracy", share(self.val_accuracy, "stages: val_accuracy"))
-        coarser = json_list(self.coarser_val_accuracies, f"stages: {_LATER}")
-        object.__setattr__(self, _LATER, tuple(share(one, f"stages: {_LATER}") for one in coarser))
+        with raised_as(BundleError, kinds_too=True):
+            settle(self, "uncounted_operators", all_words)
+            counted = 0 if self.uncounted_operators else 1
+            for name, least in (("stage", 1), ("macs", counted), ("full", counted), ("params", 0)):
+                settle(self, name, whole_number, least)
+            settle(self, "val_accuracy", optional, fraction)
+            settle(self, "coarser_val_accuracies", fractions)
 
     @property
     def macs_complete(self) -> bool:
         """Whether every operator is in the counts."""
         return not self.uncounted_operators
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `bundle.json`."""
-        value = {**asdict(self), "macs_complete": self.macs_complete}
-        if not self.coarser_val_accuracies:
-            del value[_LATER]
-        return value
-
     @classmethod
-    def from_dict(cls, value: Any) -> StageRecord:
-        """The inverse of `to_dict`.
-
-        Raises:
-            BundleError: if it is malformed.
-        """
-        names = ("stage", "macs", "full", "params", "val_accuracy")
-        value = dict(keys(value, "stages", names, optional=(_LATER, *_COUNTED)))
-        complete, uncounted = value.pop("macs_complete", True), value.get("uncounted_operators", [])
+    def as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """With what came in format version 3, if it agrees."""
+        values = {"macs_complete": True, "uncounted_operators": [], **values}
+        complete, uncounted = values["macs_complete"], values["uncounted_operators"]
         if not isinstance(complete, bool) or complete != (uncounted == []):
-            raise BundleError(f"stages: macs_complete is {complete!r} and uncounted_operators {uncounted!r}")
-        return cls(**value)
+            raise BundleError(f"macs_complete is {complete!r} and uncounted_operators {uncounted!r}")
+        return values

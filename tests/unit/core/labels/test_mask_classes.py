@@ -53,14 +53,14 @@ def test_the_default_colours_are_different_and_none_is_black():
         ({"values": (0, 1)}, "3 names, 2 values and 3 colours"),
         ({"names": ("road", "sky", "road")}, "two classes are called 'road': rename one"),
         (
-            {"names": [str(i) for i in range(256)], "values": range(256), "palette": [[0, 0, 0]] * 256},
+            {"names": [str(i) for i in range(256)], "values": list(range(256)), "palette": [[0, 0, 0]] * 256},
             "256 classes: one byte a pixel has room for 255",
         ),
         ({"values": (0, 1, 1)}, "different whole numbers"),
         ({"values": (0, 1, 256)}, "from 0 to 255"),
         ({"ignore_index": 1}, "different whole numbers"),
         ({"palette": ((0, 0, 0), (1, 1, 1), (0, 0, 300))}, "a colour is three"),
-        ({"palette": ((0, 0, 0), (1, 1, 1), (0, 0))}, "a colour is three"),
+        ({"palette": ((0, 0, 0), (1, 1, 1), (0, 0))}, r"palette\[2\] must be a JSON list of 3, not \(0, 0\)"),
     ],
 )
 def test_what_contradicts_itself_is_refused(change, why):
