@@ -9,18 +9,17 @@ import json
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from anytimenet.bundle import Bundle
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.manifest import FORMAT_VERSION
-from anytimenet.nets import create_net
+from anytimenet.nets import AnytimeNet, create_net
 
 HERE = Path(__file__).parent
 
 
-def example_net() -> nn.Module:
+def example_net() -> AnytimeNet:
     """A small net for digits whose every tensor holds random numbers."""
     net = create_net("isresnext_tiny", num_classes=10, in_channels=1)
     generator = torch.Generator().manual_seed(1)
@@ -32,7 +31,8 @@ def example_net() -> nn.Module:
             tensor.copy_(values.abs() + 0.5 if positive else values)
         else:
             tensor.fill_(7)
-    return net.eval()
+    net.eval()
+    return net
 
 
 def example_image() -> torch.Tensor:

@@ -51,13 +51,15 @@ class Pair:
             assert worker.stdin is not None
             worker.stdin.write(json.dumps([scenario, arguments]) + "\n")
             worker.stdin.flush()
-        found = [self._answer(worker) for worker in self._workers]
-        if None in found:
+        answers = [self._answer(worker) for worker in self._workers]
+        found = [answer for answer in answers if answer is not None]
+        if len(found) < len(answers):
             self.stop()
-            pytest.fail(f"a process hangs or has ended; the answers are {found}")
+            pytest.fail(f"a process hangs or has ended; the answers are {answers}")
         return found
 
-    def _answer(self, worker: subprocess.Popen) -> dict[str, Any] | None:
+    def _answer(self, worker: subprocess.Popen[str]) -> dict[str, Any] | None:
+        assert worker.stdout is not None
         ready, _, _ = select.select([worker.stdout], [], [], TIMEOUT_S)
         line = worker.stdout.readline() if ready else ""
         return json.loads(line) if line else None
@@ -68,8 +70,9 @@ class Pair:
         for worker in self._workers:
             worker.kill()
             worker.wait()
-            worker.stdin.close()
-            worker.stdout.close()
+            for pipe in (worker.stdin, worker.stdout):
+                assert pipe is not None
+                pipe.close()
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +95,8 @@ def pair(_pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def scenarios() -> ModuleType:
     """The scenarios' own module, for what a test does by itself."""
     spec = importlib.util.spec_from_file_location("distributed_scenarios", HERE / "scenarios.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -111,7 +111,7 @@ def train_here(net: AnytimeNet, shard: Shard, config: TrainConfig = CONFIG, **op
 
 def reference(net: AnytimeNet, parts: int, config: TrainConfig = CONFIG, start: Path | None = None) -> None:
     """Trains `net` in one process: each batch in `parts` parts, the mean gradient, statistics per part."""
-    copies = [copy.deepcopy(net).to(memory_format=torch.channels_last).train() for _ in range(parts)]
+    copies = [copy.deepcopy(net).to(memory_format=torch.channels_last).train() for _ in range(parts)]  # type: ignore[call-overload]
     optimisers = [
         torch.optim.SGD(one.parameters(), lr=1.0, momentum=config.momentum, nesterov=True,
                         weight_decay=config.weight_decay) for one in copies
@@ -131,7 +131,7 @@ def reference(net: AnytimeNet, parts: int, config: TrainConfig = CONFIG, start: 
             seen: list[dict[int, torch.Tensor]] = []
             for one, scheme, (x, labels) in zip(copies, schemes, shares, strict=True):
                 one.zero_grad()
-                scheme.weighting.observe = seen.append
+                scheme.weighting.observe = seen.append  # type: ignore[assignment, method-assign]
                 scheme.step(one, x, labels, Float64Classification((3,)).loss)
             for note in observe:
                 note({stage: torch.stack([part[stage] for part in seen]).mean() for stage in seen[0]})
@@ -140,7 +140,7 @@ def reference(net: AnytimeNet, parts: int, config: TrainConfig = CONFIG, start: 
                 for p in same:
                     p.grad = torch.stack(given).mean(dim=0) if given else None
             for one, optimiser in zip(copies, optimisers, strict=True):
-                nn.utils.clip_grad_norm_(one.parameters(), config.clip_norm)
+                nn.utils.clip_grad_norm_(one.parameters(), config.clip_norm)  # type: ignore[arg-type]
                 optimiser.param_groups[0]["lr"] = learning_rate(config, number * len(batches[0]) + place, 3)
                 optimiser.step()
         for one, share in zip(copies, batches, strict=True):
@@ -160,7 +160,8 @@ def reference(net: AnytimeNet, parts: int, config: TrainConfig = CONFIG, start: 
 
 def largest_difference(one: AnytimeNet, other: AnytimeNet) -> float:
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return max((a.double() - b.double()).abs().max().item() for a, b in pairs)
+    number: float = max((a.double() - b.double()).abs().max().item() for a, b in pairs)
+    return number
 
 
 def weights_of(net: AnytimeNet) -> list[float]:
@@ -190,7 +191,7 @@ def is_wrapped(rank: int, name: str) -> bool:
     run = Run(
         net, training(Shard(rank, 2)), None, Float64Classification((3,)), CONFIG, None, {}, fabric, RunFacts()
     )
-    run.train_epoch(_Silent())
+    run.train_epoch(_Silent())  # type: ignore[arg-type]
     return run.step.sync.is_wrapped
 
 
@@ -280,7 +281,7 @@ def shares(rank: int, folder: str) -> list[list[int]]:
     data = [(image, place % 3) for place, image in enumerate(pixels)]
     splits = splits_from_datasets(data, data[:9], options=DataOptions(test_fraction=0))
     net = create_net("iresnext_tiny", 3, in_channels=1)
-    net.stem.register_forward_pre_hook(note)
+    net.stem.register_forward_pre_hook(note)  # type: ignore[union-attr]
     fit(net, splits, config=replace(CONFIG, epochs=2), out=folder)
     return seen
 
@@ -297,6 +298,8 @@ def gradients_of_some(rank: int) -> list[list[float] | None]:
 
 def buffers(rank: int) -> list[list[float]]:
     norm = nn.BatchNorm1d(2)
+    assert norm.running_mean is not None
+    assert norm.num_batches_tracked is not None
     norm.running_mean.copy_(torch.tensor([1.0, 2.0]) * (rank + 1))
     norm.num_batches_tracked.fill_(7 + rank)
     Processes(rank, 2).average_buffers(norm)
@@ -328,7 +331,7 @@ def rule_that_is_not_linear(rank: int) -> list[float]:
     x, labels = next(training(Shard(rank, 2)).epoch(0))
     with sync.step(x) as called:
         scheme.step(called, x, labels, Float64Classification((3,)).loss)
-    found = torch.cat([p.grad.flatten() for p in net.parameters()])
+    found = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
     return found.tolist()
 
 
@@ -337,7 +340,7 @@ def projected_step(rank: int, order: str) -> list[float]:
     return projected_half(rank, order, Processes(rank, 2).average)
 
 
-def projected_half(part: int, order: str, average: Any = None) -> list[float]:
+def projected_half(part: int, order: Any, average: Any = None) -> list[float]:
     """The same for one half of the batch, with another mean of the stages' gradients, or none."""
     net = net_of("msdnet_tiny")
     rule = OrthogonalGradients() if order == "orthogonal" else ConflictProjection(order=order)
@@ -346,4 +349,4 @@ def projected_half(part: int, order: str, average: Any = None) -> list[float]:
     if average:
         scheme.gradients.average = average
     scheme.step(net, x, labels, Float64Classification((3,)).loss)
-    return torch.cat([p.grad.flatten() for p in net.parameters()]).tolist()
+    return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).tolist()

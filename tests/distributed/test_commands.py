@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -45,7 +46,7 @@ def command(*words: str, launcher: tuple[str, ...] = ("-m", "anytimenet"), **var
     )
 
 
-def weights(folder: Path) -> dict:
+def weights(folder: Path) -> dict[tuple[str, str], Any]:
     shards = sorted((folder / "bundle").glob("model-*.safetensors"))
     assert shards
     return {(shard.name, name): array for shard in shards for name, array in load_file(shard).items()}

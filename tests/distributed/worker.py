@@ -12,7 +12,7 @@ store, rank = sys.argv[1], int(sys.argv[2])
 os.environ |= {"WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
 answers, sys.stdout = sys.stdout, sys.stderr
 
-import scenarios  # noqa: E402  (beside this file)
+import scenarios  # type: ignore[import-not-found]  # noqa: E402  (beside this file)
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 

@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_arguments_that_a_table_names_are_arguments(arguments):
     assert built, f"none of {', '.join(nets)} has {values}"
 
 
-def _builds(name: str, values: dict) -> bool:
+def _builds(name: str, values: dict[str, Any]) -> bool:
     try:
         create_net(name, **values)
     except ValueError:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,14 +29,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def digit(trained: Path, tmp_path: Path) -> Path:
     from anytimenet.data import load_data, save_png
 
-    save_png(load_data("digits").test, 3, tmp_path / "digit.png")
+    save_png(load_data("digits").test, 3, tmp_path / "digit.png")  # type: ignore[arg-type]
     return tmp_path / "digit.png"
 
 
-def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     capsys.readouterr()
     assert run(arguments) == 0
-    return json.loads(capsys.readouterr().out)
+    value: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return value
 
 
 def test_training_leaves_a_bundle_reports_and_a_picture(trained):

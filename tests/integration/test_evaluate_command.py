@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,10 +28,11 @@ def bundle(trained: Path) -> anytimenet.Bundle:
     return anytimenet.load(trained)
 
 
-def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     capsys.readouterr()
     assert run(arguments) == 0
-    return json.loads(capsys.readouterr().out)
+    value: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return value
 
 
 def test_the_plain_report_has_the_new_keys_and_no_budgeted_batch(trained, capsys):

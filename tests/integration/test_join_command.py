@@ -99,7 +99,7 @@ def test_predictions_are_the_members_and_weights_are_copies(bundles):
     assert not joined.net.training
 
 
-def told_of_data(bundle: an.Bundle, options: dict | None = None, **changes: Any) -> an.Bundle:
+def told_of_data(bundle: an.Bundle, options: dict[str, Any] | None = None, **changes: Any) -> an.Bundle:
     """The bundle as if it had been trained on other data, or on the same with other `options`."""
     data = bundle.manifest.provenance["data"]
     data = {**data, "options": {**data["options"], **(options or {})}, **changes}

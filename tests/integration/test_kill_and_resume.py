@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -17,7 +18,7 @@ COMMAND += ["--epochs", "6", "--checkpoint-steps", "3", "--threads", "1", "--dev
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def weights(folder: Path) -> dict:
+def weights(folder: Path) -> dict[tuple[str, str], Any]:
     shards = sorted((folder / "bundle").glob("model-*.safetensors"))
     assert shards
     return {(shard.name, name): array for shard in shards for name, array in load_file(shard).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def fitted(pets) -> an.Bundle:
 
 @pytest.fixture(scope="module")
 def saved(fitted, tmp_path_factory) -> Path:
-    return fitted.save(tmp_path_factory.mktemp("saved") / "bundle")
+    path: Path = fitted.save(tmp_path_factory.mktemp("saved") / "bundle")
+    return path
 
 
 @pytest.fixture
@@ -241,7 +243,7 @@ def test_a_budgeted_batch_solves_on_the_known_validation_images_of_a_copy(bundle
 # --- classes by name ------------------------------------------------------------------------------------
 
 
-class Named(list):
+class Named(list[Any]):
     """A dataset that names its classes."""
 
     classes: list[str]

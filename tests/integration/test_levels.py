@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,10 +40,11 @@ def copy(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained / "bundle", tmp_path / "bundle"))
 
 
-def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     capsys.readouterr()
     assert run([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
+    value: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return value
 
 
 def test_the_bundle_knows_how_right_each_stage_is_on_each_level(trained):

@@ -28,13 +28,14 @@ def bundle() -> an.Bundle:
 
 @pytest.fixture(scope="module")
 def saved(bundle, tmp_path_factory) -> Path:
-    return bundle.save(tmp_path_factory.mktemp("saved") / "bundle")
+    path: Path = bundle.save(tmp_path_factory.mktemp("saved") / "bundle")
+    return path
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
     """Seven images in two folders, a note, a hidden file and a link back to the beginning."""
-    root = tmp_path_factory.mktemp("photos")
+    root: Path = tmp_path_factory.mktemp("photos")
     for i, image in enumerate(pixels(7)):
         path = root / ("a" if i % 2 else "b") / f"{i}.png"
         path.parent.mkdir(exist_ok=True)

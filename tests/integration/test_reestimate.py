@@ -50,7 +50,9 @@ def test_images_are_augmented_as_in_training_unless_told_otherwise(shared):
     assert trained.pad == 1
 
     def statistics(augmentation) -> torch.Tensor:
-        return an.reestimate(old, augmentation=augmentation).net.blocks[0].norms[0].norm1.running_mean
+        return an.reestimate(old, augmentation=augmentation).net.get_buffer(
+            "blocks.0.norms.0.norm1.running_mean"
+        )
 
     assert torch.equal(statistics("trained"), statistics(trained))
     assert not torch.equal(statistics("trained"), statistics(None))

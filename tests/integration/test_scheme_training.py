@@ -32,7 +32,8 @@ def teacher(tmp_path_factory) -> Path:
     (out / "coarse.json").write_text(json.dumps(coarse))
     train = ["train", "digits", "--net", "resnet_tiny", *COMMON, "--limit", "48", "--out", str(out / "run")]
     assert run(train) == 0
-    return out / "run" / "bundle"
+    path: Path = out / "run" / "bundle"
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +42,14 @@ def taught_on_pictures(pictures, tmp_path_factory) -> Path:
     (out / "coarse.json").write_text(json.dumps({"left": "any", "right": "any"}))
     train = ["train", "folder", "--data", f"folder:{pictures}", "--net", "resnet_tiny", *COMMON]
     assert run([*train, "--out", str(out / "run")]) == 0
-    return out / "run" / "bundle"
+    path: Path = out / "run" / "bundle"
+    return path
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
     """A folder of two classes, 32 pictures each, grey on the left or on the right."""
-    root = tmp_path_factory.mktemp("pictures")
+    root: Path = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     for side, name in enumerate(("left", "right")):
         (root / name).mkdir()
@@ -74,7 +76,8 @@ def final_state(folder: Path) -> dict[str, np.ndarray]:
 
 def cut_after(monkeypatch, steps: int) -> None:
     """Power fails in the step after `steps` steps of this process."""
-    step, done = TrainingStep.take, []
+    step = TrainingStep.take
+    done: list[int] = []
 
     def cut(self, x, labels, position):
         if len(done) == steps:

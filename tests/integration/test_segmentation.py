@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,10 +76,11 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+def json_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     capsys.readouterr()
     assert run(arguments) == 0
-    return json.loads(capsys.readouterr().out)
+    value: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return value
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -383,7 +385,7 @@ class PowerCutError(BaseException):
     """Stands for a power cut."""
 
 
-def weights(folder: Path) -> dict:
+def weights(folder: Path) -> dict[tuple[str, str], Any]:
     shards = sorted((folder / "bundle").glob("model-*.safetensors"))
     assert shards
     return {(shard.name, name): array for shard in shards for name, array in load_file(shard).items()}

@@ -70,8 +70,8 @@ def literal_outputs(net: ChainNet, x: Tensor) -> list[Tensor]:
     """Every node once, nothing forgotten: what `forward` must equal."""
     tensors = {INPUT: x}
     for link in net.graph.links:
-        tensors[link.name] = net.blocks[link.block - 1][link.name](*(tensors[name] for name in link.inputs))
-    return [head.head(tensors[name]) for head, name in zip(net.heads, net.graph.exits, strict=True)]
+        tensors[link.name] = net.blocks[link.block - 1][link.name](*(tensors[name] for name in link.inputs))  # type: ignore[index]
+    return [head.head(tensors[name]) for head, name in zip(net.heads, net.graph.exits, strict=True)]  # type: ignore[operator]
 
 
 @settings(max_examples=60, deadline=None)

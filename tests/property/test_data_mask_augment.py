@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -109,7 +111,7 @@ def test_a_scaled_mask_takes_the_nearest_pixel_and_its_image_the_four_around(siz
     augment = MaskAugmentation(flip=False, scale=scale)
     moved, ids = augment(images, masks, np.random.default_rng(seed))
 
-    def at(pixels: np.ndarray, outside: int, y: int, x: int) -> np.ndarray:
+    def at(pixels: np.ndarray, outside: int, y: int, x: int) -> Any:
         return pixels[y, x].astype(float) if 0 <= y < height and 0 <= x < width else np.float64(outside)
 
     where = places(*size, scale, seed)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -189,9 +190,7 @@ class Row:
 
     def find(self) -> Callable[..., Any]:
         """The callable, unbound."""
-        found: Any = an
-        for part in self.name.partition("[")[0].split("."):
-            found = getattr(found, part)
+        found: Callable[..., Any] = attrgetter(self.name.partition("[")[0])(an)
         return found
 
     def made(self, world: World) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -202,7 +201,7 @@ class Row:
         return getattr(self.on(world), self.name.partition("[")[0].rpartition(".")[2]), right
 
 
-IMAGE = {"image": ("image", "predict reads")}
+IMAGE: dict[str, tuple[str, ...]] = {"image": ("image", "predict reads")}
 JUDGED = {"split": "test", "skip_bad": False, "workers": 0, "device": "cpu"}
 IMAGES = (
     "core/images/decoding.py",

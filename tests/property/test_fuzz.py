@@ -41,7 +41,7 @@ from anytimenet.training.checkpoints import Checkpoint
 
 COUNT = 500
 AT_454E083 = Path(__file__).parents[1] / "data" / "at_454e083"
-ODD = (
+ODD: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2**31, 2**63, 10**30, 0.5, 1e308, math.nan, math.inf, "", "a", "\ud800"),
     *("../../x", "/etc/passwd", "x" * 5000, "\x00", "\x1b[2J", [], {}, [[]], [None], {"a": 1}, [1, "a"]),
 )
@@ -116,7 +116,7 @@ def pictures(name: str) -> list[bytes]:
     variants: list[tuple[str, dict[str, Any]]] = [("RGB", {}), ("L", {})]
     exif = Image.Exif()
     exif[0x0112] = 6
-    variants += {
+    of_format: dict[str, list[tuple[str, dict[str, Any]]]] = {
         "PNG": [("RGBA", {}), ("P", {"exif": exif}), ("I;16", {})],
         "JPEG": [("RGB", {"progressive": True, "exif": exif}), ("CMYK", {"comment": b"hello"})],
         "GIF": [("P", {"interlace": 1, "comment": b"hello"})],
@@ -124,7 +124,8 @@ def pictures(name: str) -> list[bytes]:
         "TIFF": [("RGB", {"compression": kind}) for kind in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")],
         "BMP": [("P", {})],
         "PPM": [("1", {})],
-    }[name]
+    }
+    variants += of_format[name]
     found = []
     for mode, options in variants:
         image = Image.fromarray(pixels)
@@ -169,7 +170,7 @@ def bundle(tmp_path_factory) -> Path:
         create_net("isresnext_tiny", 2, in_channels=1), class_names=(("a", "b"),), preprocessing=preprocessing
     )
     made.add_cost_table(table())
-    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    folder: Path = tmp_path_factory.mktemp("bundle") / "bundle"
     made.save(folder)
     return folder
 

@@ -37,7 +37,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 
 @pytest.fixture(scope="module")
 def true(tmp_path_factory) -> Path:
-    return bundles.true_bundle(tmp_path_factory.mktemp("true") / "bundle")
+    path: Path = bundles.true_bundle(tmp_path_factory.mktemp("true") / "bundle")
+    return path
 
 
 @pytest.mark.parametrize("name", images.IMAGES)

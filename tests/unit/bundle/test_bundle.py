@@ -225,7 +225,7 @@ def test_a_shard_can_be_read_without_this_package(saved: Path) -> None:
     for name, tensor in net.state_dict().items():
         goal = np.zeros(tensor.shape, tensor.numpy().dtype)
         for box, piece in found[name]:
-            spans = [slice(*map(int, span.split(":"))) for span in box.split(",")] if box else [...]
+            spans: Any = [slice(*map(int, span.split(":"))) for span in box.split(",")] if box else [...]
             goal[tuple(spans)] = piece
         assert np.array_equal(goal, tensor.numpy()), name
 
@@ -256,7 +256,8 @@ def bytes_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
                 stream.close()
 
             def fileno(self) -> int:
-                return stream.fileno()
+                number: int = stream.fileno()
+                return number
 
             def __getattr__(self, attribute: str) -> Any:
                 raise AssertionError(f"{name} is read by {attribute}, which is not counted")
@@ -444,7 +445,7 @@ def test_an_error_in_the_middle_leaves_the_old_bundle_as_it_was(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(saved.parent)
-    written = []
+    written: list[Path] = []
 
     def disk_full(path: Path, data: bytes) -> None:
         if len(written) == 2:
@@ -575,7 +576,7 @@ def test_weights_in_part_of_the_net_in_another_precision_are_refused(saved: Path
     with pytest.raises(BundleError, match=r"is float32 and this net holds int64 there"):
         Bundle.load(saved)
     mixed = make_bundle()
-    mixed.net.heads[1].half()
+    mixed.net.heads[1].half()  # type: ignore[index]
     with pytest.raises(BundleError, match="convert the whole net"):
         mixed.save(tmp_path / "mixed")
 
@@ -647,7 +648,7 @@ def test_a_net_that_would_lose_weights_is_not_saved(
 
 def test_added_files_are_kept_and_carried_over(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(b"PNG")
-    extra = {"curve.png": tmp_path / "picture", "more/report.json": b"{}"}
+    extra: dict[str, bytes | Path | str] = {"curve.png": tmp_path / "picture", "more/report.json": b"{}"}
     make_bundle().save(tmp_path / "one", extra_files=extra)
     assert "](curve.png)" in (tmp_path / "one" / "README.md").read_text()
     loaded = Bundle.load(tmp_path / "one")
@@ -935,7 +936,7 @@ def test_a_sub_network_is_built_once_even_by_many_threads() -> None:
         built.append(args)
         return segment(*args, **options)
 
-    bundle.net.segment = counting  # type: ignore[method-assign]
+    bundle.net.segment = counting  # type: ignore[assignment, method-assign]
     answers: list[Any] = []
     start = threading.Barrier(8)
 

@@ -15,7 +15,8 @@ def one_line(capsys) -> str:
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
-    return said.err
+    text: str = said.err
+    return text
 
 
 @pytest.mark.parametrize(

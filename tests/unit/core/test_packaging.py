@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,9 @@ MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "lightning-fabric": "ligh
 TOOLS = {"dev"}
 
 
-def project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+def project() -> dict[str, Any]:
+    value: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return value
 
 
 def used() -> set[str]:
@@ -40,7 +42,7 @@ def used() -> set[str]:
 
 
 def distributions(requirements: list[str]) -> set[str]:
-    names = {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
+    names = {re.findall(r"^[\w-]+", requirement)[0] for requirement in requirements}
     return names - {"anytimenet"}
 
 

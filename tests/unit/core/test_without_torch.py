@@ -35,7 +35,7 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-def small(*arguments: str) -> subprocess.CompletedProcess:
+def small(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A command in a process that finds no torch."""
     return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True)
 

@@ -146,7 +146,7 @@ def test_convolutions_agree_with_an_independent_counter(data: st.DataObject) -> 
         )
     )
     sizes = [data.draw(st.integers(4, 7)) for _ in range(dimensions)]
-    x = torch.empty(data.draw(number), conv.in_channels, *sizes, device="meta")  # type: ignore[arg-type]
+    x = torch.empty(data.draw(number), conv.in_channels, *sizes, device="meta")  # type: ignore[call-overload]
     with FlopCounterMode(display=False) as reference:
         conv(x)
     assert 2 * count(conv, x).macs == reference.get_total_flops()

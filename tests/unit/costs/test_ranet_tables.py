@@ -194,7 +194,7 @@ def _run(form: Any, classes: int) -> _Run:
     with torch.device("meta"):
         net, image = create_net(name, classes, **dict(overrides)).eval(), torch.empty(1, *shape)
     assert isinstance(net, ChainNet)
-    nodes = {name: module for block in net.blocks for name, module in block.items()}
+    nodes = {name: module for block in net.blocks for name, module in block.named_children()}
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, module: nn.Module, inputs: Any, result: Tensor) -> None:
@@ -202,7 +202,8 @@ def _run(form: Any, classes: int) -> _Run:
 
     for name, module in nodes.items():
         module.register_forward_hook(partial(note, name))
-    costs, states = [], [(image,)]
+    costs: list[Any] = []
+    states: list[Any] = [(image,)]
 
     def step(block: nn.Module, head: nn.Module) -> None:
         states.append(block(states[-1]))

@@ -49,7 +49,7 @@ def test_a_bundle_of_an_earlier_form_is_refused_before_it_is_built(
     folder = saved(tmp_path / "bundle", name, **arguments)
     changed()
     for entry in (NAME, name):  # a builder that runs all the same would be found out
-        broken = replace(net_entry(entry), build=lambda num_classes, **_: 1 / 0)
+        broken = replace(net_entry(entry), build=lambda num_classes, **_: 1 / 0)  # type: ignore[arg-type]
         monkeypatch.setitem(registry._ENTRIES, entry, broken)
     with pytest.raises(
         BundleError, match=rf"{NAME} was saved in form 1 .* builds form 2 \(its stem is wider\)"
@@ -87,10 +87,14 @@ def test_what_tells_no_form_was_saved_in_form_1(changed: Any) -> None:
 def test_a_kept_or_joined_net_remembers_its_form(changed: Any) -> None:
     changed()
     net = create_net(NAME, 2)
-    assert net.origin.form == net.keep((1,)).origin.form == 2
-    assert rebuild_net(net.keep((1,)).origin).num_stages == 1
+    origin, kept = origin_of(net), origin_of(net.keep((1,)))
+    assert origin is not None
+    assert kept is not None
+    assert origin.form == kept.form == 2
+    assert rebuild_net(kept).num_stages == 1
     joined = create_net("eann", 2, members=TWO_DEEP)
     for origin in (joined.origin, origin_of(joined), origin_of(joined.keep((1, 2)))):
+        assert origin is not None
         assert rebuild_net(origin).num_classes == (2,)
 
 

@@ -53,7 +53,7 @@ def fit(out: Path, **options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
+    out: Path = tmp_path_factory.mktemp("runs") / "run"
     assert run([*WORDS, "--out", str(out)]) == 0
     assert not (out / LOCK_NAME).exists()
     return out

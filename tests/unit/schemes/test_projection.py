@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from anytimenet.schemes.gradients.stagewise import parameter_users
 from anytimenet.tasks import Classification
 
 NETS = ["isresnext_tiny", "msdnet_tiny", "iresnext_tiny"]
-SCOPES = ["tensor", "block", "net"]
+SCOPES: list[Literal["tensor", "block", "net"]] = ["tensor", "block", "net"]
 RULES = [
     *(OrthogonalGradients(scope, first) for scope in SCOPES for first in ("early", "late")),
     *(ConflictProjection(scope, order) for scope in SCOPES for order in ("early", "late", "random")),
@@ -67,7 +68,7 @@ def update(config, rows: np.ndarray, stages: Sequence[int] | None = None, seed: 
     stages = stages or range(1, len(rows) + 1)
     rule(net, torch.tensor(rows), list(stages), lambda group: [output[0] for _, output in group])
     assert all(net.heads[k - 1].grad.item() == 1 for k in stages)
-    return torch.cat([p.grad.flatten() for p in net.blocks.parameters()]).numpy()
+    return torch.cat([p.grad.flatten() for p in net.blocks.parameters() if p.grad is not None]).numpy()
 
 
 def random_rows(count: int, seed: int = 0) -> np.ndarray:
@@ -145,7 +146,9 @@ def test_a_gradient_in_the_span_of_earlier_ones_gives_nothing_and_takes_nothing_
     np.testing.assert_allclose(update(config, rows), update(config, np.stack([g1, g3])), rtol=1e-9)
 
 
-@pytest.mark.parametrize("config", [OrthogonalGradients(s, keep_norm=k) for s in SCOPES for k in (0, 1)])
+@pytest.mark.parametrize(
+    "config", [OrthogonalGradients(s, keep_norm=bool(k)) for s in SCOPES for k in (0, 1)]
+)
 def test_gradients_that_are_orthogonal_already_are_summed(config):
     rows = np.zeros((3, LENGTH))
     rows[0, [0, 4, 7, 11]], rows[1, [1, 5, 8, 12]], rows[2, [2, 6, 9, 13]] = 3.0, -2.0, 0.5
@@ -447,16 +450,16 @@ def test_blocks_are_the_members_of_lists_and_the_modules_at_the_top():
     ("wrong", "said"),
     [
         (
-            lambda: OrthogonalGradients(scope="layer"),
+            lambda: OrthogonalGradients(scope="layer"),  # type: ignore[arg-type]
             "scope 'layer' does not exist: take one of tensor, block",
         ),
-        (lambda: OrthogonalGradients(first="last"), "first 'last' does not exist: take one of early, late"),
+        (lambda: OrthogonalGradients(first="last"), "first 'last' does not exist: take one of early, late"),  # type: ignore[arg-type]
         (
-            lambda: ConflictProjection(scope="all"),
+            lambda: ConflictProjection(scope="all"),  # type: ignore[arg-type]
             "scope 'all' does not exist: take one of tensor, block, net",
         ),
         (
-            lambda: ConflictProjection(order="up"),
+            lambda: ConflictProjection(order="up"),  # type: ignore[arg-type]
             "order 'up' does not exist: take one of random, early, late",
         ),
     ],

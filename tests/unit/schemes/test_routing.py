@@ -49,7 +49,7 @@ def rerun(net, first_blocks) -> list[torch.Tensor]:
     x, labels = batch()
     losses = []
     for exit_, first in enumerate(first_blocks, 1):
-        state = (x,)
+        state: tuple[torch.Tensor, ...] = (x,)
         for number in range(1, exit_ + 1):
             if number == first:
                 state = tuple(tensor.detach() for tensor in state)
@@ -268,7 +268,7 @@ def test_with_label_levels_every_level_of_a_loss_is_routed_alike():
     Scheme(gradients=rule).build(nets[0]).step(nets[0], x, labels, both)
     losses = []
     for exit_, first in enumerate(rule.first_blocks(3), 1):
-        state = (x,)
+        state: tuple[torch.Tensor, ...] = (x,)
         for number in range(1, exit_ + 1):
             state = tuple(t.detach() for t in state) if number == first else state
             state = nets[1].blocks[number - 1](state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import permutations
+from typing import Any
 
 import pytest
 import torch
@@ -25,12 +26,12 @@ def build(config, num_stages: int, seed: int = 1):
     return config.build(net_of(num_stages), RunFacts(seed=seed))
 
 
-def chi_square(counts: Counter, expected: dict, draws: int) -> float:
+def chi_square(counts: Counter[Any], expected: dict[Any, float], draws: int) -> float:
     assert set(counts) <= {key for key, chance in expected.items() if chance}
     return sum((counts[key] - draws * p) ** 2 / (draws * p) for key, p in expected.items() if p)
 
 
-def successive(weights, count) -> dict:
+def successive(weights, count) -> dict[Any, float]:
     """The chance of every ordered draw without replacement, each in proportion to what is left."""
     chances = {}
     for order in permutations(range(len(weights)), count):
@@ -129,15 +130,15 @@ def test_a_step_gives_the_gradient_of_the_drawn_stages_alone(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Sandwich(1.5), "whole number is needed, 0 or more"),
-        (lambda: DrawnStages(always="largest"), "a list is needed"),
+        (lambda: Sandwich(1.5), "whole number is needed, 0 or more"),  # type: ignore[arg-type]
+        (lambda: DrawnStages(always="largest"), "a list is needed"),  # type: ignore[arg-type]
         (lambda: build(DrawnStages(always=("largest", "smallest")), 2), "leave always out"),
         (lambda: Sandwich(-1), "whole number is needed, 0 or more"),
         (lambda: DrawnStages(0), "whole number is needed, 1 or more"),
         (lambda: DrawnStages(weights=(1, -1)), "give a finite number, 0 or more"),
         (lambda: DrawnStages(weights=(1, float("nan"))), "give a finite number, 0 or more"),
         (lambda: DrawnStages(weights=(0, 0)), "no stage has a weight above 0"),
-        (lambda: DrawnStages(always=("largst",)), "take one of largest, smallest"),
+        (lambda: DrawnStages(always=("largst",)), "take one of largest, smallest"),  # type: ignore[arg-type]
         (lambda: build(DrawnStages(weights=(1, 2)), 3), "2 weights for a net of 3 stages"),
         (lambda: build(DrawnStages(4), 3), "draw at most 3"),
         (lambda: build(DrawnStages(2, (1, 0, 0)), 3), "1 of 3 have a positive weight"),

@@ -245,10 +245,10 @@ def test_a_step_in_bfloat16_is_near_the_one_in_float32(scheme):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Scheme(targets="distillation"), "targets must be a member of that hook, not 'distillation'"),
-        (lambda: Scheme(weighting=SieveWeights), "not the class SieveWeights"),
+        (lambda: Scheme(targets="distillation"), "targets must be a member of that hook, not 'distillation'"),  # type: ignore[arg-type]
+        (lambda: Scheme(weighting=SieveWeights), "not the class SieveWeights"),  # type: ignore[arg-type]
         (
-            lambda: Scheme(BlockDependent(2)).build(build("msdnet_tiny")),
+            lambda: Scheme(BlockDependent(2)).build(build("msdnet_tiny")),  # type: ignore[arg-type]
             "BlockDependent is no member of sampl",
         ),
     ],

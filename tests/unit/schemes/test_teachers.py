@@ -222,7 +222,7 @@ def test_losses_are_float32_under_autocast(targets):
         (lambda: EMATeacher(float("nan")), "from 0 to below 1"),
         (lambda: EMATeacher(mixing=-1), "from 0 to 1"),
         (lambda: EMATeacher(temperature=-1), "positive number"),
-        (lambda: EMATeacher(source="sme"), "take one of same, last"),
+        (lambda: EMATeacher(source="sme"), "take one of same, last"),  # type: ignore[arg-type]
         (lambda: EMATeacher(mixing=1, source="same"), "learns from its own average"),
         (lambda: GivenTeacher(mixing=2), "from 0 to 1"),
         (lambda: GivenTeacher(mixing=0, label_weight=0), "both 0"),

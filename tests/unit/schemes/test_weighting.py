@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ PUBLISHED = {
         66,
     ),
 }
-VERSIONS = ["text", "from_end", "v2", "heavy_end"]
+VERSIONS: list[Literal["text", "from_end", "v2", "heavy_end"]] = ["text", "from_end", "v2", "heavy_end"]
 
 
 class Stages(AnytimeNet):
@@ -95,7 +96,7 @@ def test_given_and_called_weights_are_what_was_given():
 
 
 def test_given_weights_from_json_equal_those_from_python():
-    assert GivenWeights([1, 2]) == GivenWeights((1.0, 2.0))  # type: ignore[arg-type]
+    assert GivenWeights([1, 2]) == GivenWeights((1.0, 2.0))
 
 
 def test_cost_weights_follow_the_inverse_cost_with_mean_one():
@@ -436,7 +437,7 @@ def test_a_step_descends_the_losses_in_the_proportion_of_the_weights(name, confi
         (lambda: GivenWeights((math.nan,)), "stage 1 is nan"),
         (lambda: GivenWeights((0, 0)), "no stage has a weight above 0"),
         (lambda: CostWeights(power=math.nan), "power of the cost must be a finite number"),
-        (lambda: SieveWeights("txt"), "did you mean 'text'"),
+        (lambda: SieveWeights("txt"), "did you mean 'text'"),  # type: ignore[arg-type]
         (lambda: sieve_units(0), "at least one stage"),
         (lambda: AlternatingWeights(AlternatingWeights()), "give a base that does not draw"),
         (lambda: AdaLossWeights(momentum=1.0), r"momentum of AdaLoss must be in \[0, 1\)"),

@@ -48,7 +48,7 @@ def loaders(config: TrainConfig = CONFIG, count: int = 96) -> tuple[Loader, Load
     training = Loader(
         bars(count, 0),
         PREPROCESSING,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size,  # type: ignore[arg-type]
         augment=Augmentation(flip=True, pad=1),
         shuffle=True,
         seed=config.seed,

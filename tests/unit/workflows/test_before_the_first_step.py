@@ -34,7 +34,8 @@ class Fourier(nn.Module):
         self.weight = nn.Parameter(torch.ones(4, SIDE, SIDE // 2 + 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.fft.irfft2(torch.fft.rfft2(x) * self.weight)
+        y: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self.weight)
+        return y
 
 
 class Bicubic(nn.Module):
@@ -118,7 +119,7 @@ def test_what_is_not_counted_is_marked_in_every_table(
     (tmp_path / "run").mkdir()
     write_report(report, tmp_path / "run")
     assert read_any_report(tmp_path / "run") == report
-    assert compare([report], ["it"])[0].uncounted_operators == names
+    assert compare([report], ["it"])[0].uncounted_operators == names  # type: ignore[list-item]
     assert command(["compare", str(tmp_path / "run"), "--out", str(tmp_path / "c.png")]) == 0
     assert "not complete" in capsys.readouterr().out
     assert command(["info", str(tmp_path / "b")]) == 0
@@ -192,7 +193,7 @@ def test_an_operator_of_a_library_without_shapes_is_run_for_real() -> None:
     assert count(turn_over, torch.ones(1), rules={"anytimenet_test.turn_over": 7}).macs == 7
 
 
-class Named(list):
+class Named(list[Any]):
     classes = ("caf\udce9", "dog")
 
 

@@ -66,7 +66,7 @@ def test_between_batches_lies_the_line_and_it_is_marked() -> None:
 def test_interpolation_stays_between_its_neighbours(
     known: dict[int, tuple[float, ...]], data: st.DataObject
 ) -> None:
-    entries = {(0, 1, batch): Latency(*sorted(times), repeats=1) for batch, times in known.items()}
+    entries = {(0, 1, batch): Latency(*sorted(times), repeats=1) for batch, times in known.items()}  # type: ignore[arg-type, misc]
     batch = data.draw(st.integers(min(known), max(known)))
     found = _table(entries=entries).latency(0, 1, batch)
     low = entries[0, 1, max(b for b in known if b <= batch)]
@@ -124,7 +124,7 @@ def test_the_stamp_is_json_and_stable() -> None:
 
 def test_other_hardware_has_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
     here = machine_stamp()
-    monkeypatch.setattr(machine_module.os, "cpu_count", lambda: here["cores"] + 1)
+    monkeypatch.setattr("os.cpu_count", lambda: here["cores"] + 1)
     assert not same_machine(here, machine_stamp())
     monkeypatch.undo()
     monkeypatch.setattr(machine_module, "_cpu_model", lambda: "Another CPU")

@@ -417,7 +417,7 @@ def test_counts_that_are_not_complete_say_so(manifest: Manifest) -> None:
 def test_a_net_that_labels_pixels_remembers_what_its_maps_mean(manifest: Manifest) -> None:
     assert manifest.mask_classes is None
     classes = MaskClasses(("road", "sky"), (1, 2), ((1, 2, 3), (4, 5, 6)), ignore_index=0)
-    one = {"net": NetOrigin("a_net", {}), "class_names": (("road", "sky"),), "taxonomy": None}
+    one: dict[str, Any] = {"net": NetOrigin("a_net", {}), "class_names": (("road", "sky"),), "taxonomy": None}
     told = replace(manifest, **one, task=None, score=None, provenance={"masks": classes.to_dict()})
     assert told.mask_classes == classes
     assert told.to_dict()["score"]["kind"] == "mean_iou"

@@ -1,6 +1,7 @@
 """Classes of a second data set are matched by name wherever names are at hand, or refused."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from anytimenet.data import DataOptions, ImageFiles, ImageSet, read_dataset, rel
 TINT = {"blue": 2, "green": 1, "red": 0}
 
 
-class Pictures(list):
+class Pictures(list[Any]):
     """Pictures of one colour each, labelled by their place in `classes`."""
 
 

@@ -120,12 +120,12 @@ def test_what_is_refused() -> None:
     for function in (worst_delay_factor, expected_delay_bound, expected_delay_limit):
         for base in (1, 0.5, math.nan, math.inf, "2", None, 10**400):
             with pytest.raises(ValueError, match="a number above 1"):
-                function(base)
+                function(base)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="base 1 must"):
         delay_factor(1, 4)
     for budget in (0.99, math.nan, math.inf, "8", None, 10**400):
         with pytest.raises(ValueError, match="divide by that cost"):
-            delay_factor(2, budget)
+            delay_factor(2, budget)  # type: ignore[arg-type]
     for largest in (1, math.inf, "8", [4], 10**400):
         with pytest.raises(ValueError, match=r"largest .* must be a number above 1"):
-            expected_delay_factor(2, largest)
+            expected_delay_factor(2, largest)  # type: ignore[arg-type]

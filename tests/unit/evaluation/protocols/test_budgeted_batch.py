@@ -177,7 +177,7 @@ def test_costs_of_an_exit_are_chosen_by_name():
     assert exit_costs(stages) == [4, 8]
     assert [exit_costs(stages, name) for name in ("macs", "full", "msd")] == [[1, 2], [2, 4], [3, 6]]
     with pytest.raises(ValueError, match="no cost of an exit is named 'mac'"):
-        exit_costs(stages, "mac")  # type: ignore[arg-type]
+        exit_costs(stages, "mac")
 
 
 def test_json_is_strict_and_comes_back_as_it_was():

@@ -23,7 +23,7 @@ from anytimenet.evaluation import (
     read_report,
     write_report,
 )
-from anytimenet.evaluation.reports.classification import example_violations
+from anytimenet.evaluation.scores.example_quality import example_violations
 from anytimenet.evaluation.scores.metrics import (
     expected_calibration_error,
     negative_log_likelihood,
@@ -131,7 +131,7 @@ def test_curve_over_other_costs():
     with pytest.raises(ValueError, match="profile the bundle"):
         make_report(stages, labels, COSTS).curve("ms")
     with pytest.raises(ValueError, match="cost 'flops' does not exist"):
-        report.curve("flops")  # type: ignore[arg-type]
+        report.curve("flops")
 
 
 def test_coarser_levels_are_scored_on_their_own_labels():
@@ -299,7 +299,7 @@ def test_a_product_that_rules_out_the_true_class_has_no_likelihood_and_is_still_
     assert combined.example_quality.probability == pytest.approx((0.375,))
     json.dumps(combined.to_dict(), allow_nan=False)
     with pytest.raises(ValueError, match="no ensemble is named"):
-        make_ensemble_report(logits, np.array([1, 1]), costs, "sum")  # type: ignore[arg-type]
+        make_ensemble_report(logits, np.array([1, 1]), costs, "sum")
     with pytest.raises(ValueError, match="2 stage costs for the logits of 1 stages"):
         make_ensemble_report(logits, np.array([1, 1]), costs * 2)
 

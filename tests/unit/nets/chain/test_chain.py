@@ -135,7 +135,7 @@ def test_what_cannot_be_a_chain_of_exits_is_refused(blocks, exits_after, options
 
 
 def test_heads_that_do_not_fit_are_refused():
-    def of_seven(channels: int) -> nn.Module:
+    def of_seven(channels: int) -> nn.Sequential:
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 7))
 
     def overwriting(channels: int) -> nn.Module:
@@ -173,7 +173,8 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer2(self.layer1(self.act(self.stem(x))))
-        return self.fc(torch.flatten(self.pool(x), 1))
+        y: Tensor = self.fc(torch.flatten(self.pool(x), 1))
+        return y
 
 
 @pytest.mark.parametrize("taps", [["layer1"], ["act", "layer1.0"], ["layer1.0", "layer1.1"]])
@@ -234,7 +235,8 @@ def test_a_wrapped_double_precision_module_gets_heads_of_its_kind():
 class PoolsByFunction(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer2(self.layer1(self.act(self.stem(x))))
-        return self.fc(self.pool(x.mean((2, 3), keepdim=True)).flatten(1))
+        y: Tensor = self.fc(self.pool(x.mean((2, 3), keepdim=True)).flatten(1))
+        return y
 
 
 def test_global_pooling_between_sub_modules_becomes_a_layer():
@@ -247,13 +249,15 @@ def test_global_pooling_between_sub_modules_becomes_a_layer():
 class Skips(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer1(self.act(self.stem(x)))
-        return self.fc(torch.flatten(self.pool(torch.cat([x, x[:, :1]], 1)), 1))
+        y: Tensor = self.fc(torch.flatten(self.pool(torch.cat([x, x[:, :1]], 1)), 1))
+        return y
 
 
 class TwoPaths(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         h = self.stem(x)
-        return self.fc(torch.flatten(self.pool(self.layer2(self.layer1(self.act(h)) + h[:, :1])), 1))
+        y: Tensor = self.fc(torch.flatten(self.pool(self.layer2(self.layer1(self.act(h)) + h[:, :1])), 1))
+        return y
 
 
 class More(Backbone):
@@ -264,13 +268,15 @@ class More(Backbone):
 class Twice(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer2(self.layer1(self.act(self.stem(x))))
-        return self.fc(torch.flatten(self.pool(self.pool(x)), 1))
+        y: Tensor = self.fc(torch.flatten(self.pool(self.pool(x)), 1))
+        return y
 
 
 class Sneaky(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         h = self.layer1(self.act(self.stem(x)))
-        return self.fc(torch.flatten(self.pool(self.layer2(h.add_(1))), 1))
+        y: Tensor = self.fc(torch.flatten(self.pool(self.layer2(h.add_(1))), 1))
+        return y
 
 
 @pytest.mark.parametrize(
@@ -322,13 +328,15 @@ class Gated(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer1(self.act(self.stem(x)))
-        return self.fc((self.layer2(x) + self.gate * x[:, :1]).mean((2, 3)))
+        y: Tensor = self.fc((self.layer2(x) + self.gate * x[:, :1]).mean((2, 3)))
+        return y
 
 
 class DropsByFunction(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer2(self.layer1(self.act(self.stem(x))))
-        return self.fc(F.dropout(torch.flatten(self.pool(x), 1), 0.5, self.training))
+        y: Tensor = self.fc(F.dropout(torch.flatten(self.pool(x), 1), 0.5, self.training))
+        return y
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_every_exit_costs_what_the_authors_net_costs(name: str) -> None:
             state = block(state)
         spent.append(spent[-1] + macs + count(head, state).macs)
     assert " ".join(f"{macs / 1e6:.1f}" for macs in spent[1:]) == costs
-    layers = [name for block in net.blocks for name, node in block.items() if hasattr(node, "same")]
+    layers = [name for block in net.blocks for name, node in block.named_children() if hasattr(node, "same")]
     assert len([name for name in layers if name.endswith("scale3")]) == dense_layers
 
 
@@ -68,13 +68,13 @@ def test_forward_and_blocks_equal_a_run_by_hand(arguments: dict[str, Any]) -> No
 def test_bottlenecks_follow_the_scale_that_they_read_and_may_widen() -> None:
     with torch.device("meta"):
         net = ann_msdnet()
-    node = net.blocks[0]["unit1_scale2"]
+    node = net.blocks[0]["unit1_scale2"]  # type: ignore[index]
     # At scale 2 both edges add 32 channels: half of 16 * 4. The finer scale's factor is 2, the own one's 4.
     assert (node.down.conv1.out_channels, node.same.conv1.out_channels) == (64, 128)
     # 4 * 32 at scale 3, which reads 128 channels; at scale 0 alone 16 are added.
-    assert net.blocks[0]["unit1_scale0"].same.conv1.out_channels == 16
+    assert net.blocks[0]["unit1_scale0"].same.conv1.out_channels == 16  # type: ignore[index]
     wide = ann_msdnet((4,), form="cifar", channels=2, growth=6)
-    assert wide.blocks[0]["unit1_scale1"].same.conv1.out_channels == 12  # of 4 channels
+    assert wide.blocks[0]["unit1_scale1"].same.conv1.out_channels == 12  # type: ignore[index]  # of 4 channels
 
 
 def test_keeps_the_contract_in_the_imagenet_form() -> None:
@@ -101,12 +101,13 @@ def test_what_makes_no_net_is_said(arguments: dict[str, Any], message: str) -> N
 
 def _by_hand(net: ChainNet, x: Tensor, units: tuple[int, ...]) -> list[tuple[Tensor, ...]]:
     """Every output, with the features of every scale of every unit."""
-    nodes = {name: module for block in net.blocks for name, module in block.items()}
+    nodes = {name: module for block in net.blocks for name, module in block.named_children()}
     scales = range(len(units))
     held: dict[int, Tensor] = {0: _first(nodes["unit0_scale0"], x)}
     for scale in scales[1:]:
         held[scale] = _conv(nodes[f"unit0_scale{scale}"], held[scale - 1])
-    outputs, unit = [], 0
+    unit = 0
+    outputs: list[tuple[Tensor, ...]] = []
     for block, count_ in enumerate(units):
         for number in range(1, count_ + (block < len(units) - 1)):
             unit, before = unit + 1, dict(held)
@@ -121,19 +122,19 @@ def _by_hand(net: ChainNet, x: Tensor, units: tuple[int, ...]) -> list[tuple[Ten
                 held[scale] = torch.cat(new, 1)
             if f"unit{unit}_scale{scales[-1]}" in net.graph.exits:
                 head = net.heads[len(outputs)].head
-                outputs.append(tuple(_classify(level, held[scales[-1]]) for level in head.levels))
+                outputs.append(tuple(_classify(level, held[scales[-1]]) for level in head.levels))  # type: ignore[union-attr]
     return outputs
 
 
-def _first(layer: nn.Module, x: Tensor) -> Tensor:
+def _first(layer: Any, x: Tensor) -> Tensor:
     return F.max_pool2d(_conv(layer.first, x), 3, 2, 1) if hasattr(layer, "first") else _conv(layer, x)
 
 
-def _edge(edge: nn.Module, x: Tensor) -> Tensor:
+def _edge(edge: Any, x: Tensor) -> Tensor:
     return _conv_norm_relu(edge.conv2, edge.norm2, _conv_norm_relu(edge.conv1, edge.norm1, x))
 
 
-def _conv(layer: nn.Module, x: Tensor) -> Tensor:
+def _conv(layer: Any, x: Tensor) -> Tensor:
     return _conv_norm_relu(layer.conv, layer.norm, x)
 
 
@@ -142,5 +143,6 @@ def _conv_norm_relu(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias).relu()
 
 
-def _classify(level: nn.Module, x: Tensor) -> Tensor:
-    return level.fc(_conv(level.conv2, _conv(level.conv1, x)).mean((2, 3)))
+def _classify(level: Any, x: Tensor) -> Tensor:
+    y: Tensor = level.fc(_conv(level.conv2, _conv(level.conv1, x)).mean((2, 3)))
+    return y

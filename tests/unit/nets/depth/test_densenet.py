@@ -308,7 +308,7 @@ def _by_hand(
         h = normed(F.conv2d(x, weights[f"{stem}.conv.weight"], None, 2, 3), f"{stem}.norm")
         padded = F.pad(h, (1, 1, 1, 1), value=-math.inf)
         x = padded.unfold(2, 3, 2).unfold(3, 3, 2).amax((4, 5))
-    outputs = []
+    outputs: list[tuple[Tensor, ...]] = []
     for number in range(1, exits[-1] + 1):
         layer = f"blocks.{len(outputs)}.block{number}"
         if number in starts:

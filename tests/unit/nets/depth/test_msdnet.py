@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 
 TINY = {"exits": 3, "base": 2, "step": 1, "channels": 3, "growth": 2, "classifier_width": 4}
-CIFAR_PLAN = {
+CIFAR_PLAN: dict[str, Any] = {
     "channels": 16,
     "growth": 6,
     "growth_factors": (1, 2, 4),
@@ -41,10 +42,10 @@ CIFAR_PLAN = {
     ],
     ids=["min", "linear", "imagenet-min", "imagenet"],
 )
-def test_keeps_the_contract(arguments: dict) -> None:
+def test_keeps_the_contract(arguments: dict[str, Any]) -> None:
     arguments = dict(arguments)  # msdnet_tiny as it is, export included, is in test_contract.py
     net = create_net("msdnet_tiny", arguments.pop("num_classes", 4), **arguments)
-    size = 8 if net.smallest_image <= 8 else 16
+    size = 8 if net.smallest_image <= 8 else 16  # type: ignore[operator]
     check_anytime_net(net, (3, size, size), export=False)
 
 
@@ -63,7 +64,7 @@ def test_arguments_survive_json() -> None:
 @pytest.mark.parametrize(("prune", "step"), [("max", 1), ("max", 2), ("min", 1), ("min", 2)])
 @pytest.mark.parametrize("bottleneck", [True, False])
 def test_forward_and_blocks_equal_a_run_by_hand(form: str, prune: str, step: int, bottleneck: bool) -> None:
-    arguments = {**TINY, "step": step, "form": form, "prune": prune, "bottleneck": bottleneck}
+    arguments: dict[str, Any] = {**TINY, "step": step, "form": form, "prune": prune, "bottleneck": bottleneck}
     net = msdnet((4, 2), **arguments)
     redraw(net.double().eval(), torch.Generator().manual_seed(0))
     x = torch.randn(2, 3, 36, 28, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -77,13 +78,13 @@ def test_forward_and_blocks_equal_a_run_by_hand(form: str, prune: str, step: int
 
 def test_bottlenecks_follow_the_input_scale_and_never_widen() -> None:
     net = _on_meta("msdnet_cifar_7", 10, bottleneck_factors=(1, 3, 4))
-    node = net.blocks[0]["layer1_scale1"]
+    node = net.blocks[0]["layer1_scale1"]  # type: ignore[index]
     # At scale 1 both edges add 6 channels: half of 6 * 2. The finer scale's factor is 1, the own one's 3.
     assert (node.down.conv1.out_channels, node.same.conv1.out_channels) == (6, 18)
     # 4 * 12 channels at scale 2 are fewer than the 64 there, 4 * 24 at scale 2 would be more.
-    assert net.blocks[0]["layer1_scale2"].same.conv1.out_channels == 48
+    assert net.blocks[0]["layer1_scale2"].same.conv1.out_channels == 48  # type: ignore[index]
     wide = _on_meta("msdnet_cifar_7", 10, growth=12)
-    assert wide.blocks[0]["layer1_scale2"].same.conv1.out_channels == 64
+    assert wide.blocks[0]["layer1_scale2"].same.conv1.out_channels == 64  # type: ignore[index]
 
 
 def test_scales_and_transitions_with_prune_max() -> None:
@@ -109,7 +110,7 @@ def test_layers_per_block() -> None:
 def test_nodes_that_lead_nowhere_are_left_out() -> None:
     # Four layers over three scales: a scale is dropped after two, so that the fourth layer still has two.
     net = msdnet(exits=2, base=2, step=2, channels=4, growth=2)
-    assert [name for name in net.blocks[1] if name.endswith("scale1")] == [
+    assert [name for name, _ in net.blocks[1].named_children() if name.endswith("scale1")] == [
         "layer3_scale1",
         "transition3_scale1",
     ]
@@ -117,16 +118,16 @@ def test_nodes_that_lead_nowhere_are_left_out() -> None:
         plan = MSDNetPlan(exits=exits, base=4, step=2, **CIFAR_PLAN)
         planned = sum((3 - layer.finest) * (1 + (layer.transition is not None)) for layer in plan.layers())
         published = _on_meta(f"msdnet_cifar_{exits}", 10)
-        assert sum(len(block) for block in published.blocks) == 3 + planned
+        assert sum(len(list(block.children())) for block in published.blocks) == 3 + planned
 
 
 def test_initialisation() -> None:
     he = msdnet(channels=64, exits=1, base=1, growth=32)
     effective = msdnet(channels=64, exits=1, base=1, growth=32, init="pytorch")
     for net, wanted in ((he, math.sqrt(2 / (9 * 64))), (effective, 1 / math.sqrt(3 * 27))):
-        weight = net.blocks[0]["layer0_scale0"].conv.weight
+        weight = net.blocks[0]["layer0_scale0"].conv.weight  # type: ignore[index]
         assert weight.std().item() == pytest.approx(wanted, rel=0.05)
-    assert not he.heads[0].head.levels[0].fc.bias.any()
+    assert not he.heads[0].head.levels[0].fc.bias.any()  # type: ignore[index, union-attr]
 
 
 def test_pooled_sizes_other_than_the_published_ones() -> None:
@@ -150,7 +151,7 @@ def test_pooled_sizes_other_than_the_published_ones() -> None:
         ({"classifier_width": 0}, "classifier_width 0"),
     ],
 )
-def test_what_makes_no_net_is_said(arguments: dict, message: str) -> None:
+def test_what_makes_no_net_is_said(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         create_net("msdnet_tiny", 10, **arguments)
 
@@ -167,7 +168,7 @@ def _by_hand(
     net: ChainNet, x: torch.Tensor, *, form: str, prune: str, layers: tuple[int, ...]
 ) -> list[tuple[torch.Tensor, ...]]:
     """Every output of `net`, layer by layer and scale by scale, from the description in the paper's code."""
-    modules = {name: module for block in net.blocks for name, module in block.items()}
+    modules = {name: module for block in net.blocks for name, module in block.named_children()}
     total, scales = sum(layers), 3
     kept = {
         "max": lambda n: scales - max(0, n - 1) // math.ceil(total / scales),
@@ -197,15 +198,15 @@ def _by_hand(
             if in_min if prune == "min" else after < before:
                 new = {s: _conv(modules[f"transition{number}_scale{s}"], h) for s, h in new.items()}
             row = new
-        outputs.append(tuple(_classify(level, row[2]) for level in net.heads[stage].head.levels))
+        outputs.append(tuple(_classify(level, row[2]) for level in net.heads[stage].head.levels))  # type: ignore[union-attr]
     return outputs
 
 
-def _conv(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _conv(layer: Any, x: torch.Tensor) -> torch.Tensor:
     return _conv_norm_relu(layer.conv, layer.norm, x)
 
 
-def _edge(edge: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _edge(edge: Any, x: torch.Tensor) -> torch.Tensor:
     if edge.has_bottleneck:
         x = _conv_norm_relu(edge.conv1, edge.norm1, x)
     return _conv_norm_relu(edge.conv2, edge.norm2, x)
@@ -216,8 +217,9 @@ def _conv_norm_relu(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: torch.Tensor) -> t
     return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias).relu()
 
 
-def _classify(level: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return level.fc(_conv(level.conv2, _conv(level.conv1, x)).mean((2, 3)))
+def _classify(level: Any, x: torch.Tensor) -> torch.Tensor:
+    y: torch.Tensor = level.fc(_conv(level.conv2, _conv(level.conv1, x)).mean((2, 3)))
+    return y
 
 
 @cache

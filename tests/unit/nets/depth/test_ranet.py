@@ -284,7 +284,12 @@ def test_what_makes_no_net_is_said(arguments: dict[str, Any], message: str) -> N
 
 @pytest.mark.parametrize(("share", "factor", "least"), [(0.25, 2, 2), (0.3, 1, 4), (0.1, 3, 4), (0.9, 1, 2)])
 def test_the_growth_that_is_advised_is_the_least_that_works(share: float, factor: int, least: int) -> None:
-    factors = {"growth_factors": (1, factor), "bottleneck_factors": (1, 1), "share": share, "channels": 10}
+    factors: dict[str, Any] = {
+        "growth_factors": (1, factor),
+        "bottleneck_factors": (1, 1),
+        "share": share,
+        "channels": 10,
+    }
     with pytest.raises(ValueError, match=f"growth must be at least {least}"):
         create_net("ranet_tiny", growth=least - 1, **factors)
     assert create_net("ranet_tiny", growth=least, **factors).num_stages == 3
@@ -310,7 +315,7 @@ def _by_hand(
     form: str,
 ) -> list[tuple[Tensor, ...]]:
     """Every output of `net`, flow by flow, with what every layer of the flow before read in memory."""
-    modules = {name: module for block in net.blocks for name, module in block.items()}
+    modules = {name: module for block in net.blocks for name, module in block.named_children()}
     firsts = [_first(modules[f"flow{len(blocks)}_first"], x, form)]
     for flow in range(len(blocks) - 1, 0, -1):
         firsts.insert(0, _conv(modules[f"flow{flow}_first"], firsts[0]))
@@ -329,7 +334,7 @@ def _by_hand(
                 joined = [_resized(h, new), new]
                 if number <= borders[-1]:
                     z = rows[number - 1][layer - 1]
-                    assert module.up.conv1.in_channels == z.shape[1]
+                    assert module.up.conv1.in_channels == z.shape[1]  # type: ignore[union-attr]
                     low = _edge(module.up, z)
                     assert low.shape[1] == int(share * (new.shape[1] + low.shape[1]))
                     joined.insert(1, _resized(low, new))
@@ -344,12 +349,12 @@ def _by_hand(
             here.append(row)
             if number > borders[-1]:
                 head = net.heads[len(outputs)].head
-                outputs.append(tuple(_classify(level, h) for level in head.levels))
+                outputs.append(tuple(_classify(level, h) for level in head.levels))  # type: ignore[union-attr]
         rows = here
     return outputs
 
 
-def _first(layer: nn.Module, x: Tensor, form: str) -> Tensor:
+def _first(layer: Any, x: Tensor, form: str) -> Tensor:
     return _conv(layer, x) if form == "cifar" else F.max_pool2d(_conv(layer.first, x), 3, 2, 1)
 
 
@@ -357,13 +362,13 @@ def _resized(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=True)
 
 
-def _edge(edge: nn.Module, x: Tensor, *, stride: int = 1) -> Tensor:
+def _edge(edge: Any, x: Tensor, *, stride: int = 1) -> Tensor:
     x = _conv_norm_relu(edge.conv1, edge.norm1, x)
     assert edge.conv2.stride == (stride, stride)
     return _conv_norm_relu(edge.conv2, edge.norm2, x)
 
 
-def _conv(layer: nn.Module, x: Tensor) -> Tensor:
+def _conv(layer: Any, x: Tensor) -> Tensor:
     return _conv_norm_relu(layer.conv, layer.norm, x)
 
 
@@ -372,8 +377,9 @@ def _conv_norm_relu(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias).relu()
 
 
-def _classify(level: nn.Module, x: Tensor) -> Tensor:
-    return level.fc(_conv(level.conv2, _conv(level.conv1, x)).mean((2, 3)))
+def _classify(level: Any, x: Tensor) -> Tensor:
+    y: Tensor = level.fc(_conv(level.conv2, _conv(level.conv1, x)).mean((2, 3)))
+    return y
 
 
 def _plan(**changes: Any) -> RANetPlan:

@@ -178,7 +178,7 @@ def test_a_stack_is_counted_from_the_last_unit(stack: int) -> None:
 def test_every_predictor_reads_the_width_of_its_own_group_without_batch_norm() -> None:
     net = create_net("resnet_ann_small", (10, 2))
     assert isinstance(net, ExitNet)
-    fine = [head.head.levels[0].in_features for head in net.heads]
+    fine = [head.head.levels[0].in_features for head in net.heads]  # type: ignore[index, union-attr]
     assert fine == [16] * 3 + [32] * 3 + [64] * 3
     assert not any(isinstance(module, nn.BatchNorm2d) for module in net.heads.modules())
 
@@ -250,13 +250,13 @@ def test_a_pooled_head_is_a_linear_layer_on_the_mean(relu: bool, grad: bool) -> 
         logits = head(x)
     mean = (x.clamp(min=0) if relu else x).mean((2, 3))
     for level, found in zip(head.levels, logits, strict=True):
-        torch.testing.assert_close(found, mean @ level.weight.T + level.bias)
+        torch.testing.assert_close(found, mean @ level.weight.T + level.bias)  # type: ignore[operator]
     assert torch.equal(x, before)
 
 
 def test_a_level_head_and_a_pooled_head_share_how_they_pool() -> None:
     level, pooled = LevelHead(5, 3).eval(), PooledHead(5, (3,))
-    nn.init.constant_(level.norm.running_var, 1 - level.norm.eps)  # a BatchNorm that changes nothing
+    nn.init.constant_(level.norm.running_var, 1 - level.norm.eps)  # type: ignore[arg-type]  # a BatchNorm that changes nothing
     pooled.levels[0].load_state_dict(level.fc.state_dict())
     x = torch.randn(2, 5, 4, 3)
     torch.testing.assert_close(level(x), pooled(x)[0])
@@ -301,7 +301,7 @@ def _by_hand(
         return _normed(weights, h, key, training=training)
 
     x = F.conv2d(x, weights["blocks.0.stem.weight"], padding=1)
-    outputs = []
+    outputs: list[tuple[Tensor, ...]] = []
     while f"heads.{len(outputs)}.head.levels.0.weight" in weights:
         number = len(outputs) + 1
         unit = f"blocks.{number - 1}.block{number}"

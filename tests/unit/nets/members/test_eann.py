@@ -47,7 +47,8 @@ def skipping_chain() -> ChainNet:
             self.conv = nn.Conv2d(7, 4, 3, padding=1)
 
         def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-            return self.conv(torch.cat([x, h], 1))
+            y: torch.Tensor = self.conv(torch.cat([x, h], 1))
+            return y
 
     return ChainNet(
         [
@@ -123,7 +124,7 @@ def test_a_state_is_the_members_own_beside_the_images_that_later_members_need() 
     net = three()
     names = [[spec.name for spec in net.state_spec(stage, SHAPE)] for stage in range(8)]
     sliced = ["x", "member2.u1", "member2.u2", "member2.u3", "member2.features"]
-    first = [f"member1.{n.name}" for n in net.members[0].state_spec(1, SHAPE)]
+    first = [f"member1.{n.name}" for n in net.members[0].state_spec(1, SHAPE)]  # type: ignore[operator]
     assert names == [["x"], ["x", *first], ["x"], sliced, sliced, ["x"], ["member3.stem"], []]
     assert [spec.continues for spec in net.state_spec(4, SHAPE)] == [None, *sliced[1:]]
 
@@ -225,7 +226,7 @@ def test_defaults_of_the_members_are_spelt_out() -> None:
         assert origin is not None
         first = origin.arguments["members"][0]
         assert {"units", "width", "stack", "exits_after"} <= set(first["arguments"])
-    assert json.loads(json.dumps(origin.arguments))["init"] == "msra"
+        assert json.loads(json.dumps(origin.arguments))["init"] == "msra"
 
 
 def nested() -> tuple[AnytimeNet, ...]:
@@ -304,7 +305,7 @@ def test_classes_channels_and_init_are_passed_on_unless_a_member_says_otherwise(
     assert (net.num_classes, net.in_channels) == ((6, 2), 1)
     biases = [
         sum(float(m.bias.detach().abs().sum()) for m in part.modules() if isinstance(m, nn.Linear))
-        for part in net.members
+        for part in net.members  # type: ignore[union-attr]
     ]
     assert biases[0] == 0
     assert biases[1] > 0
@@ -380,7 +381,7 @@ def test_nets_that_do_not_belong_together_are_refused() -> None:
         ([{"name": "resnet_tiny", "keep": [0]}], "member 1 cannot be built"),
         ([{"name": "resnet_tiny", "arguments": {"init": None}}], "member 1 cannot be built: .* named None"),
         ([{"name": "resnet_tiny", "arguments": {1: 2}}], "member 1: .* go by name, and 1 is none"),
-        *(
+        *(  # type: ignore[var-annotated]
             ([{"name": "resnet_tiny", "arguments": none}], 'member 1: .*"arguments" an object')
             for none in ("", 0, False, [])
         ),
@@ -392,7 +393,7 @@ def test_nets_that_do_not_belong_together_are_refused() -> None:
     ],
 )
 def test_members_that_are_none_are_refused(members: Any, message: str) -> None:
-    register_net("broken", input_shape=SHAPE, summary="for this test")(lambda num_classes: 1 + "a")
+    register_net("broken", input_shape=SHAPE, summary="for this test")(lambda num_classes: 1 + "a")  # type: ignore[arg-type, operator, return-value]
     with pytest.raises(ValueError, match=message):
         create_net("eann", members=members)
 
@@ -407,6 +408,7 @@ def test_other_arguments_are_checked() -> None:
 def test_a_bundle_spells_out_the_defaults_of_members_and_keeps_what_they_say() -> None:
     spec = [{"name": "resnet_tiny", "arguments": {"init": "pytorch"}}, {"name": "isresnext_tiny"}]
     told = origin_of(create_net("eann", (4,), members=spec))
+    assert told is not None
     first, second = told.arguments["members"]
     assert first["arguments"] == {"init": "pytorch", "width": 4, "blocks": [1, 1, 1]}
     assert second["arguments"]["branch_width"] == 2

@@ -13,7 +13,7 @@ from torch import nn
 
 from anytimenet.core.manifest.net_origin import NetOrigin
 from anytimenet.costs import StageCost, stage_costs
-from anytimenet.nets import build_on_meta, create_net, net_entry, rebuild_net
+from anytimenet.nets import AnytimeNet, build_on_meta, create_net, net_entry, rebuild_net
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.nets.slices import convs as sliced_convs
 from anytimenet.nets.slices.blocks import SlicedBlock, leading
@@ -26,9 +26,9 @@ from anytimenet.testing.net_under_test import redraw
 GROWTHS = pytest.mark.parametrize("growth", ["width", "depth", "both"])
 
 
-def blocks_of(net: ISResNeXt) -> dict[int, SlicedBlock]:
+def blocks_of(net: AnytimeNet) -> dict[int, SlicedBlock]:
     """The blocks that are there, by place."""
-    return {place: block for place, block in enumerate(net.blocks) if isinstance(block, SlicedBlock)}
+    return {place: block for place, block in enumerate(net.blocks) if isinstance(block, SlicedBlock)}  # type: ignore[arg-type]
 
 
 def costs_of(name: str, **arguments: Any) -> list[StageCost]:

@@ -16,6 +16,7 @@ from anytimenet.nets import create_net, register_net
 from anytimenet.nets.arguments import even_slices, split_like
 from anytimenet.nets.slices.blocks import SlicedBlock
 from anytimenet.nets.slices.isresnext import ISResNeXt
+from anytimenet.nets.width.branch_blocks import BranchBlock
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.testing.net_under_test import redraw
 
@@ -78,8 +79,11 @@ class SliceBySlice:
 
     def norm(self, norm: nn.BatchNorm2d, borders: list[int], j: int, h: Tensor) -> Tensor:
         lo, hi = ([0, *borders])[j], borders[j]
-        tensors = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-        return F.relu(F.batch_norm(h, *(t[lo:hi] for t in tensors), self.training, 0.1, norm.eps))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        mean, var = norm.running_mean[lo:hi], norm.running_var[lo:hi]
+        weight, bias = norm.weight[lo:hi], norm.bias[lo:hi]
+        return F.relu(F.batch_norm(h, mean, var, weight, bias, self.training, 0.1, norm.eps))
 
     def run_slice(self, j: int) -> None:
         net = self.net
@@ -109,7 +113,7 @@ class SliceBySlice:
         self.features.append(y)
 
     def outputs(self) -> list[tuple[Tensor, ...]]:
-        found = []
+        found: list[tuple[Tensor, ...]] = []
         for j in range(len(self.net.slices)):
             self.run_slice(j)
             if j + 1 in self.net.exits_after:
@@ -225,12 +229,14 @@ def padded_forward(net: IResNeXt, x: Tensor, stage: int) -> tuple[Tensor, ...]:
     for i, block in enumerate(net.blocks):
         if i in starts:
             x = append_zeros(x)
+        assert isinstance(block, BranchBlock)
         norms, middle = block.norms_of(stage), count * block.branch_width
         h = F.conv2d(F.relu(norms.norm1(x)), block.conv1.weight[:middle])
         h = F.conv2d(F.relu(norms.norm2(h)), block.conv2.weight[:middle], padding=1, groups=count)
         h = F.relu(norms.norm3(h))
         x = x + block.conv3(F.pad(h, (0, 0, 0, 0, 0, block.conv3.in_channels - middle)))
-    return net.heads[stage - 1](x)
+    output: tuple[Tensor, ...] = net.heads[stage - 1](x)
+    return output
 
 
 @BOTH

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -232,7 +232,7 @@ def test_statistics_are_the_means_over_batches_of_each_stage_alone() -> None:
         channels = net.plan.stem_channels[stage]
         weight = net.stem.layer.conv.weight[:channels]
         seen = [F.conv2d(x, weight, padding=1) for x, _ in batches.batches]
-        found = net.stem.layer.norm.of_stage(stage)
+        found = net.stem.layer.norm.of_stage(stage)  # type: ignore[operator]
         torch.testing.assert_close(found.running_mean, torch.stack([h.mean((0, 2, 3)) for h in seen]).mean(0))
         torch.testing.assert_close(found.running_var, torch.stack([h.var((0, 2, 3)) for h in seen]).mean(0))
         assert found.counter == 3
@@ -338,7 +338,7 @@ def test_a_net_is_rebuilt_from_its_origin() -> None:
 
 
 @pytest.mark.parametrize("normalisation", ["own", "recalibrate"])
-def test_a_stage_is_drawn_as_a_net_of_so_many_channels(normalisation: str) -> None:
+def test_a_stage_is_drawn_as_a_net_of_so_many_channels(normalisation: Literal["own", "recalibrate"]) -> None:
     net = calibrated(create_net("slimmable_tiny", 4, normalisation=normalisation)).keep((2,))
     torch.manual_seed(3)
     draw_weights(net)
