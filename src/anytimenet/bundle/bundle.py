@@ -46,9 +46,8 @@ from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import ScoreRecord, TaskRecord
+from anytimenet.core.manifest.records import STEP_COSTS, STEPS, ScoreRecord, StageRecord, TaskRecord
 from anytimenet.core.manifest.seen_images import SeenImages
-from anytimenet.core.manifest.stage_record import STEP_COSTS, STEPS, StageRecord
 from anytimenet.core.manifest.tables import check_table, kept_tables
 from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.costs.stage_costs import StageCost, stage_costs

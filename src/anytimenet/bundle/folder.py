@@ -39,7 +39,7 @@ from anytimenet.core.manifest.folder import (
     record_of,
 )
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.manifest.seen_images import SEEN_NAME, SeenImages
 from anytimenet.core.manifest.tables import COSTS, kept_tables, pack_table, readable_table
 from anytimenet.nets.contract import AnytimeNet

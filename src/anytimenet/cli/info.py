@@ -166,7 +166,7 @@ def _as_json(cost: StageCost) -> dict[str, Any]:
 
 def _of_manifest(manifest: Manifest) -> dict[str, Any]:
     """The JSON of a bundle as far as it is written down in it; None for what is not."""
-    from anytimenet.core.manifest.stage_record import STEP_COSTS, STEPS
+    from anytimenet.core.manifest.records import STEP_COSTS, STEPS
 
     told = manifest.extensions.get(STEPS)
     steps = told if isinstance(told, list) and len(told) == manifest.num_stages else []

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.core.checks import LARGEST, increasing, shape_of_images, whole_number, whole_numbers
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.segments import TensorSpec as TensorSpec
 from anytimenet.layers.snapshots import copied
 from anytimenet.nets.segment import Output as Output

@@ -12,7 +12,7 @@ import torch
 
 from anytimenet.core.checks import class_counts, shape_of_images, texts, whole_number, words
 from anytimenet.core.errors import NeedsValuesError, suggest
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.registered import unknown
 from anytimenet.nets.building import bounded, check_arguments
 from anytimenet.nets.contract import AnytimeNet

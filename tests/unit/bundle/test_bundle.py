@@ -36,8 +36,7 @@ from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.folder import record_of
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.net_origin import NetOrigin
-from anytimenet.core.manifest.records import TaskRecord, Thresholds
+from anytimenet.core.manifest.records import NetOrigin, TaskRecord, Thresholds
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.nets import AnytimeNet, create_net, list_nets, rebuild_net, register_net, wrap
 from anytimenet.nets.slices.isresnext import ISResNeXt

@@ -14,7 +14,7 @@ from anytimenet.bundle import Bundle
 from anytimenet.bundle.folder import origin_of
 from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.nets import create_net, net_entry, rebuild_net, register_net, registry
 
 GREY = Preprocessing(8, 8, 1, mean=(0.4,), std=(0.3,))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from anytimenet.core.errors import NotFiniteError
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.nets import create_net, rebuild_net
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.training.statistics import reestimate_statistics

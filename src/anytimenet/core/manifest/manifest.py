@@ -41,9 +41,15 @@ from anytimenet.core.manifest.folder import (
     check_file_name,
     find_bundle,
 )
-from anytimenet.core.manifest.net_origin import NetOrigin
-from anytimenet.core.manifest.records import InputRecord, ScoreRecord, Structure, TaskRecord, Thresholds
-from anytimenet.core.manifest.stage_record import StageRecord
+from anytimenet.core.manifest.records import (
+    InputRecord,
+    NetOrigin,
+    ScoreRecord,
+    StageRecord,
+    Structure,
+    TaskRecord,
+    Thresholds,
+)
 from anytimenet.core.records import Record, from_json
 
 FORMAT_VERSION = 3

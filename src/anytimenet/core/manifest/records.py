@@ -1,4 +1,4 @@
-"""What `bundle.json` says of task, score, input and thresholds, and of a net that was built by hand."""
+"""The records of `bundle.json`: origin of the net, stages, task, score, input, thresholds, structure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anytimenet.core.checks import (
+    all_words,
     flag,
+    fraction,
+    fractions,
     json_values,
     number,
     optional,
@@ -26,7 +29,99 @@ from anytimenet.core.manifest.folder import AGAIN, IN_BUNDLE
 from anytimenet.core.records import Record, stored
 
 TASKS = ("classification", "hierarchical", "segmentation")
+STEPS = "steps"
+"""Extension of a bundle: for each stage what the way to it costs, which its record does not say."""
+STEP_COSTS = ("macs_step", "macs_cumulative", "msd", "params_cumulative")
 _SCORES = {"accuracy": "accuracy", "mean_iou": "mean IoU"}
+
+
+@dataclass(frozen=True)
+class NetOrigin(Record):
+    """How to build the net again.
+
+    Attributes:
+        name: the registered name.
+        arguments: of its builder, as JSON values.
+        keep: the stages that were kept of it; None for all.
+        form: the number of the structure that the name stood for; what tells none was saved in form 1.
+
+    Raises:
+        BundleError: for a value that cannot be.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    keep: tuple[int, ...] | None = None
+    form: int = 1
+    json_form = IN_BUNDLE
+
+    def __post_init__(self) -> None:
+        with raised_as(BundleError, kinds_too=True):
+            settle(self, "name", words)
+            settle(self, "arguments", json_values)
+            settle(self, "form", whole_number, 1)
+            settle(self, "keep", optional, whole_numbers, 1)
+        if self.keep is not None and (not self.keep or list(self.keep) != sorted(set(self.keep))):
+            raise BundleError(f"keep must be increasing stages, not {list(self.keep)}")
+
+
+@dataclass(frozen=True)
+class StageRecord(Record):
+    """What sub-network `stage` alone costs, and how good it was on validation data.
+
+    Attributes:
+        stage: counted from 1.
+        macs: multiply-adds of its convolutions and linear layers.
+        full: the same with the arithmetic of all other layers.
+        params: parameters.
+        val_accuracy: fraction of validation images whose fine label it got right, of a net that labels pixels
+            the mean IoU on them; None if not measured.
+        coarser_val_accuracies: the fraction for each coarser label level, finer to coarser; empty if there is
+            none, or if it was not measured.
+        uncounted_operators: operators that it runs and no rule counts, so that `macs` and `full` are not
+            complete; empty if they are.
+
+    Raises:
+        BundleError: for a value out of range.
+    """
+
+    stage: int
+    macs: int
+    full: int
+    params: int
+    val_accuracy: float | None = None
+    coarser_val_accuracies: tuple[float, ...] = field(default=(), metadata=stored(brief=True))
+    uncounted_operators: tuple[str, ...] = ()
+    json_form = replace(
+        IN_BUNDLE,
+        keys=(
+            *("stage", "macs", "full", "params", "val_accuracy", "coarser_val_accuracies"),
+            *("uncounted_operators", "macs_complete"),
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        with raised_as(BundleError, kinds_too=True):
+            settle(self, "uncounted_operators", all_words)
+            counted = 0 if self.uncounted_operators else 1
+            for name, least in (("stage", 1), ("macs", counted), ("full", counted), ("params", 0)):
+                settle(self, name, whole_number, least)
+            settle(self, "val_accuracy", optional, fraction)
+            settle(self, "coarser_val_accuracies", fractions)
+
+    @property
+    def macs_complete(self) -> bool:
+        """Whether every operator is in the counts."""
+        return not self.uncounted_operators
+
+    @classmethod
+    def as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """With what came in format version 3, if it agrees."""
+        values = {"macs_complete": True, "uncounted_operators": [], **values}
+        complete, uncounted = values["macs_complete"], values["uncounted_operators"]
+        if not isinstance(complete, bool) or complete != (uncounted == []):
+            raise BundleError(f"macs_complete is {complete!r} and uncounted_operators {uncounted!r}")
+        return values
 
 
 @dataclass(frozen=True)

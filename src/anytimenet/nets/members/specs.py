@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anytimenet.core.errors import NeedsValuesError, suggest
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.registry import check_saved_form, create_net, net_entry
 

@@ -19,9 +19,7 @@ from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
 from anytimenet.core.manifest.manifest import FORMAT_VERSION, Manifest, _digest
-from anytimenet.core.manifest.net_origin import NetOrigin
-from anytimenet.core.manifest.records import Structure, TaskRecord, Thresholds
-from anytimenet.core.manifest.stage_record import StageRecord
+from anytimenet.core.manifest.records import NetOrigin, StageRecord, Structure, TaskRecord, Thresholds
 
 LEVELS = (("cat", "dog", "eiche, blühend"), ("animal", "plant"))
 

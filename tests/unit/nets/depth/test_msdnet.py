@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.nets import create_net, rebuild_net
 from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.depth.msdnet import msdnet

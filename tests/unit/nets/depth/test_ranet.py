@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from anytimenet.bundle import Bundle
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import StageCost, count, stage_costs
 from anytimenet.nets import AnytimeNet, create_net, rebuild_net
 from anytimenet.nets.chain.chain import ChainNet

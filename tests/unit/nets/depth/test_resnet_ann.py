@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import stage_costs
 from anytimenet.layers.heads import LevelHead, PooledHead
 from anytimenet.nets import ExitNet, create_net, rebuild_net

@@ -16,7 +16,7 @@ from torch import nn
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.folder import origin_of
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import segment_macs, stage_costs
 from anytimenet.nets import EANN, AnytimeNet, ChainNet, Node, create_net, net_entry, rebuild_net, register_net
 from anytimenet.nets.fresh_weights import draw_weights

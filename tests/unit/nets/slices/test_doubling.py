@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.nets import AnytimeNet, build_on_meta, create_net, net_entry, rebuild_net
 from anytimenet.nets.fresh_weights import draw_weights

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import stage_costs
 from anytimenet.nets import AnytimeNet, create_net, net_entry, rebuild_net
 from anytimenet.nets.fresh_weights import draw_weights

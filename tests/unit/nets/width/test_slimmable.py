@@ -17,7 +17,7 @@ from torch import Tensor
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest.net_origin import NetOrigin
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.nets import AnytimeNet, create_net, list_nets, net_entry, rebuild_net
 from anytimenet.nets.fresh_weights import draw_weights
