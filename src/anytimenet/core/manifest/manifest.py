@@ -30,7 +30,13 @@ from anytimenet.core.files.writing import sha256, write_json
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.manifest.checks import check_agreement
+from anytimenet.core.manifest.checks import (
+    check_classes,
+    check_input,
+    check_levels,
+    check_stages,
+    check_task,
+)
 from anytimenet.core.manifest.folder import (
     AGAIN,
     FORMAT,
@@ -120,15 +126,18 @@ class Manifest(Record):
                 instance(getattr(self, name), kind, name, example)
         for file in self.files.values():
             instance(file, FileRecord, "files", "record_of(DATA)")
-        for record in self.stages:
-            instance(record, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
-        object.__setattr__(self, "task", self._told_task())
-        if self.score is None:
-            score = "mean_iou" if self.mask_classes is not None else "accuracy"
-            object.__setattr__(self, "score", ScoreRecord(score))
-        if self.input is None:
-            object.__setattr__(self, "input", InputRecord(self.input_shape))
-        check_agreement(self)
+        for stage in self.stages:
+            instance(stage, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
+        task = self._told_task()
+        score = self.score or ScoreRecord("accuracy" if task.masks is None else "mean_iou")
+        read = self.input or InputRecord(self.input_shape)
+        for name, record in (("task", task), ("score", score), ("input", read)):
+            object.__setattr__(self, name, record)
+        check_classes(self.class_names, self.taxonomy, self.net)
+        check_input(self.input_shape, self.preprocessing, read)
+        check_stages(self.stages, self.net, self.thresholds)
+        check_levels(self.stages, len(self.class_names), self.level_selection)
+        check_task(task, self.class_names)
         for name in self.files:
             check_file_name(name)
         object.__setattr__(self, "files", dict(sorted(self.files.items())))
