@@ -1,20 +1,26 @@
 """Whole experiments by name: `anytimenet train NAME`, `anytimenet list recipes`."""
 
-from anytimenet.recipes import (  # noqa: F401  (registers the recipes)
+from anytimenet.recipes import (
     anytime_neural_network,
     block_dependent_losses,
     first_steps,
-    hierarchy,
     msdnet,
     ranet,
-    segmentation,
-    slicing_ablations,
-    slicing_cifar,
-    slicing_large,
+    slicing,
 )
 from anytimenet.recipes.alone import run_alone
-from anytimenet.recipes.experiment import Experiment, Recipe, list_recipes, recipe, register_recipe
+from anytimenet.recipes.experiment import (
+    Experiment,
+    Recipe,
+    list_recipes,
+    recipe,
+    register_recipe,
+    register_table,
+)
 from anytimenet.recipes.runner import Run, run, run_seeds
+
+for _table in (anytime_neural_network, block_dependent_losses, first_steps, msdnet, ranet, slicing):
+    register_table(_table.RECIPES)
 
 __all__ = [
     "Experiment",

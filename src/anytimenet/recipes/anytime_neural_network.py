@@ -25,101 +25,76 @@ from __future__ import annotations
 from dataclasses import replace
 
 from anytimenet.data import DataOptions, LargeImageAugmentation
-from anytimenet.recipes.experiment import Experiment, register_recipe
+from anytimenet.recipes.experiment import FOUR_GPUS, IMAGENET, Experiment, Recipe
 from anytimenet.training import preset
 
-_HARDWARE = "one GPU; days on 2 CPU cores"
-_LARGE = "four GPUs with --devices 4, or one large one"
+_ALL_IMAGES = DataOptions(val_fraction=0.0)
 
 
-@register_recipe(
-    summary="ResANN-45 with SIEVE on CIFAR-100: 21 predictors, n=7 c=32, 300 epochs",
-    command="anytimenet train ann_resnet_45 --data-root data",
-    hardware=_HARDWARE,
-    minutes=200,
-    expected="claimed: the final error of CONST weights at twice the depth, early errors alike",
-)
-def ann_resnet_45() -> Experiment:
-    """The smallest of the three nets; `--data cifar10` for the other data."""
-    return _cifar("resnet_ann_45")
+def _cifar(name: str, minutes: float, summary: str, expected: str) -> Recipe:
+    """`--data cifar10` for the other data."""
+    net, config = name.replace("ann_resnet", "resnet_ann"), replace(preset("ann_cifar"), scheme="sieve")
+    experiment = Experiment("cifar100", net, options=_ALL_IMAGES, config=config)
+    return Recipe.of(name, experiment, summary=summary, minutes=minutes, expected=expected)
 
 
-@register_recipe(
-    summary="ResANN-81 with SIEVE on CIFAR-100: 39 predictors, n=13 c=32, 300 epochs",
-    command="anytimenet train ann_resnet_81 --data-root data",
-    hardware=_HARDWARE,
-    minutes=400,
-    expected="claimed: with --scheme anytime (CONST) about the final error of ann_resnet_45",
-)
-def ann_resnet_81() -> Experiment:
-    """The middle one, 1.88 times the multiply-adds of the smallest."""
-    return _cifar("resnet_ann_81")
-
-
-@register_recipe(
-    summary="ResANN-153 with SIEVE on CIFAR-100: 75 predictors, n=25 c=32, 300 epochs",
-    command="anytimenet train ann_resnet_153 --data-root data",
-    hardware=_HARDWARE,
-    minutes=800,
-    expected="claimed: with --scheme anytime (CONST) about the final error of ann_resnet_81",
-)
-def ann_resnet_153() -> Experiment:
-    """The largest, 1.93 times the multiply-adds of the middle one."""
-    return _cifar("resnet_ann_153")
-
-
-@register_recipe(
-    summary="MSDNet26 with SIEVE on ImageNet: 5 exits, 4 units apart, 128 epochs",
-    command="anytimenet train ann_msdnet_26 --data imagenet:PATH",
-    hardware=_LARGE,
-    minutes=6000,
-    expected="claimed: better at any time than MSDNet36 and MSDNet41 with CONST weights (Fig. 2)",
-)
-def ann_msdnet_26() -> Experiment:
-    """Their own net of 19 dense layers, 1326 M multiply-adds; the first MSDNet code's is
-    `--net msdnet_imagenet_step4`."""
-    return _imagenet("ann_msdnet_26")
-
-
-@register_recipe(
-    summary="MSDNet36 with SIEVE on ImageNet: 5 exits, 6 units apart, 128 epochs",
-    command="anytimenet train ann_msdnet_36 --data imagenet:PATH",
-    hardware=_LARGE,
-    minutes=12000,
-    expected="claimed: with --scheme anytime (CONST) worse at any time than ann_msdnet_26 (Fig. 2)",
-)
-def ann_msdnet_36() -> Experiment:
-    """29 dense layers, 2601 M multiply-adds; for the first MSDNet code `--net msdnet_imagenet_step6`."""
-    return _imagenet("ann_msdnet_36")
-
-
-@register_recipe(
-    summary="MSDNet41 with SIEVE on ImageNet: 5 exits, 7 units apart, 128 epochs",
-    command="anytimenet train ann_msdnet_41 --data imagenet:PATH",
-    hardware=_LARGE,
-    minutes=13000,
-    expected="claimed: with --scheme anytime (CONST) worse at any time than ann_msdnet_26 (Fig. 2)",
-)
-def ann_msdnet_41() -> Experiment:
-    """34 dense layers, 3347 M multiply-adds; for the first MSDNet code `--net msdnet_imagenet_step7`."""
-    return _imagenet("ann_msdnet_41")
-
-
-def _cifar(net: str) -> Experiment:
-    return Experiment(
-        data="cifar100",
-        net=net,
-        options=DataOptions(val_fraction=0.0),
-        config=replace(preset("ann_cifar"), scheme="sieve"),
-    )
-
-
-def _imagenet(net: str) -> Experiment:
-    return Experiment(
-        data="",
-        net=net,
-        options=DataOptions(val_fraction=0.0),
+def _imagenet(net: str, minutes: float, summary: str, expected: str) -> Recipe:
+    experiment = Experiment(
+        "",
+        net,
+        options=_ALL_IMAGES,
         config=replace(preset("ann_imagenet"), scheme="sieve"),
         # Strengths as in MSDNet's first code; the source says that both are there, not how much.
         augmentation=LargeImageAugmentation(colour_jitter=0.4, lighting=0.1),
     )
+    return Recipe.of(
+        net,
+        experiment,
+        flags=IMAGENET,
+        summary=summary,
+        hardware=FOUR_GPUS,
+        minutes=minutes,
+        expected=expected,
+    )
+
+
+RECIPES = (
+    _cifar(
+        "ann_resnet_45",
+        200,
+        "ResANN-45 with SIEVE on CIFAR-100: 21 predictors, n=7 c=32, 300 epochs",
+        "claimed: the final error of CONST weights at twice the depth, early errors alike",
+    ),
+    _cifar(  # 1.88 times the multiply-adds of the smallest
+        "ann_resnet_81",
+        400,
+        "ResANN-81 with SIEVE on CIFAR-100: 39 predictors, n=13 c=32, 300 epochs",
+        "claimed: with --scheme anytime (CONST) about the final error of ann_resnet_45",
+    ),
+    _cifar(  # 1.93 times those of the middle one
+        "ann_resnet_153",
+        800,
+        "ResANN-153 with SIEVE on CIFAR-100: 75 predictors, n=25 c=32, 300 epochs",
+        "claimed: with --scheme anytime (CONST) about the final error of ann_resnet_81",
+    ),
+    # Their own nets of 19, 29 and 34 dense layers, 1326, 2601 and 3347 M multiply-adds; those of the first
+    # MSDNet code are `--net msdnet_imagenet_step4`, step6 and step7.
+    _imagenet(
+        "ann_msdnet_26",
+        6000,
+        "MSDNet26 with SIEVE on ImageNet: 5 exits, 4 units apart, 128 epochs",
+        "claimed: better at any time than MSDNet36 and MSDNet41 with CONST weights (Fig. 2)",
+    ),
+    _imagenet(
+        "ann_msdnet_36",
+        12000,
+        "MSDNet36 with SIEVE on ImageNet: 5 exits, 6 units apart, 128 epochs",
+        "claimed: with --scheme anytime (CONST) worse at any time than ann_msdnet_26 (Fig. 2)",
+    ),
+    _imagenet(
+        "ann_msdnet_41",
+        13000,
+        "MSDNet41 with SIEVE on ImageNet: 5 exits, 7 units apart, 128 epochs",
+        "claimed: with --scheme anytime (CONST) worse at any time than ann_msdnet_26 (Fig. 2)",
+    ),
+)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 from anytimenet.core.checks import instance, optional, settle, texts, whole_numbers, words, workers
 from anytimenet.core.registered import unknown
 from anytimenet.data import AnyAugmentation, Augmentation, DataOptions, LargeImageAugmentation, Mixing
 from anytimenet.training import TrainConfig
+
+ONE_GPU = "one GPU; days on 2 CPU cores"
+FOUR_GPUS = "four GPUs with --devices 4, or one large one"
+DATA_ROOT = "--data-root data"
+IMAGENET = "--data imagenet:PATH"
+CUB = "--data cub:PATH"
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,26 @@ class Recipe:
     minutes: float
     expected: str
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        experiment: Experiment,
+        *,
+        summary: str,
+        minutes: float,
+        expected: str,
+        hardware: str = ONE_GPU,
+        flags: str = DATA_ROOT,
+    ) -> Recipe:
+        """A row of a table: always the same experiment, of which each caller gets a copy of its own."""
+
+        def build() -> Experiment:
+            return replace(experiment, net_arguments=dict(experiment.net_arguments))
+
+        command = f"anytimenet train {name} {flags}".rstrip()
+        return cls(name, build, summary, command, hardware, minutes, expected)
+
 
 _RECIPES: dict[str, Recipe] = {}
 
@@ -109,13 +135,22 @@ def register_recipe(
     """
 
     def register(build: Callable[[], Experiment]) -> Callable[[], Experiment]:
-        name = build.__name__
-        if name in _RECIPES:
-            raise ValueError(f"a recipe named {name!r} is registered already; choose another name")
-        _RECIPES[name] = Recipe(name, build, summary, command, hardware, minutes, expected)
+        register_table([Recipe(build.__name__, build, summary, command, hardware, minutes, expected)])
         return build
 
     return register
+
+
+def register_table(recipes: Iterable[Recipe]) -> None:
+    """Makes recipes available under their names.
+
+    Raises:
+        ValueError: if a name is taken.
+    """
+    for one in recipes:
+        if one.name in _RECIPES:
+            raise ValueError(f"a recipe named {one.name!r} is registered already; choose another name")
+        _RECIPES[one.name] = one
 
 
 def recipe(name: str) -> Recipe:
