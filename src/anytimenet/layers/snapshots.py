@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -12,25 +12,50 @@ from torch import Tensor, nn
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
-def conv_snapshot(weight: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv2d:
-    """A bias-free Conv2d that holds a copy of `weight` (out, in / groups, k, k)."""
+def conv_view(weight: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv2d:
+    """A bias-free Conv2d that reads `weight` (out, in / groups, k, k), a view of it, not a copy."""
     out_channels, fan_in, kernel, _ = weight.shape
     conv = nn.Conv2d(
         fan_in * groups, out_channels, kernel, stride, padding, groups=groups, bias=False, device="meta"
     )
-    conv.weight = _copied(weight)
+    conv.weight = _shared(weight)
     return conv
 
 
-def norm_snapshot(norm: nn.BatchNorm2d, start: int = 0, stop: int | None = None) -> nn.BatchNorm2d:
-    """A BatchNorm2d with channels [start, stop) of `norm`, in eval mode."""
+def linear_view(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A Linear that reads `weight` (out, in) and `bias`, views of them, not copies."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight, linear.bias = _shared(weight), _shared(bias)
+    return linear
+
+
+def norm_view(norm: nn.BatchNorm2d, start: int = 0, stop: int | None = None) -> nn.BatchNorm2d:
+    """A BatchNorm2d in eval mode that reads channels [start, stop) of `norm`, views, not copies."""
     span = slice(start, norm.num_features if stop is None else stop)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     twin = nn.BatchNorm2d(span.stop - start, norm.eps, norm.momentum, device="meta").eval()
-    twin.weight, twin.bias = _copied(norm.weight[span]), _copied(norm.bias[span])
-    twin.running_mean = norm.running_mean[span].detach().clone()  # type: ignore[index]
-    twin.running_var = norm.running_var[span].detach().clone()  # type: ignore[index]
-    twin.num_batches_tracked = norm.num_batches_tracked.clone()  # type: ignore[union-attr]
+    twin.weight, twin.bias = _shared(norm.weight[span]), _shared(norm.bias[span])
+    twin.running_mean = norm.running_mean[span]
+    twin.running_var = norm.running_var[span]
+    twin.num_batches_tracked = norm.num_batches_tracked
     return twin
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Equal tensors joined along their first dimension: a view where they lie one after the other in memory.
+
+    >>> halves = torch.arange(6.0).view(3, 2).split(1)
+    >>> stacked(halves[1:]).data_ptr() == halves[1].data_ptr()
+    True
+    """
+    first = tensors[0]
+    for place, tensor in enumerate(tensors):
+        storage, offset = tensor.untyped_storage(), first.storage_offset() + place * first.numel()
+        same = storage.data_ptr() == first.untyped_storage().data_ptr() and tensor.storage_offset() == offset
+        if not same or not tensor.is_contiguous() or tensor.shape != first.shape:
+            return torch.cat(list(tensors))
+    return first.as_strided((len(tensors) * first.shape[0], *first.shape[1:]), first.stride())
 
 
 def copied(module: _Module, twin: Callable[[Tensor], Tensor] | None = None) -> _Module:
@@ -83,11 +108,6 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
     return list(found.values())
 
 
-def module_snapshot(module: _Module) -> _Module:
-    """A deep copy whose parameters and buffers are contiguous; whether they learn stays as it was."""
-    return copied(module)
-
-
 def copy_leading(
     source: nn.Module, target: nn.Module, rename: Callable[[str], str] = lambda name: name
 ) -> None:
@@ -108,5 +128,5 @@ def like(source: nn.Module, build: Callable[[], nn.Module]) -> Any:
     return target.to(tensor.dtype).to_empty(device=tensor.device)
 
 
-def _copied(tensor: Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor.detach().clone(memory_format=torch.contiguous_format), requires_grad=False)
+def _shared(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor.detach(), requires_grad=False)

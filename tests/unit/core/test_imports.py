@@ -80,7 +80,6 @@ LOOPS = {
         "evaluation.text.tables",
     ),
     ("evaluation.reports.segmentation_spread", "evaluation.reports.spread"),
-    ("nets.slices.isresnext", "nets.slices.segment"),
 }
 
 # Rooms that an edge device has: nothing in them may need torch, not even inside a function.

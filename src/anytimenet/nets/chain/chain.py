@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from anytimenet.core.checks import MOST_SIDE, all_words, class_counts, instance, several, whole_number
-from anytimenet.layers.snapshots import module_snapshot
+from anytimenet.layers.snapshots import copied
 from anytimenet.nets.chain.graph import INPUT, Graph, Link, Step
 from anytimenet.nets.chain.shapes import node_shapes
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
@@ -164,7 +164,7 @@ class ChainNet(AnytimeNet):
             links = [link for link in self.graph.links if before < link.block <= stage]
             blocks.append(
                 [
-                    Node(link.name, module_snapshot(self._module(link)), link.inputs)
+                    Node(link.name, copied(self._module(link)), link.inputs)
                     for link in links
                     if link.name in needed
                 ]
@@ -172,7 +172,7 @@ class ChainNet(AnytimeNet):
         return ChainNet(
             blocks,
             [self.graph.exits[stage - 1] for stage in stages],
-            [module_snapshot(self.heads[stage - 1]) for stage in stages],
+            [copied(self.heads[stage - 1]) for stage in stages],
             num_classes=self.num_classes,
             in_channels=self.in_channels,
             smallest_image=self.smallest_image,
@@ -257,8 +257,8 @@ class _ChainSegment(Segment):
         finished = net.graph.need(start) if start else frozenset()
         wanted = net.graph.need(stop) - finished
         self.steps = net.graph.schedule(wanted, frozenset((*self.writes, self.exit)))
-        self.nodes = nn.ModuleDict({step.name: module_snapshot(net._module(step)) for step in self.steps})
-        self.head = module_snapshot(net.heads[stop - 1])
+        self.nodes = nn.ModuleDict({step.name: net._module(step) for step in self.steps})
+        self.head = net.heads[stop - 1]
 
     def work(self, state: State) -> tuple[State, Output]:
         tensors = dict(zip(self.reads, state, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -118,7 +117,7 @@ class _WholeNet(Segment):
 
     def __init__(self, net: ResNet, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
-        self.net = copy.deepcopy(nn.Sequential(net.stem, net.blocks, net.head))
+        self.net = nn.Sequential(net.stem, net.blocks, net.head)
 
     def work(self, state: State) -> tuple[State, Output]:
         return (), self.net(state[0])

@@ -202,7 +202,7 @@ class _EANNSegment(Segment):
         number, own_stop = net.place(stop)
         member = net._member(number)
         own_start = max(start - net._before(number), 0)
-        self.inner = member.segment(own_start, own_stop, last=last)
+        self.inner = member._segment(own_start, own_stop, last=last)
         self.enters = own_start == 0
         self.strips = not self.enters and net.carries_image(start) and not _carries_image(member, own_start)
         self.keeps_image = net.carries_image(stop)

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anytimenet.layers.snapshots import conv_snapshot, norm_snapshot
+from anytimenet.layers.snapshots import conv_view, norm_view, stacked
 from anytimenet.layers.transitions import append_zeros_in_slices
-from anytimenet.nets.contract import Output, Segment, State
-from anytimenet.nets.slices.blocks import SlicedBlock, add_from, finish_stem, leading
-from anytimenet.nets.slices.plan import FEATURES
+from anytimenet.nets.segment import HasStages, Output, Segment, State
+from anytimenet.nets.slices.blocks import SlicedBlock, SlicedStem, add_from, finish_stem, leading
+from anytimenet.nets.slices.plan import FEATURES, SlicePlan
 
-if TYPE_CHECKING:
-    from anytimenet.nets.slices.isresnext import ISResNeXt
+
+class SlicedNet(HasStages, Protocol):
+    """What a segment reads of a net in slices.
+
+    Attributes:
+        exits_after: for each stage the slices that it runs.
+        slice_widths: trunk channels of each slice at the first scale.
+    """
+
+    exits_after: tuple[int, ...]
+    slice_widths: tuple[int, ...]
+    plan: SlicePlan
+    stem: SlicedStem
+    blocks: nn.ModuleList
+    heads: nn.ModuleList
 
 
 class SlicedSegment(Segment):
     """Slices after `start`'s up to `stop`'s, block by block, on top of what earlier slices left behind."""
 
-    def __init__(self, net: ISResNeXt, start: int, stop: int, *, last: bool) -> None:
+    def __init__(self, net: SlicedNet, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
         finished = net.exits_after[start - 1] if start else 0
         end = net.exits_after[stop - 1]
@@ -35,19 +47,19 @@ class SlicedSegment(Segment):
             }
         )
         self._plan_state(net, finished, end)
-        self.head = copy.deepcopy(net.heads[stop - 1])
+        self.head = net.heads[stop - 1]
 
-    def _cut_stem(self, net: ISResNeXt, finished: int, end: int) -> None:
+    def _cut_stem(self, net: SlicedNet, finished: int, end: int) -> None:
         self.new_widths = net.slice_widths[finished:end]
         channels = (sum(net.slice_widths[:finished]), sum(net.slice_widths[:end]))
         stem = net.stem
-        self.stem = conv_snapshot(
+        self.stem = conv_view(
             stem.conv.weight[slice(*channels)], stride=stem.stride, padding=stem.conv.kernel_size[0] // 2
         )
-        self.stem_norm = norm_snapshot(stem.norm, *channels) if stem.norm is not None else None
+        self.stem_norm = norm_view(stem.norm, *channels) if stem.norm is not None else None
         self.form = stem.form
 
-    def _plan_state(self, net: ISResNeXt, finished: int, end: int) -> None:
+    def _plan_state(self, net: SlicedNet, finished: int, end: int) -> None:
         plan = net.plan
         self.places, self.starts = len(plan.ranges), plan.starts
         self.reads = ("x", *plan.state(finished)) if finished else ("x",)
@@ -101,18 +113,17 @@ class NewSlices(nn.Module):
         self.entering = sum(block.widths[finished:last])
         self.skipped = sum(block.widths[finished : first - 1])
         self.fan_ins = block.conv1.fan_ins[rows]
-        self.norm1 = norm_snapshot(block.norm1, *trunk)
-        self.conv1 = nn.ModuleList(conv_snapshot(row) for row in list(block.conv1.rows)[rows])
-        self.norm2 = norm_snapshot(block.norm2, *middle)
-        self.conv2 = conv_snapshot(block.conv2.weight[slice(*middle)], padding=1, groups=sum(counts))
-        self.norm3 = norm_snapshot(block.norm3, *middle)
+        self.norm1 = norm_view(block.norm1, *trunk)
+        self.conv1 = nn.ModuleList(conv_view(row) for row in list(block.conv1.rows)[rows])
+        self.norm2 = norm_view(block.norm2, *middle)
+        self.conv2 = conv_view(block.conv2.weight[slice(*middle)], padding=1, groups=sum(counts))
+        self.norm3 = norm_view(block.norm3, *middle)
         conv3 = list(block.conv3.blocks)[rows]
         self.together = len({piece.shape for piece in conv3}) == 1
         if self.together:
-            conv3 = [torch.cat(conv3)]
-        self.conv3 = nn.ModuleList(
-            conv_snapshot(piece, groups=len(counts) if self.together else 1) for piece in conv3
-        )
+            self.conv3 = nn.ModuleList([conv_view(stacked(conv3), groups=len(counts))])
+        else:
+            self.conv3 = nn.ModuleList(conv_view(piece) for piece in conv3)
         self.new_branches = block.branches[rows]
 
     def enter(self, x: Tensor, old: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anytimenet.layers.norms import PrefixBatchNorm2d
-from anytimenet.layers.snapshots import conv_snapshot, norm_snapshot
+from anytimenet.layers.snapshots import conv_view, norm_view
 
 
 class BranchBlock(nn.Module):
@@ -54,12 +54,12 @@ class PlainBranches(nn.Module):
         super().__init__()
         norms = block.norms_of(stage)
         middle = branches * block.branch_width
-        self.norm1 = norm_snapshot(norms.norm1)
-        self.conv1 = conv_snapshot(block.conv1.weight[:middle])
-        self.norm2 = norm_snapshot(norms.norm2, 0, middle)
-        self.conv2 = conv_snapshot(block.conv2.weight[:middle], padding=1, groups=branches)
-        self.norm3 = norm_snapshot(norms.norm3, 0, middle)
-        self.conv3 = conv_snapshot(block.conv3.weight[:, :middle])
+        self.norm1 = norm_view(norms.norm1)
+        self.conv1 = conv_view(block.conv1.weight[:middle])
+        self.norm2 = norm_view(norms.norm2, 0, middle)
+        self.conv2 = conv_view(block.conv2.weight[:middle], padding=1, groups=branches)
+        self.norm3 = norm_view(norms.norm3, 0, middle)
+        self.conv3 = conv_view(block.conv3.weight[:, :middle])
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.relu_(self.norm1(x)))

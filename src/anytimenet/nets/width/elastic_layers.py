@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from anytimenet.core.errors import suggest
 from anytimenet.layers.heads import PooledHead
-from anytimenet.layers.snapshots import conv_snapshot, norm_snapshot
+from anytimenet.layers.snapshots import conv_view, linear_view, norm_view
 
 NORMALISATIONS = ("own", "recalibrate")
 
@@ -69,9 +69,9 @@ class ConvNorm(nn.Module):
         return y
 
     def plain(self, stage: int) -> nn.Sequential:
-        """A plain convolution and a plain BatchNorm with copies of what `stage` uses."""
+        """A plain convolution and a plain BatchNorm that read what `stage` uses."""
         weight = self.conv.weight[: self.channels[stage], : self.inputs[stage]]
-        conv = conv_snapshot(weight, stride=self.conv.stride[0], padding=self.conv.kernel_size[0] // 2)
+        conv = conv_view(weight, stride=self.conv.stride[0], padding=self.conv.kernel_size[0] // 2)
         return nn.Sequential(conv, self.norm.plain(stage))
 
 
@@ -109,6 +109,14 @@ class PrefixHead(PooledHead):
         super().__init__(channels, (), relu=False)
         self.levels.extend(PrefixLinear(channels, classes) for classes in num_classes)
 
+    def plain(self, channels: int) -> PooledHead:
+        """A head for features of so many channels that reads the columns it needs."""
+        head = PooledHead(channels, (), relu=False)
+        for level in self.levels:
+            assert isinstance(level, nn.Linear)
+            head.levels.append(linear_view(level.weight[:, :channels], level.bias))
+        return head
+
 
 class OwnNorms(nn.ModuleDict):
     """A BatchNorm2d for each stage; called with `(N, channels[k], H, W)` and k.
@@ -125,10 +133,10 @@ class OwnNorms(nn.ModuleDict):
         return y
 
     def plain(self, stage: int) -> nn.BatchNorm2d:
-        """A copy of the BatchNorm of `stage`, in eval mode."""
+        """The BatchNorm of `stage`, in eval mode."""
         norm = self[name_of(stage)]
         assert isinstance(norm, nn.BatchNorm2d)
-        return norm_snapshot(norm)
+        return norm_view(norm)
 
 
 class SharedAffineNorm(nn.Module):
@@ -185,7 +193,7 @@ class SharedAffineNorm(nn.Module):
         return y
 
     def plain(self, stage: int) -> nn.BatchNorm2d:
-        """A plain BatchNorm2d with copies of what `stage` uses, in eval mode."""
+        """A plain BatchNorm2d that reads what `stage` uses, in eval mode."""
         statistics = self.of_stage(stage)
         norm = nn.BatchNorm2d(
             statistics.num_features, statistics.eps, statistics.momentum, affine=False, device="meta"
@@ -193,7 +201,7 @@ class SharedAffineNorm(nn.Module):
         norm.weight = nn.Parameter(self.weight[: statistics.num_features])
         norm.bias = nn.Parameter(self.bias[: statistics.num_features])
         norm._buffers.update(statistics._buffers)
-        return norm_snapshot(norm)
+        return norm_view(norm)
 
 
 class StageStatistics(nn.BatchNorm2d):

@@ -228,10 +228,11 @@ class _PlainResNet(Segment):
     def __init__(self, net: ElasticResNet, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
         self.trunk = nn.Sequential(net.stem.plain(stop), *(PlainUnit(u, stop) for u in net._units_of(stop)))
-        source = net.head if isinstance(net.head, PrefixHead) else net.head.get_submodule(name_of(stop))
-        channels = net.plan.features[stop]
-        self.head = like(source, lambda: PooledHead(channels, net.num_classes, relu=False))
-        copy_leading(source, self.head)
+        self.head = (
+            net.head.plain(net.plan.features[stop])
+            if isinstance(net.head, PrefixHead)
+            else net.head.get_submodule(name_of(stop))
+        )
 
     def work(self, state: State) -> tuple[State, Output]:
         return state, self.head(self.trunk(state[0]))

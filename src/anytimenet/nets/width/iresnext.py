@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import conv_snapshot, copy_leading, like
+from anytimenet.layers.snapshots import conv_view, copy_leading, like
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_branches, check_positive
 from anytimenet.nets.contract import (
@@ -245,12 +244,12 @@ class _ThinSegment(Segment):
     def __init__(self, net: IResNeXt, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
         branches = net.branches[stop - 1]
-        self.stem = conv_snapshot(net.stem.weight, padding=1) if start == 0 else None
+        self.stem = conv_view(net.stem.weight, padding=1) if start == 0 else None
         self.blocks = nn.ModuleList(
             PlainBranches(block, stop, branches) for block in net.blocks if isinstance(block, BranchBlock)
         )
         self.starts = _scale_starts(net.blocks_per_scale)
-        self.head = copy.deepcopy(net.heads[stop - 1])
+        self.head = net.heads[stop - 1]
 
     def work(self, state: State) -> tuple[State, Output]:
         stem = state[0] if self.stem is None else self.stem(state[0])

@@ -1,0 +1,170 @@
+"""A snapshot: all sub-networks and segments of a net in the memory of one net."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets
+from anytimenet.nets.registry import net_entry
+from anytimenet.testing.net_under_test import count_as_estimated, redraw
+
+FORMS = [name for name in list_nets() if re.search(r"_(tiny|small)(_|$)", name)]
+
+
+def filled(name: str) -> AnytimeNet:
+    """The net with random weights and statistics."""
+    net = create_net(name).eval()
+    redraw(net, torch.Generator().manual_seed(0))
+    count_as_estimated(net)
+    return net
+
+
+def every_pair(net: AnytimeNet) -> list[tuple[int, int]]:
+    return [(start, stop) for stop in range(1, net.num_stages + 1) for start in range(stop)]
+
+
+def bytes_reached(*roots: nn.Module) -> int:
+    """The bytes of the distinct storages of all tensors that the roots lead to, found by walking objects."""
+    seen: set[int] = set()
+    storages: dict[int, int] = {}
+    waiting: list[object] = list(roots)
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen or isinstance(item, type):
+            continue
+        seen.add(id(item))
+        if isinstance(item, torch.Tensor):
+            storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
+        elif isinstance(item, nn.Module | dict | list | tuple | set | frozenset):
+            waiting += gc.get_referents(item)
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_all_segments_take_the_memory_of_one_net(name):
+    net = filled(name)
+    own = bytes_reached(net)
+    snapshot = net.snapshot()
+    segments = [snapshot.segment(*pair, last=last) for pair in every_pair(net) for last in (False, True)]
+    held = bytes_reached(*segments)
+    assert held == snapshot.nbytes
+    assert held <= 1.1 * own
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_views_give_bit_for_bit_what_own_weights_give(name):
+    net = filled(name)
+    snapshot = net.snapshot()
+    shape = net_entry(name).input_shape
+    states = [(torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)),)]
+    pairs = every_pair(net)
+    if net.num_stages > 5:  # the steps and the sub-networks say it all
+        pairs = [(start, stop) for start, stop in pairs if start in (0, stop - 1)]
+    with torch.inference_mode():
+        for stop in range(1, net.num_stages + 1):
+            states.append(snapshot.segment(stop - 1, stop)(states[-1])[0])
+        for start, stop in pairs:
+            for got, truth in zip(
+                snapshot.segment(start, stop)(states[start]),
+                net.segment(start, stop)(states[start]),
+                strict=True,
+            ):
+                assert len(got) == len(truth)
+                assert all(torch.equal(a, b) for a, b in zip(got, truth, strict=True))
+
+
+def test_a_segment_is_built_once_while_it_is_in_use():
+    snapshot = create_net("isresnext_tiny").snapshot()
+    segment = snapshot.segment(0, 2)
+    assert snapshot.segment(0, 2) is segment
+    assert snapshot.nbytes > 0
+    del segment
+    gc.collect()
+    assert snapshot.nbytes == 0
+
+
+def test_a_snapshot_stays_when_the_net_goes_on_learning():
+    net = filled("iresnext_tiny")
+    x = torch.randn(2, 3, 8, 8)
+    segment = net.snapshot().segment(0, 3, last=True)
+    before = segment((x,))[0]
+    redraw(net, torch.Generator().manual_seed(1))
+    assert torch.equal(segment((x,))[0], before)
+    assert not torch.equal(net(x)[2][0], before)
+
+
+def test_a_snapshot_has_the_number_format_that_is_asked_for():
+    net = filled("isresnext_tiny")
+    x = torch.randn(2, 3, 8, 8)
+    segment = net.snapshot(dtype=torch.float64).segment(0, 3, last=True)
+    assert {parameter.dtype for parameter in segment.parameters()} == {torch.float64}
+    assert {buffer.dtype for buffer in segment.buffers()} == {torch.float64, torch.int64}
+    torch.testing.assert_close(segment((x.double(),))[0].float(), net(x)[2][0], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"dtype torch.int8: a floating format such as torch.bfloat16"):
+        net.snapshot(dtype=torch.int8)
+
+
+@pytest.mark.parametrize("name", ["isresnext_tiny", "slimmable_tiny", "msdnet_tiny", "eann_tiny"])
+def test_it_works_on_the_meta_device(name):
+    net = create_net(name)
+    own = bytes_reached(net)
+    snapshot = net.to("meta").snapshot()
+    segments = [snapshot.segment(*pair) for pair in every_pair(net)]
+    assert all(tensor.is_meta for segment in segments for tensor in segment.state_dict().values())
+    assert 0 < snapshot.nbytes <= 1.1 * own
+    state = (torch.empty(1, 3, 8, 8, device="meta"),)
+    assert all(logits.is_meta for logits in segments[0](state)[1])
+
+
+@pytest.mark.parametrize("convert", ["half", "double", "bfloat16"])
+def test_a_segment_refuses_to_be_converted(convert):
+    net = create_net("isresnext_tiny")
+    for segment in (net.segment(0, 1), net.snapshot().segment(0, 1)):
+        with pytest.raises(RuntimeError, match=r"net\.snapshot\(device, dtype\)\.segment"):
+            getattr(segment, convert)()
+        assert segment.to("cpu", torch.float32) is segment  # nothing would change
+
+
+@pytest.mark.parametrize(("start", "stop"), [(1, 1), (0, 4), (-1, 2), (2, 1), ([0], 1), (0, "1")])
+def test_a_segment_that_does_not_exist_is_refused(start, stop):
+    with pytest.raises((ValueError, TypeError), match=r"segment|start|stop"):
+        create_net("isresnext_tiny").snapshot().segment(start, stop)
+
+
+class Copies(AnytimeNet):
+    """A user's net from before there were snapshots: its segments copy what they need, and more."""
+
+    def __init__(self):
+        super().__init__()
+        self.num_stages, self.num_classes, self.in_channels = 2, (4,), 3
+        self.layer = nn.Conv2d(3, 4, 1)
+
+    def _segment(self, start, stop, *, last):
+        return CopiedLayer(self, start, stop, last=last)
+
+
+class CopiedLayer(Segment):
+    def __init__(self, net, start, stop, *, last):
+        super().__init__(net, start, stop, last=last)
+        self.layer = copy.deepcopy(net.layer)
+
+    def work(self, state):
+        return state, (self.layer(state[0]).mean((2, 3)),)
+
+
+def test_a_net_whose_segments_copy_is_right_though_not_thin():
+    net, x = Copies(), torch.randn(2, 3, 8, 8)
+    snapshot = net.snapshot()
+    first, second = snapshot.segment(0, 1), snapshot.segment(1, 2)
+    with torch.no_grad():
+        truth = net.layer(x).mean((2, 3))
+        net.layer.weight.zero_()
+        assert torch.equal(first((x,))[1][0], truth)
+        assert torch.equal(second((x,))[1][0], truth)
+    assert snapshot.nbytes == 2 * bytes_reached(net)
