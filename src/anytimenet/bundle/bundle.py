@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,23 +10,16 @@ from typing import Any
 
 import torch
 
-from anytimenet.bundle.folder import (
-    ExtraFile,
-    check_belongs,
-    origin_of,
-    read_bundle,
-    read_seen,
-    stamp_of,
-    write_bundle,
-)
-from anytimenet.bundle.predicting import Answering
+from anytimenet.bundle.counted import counted_manifest, stage_records, steps_of, told_rules
+from anytimenet.bundle.folder import ExtraFile, read_bundle, read_seen, stamp_of, write_bundle
+from anytimenet.bundle.predicting import Answering, SubNetworks
+from anytimenet.bundle.structure import check_belongs, origin_of
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.checks import (
     LARGEST,
     all_words,
     flag,
-    fractions,
     function,
     increasing,
     instance,
@@ -35,10 +27,8 @@ from anytimenet.core.checks import (
     optional,
     several,
     whole_number,
-    words,
 )
 from anytimenet.core.checks import path as checked_path
-from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.sources import image_sources
@@ -46,7 +36,7 @@ from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import STEP_COSTS, STEPS, ScoreRecord, StageRecord, TaskRecord
+from anytimenet.core.manifest.records import STEPS, ScoreRecord, TaskRecord
 from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.core.manifest.tables import check_table, kept_tables
 from anytimenet.costs.rules import Rules, as_rules
@@ -110,21 +100,14 @@ class Bundle:
         self.seen = seen
         self.fitted_here = False
         self._clock = clock
-        self._segments: dict[int, Segment] = {}
-        self._lock = threading.Lock()
+        self._sub_networks = SubNetworks(net)
         self._folder: Path | None = None
         self._stamp: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the lock, and the sub-networks, which a copy builds anew when it needs them."""
-        state = {**self.__dict__, "_lock": None, "_segments": {}}
-        # A rule that is a function may be one of this process alone.
-        state["_rules"] = {name: rule for name, rule in self._rules.items() if not callable(rule)}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
+        """All but rules that are functions, which may be of this process alone."""
+        rules = {name: rule for name, rule in self._rules.items() if not callable(rule)}
+        return {**self.__dict__, "_rules": rules}
 
     @classmethod
     def create(
@@ -170,34 +153,14 @@ class Bundle:
         instance(preprocessing, Preprocessing, "preprocessing", "Preprocessing(32, 32, 3, mean, std)")
         provenance = {} if provenance is None else instance(provenance, Mapping, "provenance", "{}")
         names = tuple(all_words(level, "class_names") for level in several(class_names, "class_names"))
-        val_accuracies = optional(val_accuracies, "val_accuracies", fractions)
-        rows = optional(coarser_val_accuracies, "coarser_val_accuracies", several)
         shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
         costs = stage_costs(net, shape, rules=rules) if costs is None else several(costs, "costs")
-        for cost in costs:
-            instance(cost, StageCost, "costs", "those that stage_costs(net, shape) counts")
-        accuracies = [None] * len(costs) if val_accuracies is None else [float(a) for a in val_accuracies]
-        coarser = [
-            fractions(row, "coarser_val_accuracies")
-            for row in (rows if rows is not None else [()] * len(costs))
-        ]
-        for found in (accuracies, coarser):
-            if len(found) != len(costs):
-                raise BundleError(
-                    f"{len(found)} validation accuracies, {len(costs)} stages: one each is needed"
-                )
-        stages = tuple(
-            StageRecord(
-                *(cost.stage, cost.macs, cost.full, cost.params, accuracy, tuple(map(float, more))),
-                uncounted_operators=cost.uncounted_operators,
-            )
-            for cost, accuracy, more in zip(costs, accuracies, coarser, strict=True)
-        )
+        stages = stage_records(costs, val_accuracies, coarser_val_accuracies)
         manifest = Manifest(
-            *(None, names, preprocessing, shape, stages, taxonomy, {**provenance, **_told_rules(rules)}),
+            *(None, names, preprocessing, shape, stages, taxonomy, {**provenance, **told_rules(rules)}),
             task=task,
             score=score,
-            extensions={STEPS: _steps(costs)},
+            extensions={STEPS: steps_of(costs)},
         )
         bundle = cls(net, manifest, seen=seen, clock=clock)
         bundle._rules = dict(rules or {})
@@ -261,10 +224,14 @@ class Bundle:
                 what was at `path` is unchanged then.
         """
         path = checked_path(path, "path")
-        files = _checked_files({} if extra_files is None else extra_files)
         own = self._folder is not None and path.resolve() == self._folder.resolve()
         known = "any" if flag(overwrite, "overwrite") else self._stamp if own else None
-        self.manifest = write_bundle(self, path, files, carry_from=self._folder, known=known)
+        self.manifest = write_bundle(
+            *(self.net, self.manifest, self.cost_tables, path, {} if extra_files is None else extra_files),
+            seen=self.seen,
+            carry_from=self._folder,
+            known=known,
+        )
         self._folder, self._stamp = path, stamp_of(path)
         return self._folder
 
@@ -300,9 +267,8 @@ class Bundle:
         stages = increasing(stages, "stages", self.num_stages)
         net = self.net.keep(stages)
         tables = kept_tables(self.cost_tables, stages)
-        kept = Bundle(net, self.manifest.keep(stages), tables, clock=self._clock)
-        kept._rules = dict(self._rules)
         kept = Bundle(net, self.manifest.keep(stages), tables, seen=self.seen, clock=self._clock)
+        kept._rules = dict(self._rules)
         kept.fitted_here = self.fitted_here
         return kept
 
@@ -330,22 +296,7 @@ class Bundle:
         as_rules(rules)
         self._rules = {**self._rules, **(rules or {})}
         costs = self.stage_costs()
-        records = tuple(
-            replace(
-                record,
-                macs=cost.macs,
-                full=cost.full,
-                params=cost.params,
-                uncounted_operators=cost.uncounted_operators,
-            )
-            for record, cost in zip(self.manifest.stages, costs, strict=True)
-        )
-        self.manifest = replace(
-            self.manifest,
-            stages=records,
-            provenance={**self.manifest.provenance, **_told_rules(self._rules)},
-            extensions={**self.manifest.extensions, STEPS: _steps(costs)},
-        )
+        self.manifest = counted_manifest(self.manifest, costs, self._rules)
         return costs
 
     def stage_costs(self) -> list[StageCost]:
@@ -375,11 +326,7 @@ class Bundle:
         Raises:
             ValueError: if there is no such stage.
         """
-        stage = whole_number(stage, "stage", 1, self.num_stages)
-        with self._lock:
-            if stage not in self._segments:
-                self._segments[stage] = self.net.segment(0, stage, last=True)
-            return self._segments[stage]
+        return self._sub_networks.of(whole_number(stage, "stage", 1, self.num_stages))
 
     def predict(
         self, image: Any, *, stage: int | None = None, budget_macs: float | None = None
@@ -495,23 +442,3 @@ def load(path: Path | str, stages: int | None = None, *, net: AnytimeNet | None 
         ValueError: if there is no such stage, or the net needs no `net`.
     """
     return Bundle.load(path, stages=stages, net=net)
-
-
-def _checked_files(files: Mapping[str, ExtraFile]) -> Mapping[str, ExtraFile]:
-    instance(files, Mapping, "extra_files", '{"curve.png": PATH}')
-    for name, content in files.items():
-        words(name, "extra_files")
-        if not isinstance(content, bytes):
-            checked_path(content, "extra_files")
-    return files
-
-
-def _steps(costs: Sequence[StageCost]) -> list[dict[str, int]]:
-    """The costs of the steps, for `anytimenet info`, which has no torch to count them with."""
-    return [{name: getattr(cost, name) for name in STEP_COSTS} for cost in costs]
-
-
-def _told_rules(rules: Rules | None) -> dict[str, Any]:
-    """What provenance says of the rules that costs were counted with: the numbers among them."""
-    told = {name: rule for name, rule in (rules or {}).items() if not callable(rule)}
-    return {"rules": told} if told else {}

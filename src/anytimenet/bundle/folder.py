@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,8 +19,9 @@ from anytimenet.bundle.shards import (
     pack_shards,
     shard_name,
 )
-from anytimenet.bundle.structure import BY_HAND, given_net, structure_of
-from anytimenet.core.checks import instance
+from anytimenet.bundle.structure import origin_of, rebuild, structure_of
+from anytimenet.core.checks import instance, words
+from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import read_regular
 from anytimenet.core.files.writing import new_folder, write_bytes, write_text
@@ -39,53 +38,53 @@ from anytimenet.core.manifest.folder import (
     record_of,
 )
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.manifest.seen_images import SEEN_NAME, SeenImages
 from anytimenet.core.manifest.tables import COSTS, kept_tables, pack_table, readable_table
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.members.eann import EANN
-from anytimenet.nets.members.specs import members_spelt_out
-from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
-
-if TYPE_CHECKING:
-    from anytimenet.bundle.bundle import Bundle
+from anytimenet.nets.registry import build_on_meta, rebuild_net
 
 ExtraFile = bytes | Path | str
 """A file to add: its content, or a path to copy it from."""
 
 
 def write_bundle(
-    bundle: Bundle,
+    net: AnytimeNet,
+    manifest: Manifest,
+    tables: Mapping[str, CostTable],
     path: Path,
     extra_files: Mapping[str, ExtraFile],
-    carry_from: Path | None,
-    known: str | None,
+    *,
+    seen: SeenImages | None = None,
+    carry_from: Path | None = None,
+    known: str | None = None,
 ) -> Manifest:
     """Writes the folder and returns the manifest that lies in it; `Bundle.save` says what is raised.
 
-    `known` is the stamp of a bundle that may be replaced; "any" for whichever is there.
+    Args:
+        carry_from: the folder that the bundle was loaded from; files that were added to it are written, too.
+        known: the stamp of a bundle that may be replaced; "any" for whichever is there.
     """
-    manifest, layout = savable(bundle.net, bundle.manifest)
+    saved, layout = savable(net, manifest)
     path = path.resolve()
     check_replaceable(path)
     _check_known(path, known)
-    extra = {**_carried(bundle.manifest, carry_from), **_contents(extra_files)}
+    extra = {**_carried(manifest, carry_from), **_contents(extra_files)}
     try:
         with new_folder(path) as folder:
             records = {}
-            for name, data in _files(bundle, layout, extra):
+            for name, data in _files(net, layout, tables, seen, extra):
                 write_bytes(folder / name, data)
                 records[name] = record_of(data)
-            manifest = replace(manifest, files=records)
-            manifest.write(folder)
+            saved = replace(saved, files=records)
+            saved.write(folder)
             # Not listed: the card is for people, who may edit it.
-            write_text(folder / CARD_NAME, model_card(manifest, bundle.cost_tables, extra))
+            write_text(folder / CARD_NAME, model_card(saved, tables, extra))
     except OSError as error:
         raise BundleError(
             f"the bundle cannot be written to {path} ({error.strerror or error}); what was there is "
             "unchanged: make room, or choose another folder"
         ) from error
-    return manifest
+    return saved
 
 
 def savable(net: AnytimeNet, manifest: Manifest) -> tuple[Manifest, list[Layout]]:
@@ -124,7 +123,7 @@ def read_bundle(
     stages = total if stages is None else stages
     if not 1 <= stages <= total:
         raise ValueError(f"stages={stages!r}: {folder} holds {total} stages, so 1 to {total} can be loaded")
-    whole = _rebuild(manifest, folder, net)
+    whole = rebuild(manifest, folder, net)
     names = [name for name in manifest.files if name.startswith(COSTS)]
     first = range(1, stages + 1)
     net = whole if stages == total else whole.keep(first)
@@ -150,62 +149,6 @@ def read_seen(folder: Path, manifest: Manifest) -> SeenImages | None:
         return SeenImages.from_bytes(_read(manifest, folder, SEEN_NAME))
     except BundleError as error:
         raise BundleError(f"{folder}: {error}") from error
-
-
-def check_belongs(net: AnytimeNet, manifest: Manifest) -> None:
-    """Raises BundleError unless the manifest is one of this net."""
-    classes = tuple(len(names) for names in manifest.class_names)
-    told = (manifest.num_stages, classes, manifest.input_shape[0])
-    real = (net.num_stages, tuple(net.num_classes), net.in_channels)
-    for what, is_told, is_real in zip(("stages", "classes", "input channels"), told, real, strict=True):
-        if is_told != is_real:
-            raise BundleError(
-                f"the net has {is_real} {what} and its manifest says {is_told}: they must agree"
-            )
-
-
-def origin_of(net: AnytimeNet) -> NetOrigin | None:
-    """How to build the net again, its builder's defaults spelt out: a later version may change them."""
-    if net.origin is None:
-        return None
-    parameters = list(inspect.signature(net_entry(net.origin.name).build).parameters.values())[1:]
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty and _is_json(p.default)}
-    arguments = {**defaults, **net.origin.arguments}
-    if isinstance(net, EANN):
-        arguments = members_spelt_out(arguments)
-    return replace(net.origin, arguments=arguments)
-
-
-def _rebuild(manifest: Manifest, folder: Path, given: AnytimeNet | None) -> AnytimeNet:
-    """The net on the meta device, without weights."""
-    origin = manifest.net
-    if origin is None:
-        assert manifest.structure is not None
-        if given is None:
-            raise BundleError(f"{folder}: {BY_HAND}")
-        net = given_net(given, manifest.structure, folder)
-    elif given is not None:
-        raise ValueError(
-            f"{folder} holds {origin.name}, which is built again by itself: leave out net, which is for nets "
-            "that were built by hand"
-        )
-    else:
-        net = _rebuild_registered(origin, folder)
-    try:
-        check_belongs(net, manifest)
-    except BundleError as error:
-        raise BundleError(f"{folder}: {error}") from error
-    return net
-
-
-def _rebuild_registered(origin: NetOrigin, folder: Path) -> AnytimeNet:
-    try:
-        return build_on_meta(lambda: rebuild_net(origin))
-    except Exception as error:  # a builder is anybody's code, and its arguments come from a file
-        raise BundleError(
-            f"{folder}: its net cannot be built ({error}); if the net is your own, first import the module "
-            "that registers it (import MODULE), else upgrade anytimenet"
-        ) from error
 
 
 def _read_shards(
@@ -253,26 +196,32 @@ def _read(manifest: Manifest, folder: Path, name: str) -> bytes:
 
 
 def _files(
-    bundle: Bundle, layout: Sequence[Layout], extra: Mapping[str, bytes]
+    net: AnytimeNet,
+    layout: Sequence[Layout],
+    tables: Mapping[str, CostTable],
+    seen: SeenImages | None,
+    extra: Mapping[str, bytes],
 ) -> Iterator[tuple[str, bytes]]:
     """Every file that the manifest lists, one at a time."""
-    for stage, shard in enumerate(pack_shards(bundle.net, layout), 1):
-        yield shard_name(stage, bundle.num_stages), shard
-    for table in bundle.cost_tables.values():
+    for stage, shard in enumerate(pack_shards(net, layout), 1):
+        yield shard_name(stage, net.num_stages), shard
+    for table in tables.values():
         yield pack_table(table)
-    if bundle.seen is not None:
-        yield SEEN_NAME, bundle.seen.to_bytes()
+    if seen is not None:
+        yield SEEN_NAME, seen.to_bytes()
     yield from extra.items()
 
 
 def _contents(extra_files: Mapping[str, ExtraFile]) -> dict[str, bytes]:
     """The content of added files, read before anything is written."""
+    instance(extra_files, Mapping, "extra_files", '{"curve.png": PATH}')
     contents = {}
     for name, source in extra_files.items():
-        if _is_own(check_file_name(name)):
+        if _is_own(check_file_name(words(name, "extra_files"))):
             raise BundleError(f"{name} is a name that the bundle itself uses: choose another")
+        file = source if isinstance(source, bytes) else checked_path(source, "extra_files")
         try:
-            contents[name] = source if isinstance(source, bytes) else read_regular(source)
+            contents[name] = file if isinstance(file, bytes) else read_regular(file)
         except OSError as error:
             raise BundleError(f"{name} cannot be added to the bundle: {error}") from error
     return contents
@@ -284,14 +233,6 @@ def _carried(manifest: Manifest, folder: Path | None) -> dict[str, bytes]:
         return {}
     names = [name for name in manifest.files if not _is_own(name) and (folder / name).exists()]
     return {name: _read(manifest, folder, name) for name in names}
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _is_own(name: str) -> bool:

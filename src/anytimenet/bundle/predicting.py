@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,30 @@ from anytimenet.bundle.inputs import as_input, one_row
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.images.sources import Source
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.nets.contract import Segment
+from anytimenet.nets.contract import AnytimeNet, Segment
 from anytimenet.nets.finite import check_finite
 
 _log = logging.getLogger(__name__)
+
+
+class SubNetworks:
+    """The sub-networks of a net, each built when it is first asked for, then kept; for several threads."""
+
+    def __init__(self, net: AnytimeNet) -> None:
+        self._net = net
+        self._built: dict[int, Segment] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[SubNetworks], tuple[AnytimeNet]]:
+        """Of a copy: the net alone, for it builds its sub-networks anew when it needs them."""
+        return SubNetworks, (self._net,)
+
+    def of(self, stage: int) -> Segment:
+        """Sub-network `stage`, `(x,) -> Output`."""
+        with self._lock:
+            if stage not in self._built:
+                self._built[stage] = self._net.segment(0, stage, last=True)
+            return self._built[stage]
 
 
 @dataclass(frozen=True)

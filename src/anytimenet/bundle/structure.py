@@ -1,16 +1,23 @@
-"""How a net built by hand is recognised when it is given to `load`: its class, tensors and parts."""
+"""How the net of a bundle is built again: by its registered name, or given and recognised."""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.writing import sha256
-from anytimenet.core.manifest.records import Structure
+from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.records import NetOrigin, Structure
 from anytimenet.costs import meta_copy
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.members.eann import EANN
+from anytimenet.nets.members.specs import members_spelt_out
+from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
 
 BY_HAND = (
     "its net was built by hand, so that nothing but its code builds it again: build it in Python and load "
@@ -18,6 +25,52 @@ BY_HAND = (
     "register its builder (register_net; import MODULE), put its weights into a net from "
     "create_net, and save that"
 )
+
+
+def origin_of(net: AnytimeNet) -> NetOrigin | None:
+    """How to build the net again, its builder's defaults spelt out: a later version may change them."""
+    if net.origin is None:
+        return None
+    parameters = list(inspect.signature(net_entry(net.origin.name).build).parameters.values())[1:]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty and _is_json(p.default)}
+    arguments = {**defaults, **net.origin.arguments}
+    if isinstance(net, EANN):
+        arguments = members_spelt_out(arguments)
+    return replace(net.origin, arguments=arguments)
+
+
+def rebuild(manifest: Manifest, folder: Path, given: AnytimeNet | None) -> AnytimeNet:
+    """The net on the meta device, without weights."""
+    origin = manifest.net
+    if origin is None:
+        assert manifest.structure is not None
+        if given is None:
+            raise BundleError(f"{folder}: {BY_HAND}")
+        net = _given_net(given, manifest.structure, folder)
+    elif given is not None:
+        raise ValueError(
+            f"{folder} holds {origin.name}, which is built again by itself: leave out net, which is for nets "
+            "that were built by hand"
+        )
+    else:
+        net = _rebuild_registered(origin, folder)
+    try:
+        check_belongs(net, manifest)
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    return net
+
+
+def check_belongs(net: AnytimeNet, manifest: Manifest) -> None:
+    """Raises BundleError unless the manifest is one of this net."""
+    classes = tuple(len(names) for names in manifest.class_names)
+    told = (manifest.num_stages, classes, manifest.input_shape[0])
+    real = (net.num_stages, tuple(net.num_classes), net.in_channels)
+    for what, is_told, is_real in zip(("stages", "classes", "input channels"), told, real, strict=True):
+        if is_told != is_real:
+            raise BundleError(
+                f"the net has {is_real} {what} and its manifest says {is_told}: they must agree"
+            )
 
 
 def structure_of(net: AnytimeNet) -> Structure:
@@ -35,7 +88,7 @@ def structure_of(net: AnytimeNet) -> Structure:
     return Structure(type(net).__qualname__, _hash(tensors), _hash(parts))
 
 
-def given_net(net: AnytimeNet, saved: Structure, folder: Path) -> AnytimeNet:
+def _given_net(net: AnytimeNet, saved: Structure, folder: Path) -> AnytimeNet:
     """A copy of `net` on the meta device, to be filled with what was saved; `net` stays as it is.
 
     Raises:
@@ -56,3 +109,21 @@ def given_net(net: AnytimeNet, saved: Structure, folder: Path) -> AnytimeNet:
 
 def _hash(value: Sequence[object]) -> str:
     return sha256(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _rebuild_registered(origin: NetOrigin, folder: Path) -> AnytimeNet:
+    try:
+        return build_on_meta(lambda: rebuild_net(origin))
+    except Exception as error:  # a builder is anybody's code, and its arguments come from a file
+        raise BundleError(
+            f"{folder}: its net cannot be built ({error}); if the net is your own, first import the module "
+            "that registers it (import MODULE), else upgrade anytimenet"
+        ) from error
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anytimenet.bundle.folder import origin_of
+from anytimenet.bundle.structure import origin_of
 from anytimenet.core.version import __version__
 from anytimenet.data import AnyAugmentation, DataSplits, Mixing
 from anytimenet.nets.contract import AnytimeNet

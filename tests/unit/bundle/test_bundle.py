@@ -29,6 +29,7 @@ from torch import nn
 
 import anytimenet.bundle.folder as folder_module
 from anytimenet.bundle import Bundle
+from anytimenet.bundle.structure import origin_of
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -176,7 +177,7 @@ def test_uneven_slices_and_exits_are_rebuilt(tmp_path: Path) -> None:
 def test_every_registered_net_can_be_built_again_from_json(name: str) -> None:
     with torch.device("meta"):
         net = create_net(name, num_classes=(7, 2))
-    origin = folder_module.origin_of(net)
+    origin = origin_of(net)
     assert origin is not None
     with torch.device("meta"):
         again = rebuild_net(NetOrigin(**json.loads(json.dumps(vars(origin)))))

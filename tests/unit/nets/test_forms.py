@@ -11,7 +11,7 @@ import pytest
 
 from anytimenet import TrainConfig, fit
 from anytimenet.bundle import Bundle
-from anytimenet.bundle.folder import origin_of
+from anytimenet.bundle.structure import origin_of
 from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.records import NetOrigin

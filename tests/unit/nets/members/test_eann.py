@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from anytimenet.bundle import Bundle
-from anytimenet.bundle.folder import origin_of
+from anytimenet.bundle.structure import origin_of
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import segment_macs, stage_costs
