@@ -44,7 +44,7 @@ from anytimenet.nets import Node
 
 HOME = Path(an.__file__).parent
 """Where the project's files are."""
-CHECKS = ("core/checks.py", "core/manifest/fields.py", "workflows/arguments.py", "costs/rules.py")
+CHECKS = ("core/checks.py", "core/manifest/fields.py", "workflows/reading.py", "costs/rules.py")
 """Files that hold nothing but checks: an error raised there is raised at the door."""
 # --- what the calls are made of ---------------------------------------------------------------------------
 
@@ -290,26 +290,26 @@ _ROWS = (
     Row(
         "evaluate",
         lambda w: {"bundle": w.bundle, "data": w.splits, "per_class": False, **JUDGED},
-        work=("workflows.judging.collect_logits",),
+        work=("workflows.evaluating.collect_logits",),
         doors=DATA,
         words={"data": ("data",)},
     ),
     Row(
         "evaluate_budgeted",
         lambda w: {"bundle": w.bundle, "data": w.splits, "ps": (0.5, 1.0), **JUDGED},
-        work=("workflows.judging.collect_logits",),
+        work=("workflows.evaluating.collect_logits",),
         doors=DATA,
     ),
     Row(
         "evaluate_levels",
         lambda w: {"bundle": w.levels, "data": w.level_splits, "tolerance": 0.0, **JUDGED},
-        work=("workflows.judging.collect_logits",),
+        work=("workflows.evaluating.collect_logits",),
         doors=DATA,
     ),
     Row(
         "collect_outputs",
         lambda w: {"bundle": w.bundle, "data": w.splits, **JUDGED},
-        work=("workflows.judging.collect_logits",),
+        work=("workflows.evaluating.collect_logits",),
         doors=DATA,
     ),
     Row(

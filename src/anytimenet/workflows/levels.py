@@ -12,8 +12,8 @@ from anytimenet.core.checks import choice, instance
 from anytimenet.core.errors import DataError
 from anytimenet.data import DataSplits
 from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies
-from anytimenet.workflows.arguments import check_reading
-from anytimenet.workflows.judging import collect_outputs
+from anytimenet.workflows.evaluating import collect_outputs
+from anytimenet.workflows.reading import check_reading
 
 
 def evaluate_levels(

@@ -16,8 +16,8 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import check_finite
 from anytimenet.tasks import Segmentation
 from anytimenet.training import Batches
-from anytimenet.workflows.arguments import Split, settled_device
 from anytimenet.workflows.images import images_for, plain_loader
+from anytimenet.workflows.reading import Split, settled_device
 
 
 def evaluate_masks(

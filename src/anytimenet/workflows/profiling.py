@@ -8,7 +8,7 @@ from anytimenet.bundle import Bundle
 from anytimenet.core.checks import choice, instance, number, whole_number, whole_numbers
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.costs import Rules, profile_segments, torch_segments
-from anytimenet.workflows.arguments import settled_device
+from anytimenet.workflows.reading import settled_device
 
 
 def profile(

@@ -31,10 +31,10 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.training.statistics import reestimate_statistics
-from anytimenet.workflows.arguments import check_reading, settled_device
+from anytimenet.workflows.evaluating import evaluate
 from anytimenet.workflows.images import evaluation_batch, images_for
-from anytimenet.workflows.judging import evaluate
 from anytimenet.workflows.known_images import prints_for
+from anytimenet.workflows.reading import check_reading, settled_device
 
 
 def reestimate(

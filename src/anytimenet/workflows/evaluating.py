@@ -29,9 +29,9 @@ from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS, ExitCost
 from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.training import collect_logits
-from anytimenet.workflows.arguments import Split, check_reading, settled_device
 from anytimenet.workflows.images import images_for, plain_loader
 from anytimenet.workflows.mask_judging import evaluate_masks
+from anytimenet.workflows.reading import Split, check_reading, settled_device
 
 
 def evaluate(
