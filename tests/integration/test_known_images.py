@@ -17,6 +17,7 @@ from anytimenet.cli.main import run
 from anytimenet.core.errors import BundleError, DataError
 from anytimenet.data import splits_from_datasets
 from anytimenet.workflows.images import images_for
+from anytimenet.workflows.reading import Reading
 
 CONFIG = an.TrainConfig(epochs=1, batch_size=16, seed=5, device="cpu")
 OPTIONS = an.DataOptions(image_size=8, seed=5, val_fraction=0.2)
@@ -69,7 +70,7 @@ def pixels_of(images) -> set[bytes]:
 
 
 def parts_of(bundle: an.Bundle, data, **options) -> dict[str, set[bytes]]:
-    return {part: pixels_of(images_for(bundle, data, part, False, **options)[0]) for part in COUNTS}
+    return {part: pixels_of(images_for(Reading(bundle, data, **options), part)[0]) for part in COUNTS}
 
 
 # --- the same images ------------------------------------------------------------------------------------
@@ -103,10 +104,10 @@ def test_another_split_of_the_same_images_loses_those_that_were_trained_on(bundl
     )
     for part in ("val", "test"):
         assert pixels_of(getattr(other, part)) & told["train"]
-        judged = pixels_of(images_for(bundle, other, part, False)[0])
+        judged = pixels_of(images_for(Reading(bundle, other), part)[0])
         assert judged
         assert not judged & told["train"]
-    assert not pixels_of(images_for(bundle, other, "test", False)[0]) & told["val"]
+    assert not pixels_of(images_for(Reading(bundle, other), "test")[0]) & told["val"]
     assert "that the bundle was trained on" in caplog.text
     assert "are left out" in caplog.text
     assert an.evaluate(bundle, other, split="train").count == len(other.train)
@@ -209,7 +210,7 @@ def test_all_images_of_a_new_folder_are_judged(bundle, tmp_path, capsys, saved):
         report = an.evaluate(bundle, f"folder:{root}")
         assert (report.count, report.split) == (count, split)
     # Labels are the bundle's, whatever classes are there: `dog` is its second.
-    images = images_for(bundle, f"folder:{one}", "test", False)[0]
+    images = images_for(Reading(bundle, f"folder:{one}"), "test")[0]
     assert set(images.labels[:, 0].tolist()) == {1}
     assert run(["evaluate", str(saved), "--data", f"folder:{new}"]) == 0
     assert capsys.readouterr().out.startswith(f"40 images of folder:{new}\n")
@@ -264,10 +265,10 @@ def test_classes_of_what_is_judged_are_matched_by_name(classes):
 
     ours = an.fit(net(3), pictures(colours, 0), config=CONFIG)
     given = pictures(classes, 300)
-    images = images_for(ours, given, "test", False)[0]
+    images = images_for(Reading(ours, given), "test")[0]
     assert [colours[label] for label in images.labels[:, 0]] == [classes[label] for _, label in given]
     splits = splits_from_datasets(pictures(classes, 300), options=an.DataOptions(seed=1))
-    judged = images_for(ours, splits, "test", False)[0]
+    judged = images_for(Reading(ours, splits), "test")[0]
     wanted = [classes[label] for label in splits.test.labels[:, 0]]
     assert [colours[label] for label in judged.labels[:, 0]] == wanted
     given.classes = ["pink", *classes[1:]]

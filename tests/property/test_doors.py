@@ -304,7 +304,7 @@ _ROWS = (
         "evaluate_levels",
         lambda w: {"bundle": w.levels, "data": w.level_splits, "tolerance": 0.0, **JUDGED},
         work=("workflows.evaluating.collect_logits",),
-        doors=DATA,
+        doors=(*DATA, "workflows/evaluating.py"),
     ),
     Row(
         "collect_outputs",

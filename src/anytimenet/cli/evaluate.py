@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
     from anytimenet.core.answers.level_selection import LevelSelection
     from anytimenet.evaluation import BudgetedBatch, Outputs, Report
-    from anytimenet.workflows import Split
+    from anytimenet.workflows import Evaluation
 
 
 @dataclass(frozen=True)
@@ -96,29 +96,32 @@ class Evaluate:
         require("torch", "train")
         from anytimenet.core.files.writing import write_json
         from anytimenet.core.manifest.folder import find_bundle
-        from anytimenet.evaluation import judge_levels, report_from_outputs, write_outputs, write_report
-        from anytimenet.workflows import load, measured_latencies
+        from anytimenet.evaluation import Report, write_outputs, write_report
+        from anytimenet.workflows import Evaluation, Reading, load
 
         self._check()
         bundle = load(self.bundle)
         if bundle.manifest.mask_classes is not None:
             self._evaluate_maps(bundle)
             return
-        selection = self._selection(bundle)
-        val = self._outputs(bundle, "val") if self.budgeted else None
-        if val is not None:
-            self._check_budgets(val)
-        outputs = self._outputs(bundle, self.split)
+        reading = Reading(
+            bundle,
+            self.data,
+            skip_bad=self.skip_bad,
+            data_root=self.data_root,
+            device=self.device,
+            workers=self.workers,
+            trust_paths=self.trained_data,
+        )
+        evaluation = Evaluation(reading)  # whatever is asked for, the net runs once over each split
+        selection = self._selection(evaluation)
+        budgeted = self._budgeted(evaluation) if self.budgeted else None
+        outputs = evaluation.outputs(self.split)
         if self.save_outputs is not None:
             write_outputs(outputs, self.save_outputs)
-        report = report_from_outputs(
-            outputs,
-            per_class=self.per_class,
-            ensemble=self.ensemble,
-            latencies=measured_latencies(bundle),
-        )
-        budgeted = None if val is None else self._budgeted(val, outputs)
-        chosen = None if selection is None else judge_levels(outputs, selection, bundle.manifest.taxonomy)
+        report = evaluation.report(self.split, per_class=self.per_class, ensemble=self.ensemble)
+        assert isinstance(report, Report)
+        chosen = None if selection is None else evaluation.levels(selection, self._tried)
         if self.out is not None:
             write_report(report, self.out)
             if budgeted is not None:
@@ -224,55 +227,32 @@ class Evaluate:
                     f"--target-accuracy {self.target_accuracy:g} must be a fraction from 0 to 1, or full"
                 )
 
-    def _selection(self, bundle: Bundle) -> LevelSelection | None:
-        """The level of each stage, if a target was given."""
-        from anytimenet.workflows import choose_levels
+    @property
+    def _tried(self) -> Literal["train", "test"]:
+        """The part on which a choice that was made on the validation images is tried; never those."""
+        return "train" if self.split == "train" else "test"
 
+    def _selection(self, evaluation: Evaluation) -> LevelSelection | None:
+        """The level of each stage, if a target was given."""
         if self.target_accuracy is None:
             return None
-        return choose_levels(
-            bundle,
-            self.data,
-            target_accuracy=None if self.target_accuracy == "full" else self.target_accuracy,
-            tolerance=self.tolerance,
-            fallback=self.level_fallback,
-            skip_bad=self.skip_bad,
-            data_root=self.data_root,
-            device=self.device,
-            workers=self.workers,
-            trust_paths=self.trained_data,
+        return evaluation.select_levels(
+            target_accuracy=self.target_accuracy, tolerance=self.tolerance, fallback=self.level_fallback
         )
 
-    def _check_budgets(self, val: Outputs) -> None:
+    def _budgeted(self, evaluation: Evaluation) -> BudgetedBatch:
+        """The budgeted batch; refuses budgets that pay for nothing before the net runs over the split."""
         from anytimenet.evaluation import exit_costs
 
-        cheapest = exit_costs(val.costs, self.exit_cost)[0]
+        cheapest = exit_costs(evaluation.outputs("val").costs, self.exit_cost)[0]
         for budget in self.mean_budgets:
             if not cheapest <= budget < math.inf:
                 raise ValueError(
                     f"--mean-budgets {budget:g} pays for no prediction, or is no number: stage 1 alone costs "
                     f"{cheapest:.0f}"
                 )
-
-    def _outputs(self, bundle: Bundle, split: Split) -> Outputs:
-        from anytimenet.workflows import collect_outputs
-
-        return collect_outputs(
-            bundle,
-            self.data,
-            split=split,
-            skip_bad=self.skip_bad,
-            data_root=self.data_root,
-            device=self.device,
-            workers=self.workers,
-            trust_paths=self.trained_data,
-        )
-
-    def _budgeted(self, val: Outputs, judged: Outputs) -> BudgetedBatch:
-        from anytimenet.evaluation import budgeted_from_outputs
-
-        return budgeted_from_outputs(
-            val, judged, confidence=self.confidence, cost=self.exit_cost, budgets=self.mean_budgets
+        return evaluation.budgeted(
+            self._tried, confidence=self.confidence, cost=self.exit_cost, budgets=self.mean_budgets
         )
 
     def _draw(self, outputs: Outputs, report: Report, budgeted: BudgetedBatch | None, figure: Path) -> None:

@@ -1,17 +1,25 @@
 """The front door from Python: `fit`, `evaluate`, `profile`, `reestimate`, `load` and what belongs to them."""
 
 from anytimenet.bundle import load
-from anytimenet.workflows.evaluating import collect_outputs, evaluate, evaluate_budgeted, measured_latencies
+from anytimenet.workflows.evaluating import (
+    Evaluation,
+    collect_outputs,
+    evaluate,
+    evaluate_budgeted,
+    measured_latencies,
+)
 from anytimenet.workflows.fitting import check_fit, fit
 from anytimenet.workflows.joining import join_bundles
 from anytimenet.workflows.label_maps import LabelMap, draw_masks, label_map, write_masks
 from anytimenet.workflows.levels import choose_levels, evaluate_levels
 from anytimenet.workflows.profiling import profile
-from anytimenet.workflows.reading import Split
+from anytimenet.workflows.reading import Reading, Split
 from anytimenet.workflows.reestimating import reestimate
 
 __all__ = [
+    "Evaluation",
     "LabelMap",
+    "Reading",
     "Split",
     "check_fit",
     "choose_levels",

@@ -2,36 +2,178 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
+import numpy as np
 import torch
 
 from anytimenet.bundle import Bundle
 from anytimenet.core.answers.confidence import Confidence
-from anytimenet.core.checks import choice, flag, numbers, optional
+from anytimenet.core.answers.level_selection import Fallback, LevelSelection, check_target, select_levels
+from anytimenet.core.checks import SPLITS, choice, flag, numbers, optional
 from anytimenet.core.errors import DataError
 from anytimenet.core.manifest.cost_table import Latency
 from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.costs import Rules
-from anytimenet.data import DataSplits
 from anytimenet.evaluation import (
     BudgetedBatch,
+    ChosenLevels,
     Outputs,
     Report,
     SegmentationReport,
     budgeted_from_outputs,
+    judge_levels,
+    level_accuracies,
+    make_segmentation_report,
     report_from_outputs,
 )
 from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS, ExitCost
 from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.scores.ensembles import Ensemble
-from anytimenet.training import collect_logits
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.finite import check_finite
+from anytimenet.tasks import Segmentation
+from anytimenet.training import Batches, collect_logits
 from anytimenet.workflows.images import images_for, plain_loader
-from anytimenet.workflows.mask_judging import evaluate_masks
-from anytimenet.workflows.reading import Split, check_reading, settled_device
+from anytimenet.workflows.reading import Reading, Split, settled_device
+
+Found = TypeVar("Found")
+
+
+class Evaluation:
+    """A bundle on some data: whatever is asked for, the net runs once over each split.
+
+    A report, a budgeted batch and a choice of label levels follow from the outputs of all stages, which are
+    kept. Arguments and errors of the methods are those of `evaluate`, `evaluate_budgeted`, `evaluate_levels`.
+
+    Args:
+        reading: the bundle and its data.
+        rules: what operators cost that the counter does not know; the bundle remembers them.
+
+    >>> from anytimenet import TrainConfig, create_net, fit
+    >>> bundle = fit(create_net("resnet_tiny", in_channels=1), "digits", config=TrainConfig(epochs=1))
+    >>> evaluation = Evaluation(Reading(bundle, "digits"))
+    >>> evaluation.report().count, len(evaluation.budgeted().points)
+    (539, 39)
+    """
+
+    def __init__(self, reading: Reading, rules: Rules | None = None) -> None:
+        self.bundle, self._reading, self._rules = reading.bundle, reading, rules
+        self._outputs: dict[str, Outputs] = {}
+
+    @property
+    def labels_pixels(self) -> bool:
+        """Whether the net answers with label maps: their outputs are too many to keep, and give a report."""
+        return self.bundle.manifest.mask_classes is not None
+
+    def outputs(self, split: Split = "test") -> Outputs:
+        """The logits of every stage on a split, with labels and costs."""
+        choice(split, "split", SPLITS)
+        if self.labels_pixels:
+            raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
+        if split not in self._outputs:
+            (logits, labels), where = self._run(split, collect_logits)
+            self._outputs[split] = Outputs(
+                logits=tuple(tuple(stage) for stage in logits),
+                labels=labels,
+                costs=tuple(OutputCost.of(cost) for cost in self.bundle.stage_costs()),
+                class_names=tuple(self.bundle.manifest.class_names[0]),
+                **where,
+            )
+        return self._outputs[split]
+
+    def report(
+        self, split: Split = "test", *, per_class: bool = False, ensemble: Ensemble | None = None
+    ) -> Report | SegmentationReport:
+        """The scores of every stage on a split."""
+        choice(split, "split", SPLITS)
+        flag(per_class, "per_class")
+        optional(ensemble, "ensemble", choice, get_args(Ensemble))
+        latencies = measured_latencies(self.bundle)
+        if not self.labels_pixels:
+            outputs = self.outputs(split)
+            return report_from_outputs(outputs, per_class=per_class, ensemble=ensemble, latencies=latencies)
+        if ensemble is not None:
+            raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
+        (confusions, count), where = self._run(split, count_pixels)
+        costs, names = self.bundle.stage_costs(), self.bundle.manifest.class_names[0]
+        return make_segmentation_report(confusions, costs, names, count=count, latencies=latencies, **where)
+
+    def budgeted(
+        self,
+        split: Literal["train", "test"] = "test",
+        *,
+        confidence: Confidence = "max_probability",
+        cost: ExitCost = "macs_cumulative",
+        ps: Sequence[float] = MSDNET_PS,
+        budgets: Sequence[float] = (),
+    ) -> BudgetedBatch:
+        """Images that share one budget, with thresholds that are solved on the validation images."""
+        choice(confidence, "confidence", get_args(Confidence))
+        choice(cost, "cost", get_args(ExitCost))
+        ps = numbers(ps, "ps", above=0)
+        budgets = numbers(budgets, "budgets", above=0)
+        check_not_val(split, "thresholds are solved")
+        if not self._reading.has_parts:
+            raise DataError(
+                "thresholds need validation images: give data by name or DataSplits, which have some, or use "
+                "collect_outputs on two datasets and evaluation.budgeted_from_outputs"
+            )
+        val, outputs = self.outputs("val"), self.outputs(split)
+        return budgeted_from_outputs(val, outputs, confidence=confidence, cost=cost, ps=ps, budgets=budgets)
+
+    def select_levels(
+        self,
+        *,
+        target_accuracy: float | Literal["full"] | None = None,
+        tolerance: float = 0.0,
+        fallback: Fallback = "coarsest",
+    ) -> LevelSelection:
+        """The label level of each stage that holds an accuracy on the validation images."""
+        manifest = self.bundle.manifest
+        if len(manifest.class_names) < 2:
+            raise DataError(
+                "this bundle predicts one label level, so there is none to choose: train it with "
+                "DataOptions(taxonomy=FILE)"
+            )
+        target = None if isinstance(target_accuracy, str) and target_accuracy == "full" else target_accuracy
+        check_target(target, tolerance, fallback)
+        accuracies = manifest.level_accuracies
+        if accuracies is None:
+            if not self._reading.has_parts:
+                raise DataError(
+                    "the bundle does not know how right it is on each label level, and a dataset has no "
+                    "validation part: give data by name or DataSplits"
+                )
+            outputs = self.outputs("val")
+            accuracies = level_accuracies(outputs.logits, outputs.labels)
+        return select_levels(accuracies, target, tolerance=tolerance, fallback=fallback)
+
+    def levels(self, selection: LevelSelection, split: Literal["train", "test"] = "test") -> ChosenLevels:
+        """How right each stage is on the level that was chosen for it."""
+        check_not_val(split, "levels are chosen")
+        return judge_levels(self.outputs(split), selection, self.bundle.manifest.taxonomy)
+
+    def _run(
+        self, split: Split, collect: Callable[[AnytimeNet, Batches], Found]
+    ) -> tuple[Found, dict[str, Any]]:
+        """What `collect` makes of the net and a split, with the names of data, part and device."""
+        if self._rules is not None:
+            self.bundle.count_costs(self._rules)
+        device, workers = settled_device(self._reading.device), self._reading.workers
+        images, name, part = images_for(self._reading, split)
+        if len(images) == 0:
+            why = "the net was trained on all of them (val_fraction=0)" if part == "val" else "it is empty"
+            raise DataError(
+                f"the {part} split of {name} holds no images: {why}; choose another split or data"
+            )
+        preprocessing, workers = self.bundle.manifest.preprocessing, self._reading.workers
+        batches = plain_loader(images, preprocessing, torch.device(device), workers=workers)
+        found = collect(self.bundle.net.to(device), batches)
+        self.bundle.net.cpu()
+        return found, {"data": name, "split": part, "device": device}
 
 
 def evaluate(
@@ -83,47 +225,8 @@ def evaluate(
     >>> report.count
     539
     """
-    check_reading(
-        bundle,
-        data,
-        split=split,
-        skip_bad=skip_bad,
-        data_root=data_root,
-        device=device,
-        workers=workers,
-        trust_paths=trust_paths,
-    )
-    flag(per_class, "per_class")
-    optional(ensemble, "ensemble", choice, get_args(Ensemble))
-    if rules is not None:
-        bundle.count_costs(rules)
-    if bundle.manifest.mask_classes is not None:
-        if ensemble is not None:
-            raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
-        device = settled_device(device)
-        return evaluate_masks(
-            bundle,
-            data,
-            split=split,
-            skip_bad=skip_bad,
-            data_root=data_root,
-            device=device,
-            latencies=measured_latencies(bundle),
-            trust_paths=trust_paths,
-        )
-    outputs = collect_outputs(
-        bundle,
-        data,
-        split=split,
-        skip_bad=skip_bad,
-        data_root=data_root,
-        device=device,
-        workers=workers,
-        trust_paths=trust_paths,
-    )
-    return report_from_outputs(
-        outputs, per_class=per_class, ensemble=ensemble, latencies=measured_latencies(bundle)
-    )
+    reading = Reading(bundle, data, skip_bad, data_root, device, workers, trust_paths)
+    return Evaluation(reading, rules).report(split, per_class=per_class, ensemble=ensemble)
 
 
 def evaluate_budgeted(
@@ -172,43 +275,10 @@ def evaluate_budgeted(
     >>> result.for_budgets[0].val_mean_cost <= 800_000, len(result.points)
     (True, 39)
     """
-    choice(confidence, "confidence", get_args(Confidence))
-    choice(cost, "cost", get_args(ExitCost))
-    ps = numbers(ps, "ps", above=0)
-    budgets = numbers(budgets, "budgets", above=0)
-    if isinstance(split, str) and str(split) == "val":
-        raise ValueError("split: thresholds are solved on the validation images: judge them on another split")
-    check_reading(
-        bundle,
-        data,
-        split=split,
-        splits=("train", "test"),
-        skip_bad=skip_bad,
-        data_root=data_root,
-        device=device,
-        workers=workers,
-        trust_paths=trust_paths,
+    reading = Reading(bundle, data, skip_bad, data_root, device, workers, trust_paths)
+    return Evaluation(reading, rules).budgeted(
+        split, confidence=confidence, cost=cost, ps=ps, budgets=budgets
     )
-    if not (data is None or isinstance(data, str | os.PathLike | DataSplits)):
-        raise DataError(
-            "thresholds need validation images: give data by name or DataSplits, which have some, or use "
-            "collect_outputs on two datasets and evaluation.budgeted_from_outputs"
-        )
-    val, judged = (
-        collect_outputs(
-            bundle,
-            data,
-            split=part,
-            skip_bad=skip_bad,
-            data_root=data_root,
-            device=device,
-            workers=workers,
-            rules=rules,
-            trust_paths=trust_paths,
-        )
-        for part in ("val", split)
-    )
-    return budgeted_from_outputs(val, judged, confidence=confidence, cost=cost, ps=ps, budgets=budgets)
 
 
 def collect_outputs(
@@ -228,37 +298,8 @@ def collect_outputs(
     `evaluation.write_outputs` keeps them in a file, from which everything can be computed again without the
     net. Arguments and errors are those of `evaluate`.
     """
-    check_reading(
-        bundle,
-        data,
-        split=split,
-        skip_bad=skip_bad,
-        data_root=data_root,
-        device=device,
-        workers=workers,
-        trust_paths=trust_paths,
-    )
-    if rules is not None:
-        bundle.count_costs(rules)
-    if bundle.manifest.mask_classes is not None:
-        raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
-    device = settled_device(device)
-    images, name, judged = images_for(bundle, data, split, skip_bad, data_root, trust_paths)
-    if len(images) == 0:
-        why = "the net was trained on all of them (val_fraction=0)" if judged == "val" else "it is empty"
-        raise DataError(f"the {judged} split of {name} holds no images: {why}; choose another split or data")
-    batches = plain_loader(images, bundle.manifest.preprocessing, torch.device(device), workers=workers)
-    logits, labels = collect_logits(bundle.net.to(device), batches)
-    bundle.net.cpu()
-    return Outputs(
-        logits=tuple(tuple(stage) for stage in logits),
-        labels=labels,
-        costs=tuple(OutputCost.of(cost) for cost in bundle.stage_costs()),
-        data=name,
-        split=judged,
-        class_names=tuple(bundle.manifest.class_names[0]),
-        device=device,
-    )
+    reading = Reading(bundle, data, skip_bad, data_root, device, workers, trust_paths)
+    return Evaluation(reading, rules).outputs(split)
 
 
 def measured_latencies(bundle: Bundle) -> list[Latency] | None:
@@ -269,3 +310,33 @@ def measured_latencies(bundle: Bundle) -> list[Latency] | None:
         if table.machine["id"] == here and known:
             return [table.latency(0, stage) for stage in range(1, bundle.num_stages + 1)]
     return None
+
+
+@torch.inference_mode()
+def count_pixels(net: AnytimeNet, batches: Batches) -> tuple[list[np.ndarray], int]:
+    """Runs `net` in eval mode over `batches`.
+
+    Returns:
+        For each stage the counts int64 `(classes, classes)`, the truth in rows, the answers in columns; and
+        how many images there were.
+
+    Raises:
+        NotFiniteError: if a stage answers with NaN or infinity.
+    """
+    was_training = net.training
+    net.eval()
+    meter, count = Segmentation(net.num_classes).meter(), 0
+    for x, labels in batches.epoch(0):
+        count += len(x)
+        for stage, output in enumerate(net(x), 1):
+            check_finite(stage, output)
+            meter.update(stage, output, labels)
+    net.train(was_training)
+    return [meter.confusion(stage) for stage in range(1, net.num_stages + 1)], count
+
+
+def check_not_val(split: object, what: str) -> None:
+    """Raises unless `split` is one on which choices that were made on the validation images can be tried."""
+    if isinstance(split, str) and split == "val":
+        raise ValueError(f"split: {what} on the validation images: judge them on another split")
+    choice(split, "split", ("train", "test"))

@@ -1,11 +1,10 @@
-"""The images that a bundle is judged on, and the loader that feeds them to it."""
+"""The images that a bundle is evaluated on, and the loader that feeds them to it."""
 
 from __future__ import annotations
 
 import logging
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,6 +40,7 @@ from anytimenet.workflows.labels import (
     labelled_as,
     lifted,
 )
+from anytimenet.workflows.reading import Reading
 from anytimenet.workflows.trained_data import TrainedOn, data_to_follow, trained_on
 
 _log = logging.getLogger(__name__)
@@ -53,24 +53,16 @@ _PIXELS_OF_BATCH = 2**20
 """Of images with masks, whose outputs are as large as they: less than a gigabyte."""
 
 
-def images_for(
-    bundle: Bundle,
-    data: Any,
-    split: str,
-    skip_bad: bool,
-    data_root: Path | str | None = None,
-    trust_paths: bool = False,
-    *,
-    cut: bool = False,
-) -> tuple[Images | MaskSet, str, str]:
-    """Images to judge a bundle on, with the name of the data and of the split.
+def images_for(reading: Reading, split: str, *, cut: bool = False) -> tuple[Images | MaskSet, str, str]:
+    """Images to evaluate a bundle on, with the name of the data and of the split.
 
     Of a bundle that labels pixels they come with masks. Fine labels are matched to the bundle's by the names
     of their classes, and lifted along its taxonomy. Images that the bundle was trained on are known again,
     wherever they lie, and left out of "val" and "test"; those that chose its weights are left out of "test".
 
     Args:
-        trust_paths: follow the path that a bundle from elsewhere says its data is at.
+        reading: the bundle and its data.
+        split: "train", "val" or "test".
         cut: of a folder that is not cut into parts, cut one as training does; else all of it is "test".
 
     Raises:
@@ -78,16 +70,17 @@ def images_for(
             one label an image (or none where it labels pixels), no such part, or none but images that the
             bundle was trained on.
     """
+    bundle, data = reading.bundle, reading.data
     if data is None:
-        data = data_to_follow(bundle, trust_paths).name
+        data = data_to_follow(bundle, reading.trust_paths).name
     if isinstance(data, os.PathLike):
         data = f"folder:{os.fspath(data)}"
     if isinstance(data, str):
-        return _by_name(bundle, data, split, skip_bad, data_root, cut)
+        return _by_name(reading, data, split, cut)
     if isinstance(data, DataSplits):
         images = labelled_as(bundle, getattr(data, split), data)
         return held_out(bundle, images, split, data.name), data.name, split
-    images = _of_dataset(bundle, data, skip_bad)
+    images = _of_dataset(bundle, data, reading.skip_bad)
     return held_out(bundle, images, "train" if split == "train" else "all", "the dataset"), "dataset", "all"
 
 
@@ -118,13 +111,12 @@ def evaluation_batch(images: Images | MaskSet) -> int:
     return max(1, min(EVALUATION_BATCH, batch))
 
 
-def _by_name(
-    bundle: Bundle, name: str, split: str, skip_bad: bool, data_root: Path | str | None, cut: bool
-) -> tuple[Images | MaskSet, str, str]:
+def _by_name(reading: Reading, name: str, split: str, cut: bool) -> tuple[Images | MaskSet, str, str]:
+    bundle = reading.bundle
     told = trained_on(bundle.manifest.provenance)
     same, folder = told.known and same_data(name, told.name or ""), reads_whole(name)
     if same or (folder and told.known and bundle.seen is None):
-        splits = _as_trained(name, told, skip_bad, data_root, or_none=not same)
+        splits = _as_trained(reading, name, told, or_none=not same)
         exactly = splits is not None and splits.fingerprint == told.fingerprint
         if splits is not None and (exactly or (same and (bundle.seen is None or not folder))):
             images = labelled_as(bundle, getattr(splits, split), splits)
@@ -133,8 +125,7 @@ def _by_name(
                 if bundle.seen is None and told.fingerprint is not None and split != "train":
                     _log.warning(_CHANGED, name, split)
             return images, splits.name, split
-    root = None if data_root is None else Path(data_root)
-    options = replace(_options(bundle, skip_bad), data_root=root)
+    options = replace(_options(bundle, reading.skip_bad), data_root=reading.root)
     if folder:
         return _of_folder(bundle, name, options, split, cut)
     splits = load_data(name, options)
@@ -142,13 +133,11 @@ def _by_name(
     return held_out(bundle, images, split, splits.name), splits.name, split
 
 
-def _as_trained(
-    name: str, told: TrainedOn, skip_bad: bool, data_root: Path | str | None, *, or_none: bool
-) -> DataSplits | None:
+def _as_trained(reading: Reading, name: str, told: TrainedOn, *, or_none: bool) -> DataSplits | None:
     """Data cut exactly as that of the training was; nothing that was decoded then is decoded again."""
     assert told.options is not None
-    root = None if data_root is None else Path(data_root)
-    options = replace(told.options, skip_bad=told.options.skip_bad or skip_bad, data_root=root)
+    skip_bad = told.options.skip_bad or reading.skip_bad
+    options = replace(told.options, skip_bad=skip_bad, data_root=reading.root)
     try:
         return load_data(name, options)
     except DataError as error:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from anytimenet.bundle import Bundle
-from anytimenet.core.answers.level_selection import Fallback, LevelSelection, check_target, select_levels
-from anytimenet.core.checks import choice, instance
-from anytimenet.core.errors import DataError
-from anytimenet.data import DataSplits
-from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies
-from anytimenet.workflows.evaluating import collect_outputs
-from anytimenet.workflows.reading import check_reading
+from anytimenet.core.answers.level_selection import Fallback, LevelSelection
+from anytimenet.evaluation import ChosenLevels
+from anytimenet.workflows.evaluating import Evaluation, check_not_val
+from anytimenet.workflows.reading import Reading
 
 
 def evaluate_levels(
@@ -58,21 +54,12 @@ def evaluate_levels(
     >>> found.selection.levels, found.count
     ((1, 1, 1), 539)
     """
-    if isinstance(split, str) and str(split) == "val":
-        raise ValueError("split: levels are chosen on the validation images: judge them on another split")
-    choice(split, "split", ("train", "test"))
-    options: dict[str, Any] = {
-        "skip_bad": skip_bad,
-        "data_root": data_root,
-        "device": device,
-        "workers": workers,
-        "trust_paths": trust_paths,
-    }
-    selection = choose_levels(
-        bundle, data, target_accuracy=target_accuracy, tolerance=tolerance, fallback=fallback, **options
+    evaluation = Evaluation(Reading(bundle, data, skip_bad, data_root, device, workers, trust_paths))
+    check_not_val(split, "levels are chosen")
+    selection = evaluation.select_levels(
+        target_accuracy=target_accuracy, tolerance=tolerance, fallback=fallback
     )
-    outputs = collect_outputs(bundle, data, split=split, **options)
-    return judge_levels(outputs, selection, bundle.manifest.taxonomy)
+    return evaluation.levels(selection, split)
 
 
 def choose_levels(
@@ -93,44 +80,5 @@ def choose_levels(
     The accuracies are those that training stored in the bundle; where it stored none the net runs on the
     validation part of `data`. Arguments and errors are those of `evaluate_levels`.
     """
-    check_levels(bundle)
-    target = None if isinstance(target_accuracy, str) and target_accuracy == "full" else target_accuracy
-    check_target(target, tolerance, fallback)
-    check_reading(
-        bundle,
-        data,
-        skip_bad=skip_bad,
-        data_root=data_root,
-        device=device,
-        workers=workers,
-        trust_paths=trust_paths,
-    )
-    accuracies = bundle.manifest.level_accuracies
-    if accuracies is None:
-        if not (data is None or isinstance(data, str | os.PathLike | DataSplits)):
-            raise DataError(
-                "the bundle does not know how right it is on each label level, and a dataset has no "
-                "validation part: give data by name or DataSplits"
-            )
-        outputs = collect_outputs(
-            bundle,
-            data,
-            split="val",
-            skip_bad=skip_bad,
-            data_root=data_root,
-            device=device,
-            workers=workers,
-            trust_paths=trust_paths,
-        )
-        accuracies = level_accuracies(outputs.logits, outputs.labels)
-    return select_levels(accuracies, target, tolerance=tolerance, fallback=fallback)
-
-
-def check_levels(bundle: Bundle) -> None:
-    """Raises DataError unless the bundle's net predicts several label levels."""
-    instance(bundle, Bundle, "bundle", "load(PATH)")
-    if len(bundle.manifest.class_names) < 2:
-        raise DataError(
-            "this bundle predicts one label level, so there is none to choose: train it with "
-            "DataOptions(taxonomy=FILE)"
-        )
+    evaluation = Evaluation(Reading(bundle, data, skip_bad, data_root, device, workers, trust_paths))
+    return evaluation.select_levels(target_accuracy=target_accuracy, tolerance=tolerance, fallback=fallback)

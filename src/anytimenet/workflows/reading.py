@@ -1,9 +1,10 @@
-"""What the functions of the front door take alike, checked before anything is read or run."""
+"""Which data a bundle is given, and how it is read: what the functions of the front door take alike."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,29 +17,42 @@ from anytimenet.training import check_device
 Split = Literal["train", "val", "test"]
 
 
-def check_reading(
-    bundle: Bundle,
-    data: Any,
-    *,
-    skip_bad: bool,
-    data_root: object,
-    device: str,
-    workers: int | None,
-    trust_paths: bool = False,
-    split: str = "test",
-    splits: Collection[str] = ("train", "val", "test"),
-) -> None:
-    """Raises TypeError or ValueError, with the argument's name, unless a bundle can read data in this way."""
-    checks.instance(bundle, Bundle, "bundle", "load(PATH)")
-    if data is not None:
-        checks.dataset(data, "data", os.PathLike, DataSplits, ImageSet, ImageFiles, MaskSet)
-    checks.choice(split, "split", splits)
-    checks.flag(skip_bad, "skip_bad")
-    checks.optional(data_root, "data_root", checks.path)
-    checks.flag(trust_paths, "trust_paths")
-    if not _is_auto(device):
-        checks.device(device)
-    checks.workers(workers)
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A bundle with the data for it, and how they are read and run; the arguments are those of `evaluate`.
+
+    Raises:
+        TypeError, ValueError: with the argument's name, before anything is read or run.
+    """
+
+    bundle: Bundle
+    data: Any = None
+    skip_bad: bool = False
+    data_root: Path | str | None = None
+    device: str = "auto"
+    workers: int | None = 0
+    trust_paths: bool = False
+
+    def __post_init__(self) -> None:
+        checks.instance(self.bundle, Bundle, "bundle", "load(PATH)")
+        if self.data is not None:
+            checks.dataset(self.data, "data", os.PathLike, DataSplits, ImageSet, ImageFiles, MaskSet)
+        checks.settle(self, "skip_bad", checks.flag)
+        checks.settle(self, "data_root", checks.optional, checks.path)
+        checks.settle(self, "trust_paths", checks.flag)
+        if not _is_auto(self.device):
+            checks.settle(self, "device", checks.device)
+        checks.settle(self, "workers", checks.workers)
+
+    @property
+    def root(self) -> Path | None:
+        """Where the files of data by name are, if that was said."""
+        return None if self.data_root is None else Path(self.data_root)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the data may have a validation part: a map-style dataset is one part."""
+        return self.data is None or isinstance(self.data, str | os.PathLike | DataSplits)
 
 
 def settled_device(device: object) -> str:

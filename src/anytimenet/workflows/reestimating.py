@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.data import (
     AnyAugmentation,
-    DataSplits,
     Images,
     MaskSet,
     augmentation_for,
@@ -34,7 +32,7 @@ from anytimenet.training.statistics import reestimate_statistics
 from anytimenet.workflows.evaluating import evaluate
 from anytimenet.workflows.images import evaluation_batch, images_for
 from anytimenet.workflows.known_images import prints_for
-from anytimenet.workflows.reading import check_reading, settled_device
+from anytimenet.workflows.reading import Reading, settled_device
 
 
 def reestimate(
@@ -79,22 +77,14 @@ def reestimate(
     >>> reestimate(bundle).net.normalisation
     'own'
     """
-    check_reading(
-        bundle,
-        data,
-        skip_bad=skip_bad,
-        data_root=data_root,
-        device=device,
-        workers=workers,
-        trust_paths=trust_paths,
-    )
+    reading = Reading(bundle, data, skip_bad, data_root, device, workers, trust_paths)
     if isinstance(augmentation, str):
         choice(augmentation, "augmentation", ("trained",))
     elif augmentation is not None:
         instance(augmentation, get_args(AnyAugmentation), "augmentation", "Augmentation(flip=True, pad=4)")
     num_batches = optional(num_batches, "num_batches", whole_number, 1)
     device = settled_device(device)
-    images, name, _ = images_for(bundle, data, "train", skip_bad, data_root, trust_paths, cut=True)
+    images, name, _ = images_for(reading, "train", cut=True)
     if len(images) < 2:
         raise DataError(f"the training part of {name} holds no images to estimate statistics from")
     chosen = _trained_augmentation(bundle) if augmentation == "trained" else augmentation
@@ -111,8 +101,7 @@ def reestimate(
     )
     read = reestimate_statistics(net.to(device), batches, num_batches=num_batches)
     fresh = _with_net(bundle, net.cpu().eval(), {"data": name, "batches": read, "device": device})
-    by_name = data is None or isinstance(data, str | os.PathLike | DataSplits)
-    val = images_for(bundle, data, "val", skip_bad, data_root, trust_paths, cut=True)[0] if by_name else None
+    val = images_for(reading, "val", cut=True)[0] if reading.has_parts else None
     fresh.seen = _seen_since(bundle, images, val)
     if val is None or len(val) == 0:
         return fresh
