@@ -15,17 +15,21 @@ from anytimenet.bundle.inputs import as_input, one_row
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.images.sources import Source
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.nets.contract import AnytimeNet, Segment
+from anytimenet.nets.contract import AnytimeNet, Segment, Snapshot
 from anytimenet.nets.finite import check_finite
 
 _log = logging.getLogger(__name__)
 
 
 class SubNetworks:
-    """The sub-networks of a net, each built when it is first asked for, then kept; for several threads."""
+    """The sub-networks of a net, each built when it is first asked for, then kept; for several threads.
+
+    They share the weights of one snapshot, taken when the first one is asked for.
+    """
 
     def __init__(self, net: AnytimeNet) -> None:
         self._net = net
+        self._snapshot: Snapshot | None = None
         self._built: dict[int, Segment] = {}
         self._lock = threading.Lock()
 
@@ -36,8 +40,10 @@ class SubNetworks:
     def of(self, stage: int) -> Segment:
         """Sub-network `stage`, `(x,) -> Output`."""
         with self._lock:
+            if self._snapshot is None or not self._built:
+                self._snapshot = self._net.snapshot(next(self._net.parameters()).device)
             if stage not in self._built:
-                self._built[stage] = self._net.segment(0, stage, last=True)
+                self._built[stage] = self._snapshot.segment(0, stage, last=True)
             return self._built[stage]
 
 

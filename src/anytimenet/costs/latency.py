@@ -117,7 +117,7 @@ def _groups(num_stages: int, batch_sizes: Sequence[int]) -> list[list[_Key]]:
     to_the_end = [(start, last) for start in range(1, last - 1)]
     others = [(start, stop) for start in range(1, last) for stop in range(start + 2, last)]
     together = [[(start, stop, batch) for start, stop in essential] for batch in batch_sizes]
-    # One by one: of a net of many stages they would hold too many copies of its weights at once.
+    # One by one: of a net of many stages whose segments copy they would hold too many weights at once.
     alone = [
         [(start, stop, batch)]
         for segments in (to_the_end, others)

@@ -3,7 +3,7 @@
 from anytimenet.nets.arguments import even_slices
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.chain.exits import ExitNet
-from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
+from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, Snapshot, State, TensorSpec
 from anytimenet.nets.depth import (  # noqa: F401  (registers the names)
     ann_msdnet,
     densenet,
@@ -39,6 +39,7 @@ __all__ = [
     "Output",
     "Part",
     "Segment",
+    "Snapshot",
     "State",
     "TensorSpec",
     "build_on_meta",

@@ -39,7 +39,7 @@ from anytimenet.core.manifest.folder import record_of
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.records import NetOrigin, TaskRecord, Thresholds
 from anytimenet.costs import StageCost, stage_costs
-from anytimenet.nets import AnytimeNet, create_net, list_nets, rebuild_net, register_net, wrap
+from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets, rebuild_net, register_net, wrap
 from anytimenet.nets.slices.isresnext import ISResNeXt
 
 TINY = list_nets("*_tiny")
@@ -926,17 +926,17 @@ def test_elapsed_time_runs_from_the_call_to_the_answer(monkeypatch: pytest.Monke
     assert bundle.predict(image_and_input()[0], stage=2).elapsed_ms == 750
 
 
-def test_a_sub_network_is_built_once_even_by_many_threads() -> None:
+def test_a_sub_network_is_built_once_even_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = make_bundle()
     _, x = image_and_input()
     built = []
-    segment = bundle.net.segment
+    segment = type(bundle.net)._segment
 
-    def counting(*args: int, **options: bool) -> Any:
+    def counting(net: AnytimeNet, *args: int, **options: bool) -> Segment:
         built.append(args)
-        return segment(*args, **options)
+        return segment(net, *args, **options)
 
-    bundle.net.segment = counting  # type: ignore[assignment, method-assign]
+    monkeypatch.setattr(type(bundle.net), "_segment", counting)
     answers: list[Any] = []
     start = threading.Barrier(8)
 
@@ -953,6 +953,16 @@ def test_a_sub_network_is_built_once_even_by_many_threads() -> None:
     assert len(answers) == 8
     for stage, probabilities in answers:
         assert np.array_equal(probabilities, bundle.predict(x, stage=stage + 1).probabilities)
+
+
+def test_sub_networks_share_the_weights_of_one_snapshot() -> None:
+    bundle = make_bundle()
+    weights = [
+        {parameter.untyped_storage().data_ptr() for parameter in bundle.segment_for(stage).parameters()}
+        for stage in (1, 2, 3)
+    ]
+    assert weights[0] & weights[1] & weights[2]
+    assert not weights[0] & {parameter.untyped_storage().data_ptr() for parameter in bundle.net.parameters()}
 
 
 def test_parts_of_a_bundle_must_belong_together() -> None:
