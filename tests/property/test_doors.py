@@ -44,7 +44,14 @@ from anytimenet.nets import Node
 
 HOME = Path(an.__file__).parent
 """Where the project's files are."""
-CHECKS = ("core/checks.py", "core/manifest/fields.py", "workflows/reading.py", "costs/rules.py")
+CHECKS = (
+    "core/checks.py",
+    "core/segments.py",
+    "core/manifest/fields.py",
+    "workflows/reading.py",
+    "costs/rules.py",
+    "nets/segment.py",
+)
 """Files that hold nothing but checks: an error raised there is raised at the door."""
 # --- what the calls are made of ---------------------------------------------------------------------------
 
@@ -385,7 +392,7 @@ _ROWS = (
             "taps": ["0"],
             "frozen": False,
             "input_shape": (1, 8, 8),
-            "smallest_image": 1,
+            "input_spec": None,
             "coarser": (),
         },
         words={
@@ -394,7 +401,7 @@ _ROWS = (
             "input_shape": ("images", "input_shape"),
             "head": ("head",),
         },
-        doors=("nets/chain/exits.py", "nets/chain/shapes.py", "nets/wrapped_calls.py"),
+        doors=("nets/chain/exits.py", "nets/chain/shapes.py", "nets/wrapped/tracing.py"),
     ),
     Row("recipe", lambda w: {"name": "digits"}),
     Row(
@@ -679,7 +686,7 @@ _ROWS = (
             "exits_after": (1, 2),
             "num_classes": 2,
             "input_shape": (1, 8, 8),
-            "smallest_image": 1,
+            "input_spec": None,
         },
         words={
             "blocks": ("block", "exits_after"),
@@ -715,7 +722,7 @@ _ROWS = (
             "heads": [a_head(2)],
             "num_classes": (2,),
             "in_channels": 1,
-            "smallest_image": 1,
+            "input_spec": None,
         },
         words={"blocks": ("block",), "exits": ("exit", "block"), "heads": ("head",)},
         doors=("nets/chain/graph.py",),
@@ -730,7 +737,7 @@ EXCUSED = {
     **{
         f"{kind}.{method}": "a family's own check of the shape of a tensor"
         for kind in ("AnytimeNet", "EANN", "ExitNet", "ChainNet")
-        for method in ("check_batch", "check_images", "node_shapes", "carries_image")
+        for method in ("check_batch", "node_shapes")
     },
     **dict.fromkeys(
         (

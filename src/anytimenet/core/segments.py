@@ -1,12 +1,110 @@
-"""What a net shows to planners, exporters and engines, without torch: the tensors of its states."""
+"""What a net shows to planners, exporters and engines, without torch: its input and its states."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from anytimenet.core.checks import MOST_SIDE, choice, optional, settle, whole_number, whole_numbers
+
 _NUMBER = re.compile(r"(?:bfloat|float|complex|uint|int)(\d+)(?:_\w+)?")
+_AXES = {"images": ("C", "H", "W"), "tokens": ("T", "D")}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a net reads, said of one example.
+
+    Attributes:
+        kind: "images", `(C, H, W)`, or "tokens", `(T, D)`.
+        channels: C of images, D of tokens.
+        smallest: least height and width, or number of tokens.
+        multiple_of: what height and width, or the number of tokens, must be multiples of.
+        fixed: (H, W) or (T,), if no other size can be read.
+
+    Raises:
+        ValueError: for another kind, a number under 1, or a fixed size that the other fields forbid.
+
+    >>> InputSpec("images", channels=1, smallest=8).smallest_shape
+    (1, 8, 8)
+    >>> InputSpec("tokens", channels=16, fixed=(10,)).smallest_shape
+    (10, 16)
+    """
+
+    kind: str = "images"
+    channels: int = 3
+    smallest: int = 1
+    multiple_of: int = 1
+    fixed: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, "kind", choice, _AXES)
+        for field in ("channels", "smallest", "multiple_of"):
+            settle(self, field, whole_number, 1, MOST_SIDE)
+        settle(self, "fixed", optional, whole_numbers, 1, MOST_SIDE)
+        if self.fixed is not None:
+            if len(self.fixed) != len(self._axes) - 1:
+                raise ValueError(f"fixed {self.fixed}: one number for each of {self._axes} but the channels")
+            self.check(self._with_channels(self.fixed))
+
+    @property
+    def smallest_shape(self) -> tuple[int, ...]:
+        """The smallest example."""
+        side = -(-self.smallest // self.multiple_of) * self.multiple_of
+        return self._with_channels(self.fixed or (side,) * (len(self._axes) - 1))
+
+    def shape_of(self, value: object, name: str = "input_shape") -> tuple[int, ...]:
+        """`value` as the shape of one example, without the batch; its size is left to `check`.
+
+        Raises:
+            ValueError: for another number of dimensions, or one under 1.
+        """
+        found = whole_numbers(value, name, 1, MOST_SIDE)
+        if len(found) != len(self._axes):
+            raise ValueError(f"{name} is ({', '.join(self._axes)}) without the batch, not {found}")
+        return found
+
+    def check_batch(self, shape: Sequence[int]) -> None:
+        """As `check`, for the shape of a batch `(N, ...)` and nothing else."""
+        if len(shape) != len(self._axes) + 1:
+            raise ValueError(self._wrong_dimensions(shape))
+        self.check(shape)
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Checks the shape of examples, alone or in a batch, before a deep layer stumbles over it.
+
+        Raises:
+            ValueError: for another number of channels, or a size that the net cannot read.
+        """
+        if len(shape) < len(self._axes):
+            raise ValueError(self._wrong_dimensions(shape))
+        own = tuple(shape)[-len(self._axes) :]
+        channels, size = (own[0], own[1:]) if self.kind == "images" else (own[-1], own[:-1])
+        if channels != self.channels:
+            raise ValueError(
+                f"this net reads {self.channels}-channel {self.kind}, got {channels} channels; "
+                f"build it with in_channels={channels} or convert the {self.kind}"
+            )
+        least = "x".join([str(self.smallest)] * len(size))
+        given = f"{self.kind} of {'x'.join(map(str, size))}" if len(size) > 1 else f"{size[0]} {self.kind}"
+        if min(size) < self.smallest:
+            raise ValueError(f"{given} are too small for this net's scales: at least {least} is needed")
+        if any(side % self.multiple_of for side in size):
+            raise ValueError(f"{given} do not fit this net: multiples of {self.multiple_of} are needed")
+        if self.fixed is not None and size != self.fixed:
+            raise ValueError(f"{given} do not fit this net: it reads {'x'.join(map(str, self.fixed))} only")
+
+    @property
+    def _axes(self) -> tuple[str, ...]:
+        return _AXES[self.kind]
+
+    def _with_channels(self, size: Sequence[int]) -> tuple[int, ...]:
+        return (self.channels, *size) if self.kind == "images" else (*size, self.channels)
+
+    def _wrong_dimensions(self, shape: Sequence[int]) -> str:
+        return f"{self.kind} have shape ({', '.join(('N', *self._axes))}), not {tuple(shape)}"
 
 
 @dataclass(frozen=True)

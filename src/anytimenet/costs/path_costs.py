@@ -35,8 +35,7 @@ def segment_macs(
     >>> segment_macs(net, (3, 8, 8), [(0, 1), (1, 3)]), segment_macs(net, (3, 8, 8), [(0, 3)])
     ([17056, 38880], [55776])
     """
-    if len(input_shape) != 3:
-        raise ValueError(f"input_shape is (C, H, W) without the batch, not {tuple(input_shape)}")
+    input_shape = net.input_spec.shape_of(input_shape)
     for (start, stop), reached in zip(path, (0, *(stop for _, stop in path)), strict=False):
         if start != reached:
             raise ValueError(f"segment ({start}, {stop}) cannot follow stage {reached}: start it there")

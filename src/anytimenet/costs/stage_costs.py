@@ -10,12 +10,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from anytimenet.core.checks import instance, shape_of_images
+from anytimenet.core.checks import instance
 from anytimenet.costs.conventions import OperationCount
 from anytimenet.costs.counting import count
 from anytimenet.costs.rules import Rules, as_rules
-from anytimenet.nets.chain.chain import ChainNet
-from anytimenet.nets.contract import AnytimeNet, State
+from anytimenet.nets.contract import AnytimeNet, ChainView, State
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -81,7 +80,7 @@ def stage_costs(
     ([12976768, 28902656], 852060)
     """
     instance(net, AnytimeNet, "net", "create_net(NAME)")
-    input_shape = shape_of_images(input_shape)
+    input_shape = net.input_spec.shape_of(input_shape)
     rules = as_rules(rules)
     net, image = countable(net, input_shape)
     trainable = {name for name, _ in net.named_parameters()}
@@ -90,13 +89,14 @@ def stage_costs(
     run, published = OperationCount(), OperationCount()
     state: State = (image,)
     block_state: State = (image,)
+    chain = net.chain()
     for stage in range(1, net.num_stages + 1):
         uncounted: set[str] = set()
         alone = count(net.segment(0, stage, last=True), (image,), rules=rules, uncounted=uncounted)
         lazy, state = _count_step(net, stage, state, rules, uncounted)
         run += lazy
-        if isinstance(net, ChainNet):
-            block, block_state = _count_block(net, stage, block_state, rules, uncounted)
+        if chain is not None:
+            block, block_state = _count_block(chain, stage, block_state, rules, uncounted)
             published += block
         else:
             published += lazy
@@ -170,10 +170,10 @@ def _count_step(
 
 
 def _count_block(
-    net: ChainNet, stage: int, state: State, rules: Rules, uncounted: set[str]
+    chain: ChainView, stage: int, state: State, rules: Rules, uncounted: set[str]
 ) -> tuple[OperationCount, State]:
     """The cost of a published block with its head, and the state that the block leaves."""
     reached: list[State] = []
-    block, head = net.blocks[stage - 1], net.heads[stage - 1]
+    block, head = chain.blocks[stage - 1], chain.heads[stage - 1]
     counted = count(lambda: reached.append(block(state)), rules=rules, uncounted=uncounted)
     return counted + count(head, reached[0], rules=rules, uncounted=uncounted), reached[0]

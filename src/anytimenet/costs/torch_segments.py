@@ -34,7 +34,7 @@ def torch_segments(
     dtype, device = _floating(dtype), torch.device(device)
     if any(parameter.is_meta for parameter in net.parameters()):
         raise ValueError("a net on the meta device has no weights to run; load or initialise it first")
-    net.check_images(input_shape, 1)
+    net.input_spec.check(net.input_spec.shape_of(input_shape))
 
     snapshot = net.snapshot(device, dtype)
 

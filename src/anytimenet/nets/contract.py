@@ -7,14 +7,19 @@ keeps this contract, your own nets included.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from anytimenet.core.checks import LARGEST, increasing, shape_of_images, whole_number, whole_numbers
+from anytimenet.core.checks import LARGEST, increasing, whole_number, whole_numbers
 from anytimenet.core.manifest.records import NetOrigin
+from anytimenet.core.segments import InputSpec
 from anytimenet.core.segments import TensorSpec as TensorSpec
 from anytimenet.layers.snapshots import copied
 from anytimenet.nets.segment import Output as Output
@@ -52,6 +57,19 @@ class Part:
         return tensor[tuple(slice(start, stop) for start, stop in self.box)]
 
 
+class ChainView(NamedTuple):
+    """The published blocks of a net that grows in depth: what rules that act between blocks walk.
+
+    Attributes:
+        blocks: `blocks[k-1](state) -> state`, from the state `(x,)` on; the last tensor of a state is the one
+            that head k reads.
+        heads: `heads[k-1](state) -> output`.
+    """
+
+    blocks: nn.ModuleList
+    heads: nn.ModuleList
+
+
 class AnytimeNet(nn.Module):
     """Base class of every net. Shapes: `x` is `(N, C, H, W)`, an output `(N, classes, ...)` per level.
 
@@ -59,6 +77,8 @@ class AnytimeNet(nn.Module):
         num_stages: K.
         num_classes: classes of each label level, fine level first.
         in_channels: channels of the input images.
+        input_spec: all that is known of the input.
+        arguments: all that its constructor was called with, defaults included, where that is `remembered`.
         origin: how `create_net` built it; None for a net built by hand, which is loaded by
             `load(PATH, net=NET)` only.
         tracks_statistics: whether training leaves the BatchNorm statistics that evaluation needs. Where it
@@ -68,8 +88,14 @@ class AnytimeNet(nn.Module):
     num_stages: int
     num_classes: tuple[int, ...]
     in_channels: int
+    arguments: Mapping[str, Any] = MappingProxyType({})
     origin: NetOrigin | None = None
     tracks_statistics: bool = True
+
+    @cached_property
+    def input_spec(self) -> InputSpec:
+        """What the net reads. A family whose layers need more than one pixel sets it when it is built."""
+        return InputSpec("images", self.in_channels)
 
     # --- training -----------------------------------------------------------------------------------
 
@@ -107,6 +133,23 @@ class AnytimeNet(nn.Module):
         """
         return self.check_stages(None) if self.tracks_statistics else ()
 
+    def with_own_norms(self) -> AnytimeNet:
+        """A net of its own whose stages share no BatchNorm statistics that are right for one of them alone.
+
+        A copy; a family with an option of that kind gives every stage copies of the shared ones.
+        """
+        return copy.deepcopy(self)
+
+    # --- what it is made of -------------------------------------------------------------------------
+
+    def chain(self) -> ChainView | None:
+        """Blocks and heads, if the net is a chain of blocks with a prediction after each; else None."""
+        return None
+
+    def whole_nets(self) -> tuple[AnytimeNet, ...]:
+        """The nets that this one runs one after the other; itself alone, unless it joins several."""
+        return (self,)
+
     # --- deployment ---------------------------------------------------------------------------------
 
     def snapshot(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Snapshot:
@@ -143,6 +186,10 @@ class AnytimeNet(nn.Module):
         `continues` names a tensor of the state at `stage` - 1.
         """
         raise NotImplementedError
+
+    def state_names(self, stage: int) -> tuple[str, ...]:
+        """The names of the state's tensors; they do not depend on the size of the input."""
+        return tuple(spec.name for spec in self.state_spec(stage, self.input_spec.smallest_shape))
 
     def keep(self, stages: Iterable[int]) -> AnytimeNet:
         """A net of its own with only these stages (an increasing subset), renumbered from 1.
@@ -191,39 +238,17 @@ class AnytimeNet(nn.Module):
         return stages
 
     def check_reached(self, stage: int, *input_shape: Sequence[int]) -> None:
-        """Raises ValueError unless `stage` is 0 (the input) or a stage here, and the shape is (C, H, W)."""
+        """Raises ValueError unless `stage` is 0 (the input) or a stage here, and the shape an example's."""
         for shape in input_shape:
-            shape_of_images(shape)
+            self.input_spec.shape_of(shape)
         if not 0 <= whole_number(stage, "stage", -LARGEST) <= self.num_stages:
             raise ValueError(
                 f"no state belongs to stage {stage}: 0, the input, to {self.num_stages} have one"
             )
 
-    def check_batch(self, shape: Sequence[int], smallest: int) -> None:
-        """As `check_images`, for a batch `(N, C, H, W)` and nothing else."""
-        if len(shape) != 4:
-            raise ValueError(f"images have shape (N, C, H, W), not {tuple(shape)}")
-        self.check_images(shape, smallest)
-
-    def check_images(self, shape: Sequence[int], smallest: int) -> None:
-        """Checks the shape `(..., C, H, W)` of images before a deep layer stumbles over it.
-
-        Raises:
-            ValueError: for another number of channels, or images under `smallest` pixels a side.
-        """
-        if len(shape) < 3:
-            raise ValueError(f"images have shape (N, C, H, W), not {tuple(shape)}")
-        channels, height, width = shape[-3:]
-        if channels != self.in_channels:
-            raise ValueError(
-                f"this net reads {self.in_channels}-channel images, got {channels} channels; "
-                f"build it with in_channels={channels} or convert the images"
-            )
-        if min(height, width) < smallest:
-            raise ValueError(
-                f"images of {height}x{width} are too small for this net's scales: "
-                f"at least {smallest}x{smallest} is needed"
-            )
+    def check_batch(self, shape: Sequence[int]) -> None:
+        """Raises ValueError unless `shape` is that of a batch which this net can read; see `InputSpec`."""
+        self.input_spec.check_batch(shape)
 
 
 def claim(net: nn.Module, prefix: str, stages: Iterable[int]) -> list[Part]:

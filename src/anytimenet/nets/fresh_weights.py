@@ -9,7 +9,6 @@ import torch
 from anytimenet.layers.frozen import frozen_modules
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.registry import net_entry
 
 
@@ -35,9 +34,8 @@ def draw_weights(net: AnytimeNet) -> None:
         raise ValueError(
             "a frozen module keeps its weights: wrap it without frozen=True to train from scratch"
         )
-    if isinstance(net, EANN):  # each member as it was built
-        for member in net.members:
-            assert isinstance(member, AnytimeNet)
+    if net.whole_nets() != (net,):
+        for member in net.whole_nets():  # each as it was built
             draw_weights(member)
         return
     known: set[int] = set()
@@ -61,6 +59,8 @@ def draw_weights(net: AnytimeNet) -> None:
 
 def _init_of(net: AnytimeNet) -> str:
     """The `init` that the net was built with; PyTorch's own for a net that knows no other."""
+    if "init" in net.arguments:
+        return str(net.arguments["init"])
     if net.origin is None:
         return "pytorch"
     if "init" in net.origin.arguments:

@@ -52,13 +52,11 @@ class NetUnderTest:
     ) -> None:
         if not isinstance(net, AnytimeNet):
             raise TypeError(f"a net to check is a subclass of AnytimeNet, not a {type(net).__name__}")
-        if len(input_shape) != 3:
-            raise ValueError(f"input_shape is (C, H, W) without the batch, not {tuple(input_shape)}")
         if any(tensor.is_meta for tensor in net.state_dict().values()):
             raise ValueError("a net on the meta device has no values to check: build it on the CPU")
         self.seed = seed
         self.generator = torch.Generator().manual_seed(seed)
-        self.input_shape = tuple(input_shape)
+        self.input_shape = net.input_spec.shape_of(input_shape)
         self.rules = rules
         self.net = copy.deepcopy(net).to("cpu", torch.float64).eval().requires_grad_(True)
         redraw(self.net, self.generator)

@@ -20,9 +20,10 @@ MOST_PATHS = 32
 @promise("state spec")
 @torch.no_grad()
 def check_state_spec(subject: NetUnderTest) -> None:
-    """`state_spec` is true: names, shapes and dtypes are those of the stepwise states; a tensor that
-    continues one of the state a stage earlier begins with that one, bit for bit and along its axis; state 0
-    is `(x,)`, named `x`, which stays first and unchanged where it is carried on; the last state is empty.
+    """`state_spec` is true: names (also by `state_names`), shapes, dtypes are those of the stepwise states; a
+    tensor that continues one of the state a stage earlier begins with that one, bit for bit and along its
+    axis; state 0 is `(x,)`, named `x`, which stays first and unchanged where it is carried on; the last state
+    is empty.
     """
     before: dict[str, torch.Tensor] = {}
     for stage, state in enumerate(subject.states):
@@ -34,6 +35,9 @@ def check_state_spec(subject: NetUnderTest) -> None:
                 f"{where} {found}, state_spec lists the tensors {[spec.name for spec in specs]}",
                 f"segment ({stage - 1}, {stage}) returns a state that state_spec does not describe",
             )
+        if tuple(subject.net.state_names(stage)) != tuple(spec.name for spec in specs):
+            told = tuple(subject.net.state_names(stage))
+            raise BreachError(f"state_names({stage}) is {told}", "state_spec lists other names, or an order")
         if len({spec.name for spec in specs}) != len(specs):
             raise BreachError(f"{where} has two tensors of one name", "tensors are matched by name")
         now = {spec.name: tensor for spec, tensor in zip(specs, state, strict=True)}

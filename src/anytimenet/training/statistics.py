@@ -151,7 +151,7 @@ class _Estimate:
         if counter > 1:
             raise ValueError(
                 f"stages {', '.join(map(str, stages))} share BatchNorms, whose one set of statistics cannot "
-                "be right for each: give the stages norms of their own first (IResNeXt.with_own_norms)"
+                "be right for each: give the stages norms of their own first (net.with_own_norms())"
             )
         if counter == 1:
             self.mean += mean

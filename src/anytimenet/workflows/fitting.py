@@ -346,8 +346,8 @@ def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
             f"the net predicts {net.num_classes} classes and the data has {splits.num_classes}: "
             f"build it with num_classes={splits.num_classes}"
         )
-    net.check_images(
-        (splits.preprocessing.channels, splits.preprocessing.height, splits.preprocessing.width), 1
+    net.input_spec.check(
+        (splits.preprocessing.channels, splits.preprocessing.height, splits.preprocessing.width)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,8 +25,6 @@ from anytimenet.data import (
 )
 from anytimenet.evaluation import SegmentationReport
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.members.eann import EANN
-from anytimenet.nets.width.iresnext import IResNeXt
 from anytimenet.training.statistics import reestimate_statistics
 from anytimenet.workflows.evaluating import evaluate
 from anytimenet.workflows.images import evaluation_batch, images_for
@@ -88,7 +85,7 @@ def reestimate(
     if len(images) < 2:
         raise DataError(f"the training part of {name} holds no images to estimate statistics from")
     chosen = _trained_augmentation(bundle) if augmentation == "trained" else augmentation
-    net = _own_norms(bundle.net)
+    net = bundle.net.with_own_norms()
     batches = make_loader(
         images,
         bundle.manifest.preprocessing,
@@ -120,15 +117,6 @@ def _seen_since(bundle: Bundle, train: Images | MaskSet, val: Images | MaskSet |
     return bundle.seen and bundle.seen.and_learnt_from(
         none if learnt is None else learnt, none if chose is None else chose
     )
-
-
-def _own_norms(net: AnytimeNet) -> AnytimeNet:
-    """A copy of `net` in which every stage has BatchNorms of its own, where stages share any."""
-    if isinstance(net, EANN):
-        return EANN([_own_norms(member) for member in net.members if isinstance(member, AnytimeNet)])
-    if isinstance(net, IResNeXt) and net.normalisation == "shared":
-        return net.with_own_norms()
-    return copy.deepcopy(net)
 
 
 def _trained_augmentation(bundle: Bundle) -> AnyAugmentation | None:

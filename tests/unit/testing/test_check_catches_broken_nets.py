@@ -348,6 +348,12 @@ class NamesTheInputOtherwise(Chain):
         return specs if stage else [replace(specs[0], name="image")]
 
 
+@broken("state spec", r"state_names\(1\) is \('images',\)")
+class NamesAStateInTwoWays(Chain):
+    def state_names(self, stage):
+        return ("images",) if stage == 1 else super().state_names(stage)
+
+
 @broken("state spec", r"has shape \(4, 4, 4\) per example, state_spec says \(9, 4, 4\)")
 class SpecifiesAnotherWidth(Chain):
     def state_spec(self, stage, input_shape):

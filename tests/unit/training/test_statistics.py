@@ -207,6 +207,9 @@ class TestOwnNorms:
             shapes = {k: v.shape for k, v in rebuild_net(net.origin).state_dict().items()}
             assert shapes == {k: v.shape for k, v in net.state_dict().items()}
 
-    def test_own_norms_are_not_given_twice(self, shared):
-        with pytest.raises(ValueError, match="already"):
-            shared.with_own_norms().with_own_norms()
+    def test_a_net_with_own_norms_gives_a_copy(self, shared):
+        own = shared.with_own_norms()
+        twin = own.with_own_norms()
+        mine = {tensor.data_ptr() for tensor in own.state_dict().values()}
+        assert not mine & {tensor.data_ptr() for tensor in twin.state_dict().values()}
+        assert twin.state_dict().keys() == own.state_dict().keys()

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from anytimenet.core.checks import MOST_SIDE, all_words, class_counts, instance, several, whole_number
+from anytimenet.core.checks import (
+    MOST_SIDE,
+    all_words,
+    class_counts,
+    instance,
+    optional,
+    several,
+    whole_number,
+)
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.snapshots import copied
 from anytimenet.nets.chain.graph import INPUT, Graph, Link, Step
 from anytimenet.nets.chain.shapes import node_shapes
-from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.contract import AnytimeNet, ChainView, Output, Part, Segment, State, TensorSpec, claim
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,8 @@ class ChainNet(AnytimeNet):
         exits: for each stage the name of the node that its head reads, in blocks 1..k for stage k.
         heads: for each stage a module from that node's tensor to an output, or to one tensor of logits.
         num_classes: classes, or one number for each label level, fine level first.
-        in_channels: channels of the images.
-        smallest_image: smallest side that the net can read.
+        in_channels: channels of the images; None for 3, or what `input_spec` says.
+        input_spec: what the net reads, if that is not images of any size.
 
     Attributes:
         blocks: the published view: `blocks[k-1](state) -> state`, from the state `(x,)` on; the last
@@ -74,8 +83,8 @@ class ChainNet(AnytimeNet):
         heads: Sequence[nn.Module],
         *,
         num_classes: int | Sequence[int],
-        in_channels: int = 3,
-        smallest_image: int = 1,
+        in_channels: int | None = None,
+        input_spec: InputSpec | None = None,
     ) -> None:
         super().__init__()
         blocks = [several(block, "each of blocks") for block in several(blocks, "blocks")]
@@ -95,8 +104,8 @@ class ChainNet(AnytimeNet):
         _check_own([*((n.name, n.module) for block in blocks for n in block), *_named_heads(heads)])
         self.num_stages = len(blocks)
         self.num_classes = class_counts(num_classes)
-        self.in_channels = whole_number(in_channels, "in_channels", 1, MOST_SIDE)
-        self.smallest_image = whole_number(smallest_image, "smallest_image", 1, MOST_SIDE)
+        self.input_spec = input_of(in_channels, input_spec)
+        self.in_channels = self.input_spec.channels
         self.graph = Graph(
             tuple(Link(n.name, tuple(n.inputs), k) for k, block in enumerate(blocks, 1) for n in block),
             tuple(exits),
@@ -108,7 +117,7 @@ class ChainNet(AnytimeNet):
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
         stages = self.check_stages(stages)
-        self.check_batch(x.shape, self.smallest_image)
+        self.check_batch(x.shape)
         outputs: dict[int, Output] = {}
         tensors = {INPUT: x}
         blocks = [block._modules for block in self.blocks]
@@ -135,9 +144,16 @@ class ChainNet(AnytimeNet):
         self.check_reached(stage, input_shape)
         if stage == 0:
             return [self.spec(INPUT, input_shape)]
-        self.check_images(input_shape, self.smallest_image)
+        self.input_spec.check(input_shape)
         shapes = self.node_shapes(input_shape, self.graph.needed((stage,)))
-        return [self.spec(name, shapes[name]) for name in self.graph.state(stage)]
+        return [self.spec(name, shapes[name]) for name in self.state_names(stage)]
+
+    def state_names(self, stage: int) -> tuple[str, ...]:
+        self.check_reached(stage)
+        return self.graph.state(stage) if stage else (INPUT,)
+
+    def chain(self) -> ChainView:
+        return ChainView(self.blocks, self.heads)
 
     def node_shapes(
         self, input_shape: Sequence[int], names: Iterable[str] | None = None
@@ -174,14 +190,24 @@ class ChainNet(AnytimeNet):
             [self.graph.exits[stage - 1] for stage in stages],
             [copied(self.heads[stage - 1]) for stage in stages],
             num_classes=self.num_classes,
-            in_channels=self.in_channels,
-            smallest_image=self.smallest_image,
+            input_spec=self.input_spec,
         )
 
     def _module(self, link: Link | Step) -> nn.Module:
         block = self.blocks[link.block - 1]
         assert isinstance(block, ChainBlock)
         return block[link.name]
+
+
+def input_of(channels: int | None, spec: InputSpec | None) -> InputSpec:
+    """What a net reads, of images of so many channels if nothing else is said."""
+    optional(channels, "in_channels", whole_number, 1, MOST_SIDE)
+    if spec is None:
+        return InputSpec("images", 3 if channels is None else channels)
+    instance(spec, InputSpec, "input_spec", 'InputSpec("images", 3, smallest=8)')
+    if channels not in (None, spec.channels):
+        raise ValueError(f"in_channels {channels} and {spec} differ: give one of them")
+    return spec
 
 
 def _named_heads(heads: Sequence[nn.Module]) -> list[tuple[str, nn.Module]]:

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from anytimenet.core.checks import (
-    MOST_SIDE,
     class_counts,
     function,
     instance,
     several,
     shape_of_images,
-    whole_number,
 )
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.nets.arguments import check_exits
 from anytimenet.nets.chain.chain import ChainNet, Node
@@ -39,8 +38,9 @@ class ExitNet(ChainNet):
             logits, or a tuple of logits, one tensor a label level. By default `layers.heads.Head`: BatchNorm,
             ReLU, global average pooling and one linear layer.
         num_classes: classes, or one number for each label level.
-        input_shape: (C, H, W) of images that the net is made for; the heads' channels are found with it.
-        smallest_image: smallest side that the blocks can read.
+        input_shape: (C, H, W) of images that the net is made for; what the heads read is found with it. None:
+            (3, 32, 32), or the smallest that `input_spec` allows.
+        input_spec: what the net reads, if that is not images of any size with so many channels.
 
     Raises:
         ValueError: if `exits_after` does not increase up to the number of blocks, a block cannot read what
@@ -61,15 +61,14 @@ class ExitNet(ChainNet):
         head: Callable[[int], nn.Module] | None = None,
         *,
         num_classes: int | Sequence[int] = 10,
-        input_shape: Sequence[int] = (3, 32, 32),
-        smallest_image: int = 1,
+        input_shape: Sequence[int] | None = None,
+        input_spec: InputSpec | None = None,
     ) -> None:
         for unit in (*(() if stem is None else (stem,)), *(units := list(several(blocks, "blocks")))):
             instance(unit, nn.Module, "stem and each of blocks", "nn.Conv2d(3, 16, 3)")
         if head is not None:
             function(head, "head", "lambda channels: nn.Sequential(...)")
-        input_shape = shape_of_images(input_shape)
-        smallest_image = whole_number(smallest_image, "smallest_image", 1, MOST_SIDE)
+        input_spec, input_shape = input_for(input_shape, input_spec)
         exits = check_exits(exits_after, len(units))
         classes = class_counts(num_classes)
         names = [f"block{number}" for number in range(1, len(units) + 1)]
@@ -92,9 +91,20 @@ class ExitNet(ChainNet):
             exit_names,
             heads,
             num_classes=classes,
-            in_channels=input_shape[0],
-            smallest_image=smallest_image,
+            input_spec=input_spec,
         )
+        self.exits_after, self.input_shape = exits, input_shape
+
+
+def input_for(shape: Sequence[int] | None, spec: InputSpec | None) -> tuple[InputSpec, tuple[int, ...]]:
+    """What a net reads, and an example's shape, each settled by the other where it is not given."""
+    if spec is None:
+        spec = InputSpec("images", 3 if shape is None else shape_of_images(shape)[0])
+        shape = (3, 32, 32) if shape is None else shape
+    instance(spec, InputSpec, "input_spec", 'InputSpec("images", 3, smallest=8)')
+    shape = spec.smallest_shape if shape is None else spec.shape_of(shape)
+    spec.check(shape)
+    return spec, shape
 
 
 def new_heads(

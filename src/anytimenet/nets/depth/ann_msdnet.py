@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
@@ -96,13 +97,13 @@ def ann_msdnet(
     exits = range(trunk.unit, max(first_exit, 1) - 1, -stack)[::-1]
     if not exits:
         raise ValueError(f"first_exit {first_exit} leaves no exit among {trunk.unit} units: take a lower one")
+    smallest = 2 ** (len(trunk.factors) - 1) * (4 if form == "imagenet" else 1)
     net = ChainNet(
         _by_exit(trunk.nodes, exits),
         [trunk.coarsest[unit][0] for unit in exits],
         [MultiScaleHead(trunk.coarsest[unit][1], num_classes, "conv", classifier_width) for unit in exits],
         num_classes=num_classes,
-        in_channels=in_channels,
-        smallest_image=2 ** (len(trunk.factors) - 1) * (4 if form == "imagenet" else 1),
+        input_spec=InputSpec("images", in_channels, smallest),
     )
     init_weights(net, init)
     return net

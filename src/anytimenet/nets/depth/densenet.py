@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
@@ -95,8 +96,7 @@ def densenet(
         _dense_layers(stem_channels, counts, growth, bottleneck=bottleneck, reduction=reduction),
         _exits(exits_after, counts),
         num_classes=num_classes,
-        input_shape=(in_channels, smallest, smallest),
-        smallest_image=smallest,
+        input_spec=InputSpec("images", in_channels, smallest),
     )
     init_weights(net, init)
     return net

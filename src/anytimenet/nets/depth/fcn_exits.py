@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_blocks, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
@@ -92,8 +93,7 @@ def fcn_exits(
         range(1, len(stages) + 1),
         partial(FcnHead, num_classes=num_classes, divisor=head_divisor),
         num_classes=num_classes,
-        input_shape=(in_channels, SMALLEST, SMALLEST),
-        smallest_image=SMALLEST,
+        input_spec=InputSpec("images", in_channels, SMALLEST),
     )
     init_weights(net, init)
     return net

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
@@ -102,13 +103,13 @@ def msdnet(
     )
     blocks, exit_names, widths = _trunk(plan, form, in_channels)
     coarsest = len(plan.growth_factors) - 1
+    smallest = 2**coarsest * (4 if form == "imagenet" else 1)
     net = ChainNet(
         _without_dead_ends(blocks, exit_names),
         exit_names,
         [MultiScaleHead(width, num_classes, classifier, classifier_width) for width in widths],
         num_classes=num_classes,
-        in_channels=in_channels,
-        smallest_image=2**coarsest * (4 if form == "imagenet" else 1),
+        input_spec=InputSpec("images", in_channels, smallest),
     )
     init_weights(net, init)
     return net

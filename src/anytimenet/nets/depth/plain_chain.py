@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_positive
@@ -44,7 +45,7 @@ def plain_chain(
         ValueError: if `exits_after` does not increase to the number of blocks, or a number is not positive.
 
     >>> net = plain_chain(widths=(4, 4, 8))
-    >>> net.num_stages, net.smallest_image
+    >>> net.num_stages, net.input_spec.smallest
     (3, 2)
     """
     check_positive(in_channels=in_channels)
@@ -58,8 +59,7 @@ def plain_chain(
         range(1, len(blocks) + 1) if exits_after is None else exits_after,
         lambda channels: PooledHead(channels, num_classes, relu=False),
         num_classes=num_classes,
-        input_shape=(in_channels, smallest, smallest),
-        smallest_image=smallest,
+        input_spec=InputSpec("images", in_channels, smallest),
     )
     init_weights(net, init)
     return net

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights, keep_default_init
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
@@ -109,13 +110,13 @@ def ranet(
         reduction=reduction,
     )
     flows = _Flows(plan, form, in_channels)
+    smallest = 2 ** (plan.scales[-1] - 1) * (4 if form == "imagenet" else 1)
     net = ChainNet(
         flows.stages,
         flows.exits,
         [MultiScaleHead(width, num_classes, classifier, classifier_width) for width in flows.widths],
         num_classes=num_classes,
-        in_channels=in_channels,
-        smallest_image=2 ** (plan.scales[-1] - 1) * (4 if form == "imagenet" else 1),
+        input_spec=InputSpec("images", in_channels, smallest),
     )
     init_weights(net, init)
     return net

@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.transitions import between_zeros
@@ -82,8 +83,7 @@ def resnet_ann(
         _exits(exits_after, stack, sum(counts)),
         lambda channels: PooledHead(channels, num_classes),
         num_classes=num_classes,
-        input_shape=(in_channels, smallest, smallest),
-        smallest_image=smallest,
+        input_spec=InputSpec("images", in_channels, smallest),
     )
     init_weights(net, init)
     return net

@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_positive
@@ -70,8 +71,7 @@ def resnext_exits(
         ],
         exits_after,
         num_classes=num_classes,
-        input_shape=(in_channels, smallest, smallest),
-        smallest_image=smallest,
+        input_spec=InputSpec("images", in_channels, smallest),
     )
     init_weights(net, init)
     return net

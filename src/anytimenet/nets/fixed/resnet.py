@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import copy_leading, like
+from anytimenet.layers.snapshots import copy_leading
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_positive
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
-from anytimenet.nets.registry import Builder, register_net
+from anytimenet.nets.registry import register_net
+from anytimenet.nets.remembered import remembered, twin
 
 PAPER = "Identity Mappings in Deep Residual Networks"
 
@@ -41,6 +44,7 @@ class ResNet(AnytimeNet):
     [torch.Size([4, 10])]
     """
 
+    @remembered
     def __init__(
         self,
         num_classes: Sequence[int] = (10,),
@@ -55,22 +59,22 @@ class ResNet(AnytimeNet):
         self.num_stages = 1
         self.num_classes = tuple(num_classes)
         self.in_channels = in_channels
-        self.width = width
-        self.blocks_per_scale = check_blocks(blocks)
+        counts = check_blocks(blocks)
+        self.input_spec = InputSpec("images", in_channels, 1 << (len(counts) - 1))
         self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
         self.blocks = nn.Sequential(
             *(
                 BasicBlock(width * 2**scale, shrinks=scale > 0 and first == 0)
-                for scale, count in enumerate(self.blocks_per_scale)
+                for scale, count in enumerate(counts)
                 for first in range(count)
             )
         )
-        self.head = Head(width * 2 ** (len(self.blocks_per_scale) - 1), self.num_classes)
+        self.head = Head(width * 2 ** (len(counts) - 1), self.num_classes)
         init_weights(self, init)
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
         self.check_stages(stages)
-        self.check_batch(x.shape, 2 ** (len(self.blocks_per_scale) - 1))
+        self.check_batch(x.shape)
         return [self.head(self.blocks(self.stem(x)))]
 
     def parts(self) -> list[Part]:
@@ -84,12 +88,7 @@ class ResNet(AnytimeNet):
         return _WholeNet(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> ResNet:
-        kept: ResNet = like(
-            self,
-            lambda: ResNet(
-                self.num_classes, width=self.width, blocks=self.blocks_per_scale, in_channels=self.in_channels
-            ),
-        )
+        kept = twin(self, ResNet)
         copy_leading(self, kept)
         return kept
 
@@ -123,24 +122,11 @@ class _WholeNet(Segment):
         return (), self.net(state[0])
 
 
-def _builder(blocks: Sequence[int], width: int = 16) -> Builder:
-    def build(
-        num_classes: Sequence[int],
-        width: int = width,
-        blocks: Sequence[int] = blocks,
-        in_channels: int = 3,
-        init: str = "msra",
-    ) -> AnytimeNet:
-        return ResNet(num_classes, width=width, blocks=blocks, in_channels=in_channels, init=init)
-
-    return build
-
-
 for _name, _input_shape, _summary, _build in (
-    ("resnet_20", (3, 32, 32), "n=3", _builder((3, 3, 3))),
-    ("resnet_56", (3, 32, 32), "n=9", _builder((9, 9, 9))),
-    ("resnet_110", (3, 32, 32), "n=18", _builder((18, 18, 18))),
-    ("resnet_small", (3, 16, 16), "minutes on 2 cores: n=1 W=16", _builder((1, 1, 1))),
-    ("resnet_tiny", (3, 8, 8), "for tests: n=1 W=4", _builder((1, 1, 1), 4)),
+    ("resnet_20", (3, 32, 32), "n=3", ResNet),
+    ("resnet_56", (3, 32, 32), "n=9", partial(ResNet, blocks=(9, 9, 9))),
+    ("resnet_110", (3, 32, 32), "n=18", partial(ResNet, blocks=(18, 18, 18))),
+    ("resnet_small", (3, 16, 16), "minutes on 2 cores: n=1 W=16", partial(ResNet, blocks=(1, 1, 1))),
+    ("resnet_tiny", (3, 8, 8), "for tests: n=1 W=4", partial(ResNet, width=4, blocks=(1, 1, 1))),
 ):
     register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

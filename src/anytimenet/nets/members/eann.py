@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from anytimenet.core.checks import several
 from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.nets.arguments import check_positive
-from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
 from anytimenet.nets.depth import resnet_ann  # noqa: F401  (registers the members)
@@ -20,6 +19,7 @@ from anytimenet.nets.members.specs import (
     MemberSpec,
     build_members,
     check_members,
+    joined_input,
     origin_of_members,
     spell_out,
 )
@@ -74,6 +74,7 @@ class EANN(AnytimeNet):
         self.members = nn.ModuleList(members)
         self.num_classes = tuple(members[0].num_classes)
         self.in_channels = members[0].in_channels
+        self.input_spec = joined_input(members)
         self.tracks_statistics = all(member.tracks_statistics for member in members)
         self.ends = tuple(accumulate(member.num_stages for member in members))
         self.num_stages = self.ends[-1]
@@ -138,21 +139,29 @@ class EANN(AnytimeNet):
             for stage in self._member(member).stages_without_statistics()
         )
 
+    def with_own_norms(self) -> EANN:
+        return EANN([member.with_own_norms() for member in self.whole_nets()])
+
+    def whole_nets(self) -> tuple[AnytimeNet, ...]:
+        return tuple(self._member(number) for number in range(1, len(self.members) + 1))
+
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
         self.check_reached(stage, input_shape)
-        image = [self.spec(INPUT, input_shape)] if self.carries_image(stage) else []
+        image = [self.spec(INPUT, input_shape)] if INPUT in self.state_names(stage) else []
         if stage in (0, self.num_stages):
             return image
         member, own = self.place(stage)
         specs = self._member(member).state_spec(own, input_shape)
         return [*image, *(_named_by(member, spec) for spec in specs if spec.name != INPUT)]
 
-    def carries_image(self, stage: int) -> bool:
-        """Whether the images are part of the state after `stage`."""
+    def state_names(self, stage: int) -> tuple[str, ...]:
+        self.check_reached(stage)
         if stage in (0, self.num_stages):
-            return stage == 0
+            return (INPUT,) if stage == 0 else ()
         member, own = self.place(stage)
-        return member < len(self.members) or _carries_image(self._member(member), own)
+        inner = self._member(member).state_names(own)
+        image = (INPUT,) if member < len(self.members) or INPUT in inner else ()
+        return (*image, *(f"member{member}.{name}" for name in inner if name != INPUT))
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
         try:
@@ -204,9 +213,10 @@ class _EANNSegment(Segment):
         own_start = max(start - net._before(number), 0)
         self.inner = member._segment(own_start, own_stop, last=last)
         self.enters = own_start == 0
-        self.strips = not self.enters and net.carries_image(start) and not _carries_image(member, own_start)
-        self.keeps_image = net.carries_image(stop)
-        self.inner_keeps_image = _carries_image(member, own_stop)
+        given, inner_given = net.state_names(start), member.state_names(own_start)
+        self.strips = not self.enters and INPUT in given and INPUT not in inner_given
+        self.keeps_image = INPUT in net.state_names(stop)
+        self.inner_keeps_image = INPUT in member.state_names(own_stop)
 
     def work(self, state: State) -> tuple[State, Output]:
         given = state[:1] if self.enters else state[1:] if self.strips else state
@@ -223,21 +233,6 @@ def _named_by(member: int, spec: TensorSpec) -> TensorSpec:
         name=f"member{member}.{spec.name}",
         continues=None if old is None else f"member{member}.{old}",
     )
-
-
-_ANY_SIDE = 256
-
-
-def _carries_image(net: AnytimeNet, stage: int) -> bool:
-    """Whether a member's own state after `stage` holds the images."""
-    if isinstance(net, EANN):
-        return net.carries_image(stage)
-    if stage == net.num_stages:
-        return False
-    if isinstance(net, ChainNet):
-        return INPUT in net.graph.state(stage)
-    # Names do not depend on the size of the images, so that any size tells them.
-    return any(spec.name == INPUT for spec in net.state_spec(stage, (net.in_channels, _ANY_SIDE, _ANY_SIDE)))
 
 
 _RESNETS_ANN = spell_out(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import lcm
 from typing import Any
 
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.manifest.records import NetOrigin
+from anytimenet.core.segments import InputSpec
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.registry import check_saved_form, create_net, net_entry
 
@@ -45,6 +48,16 @@ def check_members(members: Sequence[AnytimeNet]) -> None:
                     f"member {number} shares weights with member {other}: give each a net of its own "
                     "(copy.deepcopy)"
                 )
+
+
+def joined_input(members: Sequence[AnytimeNet]) -> InputSpec:
+    """What all of `members` can read. Raises ValueError if there is no such input."""
+    specs = [net.input_spec for net in members]
+    kinds, fixed = {spec.kind for spec in specs}, {spec.fixed for spec in specs if spec.fixed is not None}
+    if len(kinds) > 1 or len(fixed) > 1:
+        raise ValueError(f"the members of an EANN read one input, and these read {specs}")
+    least, multiple_of = max(spec.smallest for spec in specs), lcm(*(spec.multiple_of for spec in specs))
+    return replace(specs[0], smallest=least, multiple_of=multiple_of, fixed=fixed.pop() if fixed else None)
 
 
 def build_members(

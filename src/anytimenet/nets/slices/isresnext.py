@@ -8,9 +8,10 @@ from itertools import accumulate
 
 from torch import Tensor, nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import copy_leading, like
+from anytimenet.layers.snapshots import copy_leading
 from anytimenet.layers.transitions import append_zeros_in_slices
 from anytimenet.nets.arguments import (
     as_numbers,
@@ -32,6 +33,7 @@ from anytimenet.nets.contract import (
     claim_slices,
 )
 from anytimenet.nets.registry import register_net
+from anytimenet.nets.remembered import remembered, twin
 from anytimenet.nets.slices.blocks import SlicedBlock, SlicedStem, StemForm, leading
 from anytimenet.nets.slices.plan import SlicePlan, check_block_slices
 from anytimenet.nets.slices.segment import SlicedSegment
@@ -78,6 +80,7 @@ class ISResNeXt(AnytimeNet):
     [torch.Size([4, 10]), torch.Size([4, 10])]
     """
 
+    @remembered
     def __init__(
         self,
         num_classes: Sequence[int] = (10,),
@@ -103,12 +106,14 @@ class ISResNeXt(AnytimeNet):
         every = range(1, len(self.slices) + 1)
         self.exits_after = check_exits(every if exits_after is None else exits_after, len(self.slices))
         self.num_stages = len(self.exits_after)
-        self.branch_width = branch_width
         self.blocks_per_scale = check_blocks(blocks)
         ranges = check_block_slices(block_slices, self.blocks_per_scale, len(self.slices))
         self.plan = SlicePlan(ranges, self.blocks_per_scale)
         self.in_channels = in_channels
         self.stem = SlicedStem(in_channels, width, stem, stem_bn)
+        self.input_spec = InputSpec(
+            "images", in_channels, self.stem.reduction << (len(self.blocks_per_scale) - 1)
+        )
         # A place without a block keeps its number, so that no other block changes its name.
         self.blocks = nn.ModuleList(
             nn.Identity()
@@ -129,7 +134,7 @@ class ISResNeXt(AnytimeNet):
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
         stages = self.check_stages(stages)
-        self.check_batch(x.shape, self._smallest_image())
+        self.check_batch(x.shape)
         slices = self.exits_after[max(stages) - 1]
         widths, starts = self.slice_widths[:slices], self.plan.starts
         x = self.stem(x, sum(widths))
@@ -188,7 +193,15 @@ class ISResNeXt(AnytimeNet):
 
     def _keep(self, stages: tuple[int, ...]) -> ISResNeXt:
         exits = [self.exits_after[stage - 1] for stage in stages]
-        kept: ISResNeXt = like(self, lambda: self._narrower(exits))
+        end = exits[-1]
+        kept = twin(
+            self,
+            ISResNeXt,
+            slices=self.slices[:end],
+            exits_after=exits,
+            width=sum(self.slice_widths[:end]),
+            block_slices=self.plan.cut(end),
+        )
 
         def rename(name: str) -> str:
             part, _, rest = name.partition(".")
@@ -198,27 +211,10 @@ class ISResNeXt(AnytimeNet):
         copy_leading(self, kept, rename)
         return kept
 
-    def _narrower(self, exits: Sequence[int]) -> ISResNeXt:
-        return ISResNeXt(
-            self.num_classes,
-            slices=self.slices[: exits[-1]],
-            exits_after=exits,
-            width=sum(self.slice_widths[: exits[-1]]),
-            branch_width=self.branch_width,
-            blocks=self.blocks_per_scale,
-            block_slices=self.plan.cut(exits[-1]),
-            stem=self.stem.form,
-            stem_bn=self.stem.norm is not None,
-            in_channels=self.in_channels,
-        )
-
     def _head(self, stage: int, features: Tensor) -> Output:
         width = self.feature_widths[self.exits_after[stage - 1] - 1]
         output: Output = self.heads[stage - 1](leading(features, width))
         return output
-
-    def _smallest_image(self) -> int:
-        return self.stem.reduction << (len(self.blocks_per_scale) - 1)
 
 
 _CIFAR, _IMAGENET = (3, 32, 32), (3, 224, 224)

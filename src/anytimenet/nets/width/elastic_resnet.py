@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.core.errors import StatisticsMissingError
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import copy_leading, like
+from anytimenet.layers.snapshots import copy_leading
 from anytimenet.nets.arguments import check_positive, check_word
 from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.remembered import remembered, twin
 from anytimenet.nets.width.elastic_blocks import PlainUnit, ResidualUnit, Stem
 from anytimenet.nets.width.elastic_layers import (
     NORMALISATIONS,
@@ -73,6 +75,7 @@ class ElasticResNet(AnytimeNet):
     [torch.Size([4, 10]), torch.Size([4, 10])]
     """
 
+    @remembered
     def __init__(
         self,
         num_classes: Sequence[int] = (10,),
@@ -94,6 +97,7 @@ class ElasticResNet(AnytimeNet):
         self.num_stages = self.plan.num_stages
         self.num_classes = tuple(num_classes)
         self.in_channels = in_channels
+        self.input_spec = InputSpec("images", in_channels, self.plan.smallest_image)
         self.normalisation: Normalisation = normalisation
         self.tracks_statistics = normalisation == "own"
         self.heads: Heads = heads
@@ -161,19 +165,7 @@ class ElasticResNet(AnytimeNet):
 
     def _keep(self, stages: tuple[int, ...]) -> ElasticResNet:
         plan = self.plan.keep(stages)
-        kept: ElasticResNet = like(
-            self,
-            lambda: ElasticResNet(
-                self.num_classes,
-                widths=plan.widths,
-                units=plan.units,
-                unit=plan.unit,
-                stem=plan.stem,
-                normalisation=self.normalisation,
-                heads=self.heads,
-                in_channels=self.in_channels,
-            ),
-        )
+        kept = twin(self, ElasticResNet, widths=plan.widths, units=plan.units)
         copy_leading(
             self,
             kept,
@@ -183,7 +175,7 @@ class ElasticResNet(AnytimeNet):
 
     def _begin(self, x: Tensor, stages: Sequence[int]) -> None:
         """What comes before every run: the images fit, and the statistics are there, or go stale."""
-        self.check_batch(x.shape, self.plan.smallest_image)
+        self.check_batch(x.shape)
         if self.normalisation == "own":
             return
         if self.training:

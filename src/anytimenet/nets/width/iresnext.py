@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import conv_view, copy_leading, like
+from anytimenet.layers.snapshots import conv_view, copy_leading
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_branches, check_positive
 from anytimenet.nets.contract import (
@@ -26,7 +28,8 @@ from anytimenet.nets.contract import (
     claim,
     claim_slices,
 )
-from anytimenet.nets.registry import Builder, register_net
+from anytimenet.nets.registry import register_net
+from anytimenet.nets.remembered import remembered, twin
 from anytimenet.nets.width.branch_blocks import BranchBlock, PlainBranches
 
 PAPER = "Anytime Neural Prediction via Slicing Networks Vertically, section 2"
@@ -65,6 +68,7 @@ class IResNeXt(AnytimeNet):
     [torch.Size([4, 10]), torch.Size([4, 10])]
     """
 
+    @remembered
     def __init__(
         self,
         num_classes: Sequence[int] = (10,),
@@ -85,10 +89,10 @@ class IResNeXt(AnytimeNet):
             raise ValueError(f"normalisation {normalisation!r} does not exist: 'own' or 'shared' is needed")
         self.num_stages = len(self.branches)
         self.width = width
-        self.branch_width = branch_width
         self.blocks_per_scale = check_blocks(blocks)
         self.normalisation: Normalisation = normalisation
         self.in_channels = in_channels
+        self.input_spec = InputSpec("images", in_channels, 1 << (len(self.blocks_per_scale) - 1))
         own = self.branches if normalisation == "own" else self.branches[-1:]
         self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
         self.blocks = nn.ModuleList(
@@ -102,7 +106,7 @@ class IResNeXt(AnytimeNet):
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
         stages = self.check_stages(stages)
-        self.check_batch(x.shape, self._smallest_image())
+        self.check_batch(x.shape)
         stem = self.stem(x)
         return [self._from_stem(stem, stage) for stage in stages]
 
@@ -113,7 +117,7 @@ class IResNeXt(AnytimeNet):
             RuntimeError: where gradients are recorded, if a group had no backward before the next.
         """
         stages = self.check_stages(stages)
-        self.check_batch(x.shape, self._smallest_image())
+        self.check_batch(x.shape)
         stem = self.stem(x)
         if not stem.requires_grad:
             for stage in stages:
@@ -166,18 +170,7 @@ class IResNeXt(AnytimeNet):
         return _ThinSegment(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> IResNeXt:
-        kept: IResNeXt = like(
-            self,
-            lambda: IResNeXt(
-                self.num_classes,
-                branches=[self.branches[stage - 1] for stage in stages],
-                width=self.width,
-                branch_width=self.branch_width,
-                blocks=self.blocks_per_scale,
-                normalisation=self.normalisation,
-                in_channels=self.in_channels,
-            ),
-        )
+        kept = twin(self, IResNeXt, branches=[self.branches[stage - 1] for stage in stages])
 
         def rename(name: str) -> str:
             words = name.split(".")
@@ -195,32 +188,19 @@ class IResNeXt(AnytimeNet):
         return () if shares else super().stages_to_estimate()
 
     @torch.no_grad()
-    def with_own_norms(self) -> IResNeXt:
+    def with_own_norms(self) -> AnytimeNet:
         """A net of its own that gives every stage own copies of the shared BatchNorms, cut to its branches.
 
         With the default `eps` of its BatchNorms it predicts what this net predicts. Its stages can then have
-        statistics of their own, see `training.statistics`.
-
-        Raises:
-            ValueError: if every stage has BatchNorms of its own already.
+        statistics of their own, see `training.statistics`. A copy, if they have them already.
 
         >>> shared = IResNeXt(branches=(1, 2), width=8, branch_width=2, normalisation="shared")
-        >>> shared.with_own_norms().normalisation
-        'own'
+        >>> [len(net.blocks[0].norms) for net in (shared, shared.with_own_norms())]
+        [1, 2]
         """
         if self.normalisation == "own":
-            raise ValueError("every stage of this net has BatchNorms of its own already")
-        own: IResNeXt = like(
-            self,
-            lambda: IResNeXt(
-                self.num_classes,
-                branches=self.branches,
-                width=self.width,
-                branch_width=self.branch_width,
-                blocks=self.blocks_per_scale,
-                in_channels=self.in_channels,
-            ),
-        )
+            return super().with_own_norms()
+        own = twin(self, IResNeXt, normalisation="own")
         copy_leading(self, own, lambda name: re.sub(r"\.norms\.\d+\.", ".norms.0.", name))
         own.train(self.training)
         if self.origin is not None:
@@ -233,9 +213,6 @@ class IResNeXt(AnytimeNet):
             x = block(append_zeros(x) if i in starts else x, stage, self.branches[stage - 1])
         output: Output = self.heads[stage - 1](x)
         return output
-
-    def _smallest_image(self) -> int:
-        return 1 << (len(self.blocks_per_scale) - 1)
 
 
 class _ThinSegment(Segment):
@@ -263,41 +240,22 @@ def _scale_starts(blocks_per_scale: Sequence[int]) -> frozenset[int]:
     return frozenset(list(accumulate(blocks_per_scale))[:-1])
 
 
-def _builder(branches: Sequence[int], width: int, blocks: Sequence[int], branch_width: int = 4) -> Builder:
-    def build(
-        num_classes: Sequence[int],
-        branches: Sequence[int] = branches,
-        width: int = width,
-        branch_width: int = branch_width,
-        blocks: Sequence[int] = blocks,
-        normalisation: Normalisation = "own",
-        in_channels: int = 3,
-        init: str = "msra",
-    ) -> AnytimeNet:
-        return IResNeXt(
-            num_classes,
-            branches=branches,
-            width=width,
-            branch_width=branch_width,
-            blocks=blocks,
-            normalisation=normalisation,
-            in_channels=in_channels,
-            init=init,
-        )
+_ONE_EACH: dict[str, Any] = {"blocks": (1, 1, 1)}
 
-    return build
-
-
-_EIGHT = (1, 2, 3, 4, 5, 6, 7, 8)
 for _name, _input_shape, _summary, _build in (
-    ("iresnext_29", (3, 32, 32), "ablation model: L=9 W=64 K=8", _builder(_EIGHT, 64, (3, 3, 3))),
-    ("iresnext_65", (3, 32, 32), "CIFAR model: L=21 W=64 K=8", _builder(_EIGHT, 64, (7, 7, 7))),
+    ("iresnext_29", (3, 32, 32), "ablation model: L=9 W=64 K=8", partial(IResNeXt, blocks=(3, 3, 3))),
+    ("iresnext_65", (3, 32, 32), "CIFAR model: L=21 W=64 K=8", IResNeXt),
     (
         "iresnext_small",
         (3, 16, 16),
         "minutes on 2 cores: L=3 W=32 K=4",
-        _builder((1, 2, 3, 4), 32, (1, 1, 1)),
+        partial(IResNeXt, branches=(1, 2, 3, 4), width=32, **_ONE_EACH),
     ),
-    ("iresnext_tiny", (3, 8, 8), "for tests: L=3 W=8 K=3", _builder((1, 2, 3), 8, (1, 1, 1), 2)),
+    (
+        "iresnext_tiny",
+        (3, 8, 8),
+        "for tests: L=3 W=8 K=3",
+        partial(IResNeXt, branches=(1, 2, 3), width=8, branch_width=2, **_ONE_EACH),
+    ),
 ):
     register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

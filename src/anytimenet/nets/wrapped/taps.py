@@ -9,19 +9,17 @@ from torch import Tensor, nn
 
 from anytimenet.core.checks import (
     MOST_CLASSES,
-    MOST_SIDE,
     all_words,
     flag,
     function,
     instance,
-    shape_of_images,
-    whole_number,
     whole_numbers,
 )
 from anytimenet.core.errors import NeedsValuesError, suggest
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.frozen import Frozen
 from anytimenet.nets.chain.chain import ChainNet, Node
-from anytimenet.nets.chain.exits import new_heads
+from anytimenet.nets.chain.exits import input_for, new_heads
 from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.chain.shapes import check_heads, node_shapes
 from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
@@ -34,7 +32,7 @@ def wrap(
     *,
     frozen: bool = False,
     input_shape: Sequence[int] = (3, 32, 32),
-    smallest_image: int = 1,
+    input_spec: InputSpec | None = None,
     coarser: Sequence[int] = (),
 ) -> ChainNet:
     """Adds a prediction after each of the sub-modules `taps`; the module's own answer is the last stage.
@@ -54,7 +52,7 @@ def wrap(
             BatchNorm included, so that training never changes its own answer. (`check_anytime_net` expects
             every weight to learn: check the net without `frozen`.)
         input_shape: (C, H, W) of the example.
-        smallest_image: smallest side that the module can read.
+        input_spec: what the module reads, if that is not images of any size with so many channels.
         coarser: classes of the coarser label levels, finer to coarser. The module answers on the fine level;
             the last stage gets new heads for the others.
 
@@ -79,8 +77,7 @@ def wrap(
     if head is not None:
         function(head, "head", "lambda channels: nn.Sequential(...)")
     frozen = flag(frozen, "frozen")
-    input_shape = shape_of_images(input_shape)
-    smallest_image = whole_number(smallest_image, "smallest_image", 1, MOST_SIDE)
+    input_spec, input_shape = input_for(input_shape, input_spec)
     coarser = whole_numbers(coarser, "coarser", 1, MOST_CLASSES)
     _check_has_values(module)
     example = _example(module, input_shape)
@@ -120,8 +117,7 @@ def wrap(
         [node.name for node in nodes],
         heads,
         num_classes=classes,
-        in_channels=input_shape[0],
-        smallest_image=smallest_image,
+        input_spec=input_spec,
     )
 
 

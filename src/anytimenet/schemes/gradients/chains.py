@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from anytimenet.nets.chain.chain import ChainNet
-from anytimenet.nets.contract import AnytimeNet, State
+from anytimenet.nets.contract import AnytimeNet, ChainView, State
 
 
-def check_chain(net: AnytimeNet, rule: str) -> None:
-    """Raises ValueError, with the cure, unless `net` is a chain of blocks with predictions after them."""
-    if not isinstance(net, ChainNet):
+def chain_of(net: AnytimeNet, rule: str) -> ChainView:
+    """The blocks and heads of `net`. Raises ValueError, with the cure, unless it is a chain of blocks."""
+    chain = net.chain()
+    if chain is None:
         raise ValueError(
             f"{rule} between the blocks of a chain, and {type(net).__name__} is none: take a net with "
             "predictions on the way (msdnet, resnet_ann, any *_exits, or wrap your own), or another scheme"
         )
+    return chain
 
 
 def as_leaves(state: State) -> State:

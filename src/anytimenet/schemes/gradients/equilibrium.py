@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet, Output
 from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.gradients.chains import check_chain
+from anytimenet.schemes.gradients.chains import chain_of
 from anytimenet.schemes.hooks import GradientRule, GroupLoss
 
 
@@ -36,22 +35,22 @@ class GradientEquilibrium:
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> GradientRule:
         """The rule for `net`."""
-        check_chain(net, "gradient equilibrium acts")
+        chain_of(net, "gradient equilibrium acts")
         return _EquilibriumGradients()
 
 
 class _EquilibriumGradients(GradientRule):
     def forward(self, net: AnytimeNet, x: Tensor, stages: Sequence[int], loss: GroupLoss) -> None:
-        assert isinstance(net, ChainNet)
-        net.check_batch(x.shape, net.smallest_image)
+        net.check_batch(x.shape)
+        chain = chain_of(net, "gradient equilibrium acts")
         outputs: dict[int, Output] = {}
         state: tuple[Tensor, ...] = (x,)
         for number in range(1, max(stages) + 1):
-            state = net.blocks[number - 1](state)
+            state = chain.blocks[number - 1](state)
             if number in stages:
                 later = sum(stage > number for stage in stages)
                 features = _scale_gradient(state[-1], 1 / (later + 1))
-                outputs[number] = net.heads[number - 1]((features,))
+                outputs[number] = chain.heads[number - 1]((features,))
                 state = (*state[:-1], _scale_gradient(features, later))
         torch.stack(loss([(stage, outputs[stage]) for stage in stages])).sum().backward()
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from anytimenet.nets.chain.chain import ChainNet
-from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.contract import AnytimeNet, ChainView
 from anytimenet.schemes.checks import check_whole
 from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.gradients.chains import as_leaves, check_chain, take_gradients
+from anytimenet.schemes.gradients.chains import as_leaves, chain_of, take_gradients
 from anytimenet.schemes.hooks import GradientRule, GroupLoss
 
 
@@ -62,7 +61,7 @@ class BlockDependent:
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> GradientRule:
         """The rule for `net`."""
-        check_chain(net, "block-dependent losses act")
+        chain_of(net, "block-dependent losses act")
         return _RoutedGradients(self.first_blocks(net.num_stages))
 
 
@@ -112,7 +111,7 @@ class GroupedLosses:
 
     def build(self, net: AnytimeNet, facts: RunFacts) -> GradientRule:
         """The rule for `net`."""
-        check_chain(net, "grouped losses act")
+        chain_of(net, "grouped losses act")
         return _RoutedGradients(self.first_blocks(net.num_stages))
 
     def _equal_groups(self, num_stages: int) -> tuple[int, ...]:
@@ -148,8 +147,8 @@ class _RoutedGradients(GradientRule):
         self._first_blocks = first_blocks
 
     def forward(self, net: AnytimeNet, x: Tensor, stages: Sequence[int], loss: GroupLoss) -> None:
-        assert isinstance(net, ChainNet)
-        run = _Forward(net, x, stages)
+        net.check_batch(x.shape)
+        run = _Forward(chain_of(net, "routing acts"), x, stages)
         torch.stack(loss(run.group)).sum().backward()
         streams: dict[int, list[Tensor | None]] = {}
         for number in reversed(range(1, len(run.blocks) + 1)):
@@ -163,19 +162,19 @@ class _RoutedGradients(GradientRule):
 class _Forward:
     """A forward pass through the published blocks, every block in a graph of its own."""
 
-    def __init__(self, net: ChainNet, x: Tensor, stages: Sequence[int]) -> None:
-        net.check_batch(x.shape, net.smallest_image)
+    def __init__(self, chain: ChainView, x: Tensor, stages: Sequence[int]) -> None:
         self.blocks: list[_BlockGraph] = []
         self.read: dict[int, Tensor] = {}
         outputs = {}
         state = (x,)
         for number in range(1, max(stages) + 1):
             before = as_leaves(state)
-            state = net.blocks[number - 1](before)
-            self.blocks.append(_BlockGraph(net.blocks[number - 1], before, state))
+            block = chain.blocks[number - 1]
+            state = block(before)
+            self.blocks.append(_BlockGraph(block, before, state))
             if number in stages:
                 (self.read[number],) = as_leaves(state[-1:])
-                outputs[number] = net.heads[number - 1]((self.read[number],))
+                outputs[number] = chain.heads[number - 1]((self.read[number],))
         self.group = [(stage, outputs[stage]) for stage in stages]
 
 

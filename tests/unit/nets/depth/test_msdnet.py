@@ -45,7 +45,7 @@ CIFAR_PLAN: dict[str, Any] = {
 def test_keeps_the_contract(arguments: dict[str, Any]) -> None:
     arguments = dict(arguments)  # msdnet_tiny as it is, export included, is in test_contract.py
     net = create_net("msdnet_tiny", arguments.pop("num_classes", 4), **arguments)
-    size = 8 if net.smallest_image <= 8 else 16  # type: ignore[operator]
+    size = 8 if net.input_spec.smallest <= 8 else 16
     check_anytime_net(net, (3, size, size), export=False)
 
 
