@@ -18,8 +18,8 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "names"),
-    [("nets", list_nets("*resne?t_*")), ("schemes", list_schemes()), ("registered", [])],
-    ids=["nets", "schemes", "registered"],
+    [("nets", list_nets("*resne?t_*")), ("schemes", list_schemes()), ("registered", []), ("flags", [])],
+    ids=["nets", "schemes", "registered", "flags"],
 )
 def test_a_page_is_what_the_registry_says(page, names):
     # A process of its own: other tests register nets of theirs.

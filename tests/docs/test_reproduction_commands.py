@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-import tyro
 
 from anytimenet.cli.main import VERBS
-from anytimenet.cli.output import split_json_flag
+from anytimenet.cli.parsing import parse
 from anytimenet.nets import create_net
 from anytimenet.recipes import list_recipes
 
@@ -48,16 +47,13 @@ def cells(pattern: str) -> list[str]:
 def understood(line: str):
     _, verb, *arguments = shlex.split(line)
     module, _, name = VERBS[verb][0].partition(".")
-    return tyro.cli(
-        getattr(importlib.import_module(f"anytimenet.cli.{module}"), name),
-        args=split_json_flag(arguments),
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-    )
+    return parse(verb, getattr(importlib.import_module(f"anytimenet.cli.{module}"), name), arguments)
 
 
 @pytest.mark.parametrize("line", commands())
 def test_a_command_is_understood(line):
     command = understood(line)
+    assert not isinstance(command, int), "the parser refused it"
     if shlex.split(line)[1] == "train":
         experiment = command.experiment()
         with torch.device("meta"):

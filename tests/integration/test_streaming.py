@@ -10,6 +10,7 @@ from PIL import Image
 
 import anytimenet
 from anytimenet import workflows
+from anytimenet.cli.parsing import parse
 from anytimenet.cli.train import Train
 from anytimenet.core.errors import DataError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -102,7 +103,8 @@ def test_augmentations_that_cannot_be_meant_are_refused(splits):
 
 
 def experiment(*flags, recipe="digits"):
-    return Train(recipe, **dict(flags)).experiment()
+    words = [word for name, value in flags for word in (f"--{name.replace('_', '-')}", str(value))]
+    return parse("train", Train, [recipe, *words]).experiment()
 
 
 def test_flags_of_the_command_line_reach_the_experiment():

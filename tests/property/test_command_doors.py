@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import re
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from PIL import Image
 
 import anytimenet as an
 from anytimenet.cli.main import VERBS, run
+from anytimenet.cli.parsing import flags_of
 from anytimenet.evaluation import make_report, write_report
 from anytimenet.evaluation.protocols.outputs import OutputCost
 
@@ -76,8 +77,7 @@ def command_of(verb: str) -> Any:
 
 def fields_of(verb: str) -> list[str]:
     """The fields that take a value: those of a bool are switches."""
-    hints = get_type_hints(command_of(verb))
-    return [field.name for field in dataclasses.fields(command_of(verb)) if hints[field.name] is not bool]
+    return [name for name, hint in flags_of(command_of(verb)).items() if hint is not bool]
 
 
 CASES = [(verb, name) for verb in COMMANDS for name in fields_of(verb)]

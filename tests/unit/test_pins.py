@@ -6,24 +6,21 @@ users: do it on purpose, by `python tests/unit/test_pins.py`, and look at the di
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import os
 import re
+import warnings
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
+import tyro
 
 import anytimenet
-from anytimenet.cli.main import VERBS, _arguments, run
+from anytimenet.cli.main import VERBS, _arguments, _command
+from anytimenet.cli.parsing import CONFIG, shown
 
 SOURCE = Path(anytimenet.__file__).parent
 DATA = Path(__file__).resolve().parents[1] / "data"
-ENTRY = re.compile(r"  (?P<name>-{0,2}[A-Za-z|][\w.|-]*)(?: (?P<kind>\S+(?: \S+)*))?(?:\s{2,}.*)?\s*")
-DEFAULT = re.compile(r"\((default: .*?|required)\)\s*$")
-
+DEFAULT = re.compile(r" \((default: .*?|required)\)$")
 POSITIONAL = {
     "quickstart": (),
     "train": ("recipe",),
@@ -40,17 +37,16 @@ POSITIONAL = {
 
 def options(verb: str) -> list[str]:
     """A line an option, as the help of a verb shows them: name, kind of value, default."""
-    printed = io.StringIO()
-    wide = {"COLUMNS": "1000", "NO_COLOR": "1"}
-    with contextlib.redirect_stdout(printed), patch.dict(os.environ, wide):
-        assert run([verb, "--help"]) == 0
-    lines: list[str] = []
-    for row in printed.getvalue().splitlines():  # without frames, for a text in memory knows no encoding
-        if (entry := ENTRY.fullmatch(row)) and "anytimenet" not in row[:14]:
-            lines.append(f"{verb} {entry['name']} {entry['kind'] or ''}".rstrip())
-        if lines and (default := DEFAULT.search(row)):
-            lines[-1] += f" ({default[1]})"
-    return sorted(lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # an example of what its help is made from
+        parser = tyro.extras.get_parser(shown(_command(verb)), config=CONFIG)
+    lines = []
+    for action in parser._actions:
+        name = next(iter(action.option_strings), "")
+        default = DEFAULT.search(str(action.help).strip())
+        words = [verb, name, str(action.metavar or ""), default[0].strip() if default else ""]
+        lines.append(" ".join(word for word in words if word))
+    return sorted(line for line in lines if line != f"{verb} -h")
 
 
 def public_names() -> list[str]:
@@ -84,7 +80,8 @@ def test_no_option_of_a_verb_is_overlooked(verb):
 @pytest.mark.parametrize(
     "line",
     [
-        "train --epochs INT",
+        "train --epochs INT (default: the recipe's)",
+        "train --seeds N,N,...",
         "evaluate --tolerance FLOAT (default: 0.0)",
         "join --out PATH (required)",
         "evaluate --mean-budgets [NUMBER [NUMBER ...]]",

@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 
 from anytimenet.cli.output import print_error, warnings_once
 from anytimenet.cli.wording import in_flags
@@ -144,7 +143,9 @@ def _command(verb: str) -> type:
 
 
 def _arguments(verb: str) -> frozenset[str]:
-    return frozenset(field.name for field in fields(_command(verb)))
+    from anytimenet.cli.parsing import flags_of
+
+    return frozenset(flags_of(_command(verb)))
 
 
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:

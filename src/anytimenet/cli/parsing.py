@@ -8,7 +8,7 @@ import io
 import re
 import types
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -29,6 +29,7 @@ Count = Annotated[
     ),
 ]
 """A count as the tables print it: 1.5M, "1.499 M", 2e6."""
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 _METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
@@ -38,11 +39,11 @@ def parse(verb: str, command: type, arguments: Sequence[str]) -> Any:
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
-                _with_short_help(command),
+                shown(command),
                 prog=f"anytimenet {verb}",
                 description=inspect.getdoc(command),
                 args=split_json_flag(arguments),
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                config=CONFIG,
             )
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 2
@@ -87,20 +88,38 @@ def in_one_line(box: str) -> str:
     return said.rstrip(".") + (f": did you mean {close[1]}?" if close else "")
 
 
-def _with_short_help(command: type) -> type:
-    """The class, with no word in its help on flags that are off or unset when they are not given."""
+def flags_of(command: type) -> dict[str, Any]:
+    """The names of all flags and positional words of a command, those of its groups too, and their types."""
+    flags: dict[str, Any] = {}
+    for name, hint in get_type_hints(command).items():
+        flags |= flags_of(hint) if is_dataclass(hint) else {name: hint}  # type: ignore[arg-type]
+    return flags
+
+
+def shown(command: type) -> type:
+    """The class as help shows it: with no word on flags that are off or unset when they are not given."""
     hints = get_type_hints(command, include_extras=True)
     for field in fields(command):
         default = field.default if field.default_factory is MISSING else field.default_factory()
         several = default is MISSING and "tuple" in str(hints[field.name])
         if several or default is None or default is False or default == ():
-            told = tyro.conf.arg(help_behavior_hint="", metavar=_metavar(hints[field.name]))
+            metavar = _metavar(hints[field.name])
+            told = tyro.conf.arg(metavar=metavar, help_behavior_hint=_hint(hints[field.name]))
             command.__annotations__[field.name] = Annotated[hints[field.name], told]
     return command
 
 
+def _hint(hint: Any) -> str:
+    """What help says of the default of an optional flag: what its annotation says, or nothing."""
+    said = [getattr(one, "help_behavior_hint", None) for one in getattr(hint, "__metadata__", ())]
+    return next((word for word in said if isinstance(word, str)), "")
+
+
 def _metavar(hint: Any) -> str | None:
     """What stands for the value of an optional flag: FLOAT, not {None}|FLOAT."""
+    if get_origin(hint) is Annotated:
+        given = [getattr(one, "metavar", None) for one in hint.__metadata__]
+        return next((word for word in given if word), None) or _metavar(get_args(hint)[0])
     if get_origin(hint) not in (Union, types.UnionType):
         return None
     kinds = [kind for kind in get_args(hint) if kind is not type(None)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
+from anytimenet.cli.derived import OF_RECIPE, Derived, derived
 from anytimenet.cli.output import check_threads, emit_json
 from anytimenet.core.checks import LARGEST
 from anytimenet.core.launcher import launched_rank
@@ -17,10 +18,29 @@ from anytimenet.core.launcher import launched_rank
 if TYPE_CHECKING:
     from anytimenet.data import AnyAugmentation, Mixing
     from anytimenet.recipes import Experiment, Run
+    from anytimenet.schemes import Scheme
     from anytimenet.training import TrainConfig
 
 _EXAMPLES = {"--net-args": "width=64", "--scheme-args": "gradients.window=2"}
-_SWITCHES = ("skip_bad", "download", "in_memory")  # of the data; a recipe may have turned them on
+_OF_FILES = ("colour_jitter", "hue", "lighting", "area", "ratio")
+"""Changes of images that are read from files."""
+
+if TYPE_CHECKING:
+    _Training: TypeAlias = Derived
+    _Images: TypeAlias = Derived
+    _Augmentation: TypeAlias = Derived
+    _Mixing: TypeAlias = Derived
+else:
+    _Training = derived("How the net is trained.", "preset", "TrainConfig", leave_out=("scheme", "seed"))
+    _Images = derived(
+        "How images are read, brought into shape and split.", "DataOptions", leave_out=("seed",)
+    )
+    _Augmentation = derived(
+        "Changes of training images: colours, area and ratio of files, scale of images with masks.",
+        *("Augmentation", "LargeImageAugmentation", "MaskAugmentation"),
+        leave_out=("backend",),
+    )
+    _Mixing = derived("Blends of training images.", "Mixing")
 
 
 @dataclass(frozen=True)
@@ -40,142 +60,52 @@ class Train:
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name of a recipe."""
-    data: str | None = None
+    data: Annotated[str | None, tyro.conf.arg(help_behavior_hint=OF_RECIPE)] = None
     """Data by name (`anytimenet list data`), folder:PATH with one sub-folder of images a class, or masks:PATH
     with images and their masks."""
-    data_root: Path | None = None
-    """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
-    taxonomy: Annotated[str | None, tyro.conf.arg(metavar="FILE|nested|own")] = None
-    """Predict coarser labels, too: a JSON file gives each class a coarser name or a list of them; nested
-    takes the folders that class folders lie in; own the levels of cifar100, cub or a folder's
-    taxonomy.json."""
-    download: bool = False
-    """Fetch the files of data by name that are missing; their checksums are verified."""
-    net: str | None = None
+    net: Annotated[str | None, tyro.conf.arg(help_behavior_hint=OF_RECIPE)] = None
     """A registered net; see `anytimenet list nets`."""
-    net_args: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
+    net_args: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...", help_behavior_hint=OF_RECIPE)
+    ] = ()
     """Arguments of the net, for example normalisation=shared or slices=[2,2,4]."""
+    scheme: Annotated[str | None, tyro.conf.arg(help_behavior_hint=OF_RECIPE)] = None
+    """How the stages learn together; see `anytimenet list schemes`."""
+    scheme_args: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...", help_behavior_hint=OF_RECIPE)
+    ] = ()
+    """Change the scheme: gradients.window=2 sets a field of a hook, weighting=sieve takes another member."""
+    seed: Annotated[int | None, tyro.conf.arg(help_behavior_hint=OF_RECIPE)] = None
+    """Draws weights, order, augmentation and validation split."""
+    seeds: Annotated[str | None, tyro.conf.arg(metavar="N,N,...")] = None
+    """Repeat with each of these seeds and report mean and spread."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE by default."""
     init: Path | None = None
     """Start from the weights of this bundle, or of a checkpoint such as RUN/checkpoints/best.safetensors; the
     classes may differ."""
+    teacher: Path | None = None
+    """A bundle that the stages learn from, for a scheme with a given teacher."""
     resume: bool = False
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False
     """Replace a run that is in --out."""
-    seed: int | None = None
-    """Draws weights, order, augmentation and validation split."""
-    seeds: Annotated[str | None, tyro.conf.arg(metavar="N,N,...")] = None
-    """Repeat with each of these seeds and report mean and spread."""
     alone: bool = False
     """Also train every sub-network by itself, from fresh weights, and report the optimality gap."""
     alone_stages: Annotated[str | None, tyro.conf.arg(metavar="K,K,...")] = None
     """The same for these stages only."""
-    preset: (
-        Literal[
-            "paper",
-            "paper_imagenet",
-            "paper_cub",
-            "official_code",
-            "official_code_imagenet",
-            "msdnet_cifar",
-            "msdnet_imagenet",
-            "ann_cifar",
-            "ann_imagenet",
-            "fast",
-        ]
-        | None
-    ) = None
-    """Take optimiser and schedule from this preset; the official ones also start as PyTorch's layers do."""
-    epochs: int | None = None
-    """Passes over the training images."""
-    batch_size: int | None = None
-    """Images in a step; of the recipe folder it follows the number of images."""
-    lr: float | None = None
-    """Peak learning rate."""
-    momentum: float | None = None
-    """Momentum of SGD."""
-    weight_decay: float | None = None
-    """Weight decay on every parameter."""
-    decay_norms_and_biases: Literal["yes", "no"] | None = None
-    """Whether norms and biases decay, too."""
-    drop_last: Literal["yes", "no"] | None = None
-    """Whether the images of an epoch that make no full batch are left out."""
-    schedule: Literal["multistep", "cosine"] | None = None
-    """Of the learning rate."""
-    warmup: float | None = None
-    """Fraction of the run over which the learning rate rises."""
-    clip_norm: float | None = None
-    """Largest norm of the gradient."""
-    label_smoothing: float | None = None
-    """Share of the target spread over all classes."""
-    precision: Literal["32", "bf16"] | None = None
-    """Number format of the forward pass."""
-    device: Literal["auto", "cpu", "cuda"] | None = None
-    """Where to train."""
-    devices: int | None = None
-    """Processes that share every batch, each on a device of its own; torchrun says it instead."""
-    sync_batchnorm: bool = False
-    """BatchNorm takes its statistics from all processes; on several CUDA devices only."""
-    scheme: str | None = None
-    """How the stages learn together; see `anytimenet list schemes`."""
-    scheme_args: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
-    """Change the scheme: gradients.window=2 sets a field of a hook, weighting=sieve takes another member."""
-    teacher: Path | None = None
-    """A bundle that the stages learn from, for a scheme with a given teacher."""
-    select: Literal["last", "mean"] | None = None
-    """The best checkpoint is best for the last stage, or for the mean over stages."""
-    checkpoint_steps: int | None = None
-    """Steps between checkpoints inside an epoch."""
-    statistics: Literal["auto", "running", "precise"] | None = None
-    """BatchNorm statistics for judging: moving averages of training, or estimated at the end of an epoch."""
-    statistics_batches: int | None = None
-    """Training batches on which statistics are estimated at the end of an epoch."""
-    flip: Literal["yes", "no"] | None = None
-    """Mirror half of the training images; not for digits, letters and signs."""
-    pad: int | None = None
-    """Zero pixels around an image before a random crop back to size."""
-    cutout: int | None = None
-    """Side of a square that is blacked out in every training image."""
-    colour_jitter: float | None = None
-    """Brightness, contrast and saturation times 1 - X to 1 + X; of images that are read from files."""
-    lighting: float | None = None
-    """Strength of the shift along the principal colours of ImageNet; of images that are read from files."""
-    mixup: float | None = None
-    """Blend pairs of training images, with this alpha."""
-    cutmix: float | None = None
-    """Paste a rectangle of another training image, with this alpha."""
     workers: int | None = None
     """Processes that decode images which are read from files; by default one a core, 8 at most."""
-    image_size: Annotated[str | None, tyro.conf.arg(metavar="N|HxW")] = None
-    """Side of the square that images are resized and cropped to, or height and width such as 96x128."""
-    shorter_side: int | None = None
-    """Resize the shorter side to this first, then crop the centre; 256 of 224 for imagenet and cub."""
-    channels: Literal[1, 3] | None = None
-    """Read images as grey or RGB; by default as they are."""
-    resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] | None = None
-    """Filter that resizes; box at an integer factor is the exact mean."""
-    val_fraction: float | None = None
-    """Part of the training images that selects, where the data brings no validation part; 0 for none."""
-    limit: int | None = None
-    """At most this many training images, drawn by class."""
-    images_per_class: int | None = None
-    """At most this many training images of each class."""
-    standardise: Literal["preset", "data", "cifar10"] | None = None
-    """Mean and std of the input: published ones of data by name, of the training images, or of CIFAR-10."""
-    ignore_index: Annotated[str | None, tyro.conf.arg(metavar="N|none")] = None
-    """Pixel value of masks that is no class, or none; by default what their classes.json says, else 255."""
-    in_memory: bool = False
-    """Decode imagenet, cub or a folder of any size once into memory, instead of streaming the files."""
-    skip_bad: bool = False
-    """Leave out images that cannot be read, and say how many."""
     threads: int | None = None
     """CPU threads of PyTorch."""
     quiet: bool = False
     """No progress."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print the result as JSON, or write it to a file."""
+    training: _Training = field(default_factory=_Training)
+    images: _Images = field(default_factory=_Images)
+    augmentation: _Augmentation = field(default_factory=_Augmentation)
+    mixing: _Mixing = field(default_factory=_Mixing)
 
     def run(self) -> None:
         """Trains, judges, saves and prints."""
@@ -209,91 +139,64 @@ class Train:
     def experiment(self) -> Experiment:
         """The recipe with every flag that was given."""
         from anytimenet.recipes import recipe
+        from anytimenet.recipes.runner import with_seed
         from anytimenet.training import preset
 
-        experiment = recipe(self.recipe).build()
-        config = experiment.config
-        net_arguments = dict(experiment.net_arguments)
-        if self.preset is not None:
-            config = replace(preset(self.preset), seed=config.seed, scheme=config.scheme)
-        if self.preset is not None and self.preset.startswith("official_code"):
-            net_arguments["init"] = "pytorch"
-        switches = {name: getattr(experiment.options, name) or getattr(self, name) for name in _SWITCHES}
-        options = replace(experiment.options, **switches)
-        synchronised = config.sync_batchnorm or self.sync_batchnorm
-        return replace(
-            experiment,
-            data=self.data or experiment.data,
-            net=self.net or experiment.net,
-            net_arguments={**net_arguments, **parse_arguments("--net-args", self.net_args)},
-            config=replace(
-                config, **self._given(config), **self._scheme(config), sync_batchnorm=synchronised
-            ),
-            options=replace(options, **self._given(options)),
-            augmentation=self._augmentation(experiment.augmentation),
-            mixing=self._mixing(experiment.mixing),
-            workers=experiment.workers if self.workers is None else self.workers,
+        start = recipe(self.recipe).build()
+        config, arguments, training = start.config, dict(start.net_arguments), self.training.given()
+        if (name := training.pop("preset", None)) is not None:
+            config = replace(preset(name), seed=config.seed, scheme=config.scheme)
+            if name.startswith("official_code"):
+                arguments["init"] = "pytorch"
+        changed = replace(
+            start,
+            data=self.data or start.data,
+            net=self.net or start.net,
+            net_arguments={**arguments, **parse_arguments("--net-args", self.net_args)},
+            config=replace(config, **training, scheme=self._scheme(config)),
+            options=self.images.change(start.options),
+            augmentation=self._changed(start.augmentation),
+            mixing=self._mixed(start.mixing),
+            workers=start.workers if self.workers is None else self.workers,
         )
+        return changed if self.seed is None else with_seed(changed, self.seed)
 
-    def _scheme(self, config: TrainConfig) -> dict[str, Any]:
+    def _scheme(self, config: TrainConfig) -> str | Scheme:
         """The scheme by name, or a changed one."""
+        named = config.scheme if self.scheme is None else self.scheme
         if not self.scheme_args:
-            return {} if self.scheme is None else {"scheme": self.scheme}
+            return named
         from anytimenet.schemes import override
 
-        named = config if self.scheme is None else replace(config, scheme=self.scheme)
         changes = parse_arguments("--scheme-args", self.scheme_args)
-        return {"scheme": override(named.chosen_scheme, changes)}
+        return override(replace(config, scheme=named).chosen_scheme, changes)
 
-    def _given(self, target: Any) -> dict[str, Any]:
-        """The flags of this command that are fields of `target` and were given."""
-        names = [f.name for f in fields(target) if f.name not in (*_SWITCHES, "sync_batchnorm", "scheme")]
-        values: dict[str, Any] = {name: getattr(self, name, None) for name in names}
-        if values.get("image_size") is not None:
-            from anytimenet.data import parse_image_size
-
-            values["image_size"] = parse_image_size(values["image_size"])
-        words = {"yes": True, "no": False}
-        values = {
-            name: words.get(value, value) if isinstance(value, str) else value
-            for name, value in values.items()
-            if value is not None
-        }
-        if "ignore_index" in values:
-            from anytimenet.data import parse_ignore_index
-
-            values["ignore_index"] = parse_ignore_index(values["ignore_index"])
-        return values
-
-    def _augmentation(self, augmentation: AnyAugmentation) -> AnyAugmentation:
+    def _changed(self, augmentation: AnyAugmentation) -> AnyAugmentation:
+        """The augmentation with what was given; colours make it one of images that are read from files."""
         from anytimenet.data import Augmentation, LargeImageAugmentation, MaskAugmentation
 
-        colours = {"colour_jitter": self.colour_jitter, "lighting": self.lighting}
-        if isinstance(augmentation, Augmentation) and any(colours.values()):
+        values = self.augmentation.given()
+        of_files = any(values.get(name) for name in _OF_FILES)
+        if isinstance(augmentation, Augmentation) and of_files:
             augmentation = LargeImageAugmentation(flip=augmentation.flip, cutout=augmentation.cutout)
-        large = isinstance(augmentation, LargeImageAugmentation)
-        if large and self.pad is not None:
+        if isinstance(augmentation, LargeImageAugmentation) and "pad" in values:
             raise ValueError("--pad is for small images; large ones are cropped at random: leave --pad out")
-        flip = None if self.flip is None else self.flip == "yes"
         masks = isinstance(augmentation, MaskAugmentation)
-        if masks and (self.cutout or any(colours.values())):
+        if masks and (values.get("cutout") or of_files):
             raise ValueError(
                 "--cutout, --colour-jitter and --lighting are for labels of whole images, and this recipe is "
                 "for masks: leave them out"
             )
-        values: dict[str, Any] = {"flip": flip} if masks else {"flip": flip, "cutout": self.cutout}
-        values |= colours if large else {"pad": self.pad}
-        return replace(augmentation, **{name: value for name, value in values.items() if value is not None})
+        if "scale" in values and not masks:
+            raise ValueError("--scale is for images with masks, and this recipe is for labels: leave it out")
+        known = {one.name for one in fields(augmentation)}
+        return replace(augmentation, **{name: value for name, value in values.items() if name in known})
 
-    def _mixing(self, mixing: Mixing | None) -> Mixing | None:
+    def _mixed(self, mixing: Mixing | None) -> Mixing | None:
         from anytimenet.data import Mixing
 
-        if self.mixup is None and self.cutmix is None:
-            return mixing
-        before = {"mixup": 0.0, "cutmix": 0.0} if mixing is None else asdict(mixing)
-        alphas = {
-            name: before[name] if getattr(self, name) is None else getattr(self, name) for name in before
-        }
+        values = self.mixing.given()
+        alphas = values if mixing is None else {**asdict(mixing), **values}
         return Mixing(**alphas) if any(alphas.values()) else None
 
     def _run_alone(self, experiment: Experiment, out: Path, options: dict[str, Any]) -> None:

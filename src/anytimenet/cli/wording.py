@@ -25,6 +25,7 @@ _COMMANDS = {
     "import MODULE": "anytimenet --import MODULE ...",
 }
 """What is no argument in Python."""
+_WORDS = {"None": "none", "False": "no"}
 _OPTIONS = "DataOptions|TrainConfig|Augmentation|LargeImageAugmentation|MaskAugmentation|Mixing|Experiment"
 _VALUE = r"""'[^']*'|"[^"]*"|\([^()]*\)|\.\.\.|[\w:/+*-]+(?:\.[\w:/+*-]+)*"""
 _ARGUMENT = re.compile(
@@ -76,4 +77,4 @@ def _flag(name: str, value: str | None = None) -> str:
     assert value is not None
     if value.startswith("("):  # sizes, height first
         return f"{flag} {'x'.join(part.strip() for part in value.strip('()').split(',') if part.strip())}"
-    return f"{flag} {'none' if value == 'None' else value.strip(chr(39) + chr(34))}"
+    return f"{flag} {_WORDS.get(value, value.strip(chr(39) + chr(34)))}"

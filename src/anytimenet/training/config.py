@@ -24,9 +24,9 @@ class TrainConfig:
         batch_size: images in a step; None lets `fit` follow the number of images, see
             `training.settling.batch_size_for`. The rate stays what it is.
         lr: peak learning rate of SGD.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         nesterov: Nesterov's form of momentum.
-        weight_decay: on every parameter, BatchNorm and biases included, as in the paper; see
+        weight_decay: weight decay on every parameter. BatchNorm and biases are included, as in the paper; see
             `decay_norms_and_biases`.
         schedule: "multistep" lowers `lr` at each of `milestones`; "cosine" falls to zero.
         milestones: fractions of the run, for "multistep".
@@ -34,27 +34,27 @@ class TrainConfig:
         warmup: fraction of the run over which the rate rises from a twenty-fifth of `lr`.
         clip_norm: largest norm of the whole gradient; None for no clipping.
         label_smoothing: share of the target spread over all classes.
-        precision: "32" or "bf16" (autocast).
+        precision: number format of the forward pass: "32" or "bf16" (autocast).
         channels_last: memory layout of convolutions; 1.3 to 1.4 times faster than the default on CPUs.
-        device: "auto", "cpu" or "cuda".
+        device: where to train: "auto", "cpu" or "cuda".
         seed: of the order of images, the augmentation and the initial weights that recipes draw.
         scheme: how the stages learn together: a published scheme by name (`anytimenet list schemes`), or a
             `Scheme` of your own.
         select: what chooses the best checkpoint: validation score of the "last" stage, or the "mean" over the
             stages that learn the fine labels.
         checkpoint_steps: steps between checkpoints inside an epoch; None for the ends of epochs only.
-        statistics: which BatchNorm statistics validation and the trained net have. "running" are the moving
-            averages of training, which lag behind the weights where steps are few; "precise" ones are
-            estimated at the end of each epoch over `statistics_batches` training batches. "auto" decides
+        statistics: BatchNorm statistics of validation and of the trained net: moving averages of training, or
+            estimated at the end of each epoch. "running" ones lag behind the weights where steps are few;
+            "precise" ones are estimated over `statistics_batches` training batches. "auto" decides
             once, from the steps of the whole run and the net, see `training.settling`. Training itself is the
             same.
-        statistics_batches: training batches that statistics are estimated on, at the end of each epoch: the
-            precise ones, and those of a net which does not track any while it learns.
-        devices: processes that train together, each on a device of its own (a GPU, or CPU threads) and on
-            its part of every batch; `batch_size` is that of all. A launcher such as torchrun decides instead.
+        statistics_batches: training batches that statistics are estimated on, at the end of each epoch. They
+            are the precise ones, and those of a net which does not track any while it learns.
+        devices: processes that share every batch, each on a device of its own (a GPU, or CPU threads).
+            `batch_size` is that of all. A launcher such as torchrun decides instead.
         sync_batchnorm: BatchNorm takes its statistics from the batch of all processes; on CUDA only.
-        decay_norms_and_biases: False spares the parameters of norms and all biases the weight decay, as the
-            authors of slimmable nets, DS-Net and Once-for-All do.
+        decay_norms_and_biases: whether the parameters of norms and all biases decay, too. False spares them,
+            as the authors of slimmable nets, DS-Net and Once-for-All do.
         drop_last: leave out the images of an epoch that make no full batch. False trains on them, too, as the
             code of two of the papers does, in one process; an image that is left alone is left out all the
             same, for BatchNorm needs two.

@@ -1,12 +1,12 @@
 """Recipes say what they run: registered nets, known data, the published settings."""
 
-import inspect
 import shlex
 from dataclasses import replace
 
 import pytest
 import torch
 
+from anytimenet.cli.parsing import flags_of, parse
 from anytimenet.cli.train import Train
 from anytimenet.data.load import data_names
 from anytimenet.nets import create_net, list_nets
@@ -14,6 +14,14 @@ from anytimenet.recipes import Experiment, list_recipes, recipe
 from anytimenet.recipes.start import build_net
 from anytimenet.schemes import BlockDependent, GroupedLosses
 from anytimenet.training import preset
+
+
+def trained(words: str) -> Experiment:
+    """What `anytimenet train` with these words trains."""
+    experiment = parse("train", Train, words.split()).experiment()
+    assert isinstance(experiment, Experiment)
+    return experiment
+
 
 CLASSES = {"cifar10": (10,), "cifar100": (100,), "digits": (10,), "": (200,)}
 
@@ -40,7 +48,7 @@ def test_the_command_is_one_and_trains_this_recipe(known):
     words = shlex.split(known.command)
     assert words[:3] == ["anytimenet", "train", known.name]
     flags = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
-    assert flags <= set(inspect.signature(Train).parameters)
+    assert flags <= set(flags_of(Train))
     # A recipe that leaves the data open has to say so in its command.
     assert ("data" in flags) == (known.build().data == "")
 
@@ -86,8 +94,7 @@ def test_every_baseline_has_a_recipe(net):
 def test_the_official_code_differs_in_nesterov_only():
     assert preset("official_code") == replace(preset("paper"), nesterov=False)
     assert preset("official_code_imagenet") == replace(preset("msdnet_imagenet"), nesterov=False)
-    train = Train("msdnet_imagenet_step4", preset="official_code_imagenet", data="imagenet:PATH")
-    experiment = train.experiment()
+    experiment = trained("msdnet_imagenet_step4 --preset official_code_imagenet --data imagenet:PATH")
     assert experiment.config == preset("official_code_imagenet")
     assert experiment.net_arguments["init"] == "pytorch"
 
@@ -134,8 +141,7 @@ def test_ranet_trains_on_all_images_without_nesterov(name, named):
 
 
 def test_their_adaloss_is_a_flag_away():
-    flags = {"scheme": "adaloss", "scheme_args": ("weighting.final_extra=1",)}
-    config = Train("ann_resnet_45", **flags).experiment().config
+    config = trained("ann_resnet_45 --scheme adaloss --scheme-args weighting.final_extra=1").config
     assert config.chosen_scheme.weighting.final_extra == 1
     assert replace(config, scheme="sieve") == recipe("ann_resnet_45").build().config
 
@@ -161,8 +167,8 @@ def test_block_dependent_recipes_cut_gradients_where_the_paper_does(name, first_
 
 
 def test_settings_of_neighbours_are_flags():
-    flags = {"decay_norms_and_biases": "no", "drop_last": "no", "standardise": "cifar10"}
-    experiment = Train("iresnext_cifar100", **flags).experiment()
+    flags = "--decay-norms-and-biases no --drop-last no --standardise cifar10"
+    experiment = trained(f"iresnext_cifar100 {flags}")
     before = recipe("iresnext_cifar100").build()
     assert experiment.config == replace(before.config, decay_norms_and_biases=False, drop_last=False)
     assert experiment.options == replace(before.options, standardise="cifar10")
@@ -178,29 +184,24 @@ def test_the_published_distillation_is_added_to_the_labels():
     ("ours", "theirs"),
     [
         (
-            Train("block_dependent_cifar100", scheme="anytime"),
-            Train("msdnet_cifar_7", preset="official_code", val_fraction=0.0),
+            "block_dependent_cifar100 --scheme anytime",
+            "msdnet_cifar_7 --preset official_code --val-fraction 0",
         ),
         (
-            Train("block_dependent_imagenet", scheme="anytime", data="imagenet:PATH"),
-            Train(
-                "msdnet_imagenet_step4",
-                preset="official_code_imagenet",
-                data="imagenet:PATH",
-                colour_jitter=0.0,
-                lighting=0.0,
-            ),
+            "block_dependent_imagenet --scheme anytime --data imagenet:PATH",
+            "msdnet_imagenet_step4 --preset official_code_imagenet --data imagenet:PATH "
+            "--colour-jitter 0 --lighting 0",
         ),
     ],
 )
 def test_block_dependent_recipes_with_the_plain_sum_are_msdnets_official_code(ours, theirs):
-    assert ours.experiment() == theirs.experiment()
+    assert trained(ours) == trained(theirs)
 
 
 def test_a_preset_changes_optimiser_and_schedule_and_leaves_the_scheme():
-    config = Train("ann_resnet_45", preset="fast").experiment().config
+    config = trained("ann_resnet_45 --preset fast").config
     assert config == replace(preset("fast"), scheme="sieve")
-    assert Train("digits", preset="paper").experiment().config == preset("paper")
+    assert trained("digits --preset paper").config == preset("paper")
 
 
 def test_a_sub_network_alone_has_the_published_size():

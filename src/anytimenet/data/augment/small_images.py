@@ -25,7 +25,7 @@ class Augmentation:
     version give the same images from the same generator.
 
     Attributes:
-        flip: whether images may be flipped.
+        flip: mirror half of the images; not for digits, letters and signs.
         pad: zero pixels added on each side before an image of the old size is cropped.
         cutout: side of a square that is blacked out around a random pixel; 0 for none. (The paper fills it
             with the training mean; black is what `pad` fills with.)

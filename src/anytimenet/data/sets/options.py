@@ -33,19 +33,18 @@ class DataOptions:
     """How images are brought into shape and split.
 
     Attributes:
-        image_size: side of the square that images are resized and cropped to, or (height, width); None if
+        image_size: side of the square that images are resized and cropped to, or height and width; None if
             all images share a size already, or for the size that a data set by name has (224 for imagenet
             and cub).
         shorter_side: the shorter side is resized to this many pixels before the centre is cropped to
             `image_size`; None resizes it to `image_size` (imagenet and cub: to 256/224 of it).
-        channels: 1 or 3; None takes 1 if every image is grey, else 3.
-        resample: name of the filter that resizes; `box` at an integer factor is the exact mean.
+        channels: read images as grey (1) or RGB (3); None takes 1 if every image is grey, else 3.
+        resample: filter that resizes; "box" at an integer factor is the exact mean.
         seed: draws the validation part out of the training part, and the images that `limit` keeps.
         split_seed: draws the test part where the data brings none. It is apart from `seed` so that
             every seed is tested on the same images.
-        val_fraction: validation images as a fraction of the training part, where the data brings none;
-            0 leaves the validation part empty, None takes the published share of a data set by name,
-            else 0.1.
+        val_fraction: validation images as a fraction of the training part, where the data brings none; 0 for
+            none at all. None takes the published share of a data set by name, else 0.1.
         test_fraction: test images as a fraction of all, where the data brings none; 0 leaves the test part
             empty.
         limit: at most this many training images, drawn by class; validation and test stay whole.
@@ -53,20 +52,20 @@ class DataOptions:
         skip_bad: leave out images that cannot be read, and count them, instead of raising.
         all_levels: labels on every level of the taxonomy instead of the fine level only. (Labels that a
             dataset gives as tuples keep their levels anyway.)
-        taxonomy: where the levels come from, which are then used: `own` takes those that the data brings
-            (cifar100, cub, a folder's `taxonomy.json`), `nested` the folders that class folders lie in;
-            else a JSON file that gives each class a coarser name or a list from finer to coarser, or what
-            such a file holds. A file is read at once: its content is what is remembered.
-        standardise: mean and std of the input: `preset` takes the published constants of a data set by
-            name, and those of the training images where there are none; `data` always the latter; `cifar10`
-            the constants of CIFAR-10 for any colour images, as the authors of I-ResNeXt do with CIFAR-100.
-        ignore_index: the pixel value of masks that is no class, None for none; "file" takes that of their
+        taxonomy: predict coarser labels, too: "own" are the levels that the data brings (cifar100, cub, a
+            folder's taxonomy.json), "nested" the folders that class folders lie in, a JSON file gives each
+            class a coarser name or a list from finer to coarser. What such a file holds will do, too. A file
+            is read at once: its content is what is remembered.
+        standardise: mean and std of the input: "preset" are the published ones of data by name, "data" those
+            of the training images, "cifar10" those of CIFAR-10. Where nothing is published, "preset" is
+            "data"; the authors of I-ResNeXt take those of CIFAR-10 for CIFAR-100.
+        ignore_index: pixel value of masks that is no class; None for none, "file" for that of their
             `classes.json`.
         in_memory: decode imagenet, cub or a folder of any size once and keep the images in memory, instead of
             streaming them.
-        cache_dir: folder of decoded images; None takes `$ANYTIMENET_CACHE`, else the user's cache.
-        data_root: where the files of a data set by name are; None takes `$ANYTIMENET_DATA`, else `data`.
-        download: fetch those files if they are not there, where a checksum is known.
+        cache_dir: folder of decoded images, instead of $ANYTIMENET_CACHE or the user's cache.
+        data_root: where the files of data by name are, instead of $ANYTIMENET_DATA or ./data.
+        download: fetch the files of data by name that are missing, where a checksum is known.
 
     Raises:
         TypeError: for a field of another kind.
