@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from anytimenet.layers.folding import fold_norms
 from anytimenet.layers.snapshots import copied, tensors_of
 from anytimenet.nets.segment import Segment, check_segment
 
@@ -48,6 +49,32 @@ class Snapshot:
             with torch.no_grad():
                 segment = self._segments[key] = self._take(*key)
         return segment
+
+    def prepare(self, *, fold: bool = True, contiguous: bool = True) -> Snapshot:
+        """A snapshot whose segments run faster and take more memory, which its `nbytes` tells.
+
+        Args:
+            fold: BatchNorms become part of the convolutions before them, which nothing else may read: the
+                same up to rounding. Each segment has folded weights of its own.
+            contiguous: each segment copies the columns of wider weights that it reads, bit for bit the same.
+
+        >>> from anytimenet.nets import create_net
+        >>> snapshot = create_net("iresnext_tiny").snapshot()
+        >>> fast = snapshot.prepare()
+        >>> kept = [(one.segment(0, 2), one.segment(0, 3)) for one in (snapshot, fast)]
+        >>> snapshot.nbytes < fast.nbytes
+        True
+        """
+
+        def take(start: int, stop: int, last: bool) -> Segment:
+            segment = copied(
+                self._take(start, stop, last), Tensor.contiguous if contiguous else Tensor.detach
+            )
+            if fold:
+                fold_norms(segment)
+            return segment.eval()
+
+        return Snapshot(self.num_stages, take)
 
     @property
     def nbytes(self) -> int:

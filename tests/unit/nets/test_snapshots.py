@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import gc
 import re
+from collections import Counter
 
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
+from anytimenet.layers.folding import fold_norms
 from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets
 from anytimenet.nets.registry import net_entry
 from anytimenet.testing.net_under_test import count_as_estimated, redraw
@@ -168,3 +172,157 @@ def test_a_net_whose_segments_copy_is_right_though_not_thin():
         assert torch.equal(first((x,))[1][0], truth)
         assert torch.equal(second((x,))[1][0], truth)
     assert snapshot.nbytes == 2 * bytes_reached(net)
+
+
+# --- prepared for speed -------------------------------------------------------------------------------------
+
+
+class Readers(TorchFunctionMode):
+    """Counts for each tensor how many operators read it; keeps all of them, so that no number comes twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.count = [], Counter()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        read = [item for item in tree_leaves((args, kwargs)) if isinstance(item, torch.Tensor)]
+        if any(isinstance(item, torch.Tensor) for item in tree_leaves(result)):  # not the shape and the like
+            self.kept += [*read, result]
+            self.count.update(id(tensor) for tensor in read)
+        return result
+
+
+def norms_behind_a_convolution(segment, state) -> set[str]:
+    """Names of the BatchNorms that alone read what a convolution gives, seen in a run."""
+    given, found, handles = {}, {}, []
+    for name, layer in segment.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            handles.append(
+                layer.register_forward_hook(lambda _, __, output, name=name: given.update({id(output): name}))
+            )
+        if isinstance(layer, nn.BatchNorm2d):
+            handles.append(
+                layer.register_forward_hook(lambda _, inputs, __, name=name: found.update({name: inputs[0]}))
+            )
+    with Readers() as readers, torch.no_grad():
+        segment(state)
+    for handle in handles:
+        handle.remove()
+    return {name for name, read in found.items() if id(read) in given and readers.count[id(read)] == 1}
+
+
+def norms_of(segment) -> set[str]:
+    return {name for name, layer in segment.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_norms_are_folded_where_they_alone_read_a_convolution_and_only_there(name):
+    net = filled(name).double()
+    x = torch.randn(2, *net_entry(name).input_shape, dtype=torch.float64)
+    snapshot = net.snapshot()
+    folded = snapshot.prepare()
+    state = (x,)
+    for stage in range(1, net.num_stages + 1):
+        plain, fast = snapshot.segment(stage - 1, stage), folded.segment(stage - 1, stage)
+        expected = norms_behind_a_convolution(plain, state)
+        gone = norms_of(plain) - norms_of(fast)
+        # Row blocks are joined before their norm reads them, so that a run does not show it behind one.
+        assert expected <= gone
+        assert all(re.search(r"^(inner\.)*blocks\.\d+\.norm2$", norm) for norm in gone - expected)
+        with torch.no_grad():
+            truth, got = plain(state), fast(state)
+        for a, b in zip((*got[0], *got[1]), (*truth[0], *truth[1]), strict=True):
+            assert (a - b).abs().max() <= 1e-9 * b.abs().max()
+        state = truth[0]
+
+
+@pytest.mark.parametrize("name", ["iresnext_tiny", "slimmable_tiny", "isresnext_tiny"])
+def test_contiguous_weights_give_bit_for_bit_the_same(name):
+    net = filled(name)
+    x = torch.randn(2, *net_entry(name).input_shape)
+    snapshot = net.snapshot()
+    own = snapshot.prepare(fold=False)
+    for stage in range(1, net.num_stages + 1):
+        segment = own.segment(0, stage, last=True)
+        assert all(tensor.is_contiguous() for tensor in segment.state_dict().values())
+        with torch.no_grad():
+            assert torch.equal(segment((x,))[0], snapshot.segment(0, stage, last=True)((x,))[0])
+
+
+def test_a_prepared_snapshot_says_what_it_pays():
+    snapshot = filled("slimmable_tiny").snapshot()
+    copies = {
+        (fold, contiguous): snapshot.prepare(fold=fold, contiguous=contiguous)
+        for fold in (False, True)
+        for contiguous in (False, True)
+    }
+    kept = [[one.segment(0, stage) for stage in (1, 2, 3)] for one in (snapshot, *copies.values())]
+    assert [one.nbytes for one in (snapshot, *copies.values())] == [bytes_reached(*held) for held in kept]
+    assert copies[False, False].nbytes == snapshot.nbytes
+    assert snapshot.nbytes < copies[False, True].nbytes
+
+
+class ReadsTwice(nn.Module):
+    """A norm behind a convolution whose output is read elsewhere, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        h = self.conv(x)
+        return self.norm(h) + h
+
+
+class OfPieces(nn.Sequential):
+    """A sequence that reads what is between its layers."""
+
+    def forward(self, x):
+        h = self[0](x)
+        return self[1](h) + h
+
+
+def shared_norm() -> nn.Module:
+    norm = nn.BatchNorm2d(4)
+    return nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), norm), nn.Sequential(nn.Conv2d(4, 4, 1), norm))
+
+
+def watched() -> nn.Module:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    layers[0].register_forward_hook(lambda *_: None)
+    return layers
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        ReadsTwice,
+        lambda: OfPieces(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)),
+        shared_norm,
+        watched,
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)),
+        lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 1), nn.BatchNorm2d(4)),
+    ],
+    ids=["read twice", "read between", "shared", "watched", "of the batch", "transposed"],
+)
+def test_what_cannot_be_folded_stays(build):
+    layers = build().eval()
+    redraw(layers, torch.Generator().manual_seed(0))
+    x = torch.randn(2, 3, 4, 4)
+    with torch.no_grad():
+        before = layers(x)
+        fold_norms(layers)
+        assert torch.equal(layers(x), before)
+    assert not any(isinstance(layer, nn.Identity) for layer in layers.modules())
+
+
+def test_norms_without_scales_and_convolutions_with_biases_fold():
+    layers = nn.Sequential(nn.Conv2d(3, 4, 1, bias=True), nn.BatchNorm2d(4, affine=False)).double().eval()
+    redraw(layers, torch.Generator().manual_seed(0))
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    with torch.no_grad():
+        before = layers(x)
+        fold_norms(layers)
+        torch.testing.assert_close(layers(x), before, rtol=1e-12, atol=1e-12)
+    assert isinstance(layers[1], nn.Identity)

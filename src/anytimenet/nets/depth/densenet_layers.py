@@ -30,6 +30,8 @@ class DenseLayer(nn.Module):
     torch.Size([2, 10, 8, 8])
     """
 
+    folds = (("conv1", "norm2"),)
+
     def __init__(
         self, channels: int, growth: int, *, bottleneck: bool, transition: nn.Module | None = None
     ) -> None:

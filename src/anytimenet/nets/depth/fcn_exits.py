@@ -135,6 +135,8 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
+    folds = (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3"))
+
     def __init__(self, channels: int, width: int, stride: int, dilation: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
@@ -155,6 +157,8 @@ class BasicUnit(nn.Module):
     """Two 3x3 convolutions, added to the shortcut."""
 
     expansion = 1
+
+    folds = (("conv1", "norm1"), ("conv2", "norm2"))
 
     def __init__(self, channels: int, width: int, stride: int, dilation: int) -> None:
         super().__init__()

@@ -65,6 +65,8 @@ class DenseNode(nn.Module):
 class ConvNormReLU(nn.Module):
     """Convolution, BatchNorm, ReLU; padded so that stride 1 keeps the size and 2 halves it."""
 
+    folds = (("conv", "norm"),)
+
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, bias: bool = False
     ) -> None:
@@ -81,6 +83,8 @@ class Edge(nn.Module):
 
     The bottleneck is `bottleneck * out_channels` wide, and if `capped` never wider than what it reads.
     """
+
+    folds = (("conv1", "norm1"), ("conv2", "norm2"))
 
     def __init__(
         self,

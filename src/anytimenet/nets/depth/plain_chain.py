@@ -68,6 +68,8 @@ def plain_chain(
 class ConvBlock(nn.Module):
     """conv3x3 - BN - ReLU."""
 
+    folds = (("conv", "norm"),)
+
     def __init__(self, channels: int, width: int, *, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)

@@ -96,6 +96,8 @@ class BasicUnit(nn.Module):
     on the identity by a 2x2 average and zero channels, half of them before the others and half after.
     """
 
+    folds = (("conv1", "norm2"), ("conv2", "norm3"))
+
     def __init__(self, width: int, *, shrinks: bool) -> None:
         super().__init__()
         before = width // 2 if shrinks else width
@@ -125,6 +127,8 @@ class BottleneckUnit(nn.Module):
     """
 
     expansion = 4
+
+    folds = (("conv1", "norm2"), ("conv2", "norm3"), ("conv3", "norm4"))
 
     def __init__(self, channels: int, width: int, *, shrinks: bool) -> None:
         super().__init__()

@@ -80,6 +80,8 @@ def resnext_exits(
 class ResNeXtBlock(nn.Module):
     """Pre-activation bottleneck of `branches` branches; one that `shrinks` takes the transition first."""
 
+    folds = (("conv1", "norm2"), ("conv2", "norm3"))
+
     def __init__(self, width: int, branches: int, branch_width: int, *, shrinks: bool) -> None:
         super().__init__()
         middle = branches * branch_width

@@ -96,6 +96,8 @@ class ResNet(AnytimeNet):
 class BasicBlock(nn.Module):
     """Pre-activation basic block; one that `shrinks` halves the image and doubles the channels."""
 
+    folds = (("conv1", "norm2"),)
+
     def __init__(self, width: int, *, shrinks: bool) -> None:
         super().__init__()
         narrow = width // 2 if shrinks else width

@@ -34,6 +34,8 @@ class SlicedNet(HasStages, Protocol):
 class SlicedSegment(Segment):
     """Slices after `start`'s up to `stop`'s, block by block, on top of what earlier slices left behind."""
 
+    folds = (("stem", "stem_norm"),)
+
     def __init__(self, net: SlicedNet, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
         finished = net.exits_after[start - 1] if start else 0
@@ -100,6 +102,8 @@ class SlicedSegment(Segment):
 
 class NewSlices(nn.Module):
     """Slices finished+1 .. end of one block, as plain layers; the block must write some of them."""
+
+    folds = (("conv1", "norm2"), ("conv2", "norm3"))
 
     def __init__(self, block: SlicedBlock, finished: int, end: int) -> None:
         super().__init__()

@@ -50,6 +50,8 @@ class BlockNorms(nn.Module):
 class PlainBranches(nn.Module):
     """One block cut to the branches of one stage: real filters and real columns, nothing padded."""
 
+    folds = (("conv1", "norm2"), ("conv2", "norm3"))
+
     def __init__(self, block: BranchBlock, stage: int, branches: int) -> None:
         super().__init__()
         norms = block.norms_of(stage)
