@@ -14,7 +14,7 @@ import io
 from pathlib import Path
 
 from anytimenet.core.files.writing import write_text
-from anytimenet.evaluation import Report, read_any_report
+from anytimenet.evaluation import read_any_report
 
 COLUMNS = ("run", "seed", "stage", "macs", "params", "top1", "top5", "ece", "nll")
 MASK_COLUMNS = (*COLUMNS[:5], "mean_iou", "pixel_accuracy")
@@ -32,7 +32,7 @@ def rows(run: Path, name: str = "") -> list[dict[str, object]]:
     folders = sorted(run.glob("seed-*"), key=lambda folder: int(folder.name.partition("-")[2]))
     for folder in folders:
         report = read_any_report(folder)
-        columns = COLUMNS if isinstance(report, Report) else MASK_COLUMNS
+        columns = COLUMNS if report.task == "classification" else MASK_COLUMNS
         for stage in report.stages:
             values = {name: getattr(stage, name) for name in columns[2:]}
             found.append({"run": name or run.name, "seed": folder.name.partition("-")[2], **values})

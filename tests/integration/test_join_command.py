@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import anytimenet as an
-from anytimenet.cli.join import run_table, scores
+from anytimenet.cli.join import run_table
 from anytimenet.cli.main import run
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -253,8 +253,8 @@ def test_the_run_of_a_net_that_labels_pixels_is_told_in_mean_iou():
     costs = [SimpleNamespace(stage=k, macs=1000 * k, full=k, params=k) for k in (1, 2)]
     right, wrong = np.diag([3, 5]), np.array([[3, 1], [0, 4]])
     report = make_segmentation_report([right, wrong], costs, ("road", "sky"), count=1)
-    assert scores(report) == [1.0, 0.775]
-    table = run_table(path_curve([(0, 1), (1, 2)], (1000, 2000), scores(report), (0.9, 0.8)), report)
+    assert report.values == [1.0, 0.775]
+    table = run_table(path_curve([(0, 1), (1, 2)], (1000, 2000), report.values, (0.9, 0.8)), report)
     assert [line.split() for line in table.splitlines()[1:]] == [
         ["1.000", "k", "1", "100.0", "1", "100.0"],
         ["3.000", "k", "2", "77.5", "1", "100.0"],

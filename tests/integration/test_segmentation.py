@@ -318,7 +318,7 @@ def test_predict_tells_the_shares_and_writes_the_masks_of_every_stage(trained, f
         (["evaluate", "RUN", "--exit-cost", "msd", "--figure", "x.png"], "--exit-cost is for labels"),
         (["predict", "RUN", "a/x.png", "b/x.jpg", "--out", "x"], "a/x.png and b/x.jpg would have the same"),
         (["evaluate", "RUN", "--data", "digits"], "labels pixels, and digits has no masks"),
-        (["compare", "RUN", "--out", "x.png"], "holds a report of label maps"),
+        (["compare", "RUN", "--value", "error", "--out", "x.png"], "a mean IoU and no error"),
         (["predict", "RUN", "x.png", "--out", "x", "--stage", "1"], "leave --stage and --budget-macs out"),
         (
             ["train", "segmentation", "--data", "masks:FOLDER", "--out", "NEW", "--alone"],

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytimenet.evaluation import Curve, relative_saving
-from anytimenet.evaluation.plots.ticks import even_ticks, log_ticks, percent_limits
+from anytimenet.evaluation.plots.ticks import even_ticks, log_ticks, score_limits
 
 fractions = st.floats(0, 1)
 
@@ -134,7 +134,7 @@ def test_even_ticks_are_few_and_evenly_spaced(spans_from_zero, span):
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_percent_axis_holds_the_data_and_ticks_stay_percentages(one, two):
     low, high = sorted((one, two))
-    bottom, top, ticks = percent_limits(low, high)
+    bottom, top, ticks = score_limits(low, high)
     assert bottom < low <= high < top
     assert all(0 <= tick <= 100 for tick in ticks)
     assert len(ticks) >= 2

@@ -664,6 +664,7 @@ _ROWS = (
         "Report",
         lambda w: {f.name: getattr(w.report, f.name) for f in fields(an.Report)},
         words={"budget_range": ("budget",)},
+        doors=("evaluation/reports/sections.py",),
     ),
     Row("Report.curve", lambda w: {"cost": "macs", "label": "a"}, on=lambda w: w.report),
     Row("Report.from_dict", lambda w: {"values": w.report.to_dict()}, words={"values": ("report",)}),
@@ -705,8 +706,7 @@ _ROWS = (
     Row(
         "SegmentationReport",
         lambda w: {f.name: getattr(w.maps_report, f.name) for f in fields(an.SegmentationReport)},
-        words={"class_names": ("classes",)},
-        doors=("evaluation/reports/report.py",),
+        doors=("evaluation/reports/report.py", "evaluation/reports/sections.py"),
     ),
     Row("SegmentationReport.curve", lambda w: {"cost": "macs", "label": "a"}, on=lambda w: w.maps_report),
     Row(

@@ -89,25 +89,23 @@ def read_run(path: Path, cost: str, *, trust_paths: bool = False) -> Report | Sp
     Raises:
         ValueError: if there is neither, or both.
     """
-    from anytimenet.evaluation import SegmentationReport, Spread, read_report
+    from anytimenet.evaluation import Spread, read_any_report
 
     if (path / "report.json").is_file():
-        report = read_report(path)
+        report = read_any_report(path)
         if (path / "spread.json").exists():
             raise ValueError(f"{path} holds a run and runs with seeds: name one of them, or move one away")
         if cost != "ms" or all(stage.latency_median_ms for stage in report.stages):
             return report
     seeds = sorted(path.glob("seed-*/report.json"))
     if seeds:
-        return Spread.of([read_report(report) for report in seeds])
+        return Spread.of([read_any_report(report) for report in seeds])
     from anytimenet.core.errors import require
 
     require("torch", "train")
     from anytimenet.workflows import evaluate, load
 
     judged = evaluate(load(path), trust_paths=trust_paths)
-    if isinstance(judged, SegmentationReport):
-        raise ValueError(f"{path} labels pixels: compare draws accuracies of whole images")
     if cost == "ms" and not all(stage.latency_median_ms for stage in judged.stages):
         raise ValueError(f"{path} was not profiled on this machine: anytimenet profile {path}")
     return judged
@@ -127,9 +125,10 @@ def print_compared(compared: list[Compared], figure: Path | None) -> None:
     for net in compared:
         print(net.label + (f"  ({net.runs} seeds)" if net.runs > 1 else ""))
         for stage in net.stages:
-            sd = "" if stage.sd is None else f" +- {100 * stage.sd:.2f}"
+            sd = "" if stage.sd is None else f" +- {net.score.shown(stage.sd, 2)}"
             macs = counted(stage.macs, net.uncounted_operators)
-            print(f"  stage {stage.stage}  {macs:>10}  {100 * stage.top1:.2f}{sd} %")
+            value = net.score.shown(stage.scores[net.score.key], 2)
+            print(f"  stage {stage.stage}  {macs:>10}  {value}{sd} {net.score.unit}")
         print(f"  area over the shared budgets {net.area:.4f} (log budget {net.area_log:.4f})")
         if net.uncounted_operators:
             print(f"  {incomplete_note(net.uncounted_operators)}")

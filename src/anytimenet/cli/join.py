@@ -13,7 +13,7 @@ from anytimenet.cli.report_text import judged_images
 
 if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
-    from anytimenet.evaluation import PathCurve, Report, SegmentationReport
+    from anytimenet.evaluation import PathCurve, Report
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def check_takes_bundle(folder: Path, overwrite: bool) -> None:
     check_replaceable(folder / "bundle")
 
 
-def step_by_step(bundle: Bundle, report: Report | SegmentationReport) -> PathCurve:
+def step_by_step(bundle: Bundle, report: Report) -> PathCurve:
     """The run of all steps (0, 1), (1, 2), ... of a bundle, judged by a report on it."""
     from anytimenet.costs import segment_macs
     from anytimenet.evaluation import path_curve
@@ -120,33 +120,24 @@ def step_by_step(bundle: Bundle, report: Report | SegmentationReport) -> PathCur
     return path_curve(
         path,
         segment_macs(bundle.net, bundle.manifest.input_shape, path),
-        scores(report),
+        report.values,
         [record.val_accuracy for record in bundle.manifest.stages],
     )
 
 
-def scores(report: Report | SegmentationReport) -> list[float]:
-    """Accuracy of each stage, of label maps mean IoU."""
-    from anytimenet.evaluation import SegmentationReport
-
-    if isinstance(report, SegmentationReport):
-        return [stage.mean_iou for stage in report.stages]
-    return [stage.top1 for stage in report.stages]
-
-
-def run_table(curve: PathCurve, report: Report | SegmentationReport) -> str:
+def run_table(curve: PathCurve, report: Report) -> str:
     """A line for each finished stage: what was spent, what the stage is worth, what the run answers."""
-    from anytimenet.evaluation import SegmentationReport, format_count
+    from anytimenet.evaluation import format_count
     from anytimenet.evaluation.text.tables import percent_decimals, plain_table
 
-    maps = isinstance(report, SegmentationReport)
+    spec, own = report.headline, report.values
+    as_error = spec.label == "accuracy"
     decimals = percent_decimals(report.count)
 
     def percent(accuracy: float) -> str:
-        return f"{100 * (accuracy if maps else 1 - accuracy):.{decimals}f}"
+        return spec.shown(1 - accuracy if as_error else accuracy, decimals)
 
-    score = "mean IoU %" if maps else "error %"
-    own = scores(report)
+    score = "error %" if as_error else spec.title
     return plain_table(
         [
             ("spent multiply-adds", [format_count(point.spent) for point in curve.points]),

@@ -13,7 +13,7 @@ from anytimenet.cli.output import emit_json
 from anytimenet.cli.report_text import judged_images
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation import Report, SegmentationReport
+    from anytimenet.evaluation import Report
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Reestimate:
         for folder in (self.out, *targets):
             check_takes_bundle(folder, self.overwrite)
 
-    def _one(self, source: Path, target: Path) -> Report | SegmentationReport:
+    def _one(self, source: Path, target: Path) -> Report:
         from anytimenet.recipes.run_folder import RunFolder
         from anytimenet.workflows import evaluate, load, reestimate
 

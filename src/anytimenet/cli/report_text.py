@@ -39,7 +39,7 @@ def print_segmentation(report: SegmentationReport, *, per_class: bool) -> None:
         print(report.class_table())
 
 
-def judged_images(report: Report | SegmentationReport) -> str:
+def judged_images(report: Report) -> str:
     """How many images were judged, and which."""
     part = "" if report.split == "all" else f"{report.split} "
     return f"{report.count} {part}images of {report.data}"

@@ -49,7 +49,7 @@ def _check(value: Any, wanted: Any, name: str) -> None:
         whole_number(value, name)
     elif wanted is float:
         number(value, name)
-    elif isinstance(value, wanted) and is_dataclass(value):
+    elif is_dataclass(value) and isinstance(value, wanted):
         check_declared(value, f"{name}.")
-    elif not isinstance(value, wanted):
+    elif not isinstance(value, origin or wanted):
         raise TypeError(f"{name} must be {wanted.__name__}, not {shown(value)}")

@@ -48,18 +48,18 @@ if TYPE_CHECKING:
     from anytimenet.evaluation.reports.comparison import Compared, ComparedStage, compare
     from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
     from anytimenet.evaluation.reports.optimality_gap import OptimalityGap, StageGap
-    from anytimenet.evaluation.reports.report import LevelReport, Report, StageReport
-    from anytimenet.evaluation.reports.segmentation_report import (
-        SegmentationReport,
-        SegmentationStage,
-        make_segmentation_report,
-    )
-    from anytimenet.evaluation.reports.segmentation_spread import (
+    from anytimenet.evaluation.reports.report import Report
+    from anytimenet.evaluation.reports.sections import LevelReport
+    from anytimenet.evaluation.reports.segmentation import SegmentationReport, make_segmentation_report
+    from anytimenet.evaluation.reports.spread import (
+        MeanSd,
         SegmentationSpread,
         SegmentationStageSpread,
+        Spread,
+        StageSpread,
         spread_of,
     )
-    from anytimenet.evaluation.reports.spread import MeanSd, Spread, StageSpread
+    from anytimenet.evaluation.reports.stages import SegmentationStage, StageReport
     from anytimenet.evaluation.scores.ensembles import geometric_ensemble, mean_ensemble, product_ensemble
     from anytimenet.evaluation.scores.example_quality import (
         DropShare,
@@ -113,18 +113,18 @@ _NAMES = {
     "anytimenet.evaluation.reports.comparison": ("Compared", "ComparedStage", "compare"),
     "anytimenet.evaluation.reports.ensemble": ("EnsembleReport", "EnsembleStage"),
     "anytimenet.evaluation.reports.optimality_gap": ("OptimalityGap", "StageGap"),
-    "anytimenet.evaluation.reports.report": ("LevelReport", "Report", "StageReport"),
-    "anytimenet.evaluation.reports.segmentation_report": (
-        "SegmentationReport",
-        "SegmentationStage",
-        "make_segmentation_report",
-    ),
-    "anytimenet.evaluation.reports.segmentation_spread": (
+    "anytimenet.evaluation.reports.report": ("Report",),
+    "anytimenet.evaluation.reports.sections": ("LevelReport",),
+    "anytimenet.evaluation.reports.segmentation": ("SegmentationReport", "make_segmentation_report"),
+    "anytimenet.evaluation.reports.spread": (
+        "MeanSd",
         "SegmentationSpread",
         "SegmentationStageSpread",
+        "Spread",
+        "StageSpread",
         "spread_of",
     ),
-    "anytimenet.evaluation.reports.spread": ("MeanSd", "Spread", "StageSpread"),
+    "anytimenet.evaluation.reports.stages": ("SegmentationStage", "StageReport"),
     "anytimenet.evaluation.scores.ensembles": ("geometric_ensemble", "mean_ensemble", "product_ensemble"),
     "anytimenet.evaluation.scores.example_quality": (
         "DropShare",

@@ -17,7 +17,7 @@ from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.core.launcher import launched_rank
 from anytimenet.core.manifest.folder import check_replaceable
 from anytimenet.core.manifest.run_proof import check_run_folder, entries_of, holds_run, seed_folders
-from anytimenet.evaluation import Report, SegmentationReport, write_report
+from anytimenet.evaluation import Report, write_report
 
 _PICTURED = ("report.json", "curve.png")
 """What a bundle carries of the report on it."""
@@ -92,7 +92,7 @@ class RunFolder:
         """Whether a run has written everything."""
         return all(path.exists() for path in (self.summary, self.path / "report.json", self.bundle))
 
-    def write_results(self, bundle: Bundle, report: Report | SegmentationReport) -> None:
+    def write_results(self, bundle: Bundle, report: Report) -> None:
         """Writes report.json, report.csv and curve.png, and the bundle with report and curve in it."""
         write_report(report, self.path)
         pictured = {name: self.path / name for name in _PICTURED}

@@ -14,7 +14,7 @@ from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.writing import write_json, write_text
 from anytimenet.core.launcher import launched_count, launched_rank
 from anytimenet.data import MaskSet
-from anytimenet.evaluation import Report, SegmentationReport, most_varied, read_any_report
+from anytimenet.evaluation import Report, most_varied, read_any_report
 from anytimenet.recipes.experiment import Experiment
 from anytimenet.recipes.run_folder import RunFolder
 from anytimenet.recipes.start import Start
@@ -36,7 +36,7 @@ class Run:
 
     folder: Path
     bundle: Bundle
-    report: Report | SegmentationReport
+    report: Report
 
 
 def run(
@@ -128,7 +128,7 @@ def _train(
     return bundle
 
 
-def _evaluate(start: Start, bundle: Bundle, folder: RunFolder) -> Report | SegmentationReport:
+def _evaluate(start: Start, bundle: Bundle, folder: RunFolder) -> Report:
     """The report on the test images; it, the bundle and the summary are written."""
     report = evaluate(bundle, start.splits, workers=start.experiment.workers)
     if isinstance(start.splits.test, MaskSet):

@@ -22,7 +22,6 @@ from anytimenet.evaluation import (
     ChosenLevels,
     Outputs,
     Report,
-    SegmentationReport,
     budgeted_from_outputs,
     judge_levels,
     level_accuracies,
@@ -86,7 +85,7 @@ class Evaluation:
 
     def report(
         self, split: Split = "test", *, per_class: bool = False, ensemble: Ensemble | None = None
-    ) -> Report | SegmentationReport:
+    ) -> Report:
         """The scores of every stage on a split."""
         choice(split, "split", SPLITS)
         flag(per_class, "per_class")
@@ -189,7 +188,7 @@ def evaluate(
     workers: int | None = 0,
     rules: Rules | None = None,
     trust_paths: bool = False,
-) -> Report | SegmentationReport:
+) -> Report:
     """Judges every stage of a bundle on a split of some data.
 
     A net that labels pixels gets a `SegmentationReport`, with mean IoU in the place of accuracy.

@@ -23,7 +23,6 @@ from anytimenet.data import (
     augmentation_from,
     make_loader,
 )
-from anytimenet.evaluation import SegmentationReport
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.training.statistics import reestimate_statistics
 from anytimenet.workflows.evaluating import evaluate
@@ -104,10 +103,8 @@ def reestimate(
         return fresh
     # The images themselves, whose part is settled.
     report = evaluate(fresh, val, split="train", device=device, workers=workers)
-    if isinstance(report, SegmentationReport):
-        return _with_net(fresh, fresh.net, {}, [[stage.mean_iou for stage in report.stages]])
-    accuracies = [report.stages, *(level.stages for level in report.levels)]
-    return _with_net(fresh, fresh.net, {}, [[stage.top1 for stage in level] for level in accuracies])
+    coarser = [[stage.top1 for stage in level.stages] for level in report.sections.get("levels", ())]
+    return _with_net(fresh, fresh.net, {}, [report.values, *coarser])
 
 
 def _seen_since(bundle: Bundle, train: Images | MaskSet, val: Images | MaskSet | None) -> SeenImages | None:

@@ -119,7 +119,7 @@ def test_what_is_not_counted_is_marked_in_every_table(
     (tmp_path / "run").mkdir()
     write_report(report, tmp_path / "run")
     assert read_any_report(tmp_path / "run") == report
-    assert compare([report], ["it"])[0].uncounted_operators == names  # type: ignore[list-item]
+    assert compare([report], ["it"])[0].uncounted_operators == names
     assert command(["compare", str(tmp_path / "run"), "--out", str(tmp_path / "c.png")]) == 0
     assert "not complete" in capsys.readouterr().out
     assert command(["info", str(tmp_path / "b")]) == 0

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from anytimenet.core.answers.standing import standing_stage
-from anytimenet.core.checks import flag, fractions, number, numbers, texts
+from anytimenet.core.checks import flag, fractions, instance, number, numbers, texts
 from anytimenet.core.html_table import html_table
+from anytimenet.core.scores import CLASSIFICATION, ScoreSpec
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Curve:
         accuracies: accuracy of each stage as a fraction.
         label: name of the curve in tables and figures.
         unit: what the costs count: "macs", "full", "msd", "ms", ...
+        score: what the accuracies are; None for accuracies. Of one that is no share, such as PSNR in dB, they
+            are any finite numbers.
 
     Raises:
         ValueError: if the two differ in length, are empty, not finite, out of range or not increasing.
@@ -45,10 +48,12 @@ class Curve:
     accuracies: tuple[float, ...]
     label: str = ""
     unit: str = "macs"
+    score: ScoreSpec | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "costs", tuple(map(float, numbers(self.costs, "costs"))))
-        object.__setattr__(self, "accuracies", tuple(map(float, fractions(self.accuracies, "accuracies"))))
+        accuracies = _values(self.accuracies, "accuracies", self.score)
+        object.__setattr__(self, "accuracies", tuple(map(float, accuracies)))
         texts((self.label,), "label")
         texts((self.unit,), "unit")
         if not self.costs or len(self.costs) != len(self.accuracies):
@@ -64,7 +69,12 @@ class Curve:
 
     @classmethod
     def from_points(
-        cls, costs: Sequence[float], accuracies: Sequence[float], label: str = "", unit: str = "macs"
+        cls,
+        costs: Sequence[float],
+        accuracies: Sequence[float],
+        label: str = "",
+        unit: str = "macs",
+        score: ScoreSpec | None = None,
     ) -> Curve:
         """The curve of points in any order; of points with equal cost the one given last stays.
 
@@ -73,19 +83,20 @@ class Curve:
         >>> Curve.from_points((3, 1, 3), (0.7, 0.5, 0.8)).accuracies
         (0.5, 0.8)
         """
-        costs, accuracies = numbers(costs, "costs"), fractions(accuracies, "accuracies")
+        costs, accuracies = numbers(costs, "costs"), _values(accuracies, "accuracies", score)
         if len(costs) != len(accuracies):
             raise ValueError(
                 f"{len(costs)} costs and {len(accuracies)} accuracies: one of each a point is needed"
             )
         points = dict(sorted(zip(costs, accuracies, strict=True), key=lambda point: point[0]))
-        return cls(tuple(points), tuple(points.values()), label, unit)
+        return cls(tuple(points), tuple(points.values()), label, unit, score)
 
     def _repr_html_(self) -> str:
+        score = self.score or CLASSIFICATION[0]
         columns = [
             ("stage", [str(place) for place in range(1, len(self.costs) + 1)]),
             (self.unit, [f"{cost:,g}" for cost in self.costs]),
-            ("accuracy %", [f"{100 * accuracy:.2f}" for accuracy in self.accuracies]),
+            (score.title, [score.shown(accuracy, 2) for accuracy in self.accuracies]),
         ]
         return html_table(columns, self.label)
 
@@ -116,7 +127,7 @@ class Curve:
         >>> Curve((1, 2, 3), (0.50, 0.48, 0.60)).chosen_by((0.51, 0.52, 0.50)).accuracies
         (0.5, 0.48, 0.48)
         """
-        validated = fractions(validated, "validated")
+        validated = _values(validated, "validated", self.score)
         if len(validated) != len(self.costs):
             raise ValueError(f"{len(validated)} validated accuracies for {len(self.costs)} stages")
         stages = range(1, len(validated) + 1)
@@ -238,6 +249,12 @@ def worse_than_before(accuracies: Sequence[float]) -> tuple[int, ...]:
     """
     best = np.maximum.accumulate(np.asarray(accuracies, dtype=np.float64))
     return tuple(int(place) + 1 for place in np.flatnonzero(best > np.asarray(accuracies)))
+
+
+def _values(values: Sequence[float], name: str, score: ScoreSpec | None) -> tuple[float | int, ...]:
+    if score is not None:
+        instance(score, ScoreSpec, "score", 'ScoreSpec("psnr", "PSNR", "dB")')
+    return fractions(values, name) if score is None or score.is_share else numbers(values, name)
 
 
 def check_range(low: float, high: float, *, log: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anytimenet.evaluation.plots.series import Series
-from anytimenet.evaluation.plots.ticks import even_ticks, log_ticks, percent_limits, tick_labels
+from anytimenet.evaluation.plots.ticks import even_ticks, log_ticks, score_limits, tick_labels
 from anytimenet.evaluation.text.units import axis_scale
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def draw(axes: Axes, one: Series, number: int, divisor: float, *, steps: bool) -
     return drawn
 
 
-def set_percent_axis(axes: Axes, series: Sequence[Series], label: str, chance: float | None) -> None:
+def set_score_axis(
+    axes: Axes, series: Sequence[Series], label: str, chance: float | None, percent: bool = True
+) -> None:
     """Label, limits and ticks of the y axis, and a dotted line at `chance` percent if there is one."""
     low, high = min(one.low.min() for one in series), max(one.high.max() for one in series)
     if chance is not None:
@@ -107,7 +109,7 @@ def set_percent_axis(axes: Axes, series: Sequence[Series], label: str, chance: f
             color=GREY,
         )
     axes.set_ylabel(label)
-    bottom, top, ticks = percent_limits(low, high)
+    bottom, top, ticks = score_limits(low, high, percent=percent)
     axes.set_ylim(bottom, top)
     axes.set_yticks(ticks, tick_labels(ticks))
     axes.grid(axis="y", color="#dddddd", linewidth=0.5)

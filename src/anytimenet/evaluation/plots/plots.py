@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from anytimenet.core.errors import require
 from anytimenet.core.files.writing import write_bytes
-from anytimenet.evaluation.plots.axes import GREY, draw, set_budget_axis, set_percent_axis
+from anytimenet.core.scores import CLASSIFICATION
+from anytimenet.evaluation.plots.axes import GREY, draw, set_budget_axis, set_score_axis
 from anytimenet.evaluation.plots.series import Drawable, Series, Value, all_series
-from anytimenet.evaluation.reports.report import Cost
+from anytimenet.evaluation.reports.stages import Cost
 
 if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import RendererAgg
@@ -94,8 +95,8 @@ def plot_curves(
 ) -> Path:
     """Draws anytime curves into one file, atomically; its ending says which kind.
 
-    A `Report` gets the 95 % interval of each stage, a `Spread` or `SegmentationSpread` a band of one standard
-    deviation around the mean, a `Curve` or `SegmentationReport` its line alone, a `Series` what it says.
+    A `Report` gets the 95 % interval of each stage where its score has one, a `Spread` a band of one standard
+    deviation around the mean, a `Curve` its line alone, a `Series` what it says.
 
     Args:
         items: what to draw, first to last in the legend.
@@ -161,9 +162,9 @@ def curve_figure(
         divisor = set_budget_axis(axes, series, log=options.log)
         steps = options.line == "step"
         lines = [draw(axes, one, number, divisor, steps=steps) for number, one in enumerate(series)]
-        score = next((one.score for one in series if one.score is not None), "accuracy")
-        name = score if options.value == "accuracy" else options.value
-        set_percent_axis(axes, series, f"{name} (%)", _chance_percent(options))
+        score = next((one.score for one in series if one.score is not None), CLASSIFICATION[0])
+        name = score.label if options.value == "accuracy" else options.value
+        set_score_axis(axes, series, f"{name} ({score.unit})", _chance_percent(options), score.is_share)
         if options.title:
             axes.set_title(options.title)
         _explain(figure, series)

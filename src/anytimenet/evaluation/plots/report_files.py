@@ -8,12 +8,10 @@ from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_bytes, write_json, write_text
 from anytimenet.evaluation.plots.plots import PlotOptions, render_curves
 from anytimenet.evaluation.reports.report import Report
-from anytimenet.evaluation.reports.segmentation_report import KIND, SegmentationReport
+from anytimenet.evaluation.reports.segmentation import TASK, SegmentationReport
 
 
-def write_report(
-    report: Report | SegmentationReport, folder: Path | str, *, options: PlotOptions | None = None
-) -> Path:
+def write_report(report: Report, folder: Path | str, *, options: PlotOptions | None = None) -> Path:
     """Writes report.json, report.csv and curve.png into `folder`, which may hold other files.
 
     The figure is drawn before anything is written, and each file is whole or absent.
@@ -42,16 +40,14 @@ def read_report(path: Path | str) -> Report:
         OSError: if there is none.
     """
     report = read_any_report(path)
-    if isinstance(report, SegmentationReport):
-        raise ValueError(
-            f"{path} holds a report of label maps, and labels of whole images are needed here: an.evaluate "
-            "and several runs with a seed each judge label maps"
-        )
+    if report.task != "classification":
+        what = "label maps" if report.task == TASK else report.task
+        raise ValueError(f"{path} holds a report of {what}, and labels of whole images are needed here")
     return report
 
 
-def read_any_report(path: Path | str) -> Report | SegmentationReport:
-    """As `read_report`, of labels or of label maps."""
+def read_any_report(path: Path | str) -> Report:
+    """As `read_report`, of any task; of label maps it is a `SegmentationReport`."""
     path = Path(path)
     if path.is_dir():
         path = path / "report.json"
@@ -61,4 +57,4 @@ def read_any_report(path: Path | str) -> Report | SegmentationReport:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a report: it holds no object")
-    return (SegmentationReport if values.get("kind") == KIND else Report).from_dict(values)
+    return (SegmentationReport if values.get("kind") == TASK else Report).from_dict(values)

@@ -1,7 +1,4 @@
-"""What a figure draws: percentages at costs, with their uncertainty, from a curve, a report or a spread.
-
-Reports and spreads are of labels or of label maps.
-"""
+"""What a figure draws: scores at costs, with their uncertainty, from a curve, a report or a spread."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from anytimenet.core.scores import ScoreSpec
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.reports.report import Cost, Report, stage_costs_in
-from anytimenet.evaluation.reports.segmentation_report import SCORE, SegmentationReport
-from anytimenet.evaluation.reports.segmentation_spread import SegmentationSpread
+from anytimenet.evaluation.reports.report import Report
 from anytimenet.evaluation.reports.spread import Spread
+from anytimenet.evaluation.reports.stages import Cost, stage_costs_in
 
 Value = Literal["accuracy", "error"]
 Mark = Literal["none", "bars", "band", "sd"]
@@ -29,13 +26,13 @@ class Series:
         label: its name in the legend.
         unit: what the costs count.
         costs: increasing, (points,).
-        values: accuracy or error in percent.
+        values: the score, or the error; shares in percent.
         low: lower end of what is uncertain; equal to the value where nothing is known.
         high: its upper end.
         mark: how the uncertainty is drawn: bars of a 95 % interval, a band of one standard deviation, or
             bars of one ("sd").
         joined: whether a line joins the points; separate nets have none.
-        score: what the values are, for the axis; None for a curve, which does not know.
+        score: what the values are, for the axis; None where it is not known: accuracies.
     """
 
     label: str
@@ -46,10 +43,10 @@ class Series:
     high: np.ndarray
     mark: Mark
     joined: bool = True
-    score: str | None = None
+    score: ScoreSpec | None = None
 
 
-Drawable = Curve | Report | SegmentationReport | Spread | SegmentationSpread | Series
+Drawable = Curve | Report | Spread | Series
 
 
 def all_series(
@@ -71,7 +68,7 @@ def all_series(
     units = sorted({one.unit for one in series})
     if len(units) > 1:
         raise ValueError(f"costs in {' and '.join(units)} do not fit on one axis; draw one figure a unit")
-    scores = sorted({one.score for one in series if one.score is not None})
+    scores = sorted({one.score.label for one in series if one.score is not None})
     if len(scores) > 1:
         raise ValueError(f"{' and '.join(scores)} do not fit on one axis; draw one figure a score")
     return series
@@ -80,45 +77,42 @@ def all_series(
 def _series(item: Drawable, label: str, cost: Cost, value: Value) -> Series:
     if isinstance(item, Series):
         return replace(item, label=label)
+    score = item.score if isinstance(item, Curve) else item.headline
+    if value == "error" and score is not None and score.label != "accuracy":
+        raise ValueError(f"these nets have a {score.label} and no error: draw value='accuracy'")
     costs, rows = _points(item, cost)
-    unit, score = item.unit if isinstance(item, Curve) else cost, _score(item)
-    if value == "error" and score == SCORE:
-        raise ValueError(f"label maps have a {SCORE} and no error: draw value='accuracy'")
     order = np.argsort(costs, kind="stable")
-    values, low, high = 100 * np.asarray(rows, dtype=np.float64)[order].T
+    values, low, high = np.asarray(rows, dtype=np.float64)[order].T * (
+        1 if score and not score.is_share else 100
+    )
     if value == "error":
         values, low, high = 100 - values, 100 - high, 100 - low
+    unit = item.unit if isinstance(item, Curve) else cost
     sorted_costs = np.asarray(costs, dtype=np.float64)[order]
     return Series(label, unit, sorted_costs, values, low, high, _mark(item), score=score)
 
 
 def _points(
-    item: Curve | Report | SegmentationReport | Spread | SegmentationSpread, cost: Cost
+    item: Curve | Report | Spread, cost: Cost
 ) -> tuple[Sequence[float], list[tuple[float, float, float]]]:
-    """The cost of each point, and its value with the ends of what is uncertain, as fractions."""
+    """The cost of each point, and its value with the ends of what is uncertain."""
     if isinstance(item, Curve):
         return item.costs, [(accuracy,) * 3 for accuracy in item.accuracies]
-    if isinstance(item, Report):
-        rows = [(stage.top1, stage.top1_low, stage.top1_high) for stage in item.stages]
-        return stage_costs_in(item.stages, cost), rows
-    if isinstance(item, SegmentationReport):
-        return stage_costs_in(item.stages, cost), [(stage.mean_iou,) * 3 for stage in item.stages]
     if isinstance(item, Spread):
-        joined = [stage.top1 for stage in item.stages]
-    else:
-        joined = [stage.mean_iou for stage in item.stages]
-    return item.costs_in(cost), [(v.mean, v.mean - (v.sd or 0.0), v.mean + (v.sd or 0.0)) for v in joined]
+        sds = [(v.mean, v.sd or 0.0) for v in item.values]
+        return item.costs_in(cost), [(mean, mean - sd, mean + sd) for mean, sd in sds]
+    own, *ends = item.headline.keys
+    scores = [stage.scores for stage in item.stages]
+    rows = [
+        (row[own], *(row[own] if row.get(end) is None else row[end] for end in ends or (own, own)))
+        for row in scores
+    ]
+    return stage_costs_in(item.stages, cost), rows
 
 
 def _mark(item: Drawable) -> Mark:
-    if isinstance(item, Report):
+    if isinstance(item, Report) and item.headline.interval:
         return "bars"
-    if isinstance(item, Spread | SegmentationSpread) and item.runs > 1:
+    if isinstance(item, Spread) and item.runs > 1:
         return "band" if len(item.stages) > 1 else "sd"  # a band over one point has no width
     return "none"
-
-
-def _score(item: Drawable) -> str | None:
-    if isinstance(item, Curve):
-        return None
-    return SCORE if isinstance(item, SegmentationReport | SegmentationSpread) else "accuracy"

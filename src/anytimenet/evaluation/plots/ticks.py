@@ -59,15 +59,16 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
     return [f"{tick:.{decimals}f}" for tick in ticks]
 
 
-def percent_limits(low: float, high: float) -> tuple[float, float, list[float]]:
-    """Bottom, top and ticks of a percentage axis around data from `low` to `high`.
+def score_limits(low: float, high: float, *, percent: bool = True) -> tuple[float, float, list[float]]:
+    """Bottom, top and ticks of an axis of scores around data from `low` to `high`.
 
     They span at least one point, so that noise does not look like a slope; a margin keeps markers whole;
-    ticks stay within 0..100.
+    ticks of percentages stay within 0..100.
 
-    >>> percent_limits(95.0, 99.5)[2]
+    >>> score_limits(95.0, 99.5)[2]
     [95.0, 96.0, 97.0, 98.0, 99.0]
     """
     margin = 0.07 * (high - low) + max(0.0, 1 - (high - low)) / 2
     bottom, top = low - margin, high + margin
-    return bottom, top, even_ticks(max(bottom, 0.0), min(top, 100.0))
+    ends = (max(bottom, 0.0), min(top, 100.0)) if percent else (bottom, top)
+    return bottom, top, even_ticks(*ends)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,8 +17,9 @@ from anytimenet.evaluation.protocols.budgeted_batch import (
     sweep_budgeted_batch,
 )
 from anytimenet.evaluation.protocols.outputs import Outputs
-from anytimenet.evaluation.reports.classification import StageLatency, make_ensemble_report, make_report
+from anytimenet.evaluation.reports.classification import make_report
 from anytimenet.evaluation.reports.report import Report
+from anytimenet.evaluation.reports.stages import StageLatency
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
 
 
@@ -45,7 +45,7 @@ def report_from_outputs(
     """
     if ensemble is not None:
         ensemble_rule(ensemble)
-    report = make_report(
+    return make_report(
         outputs.logits,
         outputs.labels,
         outputs.costs,
@@ -54,12 +54,9 @@ def report_from_outputs(
         class_names=outputs.class_names or None,
         latencies=latencies,
         per_class=per_class,
+        ensemble=ensemble,
+        device=outputs.device,
     )
-    report = replace(report, device=outputs.device)
-    if ensemble is None:
-        return report
-    combined = make_ensemble_report(outputs.logits, outputs.labels, outputs.costs, ensemble)
-    return replace(report, ensemble=combined)
 
 
 def budgeted_from_outputs(

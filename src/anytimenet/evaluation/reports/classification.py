@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.uncounted import uncounted_in
-from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
-from anytimenet.evaluation.reports.report import LevelReport, Report, StageReport
+from anytimenet.evaluation.reports.report import Report, make_task_report
+from anytimenet.evaluation.reports.sections import LevelReport
+from anytimenet.evaluation.reports.stages import CumulativeCosts, StageLatency, make_stages
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.scores.example_quality import example_violations, measure_example_quality
 from anytimenet.evaluation.scores.metrics import (
@@ -24,43 +24,10 @@ from anytimenet.evaluation.scores.metrics import (
 from anytimenet.evaluation.scores.outcomes import Outcomes
 
 
-class StageCosts(Protocol):
-    """What is read of a stage's costs; `costs.StageCost` has it."""
-
-    @property
-    def stage(self) -> int: ...
-    @property
-    def macs(self) -> int: ...
-    @property
-    def full(self) -> int: ...
-    @property
-    def params(self) -> int: ...
-
-
-class CumulativeCosts(Protocol):
-    """What is read of a stage's costs where every earlier stage has answered too."""
-
-    @property
-    def stage(self) -> int: ...
-    @property
-    def macs_cumulative(self) -> int: ...
-
-
-class StageLatency(Protocol):
-    """What is read of a measured latency; `core.cost_table.Latency` has it."""
-
-    @property
-    def median_ms(self) -> float: ...
-    @property
-    def p99_ms(self) -> float: ...
-    @property
-    def estimated(self) -> bool: ...
-
-
 def make_report(
     logits: Sequence[Any],
     labels: np.ndarray,
-    stage_costs: Sequence[StageCosts],
+    stage_costs: Sequence[Any],
     *,
     data: str = "",
     split: str = "test",
@@ -68,6 +35,8 @@ def make_report(
     latencies: Sequence[StageLatency | None] | None = None,
     per_class: bool = False,
     class_names: Sequence[str] | None = None,
+    ensemble: Ensemble | None = None,
+    device: str | None = None,
 ) -> Report:
     """Scores every stage of a net on one data split.
 
@@ -81,6 +50,8 @@ def make_report(
         latencies: one entry a stage, with `median_ms`, `p99_ms` and `estimated`, or None where not measured.
         per_class: whether to add precision, recall and count of each class of the fine level.
         class_names: names of the fine level's classes, for the per-class report.
+        ensemble: adds the running ensemble of that kind; the costs then need `macs_cumulative`, too.
+        device: where the net ran.
 
     Raises:
         DataError: for logits or labels that are malformed or do not fit each other.
@@ -95,53 +66,38 @@ def make_report(
     """
     by_level = _by_level(logits)
     labels = _label_columns(labels, len(by_level))
-    for name, given in (("stage costs", stage_costs), ("latencies", latencies)):
-        if given is not None and len(given) != len(logits):
-            raise ValueError(
-                f"{len(given)} {name} for the logits of {len(logits)} stages: one a stage is needed"
-            )
-    judged = [Outcomes.of(level, labels[:, i]) for i, level in enumerate(by_level)]
-    levels = [
-        tuple(
-            StageReport(
-                stage=cost.stage,
-                macs=cost.macs,
-                full=cost.full,
-                params=cost.params,
-                latency_median_ms=None if latency is None else latency.median_ms,
-                latency_p99_ms=None if latency is None else latency.p99_ms,
-                latency_estimated=latency is not None and latency.estimated,
-                **_scores(outcomes, number),
-            )
-            for number, (cost, latency) in enumerate(
-                zip(stage_costs, latencies or [None] * len(logits), strict=True)
-            )
-        )
-        for outcomes in judged
-    ]
-    fine = levels[0]
+    outcomes = [Outcomes.of(level, labels[:, i]) for i, level in enumerate(by_level)]
+    scores = [[_scores(found, number) for number in range(len(logits))] for found in outcomes]
     widths = [level[0].shape[1] for level in by_level]
-    if budget_range is None:
-        budget_range = Curve.from_points([s.macs for s in fine], [s.top1 for s in fine]).default_range
-    return Report(
+    fine = outcomes[0]
+    return make_task_report(
+        Report,
+        "classification",
+        scores[0],
+        stage_costs,
+        count=len(labels),
         data=data,
         split=split,
-        count=len(labels),
-        num_classes=widths[0],
-        stages=fine,
+        sections={
+            "num_classes": widths[0],
+            "example_violations": example_violations(fine.right),
+            "levels": tuple(
+                LevelReport(level, widths[level - 1], make_stages(found, stage_costs, latencies))
+                for level, found in enumerate(scores[1:], start=2)
+            ),
+            "per_class": tuple(
+                class_scores(predicted, labels[:, 0], widths[0], class_names) for predicted in fine.predicted
+            )
+            if per_class
+            else (),
+            "example_quality": measure_example_quality(fine.label_probability, fine.right),
+            "ensemble": None
+            if ensemble is None
+            else make_ensemble_report(logits, labels, stage_costs, ensemble),
+        },
         budget_range=budget_range,
-        example_violations=example_violations(judged[0].right),
-        levels=tuple(
-            LevelReport(number, widths[number - 1], stages)
-            for number, stages in enumerate(levels[1:], start=2)
-        ),
-        per_class=tuple(
-            class_scores(predicted, labels[:, 0], widths[0], class_names) for predicted in judged[0].predicted
-        )
-        if per_class
-        else (),
-        example_quality=measure_example_quality(judged[0].label_probability, judged[0].right),
-        uncounted_operators=uncounted_in(stage_costs),
+        latencies=latencies,
+        device=device,
     )
 
 
@@ -179,7 +135,7 @@ def make_ensemble_report(
         kind=kind,
         count=len(labels),
         stages=tuple(
-            EnsembleStage(stage=cost.stage, macs_cumulative=cost.macs_cumulative, **_scores(outcomes, number))
+            EnsembleStage(cost.stage, cost.macs_cumulative, _scores(outcomes, number))
             for number, cost in enumerate(stage_costs)
         ),
         example_violations=example_violations(outcomes.right),
@@ -188,7 +144,7 @@ def make_ensemble_report(
 
 
 def _scores(outcomes: Outcomes, number: int) -> dict[str, Any]:
-    """What `StageReport` and `EnsembleStage` share, of the stage at index `number`."""
+    """The scores of the stage at index `number`."""
     rank, confidence = outcomes.rank[number], outcomes.confidence[number]
     count = len(rank)
     top1, top5 = (int((rank < k).sum()) for k in (1, 5))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from anytimenet.core.scores import ScoreSpec
 from anytimenet.evaluation.curves.curve import shared_range
 from anytimenet.evaluation.curves.saving import relative_saving
-from anytimenet.evaluation.reports.report import Cost, Report
+from anytimenet.evaluation.reports.report import Report
 from anytimenet.evaluation.reports.spread import Spread
+from anytimenet.evaluation.reports.stages import Cost, ReadByName
 
 
 @dataclass(frozen=True)
-class ComparedStage:
-    """One stage of one net: mean accuracy over runs, and its standard deviation if there are several."""
+class ComparedStage(ReadByName):
+    """One stage of one net: in `scores` the mean headline score over runs, an attribute, too; its standard
+    deviation if there are several.
+    """
 
     stage: int
     macs: int
-    top1: float
+    scores: Mapping[str, float]
     sd: float | None
 
 
@@ -29,19 +33,21 @@ class Compared:
     Attributes:
         label: its name.
         runs: seeds behind the numbers.
+        score: what is compared.
         stages: one entry a stage.
-        area: mean accuracy over the budget range that all nets share.
+        area: mean score over the budget range that all nets share.
         area_log: the same over the logarithm of the budget.
-        saving_max: largest relative saving against the first net at an accuracy that one of the first
+        saving_max: largest relative saving against the first net at a score that one of the first
             net's stages reaches, both curves read with straight lines between stages, as the papers do;
-            None for the first net itself, and where no such accuracy is reached.
-        saving_mean: the mean over those accuracies.
-        unreached: accuracies of the first net that this one never reaches.
+            None for the first net itself, and where no such score is reached.
+        saving_mean: the mean over those scores.
+        unreached: scores of the first net that this one never reaches.
         uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
     """
 
     label: str
     runs: int
+    score: ScoreSpec
     stages: tuple[ComparedStage, ...]
     area: float
     area_log: float
@@ -51,12 +57,22 @@ class Compared:
     uncounted_operators: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return {**asdict(self), "uncounted_operators": list(self.uncounted_operators)}
+        """The fields as JSON values, the score of a stage under its own key."""
+        names = ("area", "area_log", "saving_max", "saving_mean", "unreached")
+        return {
+            "label": self.label,
+            "runs": self.runs,
+            "stages": [
+                {"stage": stage.stage, "macs": stage.macs, **stage.scores, "sd": stage.sd}
+                for stage in self.stages
+            ],
+            **{name: getattr(self, name) for name in names},
+            "uncounted_operators": list(self.uncounted_operators),
+        }
 
 
 def compare(items: Sequence[Report | Spread], labels: Sequence[str], cost: Cost = "macs") -> list[Compared]:
-    """Puts nets side by side over one budget range.
+    """Puts nets side by side over one budget range, by the headline score of their task.
 
     Args:
         items: reports of single runs, or spreads over seeds; the first is what savings refer to.
@@ -64,10 +80,14 @@ def compare(items: Sequence[Report | Spread], labels: Sequence[str], cost: Cost 
         cost: "macs", "full" or "ms".
 
     Raises:
-        ValueError: for no items, or labels that do not match.
+        ValueError: for no items, labels that do not match, or different scores.
     """
     if not items or len(items) != len(labels):
         raise ValueError(f"{len(labels)} labels for {len(items)} runs: one each is needed")
+    score = items[0].headline
+    if any(item.headline != score for item in items):
+        told = sorted({item.headline.label for item in items})
+        raise ValueError(f"{' and '.join(told)} do not compare: give runs of one task")
     curves = [item.curve(cost) for item in items]
     low, high = shared_range(curves)
     found = []
@@ -78,6 +98,7 @@ def compare(items: Sequence[Report | Spread], labels: Sequence[str], cost: Cost 
             Compared(
                 label=label,
                 runs=item.runs if isinstance(item, Spread) else 1,
+                score=score,
                 stages=_stages(item),
                 area=curve.area(low, high),
                 area_log=curve.area(low, high, log=True),
@@ -91,6 +112,12 @@ def compare(items: Sequence[Report | Spread], labels: Sequence[str], cost: Cost 
 
 
 def _stages(item: Report | Spread) -> tuple[ComparedStage, ...]:
+    key = item.headline.key
     if isinstance(item, Spread):
-        return tuple(ComparedStage(s.stage, s.macs, s.top1.mean, s.top1.sd) for s in item.stages)
-    return tuple(ComparedStage(s.stage, s.macs, s.top1, None) for s in item.stages)
+        values = [(value.mean, value.sd) for value in item.values]
+    else:
+        values = [(value, None) for value in item.values]
+    return tuple(
+        ComparedStage(stage.stage, stage.macs, {key: value}, sd)
+        for stage, (value, sd) in zip(item.stages, values, strict=True)
+    )

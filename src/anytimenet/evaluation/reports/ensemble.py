@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from anytimenet.core.scores import CLASSIFICATION
 from anytimenet.evaluation.curves.curve import Curve
+from anytimenet.evaluation.reports.stages import ReadByName, scores_from_json
 from anytimenet.evaluation.scores.example_quality import ExampleQuality
-from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
+from anytimenet.evaluation.text.tables import percent_decimals, plain_table, score_columns
 from anytimenet.evaluation.text.units import format_count
 
 
 @dataclass(frozen=True)
-class EnsembleStage:
+class EnsembleStage(ReadByName):
     """The answer that combines stages 1..k.
 
     Attributes:
         stage: k.
         macs_cumulative: multiply-adds of the steps 1..k, since every one of those stages must answer.
-        top1: share of examples answered right; `top1_low` and `top1_high` bound the 95 % Wilson interval.
-        top5: share of examples whose label is among the five most probable classes.
-        ece: expected calibration error, 15 bins.
-        nll: mean negative log likelihood in nats; None where a true class has probability 0.
-        failure_auroc: see `metrics.failure_auroc`.
+        scores: as in `StageReport`; `nll` is None where a true class has probability 0.
     """
 
     stage: int
     macs_cumulative: int
-    top1: float
-    top1_low: float
-    top1_high: float
-    top5: float
-    top5_low: float
-    top5_high: float
-    ece: float
-    nll: float | None
-    failure_auroc: float | None
+    scores: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,27 +47,24 @@ class EnsembleReport:
 
     def table(self) -> str:
         """Plain aligned text: a line a stage."""
-        decimals = percent_decimals(self.count)
-        columns: list[Column] = [
-            ("stages", [f"1..{stage.stage}" for stage in self.stages]),
-            ("multiply-adds", [format_count(stage.macs_cumulative) for stage in self.stages]),
-            ("accuracy %", [f"{100 * stage.top1:.{decimals}f}" for stage in self.stages]),
-            (
-                "95 % interval",
-                [
-                    f"[{100 * stage.top1_low:.{decimals}f}, {100 * stage.top1_high:.{decimals}f}]"
-                    for stage in self.stages
-                ],
-            ),
-        ]
-        return plain_table(columns)
+        scores = [stage.scores for stage in self.stages]
+        return plain_table(
+            [
+                ("stages", [f"1..{stage.stage}" for stage in self.stages]),
+                ("multiply-adds", [format_count(stage.macs_cumulative) for stage in self.stages]),
+                *score_columns(CLASSIFICATION, scores, percent_decimals(self.count)),
+            ]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as JSON values."""
         return {
             "kind": self.kind,
             "count": self.count,
-            "stages": [asdict(stage) for stage in self.stages],
+            "stages": [
+                {"stage": stage.stage, "macs_cumulative": stage.macs_cumulative, **stage.scores}
+                for stage in self.stages
+            ],
             "example_violations": self.example_violations,
             "example_quality": self.example_quality.to_dict(),
         }
@@ -89,11 +76,12 @@ class EnsembleReport:
         Raises:
             KeyError, TypeError: for other values.
         """
+        keys = [key for spec in CLASSIFICATION for key in spec.keys]
         return cls(
             kind=values["kind"],
             count=values["count"],
             stages=tuple(
-                EnsembleStage(**{f.name: stage[f.name] for f in fields(EnsembleStage)})
+                EnsembleStage(stage["stage"], stage["macs_cumulative"], scores_from_json(stage, keys))
                 for stage in values["stages"]
             ),
             example_violations=values["example_violations"],

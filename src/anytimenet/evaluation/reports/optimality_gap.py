@@ -80,6 +80,8 @@ class OptimalityGap:
             raise ValueError("an optimality gap needs reports of the joint net and of a stage alone")
         first = joint[0]
         for report in (*joint, *(report for reports in alone.values() for report in reports)):
+            if report.headline.label != "accuracy":
+                raise ValueError(f"an optimality gap is one of accuracies, not of {report.headline.label}")
             if (report.data, report.split, report.count) != (first.data, first.split, first.count):
                 raise ValueError(
                     f"{report.count} {report.split} images of {report.data} do not compare with "

@@ -1,18 +1,17 @@
-"""What an evaluation says: per stage, over budgets, per label level, per class; as JSON and CSV."""
+"""What an evaluation says of any task: per stage, over budgets, section by section; as JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from anytimenet.core.checks import (
     all_words,
-    choice,
-    fraction,
     instance,
+    json_values,
     numbers,
     optional,
     settle,
@@ -23,141 +22,148 @@ from anytimenet.core.checks import (
 )
 from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
-from anytimenet.core.uncounted import with_note
+from anytimenet.core.scores import ScoreSpec
+from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curves.curve import Curve, check_range, worse_than_before
-from anytimenet.evaluation.reports.ensemble import EnsembleReport
-from anytimenet.evaluation.scores.example_quality import ExampleQuality
-from anytimenet.evaluation.scores.metrics import ClassScore
-from anytimenet.evaluation.text.tables import plain_table, report_columns, rich_table
+from anytimenet.evaluation.reports.sections import LAYOUTS, Layout
+from anytimenet.evaluation.reports.stages import (
+    Cost,
+    ReadByName,
+    StageCosts,
+    StageLatency,
+    StageReport,
+    make_stages,
+    stage_costs_in,
+)
+from anytimenet.evaluation.text.tables import (
+    Column,
+    counted,
+    percent_decimals,
+    plain_table,
+    rich_table,
+    score_columns,
+)
+from anytimenet.evaluation.text.units import format_count
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from anytimenet.evaluation.reports.segmentation_report import SegmentationReport, SegmentationStage
 
-Cost = Literal["macs", "full", "ms"]
+@dataclass(frozen=True, repr=False)
+class Report(ReadByName):
+    """The stages of a net on one data split.
 
-_LATER = ("failure_auroc",)
-"""What `StageReport` has and the first report.json files had not."""
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """One stage on one data split. Shares are fractions; `_low` and `_high` bound 95 % Wilson intervals.
+    It keeps the name of its task and what the scores are, so that a report is read, compared and drawn where
+    nothing else is known of the task.
 
     Attributes:
-        stage: number of the stage, from 1.
-        macs: multiply-adds of its sub-network alone.
-        full: the same in the `full` convention (BN, ReLU, pooling, adds too).
-        params: parameters of its sub-network alone.
-        top1: share of examples answered right.
-        top5: share of examples whose label is among the five most probable classes.
-        ece: expected calibration error, 15 bins.
-        nll: mean negative log likelihood in nats.
-        latency_median_ms: measured latency of one image; None if not profiled.
-        latency_p99_ms: its 99th percentile; None if not profiled.
-        latency_estimated: true if it was derived from other segments' times, not measured.
-        failure_auroc: how well low confidence tells wrong answers, see `metrics.failure_auroc`; None where
-            all answers are right or all are wrong, and in reports written before it was measured.
-    """
-
-    stage: int
-    macs: int
-    full: int
-    params: int
-    top1: float
-    top1_low: float
-    top1_high: float
-    top5: float
-    top5_low: float
-    top5_high: float
-    ece: float
-    nll: float
-    latency_median_ms: float | None = None
-    latency_p99_ms: float | None = None
-    latency_estimated: bool = False
-    failure_auroc: float | None = None
-
-
-@dataclass(frozen=True)
-class LevelReport:
-    """The stages on one coarser label level; `level` counts from 1, which is the fine level."""
-
-    level: int
-    num_classes: int
-    stages: tuple[StageReport, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `make_report` found; the fine label level unless something else is said.
-
-    Attributes:
+        task: "classification", "segmentation", or the name of another task.
         data: name of the data.
         split: name of the split.
         count: examples.
-        num_classes: classes of the fine level.
         stages: one entry a stage, stage 1 first.
         budget_range: multiply-adds from and to which the areas are taken.
-        example_violations: share of examples right at some stage and wrong at a later one.
-        levels: the coarser label levels.
-        per_class: the classes of the fine level for each stage; empty unless asked for.
-        example_quality: how often single examples get worse; None in reports written before it was measured.
-        ensemble: a running ensemble of the stages; None unless asked for.
+        sections: what the task adds, by name; attributes of the report, too. Of classification `num_classes`,
+            `example_violations` (share of examples right at some stage and wrong at a later one), `levels`
+            (the coarser ones), `per_class` (one row a stage), `example_quality` and `ensemble` (None unless
+            measured); of segmentation `pixels` that count and `class_names`; of others any JSON values.
+        specs: what the scores are, the headline first; those of the task by default.
         device: where the net ran, such as "cpu"; None where it is not known.
         uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
+
+    Raises:
+        TypeError, ValueError: for a field that holds something else, or scores of another task.
+
+    >>> stages = [StageReport(k, 10 * k, 12 * k, k, {"psnr": 20.0 + k}) for k in (1, 2)]
+    >>> psnr = ScoreSpec("psnr", "PSNR", "dB")
+    >>> report = Report("denoising", "photos", "test", 9, stages, (10, 30), specs=(psnr,))
+    >>> report.area, report.stages[1].psnr, report
+    (21.5, 22.0, Report(9 test images of photos: 21.0 22.0 dB PSNR at stages 1 to 2))
     """
 
+    task: str
     data: str
     split: str
     count: int
-    num_classes: int
     stages: tuple[StageReport, ...]
     budget_range: tuple[float, float]
-    example_violations: float
-    levels: tuple[LevelReport, ...] = ()
-    per_class: tuple[tuple[ClassScore, ...], ...] = ()
-    example_quality: ExampleQuality | None = None
-    ensemble: EnsembleReport | None = None
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    specs: tuple[ScoreSpec, ...] = ()
     device: str | None = None
     uncounted_operators: tuple[str, ...] = ()
 
+    _mapping = "sections"
+
     def __post_init__(self) -> None:
-        check_head(self)
-        settle(self, "num_classes", whole_number, 1)
-        settle(self, "example_violations", fraction)
-        for name, kind in (("stages", StageReport), ("levels", LevelReport)):
-            settle(self, name, several)
-            for item in getattr(self, name):
-                instance(item, kind, name, f"a {kind.__name__}")
-        settle(self, "per_class", several)
-        for row in self.per_class:
-            for score in several(row, "per_class"):
-                instance(score, ClassScore, "per_class", "a ClassScore a class")
-        for name, wanted in (("example_quality", ExampleQuality), ("ensemble", EnsembleReport)):
-            if getattr(self, name) is not None:
-                instance(getattr(self, name), wanted, name, f"a {wanted.__name__}")
+        settle(self, "task", words)
+        texts((self.data,), "data")
+        texts((self.split,), "split")
+        settle(self, "count", whole_number)
+        settle(self, "device", optional, words)
+        settle(self, "uncounted_operators", all_words)
+        limits = numbers(self.budget_range, "budget_range", above=0)
+        if len(limits) != 2:
+            raise ValueError(f"budget_range must be the least and the largest budget, not {limits}")
+        check_range(*limits, log=True)
+        object.__setattr__(self, "budget_range", limits)
+        self._settle_scores()
+        sections = instance(self.sections, Mapping, "sections", '{"num_classes": 10}')
+        known = LAYOUTS.get(self.task)
+        settled = (
+            json_values(sections, f"sections of the task {self.task}")
+            if known is None
+            else known.settled(sections)
+        )
+        object.__setattr__(self, "sections", settled)
+        self._check_sections()
+
+    def _settle_scores(self) -> None:
+        settle(self, "specs", several)
+        if not self.specs and self.task in LAYOUTS:
+            object.__setattr__(self, "specs", LAYOUTS[self.task].specs)
+        for spec in self.specs:
+            instance(spec, ScoreSpec, "specs", 'ScoreSpec("psnr", "PSNR", "dB")')
+        if not self.specs:
+            raise ValueError(f"specs: nothing is known of the scores of the task {self.task!r}")
+        settle(self, "stages", several)
+        for stage in self.stages:
+            instance(stage, StageReport, "stages", "a StageReport")
+            if stage.scores.get(self.headline.key) is None:
+                raise ValueError(
+                    f"stages: stage {stage.stage} has no {self.headline.key}, the headline score"
+                )
         if not self.stages:
             raise ValueError("a report needs at least one stage in stages")
-        others = [level.stages for level in self.levels] + ([self.ensemble.stages] if self.ensemble else [])
+
+    def _check_sections(self) -> None:
+        levels, ensemble = self.sections.get("levels", ()), self.sections.get("ensemble")
+        others = [part.stages for part in (*levels, ensemble) if hasattr(part, "stages")]
         if any(len(stages) != len(self.stages) for stages in others):
             raise ValueError(f"every level and the ensemble need {len(self.stages)} stages, one of each")
 
     # --- over budgets -------------------------------------------------------------------------------
 
+    @property
+    def headline(self) -> ScoreSpec:
+        """The score that curves show and nets are compared by."""
+        return self.specs[0]
+
+    @property
+    def values(self) -> list[float]:
+        """The headline score of each stage."""
+        return [stage.scores[self.headline.key] for stage in self.stages]
+
     def curve(self, cost: Cost = "macs", label: str = "") -> Curve:
-        """Top-1 accuracy against `cost`: "macs", "full", or "ms" for the median latency.
+        """The headline score against `cost`: "macs", "full", or "ms" for the median latency.
 
         Raises:
             ValueError: for another cost, or for latencies that were not measured.
         """
-        return Curve.from_points(
-            stage_costs_in(self.stages, cost), [stage.top1 for stage in self.stages], label, cost
-        )
+        return Curve.from_points(stage_costs_in(self.stages, cost), self.values, label, cost, self.headline)
 
     @property
     def area(self) -> float:
-        """Mean accuracy over `budget_range` in multiply-adds; see `Curve.area`."""
+        """Mean headline score over `budget_range` in multiply-adds; see `Curve.area`."""
         return self.curve().area(*self.budget_range)
 
     @property
@@ -167,81 +173,95 @@ class Report:
 
     @property
     def expected_accuracy(self) -> float:
-        """Expected accuracy at a budget drawn uniformly from `budget_range`; equals `area`."""
+        """Expected headline score at a budget drawn uniformly from `budget_range`; equals `area`."""
         return self.curve().expected_accuracy(*self.budget_range)
 
     @property
     def violations(self) -> tuple[int, ...]:
-        """The stages whose accuracy is below that of an earlier stage."""
-        return worse_than_before([stage.top1 for stage in self.stages])
+        """The stages whose headline score is below that of an earlier stage."""
+        return worse_than_before(self.values)
 
     # --- for people ---------------------------------------------------------------------------------
 
     def table(self) -> str:
         """Plain aligned text: a line a stage; latencies only if profiled."""
-        return with_note(plain_table(report_columns(self)), self.uncounted_operators)
+        return with_note(plain_table(self._columns()), self.uncounted_operators)
 
     def rich_table(self, title: str = "") -> Table:
         """The same for a `rich` console."""
         texts((title,), "title")
-        return rich_table(report_columns(self), title)
+        return rich_table(self._columns(), title)
 
     def __repr__(self) -> str:
-        accuracies = " ".join(f"{100 * stage.top1:.1f}" for stage in self.stages)
+        spec = self.headline
+        values = " ".join(spec.shown(value) for value in self.values)
         what = " ".join(word for word in (self.split, "images of", self.data) if word)
-        return f"Report({self.count} {what}: {accuracies} % right at stages 1 to {len(self.stages)})"
+        words = "% right" if self.task == "classification" else f"{spec.unit} {spec.label}"
+        return (
+            f"{type(self).__name__}({self.count} {what}: {values} {words} at stages 1 to {len(self.stages)})"
+        )
 
     def _repr_html_(self) -> str:
-        return html_table(report_columns(self), f"{self.count} {self.split} images of {self.data}")
+        return html_table(self._columns(), f"{self.count} {self.split} images of {self.data}")
+
+    def _columns(self) -> list[Column]:
+        """Stage, multiply-adds, parameters, scores, coarser levels, latency if profiled."""
+        stages, decimals = self.stages, percent_decimals(self.count)
+        columns = [
+            ("stage", [str(stage.stage) for stage in stages]),
+            ("multiply-adds", [counted(stage.macs, self.uncounted_operators) for stage in stages]),
+            ("parameters", [format_count(stage.params) for stage in stages]),
+            *score_columns(self.specs, [stage.scores for stage in stages], decimals),
+        ]
+        if self.task == "classification":
+            for level in self.levels:
+                shown = [self.headline.shown(stage.top1, decimals) for stage in level.stages]
+                columns.append((f"level {level.level} %", shown))
+        for header, name in (("median ms", "latency_median_ms"), ("p99 ms", "latency_p99_ms")):
+            if any(getattr(stage, name) is not None for stage in stages):
+                columns.append((header, [_milliseconds(stage, name) for stage in stages]))
+        return columns
 
     # --- for programs -------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values under stable keys; every key is always there, null or an empty list for nothing.
 
-        Keys: `data`, `split`, `count`, `num_classes`; `stages`, a list of objects with the attributes of
-        `StageReport`; `budget_unit` ("macs"), `budget_range` ([low, high]), `area`, `area_log`,
-        `expected_accuracy`; `violations` (list of stages), `example_violations` (share); `levels`, a list of
-        `{level, num_classes, stages}` for levels 2 and on; `per_class`, a list of `{stage, classes}` with
-        the attributes of `ClassScore`; `example_quality` and `ensemble`, objects with the attributes of
-        `ExampleQuality` and `EnsembleReport`; `device`; `macs_complete`, and in `uncounted_operators` what no
-        rule counts. Accuracies, areas and shares are fractions.
+        Keys: `kind`, the task, absent of classification; `data`, `split`, `count`; `stages`, a list of
+        objects with the costs, scores and latencies of `StageReport`; `budget_unit` ("macs"), `budget_range`
+        ([low, high]), `area`, `area_log`, of accuracies `expected_accuracy`; `violations` (list of stages);
+        `device`; `macs_complete`, and in `uncounted_operators` what no rule counts. Shares are fractions.
+
+        Of classification also `num_classes`; `example_violations` (share); `levels`, a list of
+        `{level, num_classes, stages}` for levels 2 and on; `per_class`, a list of `{stage, classes}` with the
+        attributes of `ClassScore`; `example_quality` and `ensemble`, objects with the attributes of
+        `ExampleQuality` and `EnsembleReport`. Of segmentation `pixels` and `class_names`. Of other tasks
+        `scores`, a list of objects with the attributes of `ScoreSpec`, and `sections`.
         """
+        layout = LAYOUTS.get(self.task)
+        scores = {"scores": [asdict(spec) for spec in self.specs], "sections": dict(self.sections)}
         return {
+            **({} if self.task == "classification" else {"kind": self.task}),
             "data": self.data,
             "split": self.split,
             "count": self.count,
-            "num_classes": self.num_classes,
-            "stages": [asdict(stage) for stage in self.stages],
+            **(scores if layout is None else layout.written(self.sections, first=True)),
+            "stages": [stage.to_dict() for stage in self.stages],
             "budget_unit": "macs",
             "budget_range": list(self.budget_range),
             "area": self.area,
             "area_log": self.area_log,
-            "expected_accuracy": self.expected_accuracy,
+            **({"expected_accuracy": self.expected_accuracy} if self.headline.label == "accuracy" else {}),
             "violations": list(self.violations),
-            "example_violations": self.example_violations,
-            "levels": [
-                {
-                    "level": level.level,
-                    "num_classes": level.num_classes,
-                    "stages": [asdict(stage) for stage in level.stages],
-                }
-                for level in self.levels
-            ],
-            "per_class": [
-                {"stage": stage, "classes": [asdict(score) for score in scores]}
-                for stage, scores in enumerate(self.per_class, start=1)
-            ],
-            "example_quality": self.example_quality and self.example_quality.to_dict(),
-            "ensemble": self.ensemble and self.ensemble.to_dict(),
+            **({} if layout is None else layout.written(self.sections, first=False)),
             "device": self.device,
             "macs_complete": not self.uncounted_operators,
             "uncounted_operators": list(self.uncounted_operators),
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Report:
-        """The report that `to_dict` wrote, in this version of the package or an earlier one.
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The report that `to_dict` wrote, in this version of the package or an earlier one, of any task.
 
         Areas and violations are derived again, other keys ignored.
 
@@ -250,25 +270,20 @@ class Report:
         """
         instance(values, Mapping, "values", "what to_dict returns")
         try:
+            task = values.get("kind", "classification")
+            layout = LAYOUTS.get(words(task, "kind")) or Layout(_read_specs(values["scores"]))
             low, high = values["budget_range"]
-            quality, ensemble = values.get("example_quality"), values.get("ensemble")
             report = cls(
+                task=task,
                 data=values["data"],
                 split=values["split"],
                 count=values["count"],
-                num_classes=values["num_classes"],
-                stages=_stages(values["stages"]),
+                stages=tuple(
+                    StageReport.from_dict(stage, layout.keys, layout.rows) for stage in values["stages"]
+                ),
                 budget_range=(low, high),
-                example_violations=values["example_violations"],
-                levels=tuple(
-                    LevelReport(level["level"], level["num_classes"], _stages(level["stages"]))
-                    for level in values["levels"]
-                ),
-                per_class=tuple(
-                    tuple(ClassScore(**score) for score in stage["classes"]) for stage in values["per_class"]
-                ),
-                example_quality=None if quality is None else ExampleQuality.from_dict(quality),
-                ensemble=None if ensemble is None else EnsembleReport.from_dict(ensemble),
+                sections=layout.read(values) if task in LAYOUTS else values["sections"],
+                specs=layout.specs,
                 device=values.get("device"),
                 uncounted_operators=tuple(values.get("uncounted_operators", ())),
             )
@@ -282,47 +297,63 @@ class Report:
 
     def to_csv(self) -> str:
         """A line a stage, the columns those of `StageReport`; an empty cell where nothing was measured."""
+        rows = [self._csv_row(stage) for stage in self.stages]
         text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(StageReport)], lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(stage) for stage in self.stages)
+        writer.writerows(rows)
         return text.getvalue()
 
-
-def check_head(report: Report | SegmentationReport) -> None:
-    """Raises TypeError or ValueError unless the names, counts and the range of a report can be."""
-    texts((report.data,), "data")
-    texts((report.split,), "split")
-    settle(report, "count", whole_number)
-    settle(report, "device", optional, words)
-    settle(report, "uncounted_operators", all_words)
-    limits = numbers(report.budget_range, "budget_range", above=0)
-    if len(limits) != 2:
-        raise ValueError(f"budget_range must be the least and the largest budget, not {limits}")
-    check_range(*limits, log=True)
-    object.__setattr__(report, "budget_range", limits)
+    def _csv_row(self, stage: StageReport) -> dict[str, Any]:
+        return stage.to_dict()
 
 
-def stage_costs_in(stages: Sequence[StageReport | SegmentationStage], cost: Cost) -> list[float]:
-    """What each stage of a report costs in "macs", "full" or "ms" (median latency).
+AnyReport = TypeVar("AnyReport", bound=Report)
+
+
+def make_task_report(
+    kind: type[AnyReport],
+    task: str,
+    scores: Sequence[Mapping[str, Any]],
+    stage_costs: Sequence[StageCosts],
+    *,
+    count: int,
+    data: str = "",
+    split: str = "test",
+    sections: Mapping[str, Any] | None = None,
+    specs: Sequence[ScoreSpec] = (),
+    budget_range: tuple[float, float] | None = None,
+    latencies: Sequence[StageLatency | None] | None = None,
+    device: str | None = None,
+) -> AnyReport:
+    """The report of what a task measured.
+
+    Args:
+        kind: `Report`, or its subclass for the task.
+        task, count, data, split, sections, specs, device: the attributes.
+        scores: of each stage, by key.
+        stage_costs: one entry a stage, with `stage`, `macs`, `full` and `params`.
+        budget_range: multiply-adds from and to which areas are taken; `Curve.default_range` by default.
+        latencies: one entry a stage, with `median_ms`, `p99_ms` and `estimated`, or None where not measured.
 
     Raises:
-        ValueError: for another cost, or for latencies that were not measured.
+        ValueError: for numbers of stages that differ, or a bad range.
     """
-    choice(cost, "cost", ("macs", "full", "ms"))
-    found: list[float] = []
-    for stage in stages:
-        value = stage.latency_median_ms if cost == "ms" else getattr(stage, cost)
-        if value is None:
-            raise ValueError(f"the report has no latency for stage {stage.stage}: profile the bundle first")
-        found.append(value)
-    return found
-
-
-def _stages(values: list[dict[str, Any]]) -> tuple[StageReport, ...]:
-    # A key that came later than the first version of the file may be missing, no other.
-    names = [field.name for field in fields(StageReport)]
-    return tuple(
-        StageReport(**{name: stage[name] for name in names if name in stage or name not in _LATER})
-        for stage in values
+    stages = make_stages(scores, stage_costs, latencies)
+    if budget_range is None:
+        budget_range = Curve.from_points([s.macs for s in stages], [0.0] * len(stages)).default_range
+    return kind(
+        *(task, data, split, count, stages, budget_range, sections or {}, tuple(specs)),
+        device=device,
+        uncounted_operators=uncounted_in(stage_costs),
     )
+
+
+def _read_specs(values: Any) -> tuple[ScoreSpec, ...]:
+    names = [known.name for known in fields(ScoreSpec)]
+    return tuple(ScoreSpec(**{name: spec[name] for name in names if name in spec}) for spec in values)
+
+
+def _milliseconds(stage: StageReport, name: str) -> str:
+    value = getattr(stage, name)
+    return "-" if value is None else f"{'~' * stage.latency_estimated}{value:.2f}"

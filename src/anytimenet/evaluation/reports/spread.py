@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from anytimenet.core.scores import ScoreSpec
 from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.reports.report import Cost, Report
+from anytimenet.evaluation.reports.report import Report
+from anytimenet.evaluation.reports.sections import LAYOUTS
+from anytimenet.evaluation.reports.stages import Cost, ReadByName
 from anytimenet.evaluation.text.tables import counted, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
-
-if TYPE_CHECKING:
-    from anytimenet.evaluation.reports.segmentation_spread import SegmentationStageSpread
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,28 @@ class MeanSd:
         """Of at least one value."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
-    def percent_sd(self) -> str:
-        """The standard deviation of a share in percent, as a table has it."""
-        return "-" if self.sd is None else f"{100 * self.sd:.2f}"
-
 
 @dataclass(frozen=True)
-class StageSpread:
-    """One stage over the runs; costs and parameters are those of every run."""
+class StageSpread(ReadByName):
+    """One stage over the runs; costs and parameters are those of every run.
+
+    `scores` holds a `MeanSd` a score, an attribute of the stage, too; None where some run has none, a tuple
+    of them for one a class.
+    """
 
     stage: int
     macs: int
     full: int
     params: int
-    top1: MeanSd
-    top5: MeanSd
-    ece: MeanSd
-    nll: MeanSd
+    scores: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Spread:
+class Spread(ReadByName):
     """Several reports of one experiment, run with different seeds.
 
     Attributes:
+        task: name of the task.
         data: name of the data.
         split: name of the split.
         count: examples in each run's split.
@@ -65,11 +63,13 @@ class Spread:
         budget_range: multiply-adds from and to which the areas were taken.
         area: of the runs' curves.
         area_log: the same over the logarithm of the budget.
-        expected_accuracy: at a budget drawn uniformly from `budget_range`.
-        example_violations: share of examples right at some stage and wrong at a later one.
+        sections: what the task adds, attributes of the spread, too: `num_classes`, `expected_accuracy` and
+            `example_violations` of labels, `class_names` of label maps.
+        specs: what the scores are, the headline first.
         uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
     """
 
+    task: str
     data: str
     split: str
     count: int
@@ -78,16 +78,18 @@ class Spread:
     budget_range: tuple[float, float]
     area: MeanSd
     area_log: MeanSd
-    expected_accuracy: MeanSd
-    example_violations: MeanSd
+    sections: Mapping[str, Any]
+    specs: tuple[ScoreSpec, ...]
     uncounted_operators: tuple[str, ...] = ()
+
+    _mapping = "sections"
 
     @classmethod
     def of(cls, reports: Sequence[Report]) -> Spread:
         """Joins reports that differ in their seed only.
 
         Raises:
-            ValueError: for no reports, or reports of other stages, costs, data or budget ranges.
+            ValueError: for no reports, or reports of other tasks, stages, costs, data or budget ranges.
 
         >>> from types import SimpleNamespace
         >>> from anytimenet.evaluation import make_report
@@ -102,32 +104,38 @@ class Spread:
         first = reports[0]
         for report in reports[1:]:
             _refuse_other(first, report)
-        stages = tuple(
-            StageSpread(
-                stage=same[0].stage,
-                macs=same[0].macs,
-                full=same[0].full,
-                params=same[0].params,
-                top1=MeanSd.of([s.top1 for s in same]),
-                top5=MeanSd.of([s.top5 for s in same]),
-                ece=MeanSd.of([s.ece for s in same]),
-                nll=MeanSd.of([s.nll for s in same]),
-            )
-            for same in zip(*(report.stages for report in reports), strict=True)
-        )
+        sections = {name: first.sections[name] for name in _sections(first, "same")}
+        if first.headline.label == "accuracy":
+            sections["expected_accuracy"] = MeanSd.of([report.expected_accuracy for report in reports])
+        for name in _sections(first, "mean"):
+            sections[name] = MeanSd.of([report.sections[name] for report in reports])
         return cls(
+            task=first.task,
             data=first.data,
             split=first.split,
             count=first.count,
             runs=len(reports),
-            stages=stages,
+            stages=tuple(
+                StageSpread(one.stage, one.macs, one.full, one.params, _joined(first, place, reports))
+                for place, one in enumerate(first.stages)
+            ),
             budget_range=first.budget_range,
             area=MeanSd.of([report.area for report in reports]),
             area_log=MeanSd.of([report.area_log for report in reports]),
-            expected_accuracy=MeanSd.of([report.expected_accuracy for report in reports]),
-            example_violations=MeanSd.of([report.example_violations for report in reports]),
+            sections=sections,
+            specs=first.specs,
             uncounted_operators=uncounted_in(reports),
         )
+
+    @property
+    def headline(self) -> ScoreSpec:
+        """The score that curves show and nets are compared by."""
+        return self.specs[0]
+
+    @property
+    def values(self) -> list[MeanSd]:
+        """The headline score of each stage."""
+        return [stage.scores[self.headline.key] for stage in self.stages]
 
     def costs_in(self, cost: Cost = "macs") -> list[float]:
         """What each stage costs in "macs" or "full"; latencies differ from run to run and are not joined.
@@ -135,51 +143,102 @@ class Spread:
         Raises:
             ValueError: for another cost.
         """
-        return spread_costs_in(self.stages, cost)
+        if cost not in ("macs", "full"):
+            raise ValueError(f"a spread over seeds has no cost {cost!r}: 'macs' and 'full' are there")
+        return [getattr(stage, cost) for stage in self.stages]
 
     def curve(self, cost: Cost = "macs", label: str = "") -> Curve:
-        """Mean top-1 accuracy against a cost of `costs_in`."""
-        return Curve.from_points(self.costs_in(cost), [s.top1.mean for s in self.stages], label, cost)
+        """Mean headline score against a cost of `costs_in`."""
+        means = [value.mean for value in self.values]
+        return Curve.from_points(self.costs_in(cost), means, label, cost, self.headline)
 
     def table(self) -> str:
-        """Plain aligned text: a line a stage with mean and standard deviation of the accuracy."""
-        decimals = percent_decimals(self.count)
+        """Plain aligned text: a line a stage with mean and standard deviation of the scores."""
         uncounted = self.uncounted_operators
-        table = plain_table(
-            [
-                ("stage", [str(stage.stage) for stage in self.stages]),
-                ("multiply-adds", [counted(stage.macs, uncounted) for stage in self.stages]),
-                ("parameters", [format_count(stage.params) for stage in self.stages]),
-                ("accuracy %", [f"{100 * stage.top1.mean:.{decimals}f}" for stage in self.stages]),
-                (f"sd of {self.runs} runs", [stage.top1.percent_sd() for stage in self.stages]),
-            ]
-        )
-        return with_note(table, uncounted)
+        columns = [
+            ("stage", [str(stage.stage) for stage in self.stages]),
+            ("multiply-adds", [counted(stage.macs, uncounted) for stage in self.stages]),
+            ("parameters", [format_count(stage.params) for stage in self.stages]),
+        ]
+        for spec in (spec for spec in self.specs if spec.in_table):
+            values = [stage.scores[spec.key] for stage in self.stages]
+            decimals = percent_decimals(self.count) if spec.interval else 1
+            columns.append((spec.title, [spec.shown(value.mean, decimals) for value in values]))
+            sds = ["-" if value.sd is None else spec.shown(value.sd, 2) for value in values]
+            columns.append((f"sd of {self.runs} runs" if spec is self.headline else "sd", sds))
+        return with_note(plain_table(columns), uncounted)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: the attributes by name, each joined number as `{mean, sd}`, sd null for one run."""
+        """JSON values: the attributes by name, each joined number as `{mean, sd}`, sd null for one run.
+
+        The scores of a stage and the sections stand under their own keys, and the task, where it is not
+        classification, under `kind`.
+        """
+        sections = {
+            name: asdict(value) if isinstance(value, MeanSd) else value
+            for name, value in self.sections.items()
+        }
+        if self.task not in LAYOUTS:
+            sections["scores"] = [asdict(spec) for spec in self.specs]
+        first = {name: value for name, value in sections.items() if name in _sections(self, "same")}
         return {
-            **asdict(self),
-            "stages": [asdict(s) for s in self.stages],
+            **({} if self.task == "classification" else {"kind": self.task}),
+            "data": self.data,
+            "split": self.split,
+            "count": self.count,
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in first.items()},
+            "runs": self.runs,
+            "stages": [_stage_to_json(stage) for stage in self.stages],
             "budget_range": [*self.budget_range],
+            "area": asdict(self.area),
+            "area_log": asdict(self.area_log),
+            **{name: value for name, value in sections.items() if name not in first},
             "uncounted_operators": [*self.uncounted_operators],
         }
 
 
-def spread_costs_in(stages: Sequence[StageSpread | SegmentationStageSpread], cost: Cost) -> list[float]:
-    """What each stage of a spread costs in "macs" or "full".
+spread_of = Spread.of
+SegmentationSpread, SegmentationStageSpread = Spread, StageSpread  # their names when label maps had own ones
 
-    Raises:
-        ValueError: for another cost.
-    """
-    if cost not in ("macs", "full"):
-        raise ValueError(f"a spread over seeds has no cost {cost!r}: 'macs' and 'full' are there")
-    return [getattr(stage, cost) for stage in stages]
+
+def _sections(of: Report | Spread, seeds: str) -> list[str]:
+    """The sections that are the same in all runs, or are joined as a mean."""
+    layout = LAYOUTS.get(of.task)
+    return [name for name, kind in layout.sections.items() if kind.seeds == seeds] if layout else []
+
+
+def _joined(first: Report, place: int, reports: Sequence[Report]) -> dict[str, Any]:
+    """The scores of one stage over the runs; the ends of intervals are those of a run and are left out."""
+    rows = LAYOUTS[first.task].rows if first.task in LAYOUTS else ()
+    scores = [report.stages[place].scores for report in reports]
+    found: dict[str, Any] = {}
+    for key in (
+        key for key in (*(spec.key for spec in first.specs), *rows) if all(key in row for row in scores)
+    ):
+        values = [row[key] for row in scores]
+        found[key] = (
+            tuple(map(_mean, zip(*values, strict=True))) if isinstance(values[0], tuple) else _mean(values)
+        )
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> MeanSd | None:
+    known = [value for value in values if value is not None]
+    return MeanSd.of(known) if len(known) == len(values) else None
+
+
+def _stage_to_json(stage: StageSpread) -> dict[str, Any]:
+    def written(value: Any) -> Any:
+        return [written(one) for one in value] if isinstance(value, tuple) else value and asdict(value)
+
+    costs = {name: getattr(stage, name) for name in ("stage", "macs", "full", "params")}
+    return {**costs, **{key: written(value) for key, value in stage.scores.items()}}
 
 
 def _refuse_other(first: Report, other: Report) -> None:
-    for name in ("data", "split", "count", "num_classes", "budget_range"):
-        one, two = getattr(first, name), getattr(other, name)
+    names = ("task", "data", "split", "count", "specs", *_sections(first, "same"), "budget_range")
+    for name in names:
+        one, two = getattr(first, name), getattr(other, name, None)
         if one != two:
             raise ValueError(f"reports with {name} {one!r} and {two!r} are not runs of one experiment")
     costs, other_costs = ([(s.stage, s.macs, s.full, s.params) for s in r.stages] for r in (first, other))

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from anytimenet.core.scores import ScoreSpec
 from anytimenet.core.uncounted import MARK
 from anytimenet.evaluation.text.units import format_count
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from anytimenet.evaluation.reports.report import Report, StageReport
-
 Column = tuple[str, list[str]]
 """A header and one cell a line."""
 
 
-def report_columns(report: Report) -> list[Column]:
-    """Stage, multiply-adds, parameters, accuracy with its interval, coarser levels, latency if profiled."""
-    stages = report.stages
-    decimals = percent_decimals(report.count)
-    columns = [
-        ("stage", [str(stage.stage) for stage in stages]),
-        ("multiply-adds", [counted(stage.macs, report.uncounted_operators) for stage in stages]),
-        ("parameters", [format_count(stage.params) for stage in stages]),
-        ("accuracy %", [f"{100 * stage.top1:.{decimals}f}" for stage in stages]),
-        ("95 % interval", [_interval(stage, decimals) for stage in stages]),
-    ]
-    for level in report.levels:
+def score_columns(
+    specs: Sequence[ScoreSpec], scores: Sequence[Mapping[str, Any]], decimals: int
+) -> list[Column]:
+    """A column a score that belongs into a table, with its interval where it has one.
+
+    Args:
+        specs: of the scores.
+        scores: of each line, by key.
+        decimals: of a score with an interval, which is a share of examples; others have one.
+
+    >>> score_columns([ScoreSpec("top1", "accuracy")], [{"top1": 0.974}], 2)
+    [('accuracy %', ['97.4'])]
+    """
+    columns: list[Column] = []
+    for spec in (spec for spec in specs if spec.in_table):
+        places = decimals if spec.interval else 1
         columns.append(
-            (f"level {level.level} %", [f"{100 * stage.top1:.{decimals}f}" for stage in level.stages])
+            (
+                spec.title,
+                ["-" if row.get(spec.key) is None else spec.shown(row[spec.key], places) for row in scores],
+            )
         )
-    for header, name in (("median ms", "latency_median_ms"), ("p99 ms", "latency_p99_ms")):
-        if any(getattr(stage, name) is not None for stage in stages):
-            columns.append((header, [_milliseconds(stage, name) for stage in stages]))
+        if spec.interval:
+            columns.append(("95 % interval", [_interval(spec, row, places) for row in scores]))
     return columns
+
+
+def _interval(spec: ScoreSpec, scores: Mapping[str, Any], places: int) -> str:
+    ends = [scores.get(key) for key in spec.keys[1:]]
+    return (
+        "-" if None in ends else f"[{', '.join(spec.shown(end, places) for end in ends if end is not None)}]"
+    )
 
 
 def counted(macs: int, uncounted: Sequence[str]) -> str:
@@ -82,14 +94,3 @@ def rich_table(columns: Sequence[Column], title: str = "") -> Table:
 def percent_decimals(count: int) -> int:
     """Decimals of a percentage that `count` examples can tell apart: 1 up to 1,000 examples, then 2."""
     return 1 if count <= 1000 else 2
-
-
-def _interval(stage: StageReport, decimals: int) -> str:
-    return f"[{100 * stage.top1_low:.{decimals}f}, {100 * stage.top1_high:.{decimals}f}]"
-
-
-def _milliseconds(stage: StageReport, name: str) -> str:
-    value = getattr(stage, name)
-    if value is None:
-        return "-"
-    return f"{'~' if stage.latency_estimated else ''}{value:.2f}"

@@ -11,7 +11,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses, default_palette
 from anytimenet.data import DataOptions, load_data, parse_ignore_index, splits_from_datasets
 from anytimenet.data.sets.taught import check_taught_pixels
-from anytimenet.evaluation.reports.segmentation_report import make_segmentation_report
+from anytimenet.evaluation import make_segmentation_report
 
 
 def items(labels):

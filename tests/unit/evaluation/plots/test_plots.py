@@ -19,11 +19,13 @@ SIGNATURES = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF", ".svg": b"<?xml"}
 def report_of(macs, top1, half=0.012, ms=None):
     stages = tuple(
         StageReport(
-            k, m, m + 9, m // 100, a, a - half, a + half / 2, 1, 1, 1, 0, 0, ms and ms[k - 1], ms and 9.0
+            *(k, m, m + 9, m // 100, {"top1": a, "top1_low": a - half, "top1_high": a + half / 2}),
+            *(ms and ms[k - 1], ms and 9.0),
         )
         for k, (m, a) in enumerate(zip(macs, top1, strict=True), start=1)
     )
-    return Report("made up", "test", 540, 10, stages, (1.0, 2.0), 0.0)
+    sections = {"num_classes": 10, "example_violations": 0.0}
+    return Report("classification", "made up", "test", 540, stages, (1.0, 2.0), sections)
 
 
 DIGITS = report_of(MACS, TOP1, ms=(1, 2, 4, 3, 5, 6))

@@ -16,16 +16,20 @@ from anytimenet.evaluation import (
 
 
 def stage(number, macs, top1):
-    return StageReport(number, macs, 2 * macs, 7, top1, top1, top1, 1.0, 1.0, 1.0, 0.1, 0.5)
+    return StageReport(number, macs, 2 * macs, 7, {"top1": top1})
+
+
+SECTIONS = {"num_classes": 10, "example_violations": 0.1}
 
 
 def joint(*top1):
     stages = tuple(stage(k, 100 * k, a) for k, a in enumerate(top1, start=1))
-    return Report("made up", "test", 500, 10, stages, (100.0, 300.0), 0.1)
+    return Report("classification", "made up", "test", 500, stages, (100.0, 300.0), SECTIONS)
 
 
 def alone(number, top1):
-    return Report("made up", "test", 500, 10, (stage(1, 100 * number, top1),), (50.0, 150.0), 0.0)
+    stages = (stage(1, 100 * number, top1),)
+    return Report("classification", "made up", "test", 500, stages, (50.0, 150.0), SECTIONS)
 
 
 JOINT = [joint(0.5, 0.7), joint(0.6, 0.8)]

@@ -164,7 +164,7 @@ def test_per_class_report_on_request():
             np.zeros(4, int),
             COSTS,
             ValueError,
-            "3 stage costs for the logits of 2 stages",
+            "3 stage costs for 2 stages",
         ),
         ([np.zeros((4, 3))] * 3, np.zeros(5, int), COSTS, DataError, "for 5 labels"),
         ([np.zeros((4, 3))] * 3, np.zeros((4, 2), int), COSTS, DataError, "1 label levels"),
@@ -248,9 +248,9 @@ def test_a_report_of_the_first_version_still_loads(full_report):
     old = Report.from_dict(json.loads(json.dumps(values)))
     assert (old.example_quality, old.ensemble, old.device) == (None, None, None)
     assert [stage.failure_auroc for stage in old.stages] == [None] * 3
-    assert replace(old, stages=full_report.stages, levels=full_report.levels) == replace(
-        full_report, example_quality=None
-    )
+    known = {name: full_report.sections[name] for name in full_report.sections if name != "example_quality"}
+    stages = full_report.stages
+    assert replace(old, stages=stages, sections=known) == replace(full_report, sections=known)
     assert list(old.to_dict()) == list(full_report.to_dict())
     assert old.curve() == full_report.curve()
 
@@ -286,7 +286,7 @@ def test_an_ensemble_is_scored_like_a_net_that_answers_with_it():
     assert combined.curve().costs == (9, 18, 27)
     assert combined.curve().accuracies == tuple(stage.top1 for stage in alone.stages)
     assert len(combined.table().splitlines()) == 4
-    report = replace(alone, ensemble=combined)
+    report = replace(alone, sections={**alone.sections, "ensemble": combined})
     assert Report.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False))) == report
 
 
@@ -338,7 +338,7 @@ def test_latency_columns_are_left_out_when_nothing_was_profiled():
 def test_rich_table_fits_eighty_columns_and_shows_brackets(full_report):
     from rich.console import Console
 
-    report = replace(full_report, levels=())
+    report = replace(full_report, sections={**full_report.sections, "levels": ()})
     console = Console(width=80, file=io.StringIO(), color_system=None)
     console.print(report.rich_table("made up"))
     text = console.file.getvalue()

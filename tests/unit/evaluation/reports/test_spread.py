@@ -11,10 +11,11 @@ from anytimenet.evaluation import MeanSd, Report, Spread, StageReport
 
 def report_of(*top1, **changes):
     stages = tuple(
-        StageReport(k, 100 * k, 110 * k, 7 * k, a, a - 0.01, a + 0.01, 0.95, 0.94, 0.96, a / 10, 1 - a)
+        StageReport(k, 100 * k, 110 * k, 7 * k, {"top1": a, "top5": 0.95, "ece": a / 10, "nll": 1 - a})
         for k, a in enumerate(top1, start=1)
     )
-    report = Report("made up", "test", 500, 10, stages, (100.0, 300.0), top1[0] / 4)
+    sections = {"num_classes": 10, "example_violations": top1[0] / 4}
+    report = Report("classification", "made up", "test", 500, stages, (100.0, 300.0), sections)
     return replace(report, **changes)
 
 
@@ -57,8 +58,8 @@ def test_mean_curve():
 def test_json_keys():
     values = json.loads(json.dumps(Spread.of(RUNS).to_dict()))
     assert list(values) == [
-        "data", "split", "count", "runs", "stages", "budget_range", "area", "area_log", "expected_accuracy",
-        "example_violations", "uncounted_operators",
+        "data", "split", "count", "num_classes", "runs", "stages", "budget_range", "area", "area_log",
+        "expected_accuracy", "example_violations", "uncounted_operators",
     ]  # fmt: skip
     assert list(values["stages"][0]) == ["stage", "macs", "full", "params", "top1", "top5", "ece", "nll"]
     assert values["stages"][1]["top1"] == {"mean": pytest.approx(0.75), "sd": pytest.approx(0.05)}

@@ -1,0 +1,128 @@
+"""The report of label maps: mean IoU, pixel accuracy, IoU of every class; and how it is made from counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from anytimenet.core.checks import instance
+from anytimenet.core.labels.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
+from anytimenet.core.uncounted import with_note
+from anytimenet.evaluation.reports.report import Report, make_task_report
+from anytimenet.evaluation.reports.stages import StageCosts, StageLatency, StageReport
+from anytimenet.evaluation.text.tables import plain_table
+
+TASK = "segmentation"
+
+
+class SegmentationReport(Report):
+    """A `Report` of label maps: each stage has `mean_iou`, `pixel_accuracy`, and `class_ious`, one a class.
+
+    The IoU of a class is None where it is absent: it neither is the truth anywhere nor was answered, and has
+    no part in the mean.
+    """
+
+    def _check_sections(self) -> None:
+        if self.task != TASK:
+            raise ValueError(f"task: this is no report of a segmentation but of {self.task!r}")
+        if any(len(stage.scores.get("class_ious", ())) != len(self.class_names) for stage in self.stages):
+            raise ValueError(f"every stage needs an IoU for each of {len(self.class_names)} classes")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """As `Report.from_dict`, of label maps alone."""
+        instance(values, Mapping, "values", "what to_dict returns")
+        if values.get("kind") != TASK:
+            told = f"but of {values['kind']!r}" if "kind" in values else ": the key 'kind' is missing"
+            raise ValueError(f"this is no report of a segmentation {told}")
+        return super().from_dict(values)
+
+    def table(self) -> str:
+        """As that of `Report`, with the classes that the mean IoU leaves out."""
+        absent = self.absent_classes
+        note = f"\nno pixel is of {', '.join(absent)}: the mean IoU leaves them out" if absent else ""
+        return with_note(plain_table(self._columns()) + note, self.uncounted_operators)
+
+    @property
+    def absent_classes(self) -> tuple[str, ...]:
+        """The classes of which no pixel is and none was answered: they have no part in the mean IoU."""
+        ious = zip(*(stage.class_ious for stage in self.stages), strict=True)
+        return tuple(
+            name for name, row in zip(self.class_names, ious, strict=True) if all(iou is None for iou in row)
+        )
+
+    def class_table(self) -> str:
+        """Plain aligned text: a line a class with its IoU in percent at every stage."""
+        width = max(map(len, self.class_names))
+        columns = [("class".ljust(width), [name.ljust(width) for name in self.class_names])]
+        columns += [
+            (f"stage {stage.stage}", ["-" if iou is None else f"{100 * iou:.1f}" for iou in stage.class_ious])
+            for stage in self.stages
+        ]
+        return plain_table(columns)
+
+    def _csv_row(self, stage: StageReport) -> dict[str, Any]:
+        row = stage.to_dict()
+        ious = zip(self.class_names, row.pop("class_ious"), strict=True)
+        return {**row, **{f"iou {name}": iou for name, iou in ious}}
+
+
+def make_segmentation_report(
+    confusions: Sequence[np.ndarray],
+    stage_costs: Sequence[StageCosts],
+    class_names: Sequence[str],
+    *,
+    count: int,
+    data: str = "",
+    split: str = "test",
+    budget_range: tuple[float, float] | None = None,
+    latencies: Sequence[StageLatency | None] | None = None,
+    device: str | None = None,
+) -> SegmentationReport:
+    """Scores every stage from the counts of its pixels.
+
+    Args:
+        confusions: one matrix of counts (classes, classes) a stage, truth in rows, answers in columns.
+        stage_costs: one entry a stage, with `stage`, `macs`, `full` and `params`.
+        class_names: of the classes, class 0 first.
+        count: images.
+        data, split, budget_range, latencies, device: as in `make_task_report`.
+
+    Raises:
+        DataError: for matrices that are no counts.
+        ValueError: for numbers of stages or classes that differ.
+
+    >>> from types import SimpleNamespace
+    >>> costs = [SimpleNamespace(stage=1, macs=10, full=12, params=3)]
+    >>> report = make_segmentation_report([np.array([[3, 1], [0, 4]])], costs, ("road", "sky"), count=1)
+    >>> report.stages[0].mean_iou, report.stages[0].pixel_accuracy, report.pixels
+    (0.775, 0.875, 8)
+    """
+    counts = [check_confusion(confusion) for confusion in confusions]
+    return make_task_report(
+        SegmentationReport,
+        TASK,
+        [pixel_scores(matrix) for matrix in counts],
+        stage_costs,
+        count=count,
+        data=data,
+        split=split,
+        sections={
+            "pixels": int(counts[0].sum()) if counts else 0,
+            "class_names": tuple(class_names),
+        },
+        budget_range=budget_range,
+        latencies=latencies,
+        device=device,
+    )
+
+
+def pixel_scores(confusion: np.ndarray) -> dict[str, Any]:
+    """The scores of one stage from the counts of its pixels."""
+    return {
+        "mean_iou": mean_iou(confusion),
+        "pixel_accuracy": pixel_accuracy(confusion),
+        "class_ious": tuple(class_ious(confusion)),
+    }
