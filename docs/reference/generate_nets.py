@@ -85,8 +85,8 @@ def _counted(entry: NetEntry) -> tuple[int, list[int], int]:
         with torch.device("meta"):
             net = create_net(entry.name, _classes(entry.name, entry.input_shape)).eval()
             image = torch.empty(1, *entry.input_shape)
-            stages = range(1, net.num_stages + 1)
-            macs = [count(net.segment(0, stage, last=True), (image,)).macs for stage in stages]
+        snapshot, stages = net.snapshot(), range(1, net.num_stages + 1)
+        macs = [count(snapshot.segment(0, stage, last=True), (image,)).macs for stage in stages]
         _KNOWN[entry.name] = net.num_stages, macs, sum(p.numel() for p in net.parameters())
     return _KNOWN[entry.name]
 

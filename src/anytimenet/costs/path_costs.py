@@ -40,10 +40,11 @@ def segment_macs(
         if start != reached:
             raise ValueError(f"segment ({start}, {stop}) cannot follow stage {reached}: start it there")
     net, image = countable(net, input_shape)
+    snapshot = net.snapshot()
     state: State = (image,)
     found = []
     for start, stop in path:
-        macs, state = _count(net.segment(start, stop), state, rules)
+        macs, state = _count(snapshot.segment(start, stop), state, rules)
         found.append(macs)
     return found
 

@@ -14,7 +14,9 @@ from anytimenet.core.checks import instance
 from anytimenet.costs.conventions import OperationCount
 from anytimenet.costs.counting import count
 from anytimenet.costs.rules import Rules, as_rules
+from anytimenet.nets.chain.shapes import ShapesOnly
 from anytimenet.nets.contract import AnytimeNet, ChainView, State
+from anytimenet.nets.snapshot import Snapshot
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -83,6 +85,7 @@ def stage_costs(
     input_shape = net.input_spec.shape_of(input_shape)
     rules = as_rules(rules)
     net, image = countable(net, input_shape)
+    snapshot = net.snapshot()
     trainable = {name for name, _ in net.named_parameters()}
     parts = [part for part in net.parts() if part.name in trainable]
     costs: list[StageCost] = []
@@ -92,8 +95,8 @@ def stage_costs(
     chain = net.chain()
     for stage in range(1, net.num_stages + 1):
         uncounted: set[str] = set()
-        alone = count(net.segment(0, stage, last=True), (image,), rules=rules, uncounted=uncounted)
-        lazy, state = _count_step(net, stage, state, rules, uncounted)
+        alone = count(snapshot.segment(0, stage, last=True), (image,), rules=rules, uncounted=uncounted)
+        lazy, state = _count_step(snapshot, stage, state, rules, uncounted)
         run += lazy
         if chain is not None:
             block, block_state = _count_block(chain, stage, block_state, rules, uncounted)
@@ -130,7 +133,8 @@ def countable(net: AnytimeNet, input_shape: Sequence[int]) -> tuple[AnytimeNet, 
     image = torch.empty(1, *input_shape, device="meta", dtype=dtype)
     with torch.inference_mode():
         try:
-            copied(image)  # says what is wrong with the shape, where a segment would only stumble over it
+            with ShapesOnly():
+                copied(image)  # says what is wrong with the shape, where a segment would only stumble over it
         except (NotImplementedError, RuntimeError) as error:
             if any(parameter.is_meta for parameter in net.parameters()):
                 raise
@@ -160,10 +164,10 @@ def meta_copy(module: _Module) -> _Module:
 
 
 def _count_step(
-    net: AnytimeNet, stage: int, state: State, rules: Rules, uncounted: set[str]
+    snapshot: Snapshot, stage: int, state: State, rules: Rules, uncounted: set[str]
 ) -> tuple[OperationCount, State]:
     """The cost of segment (stage - 1, stage) and the state that it leaves."""
-    segment = net.segment(stage - 1, stage)
+    segment = snapshot.segment(stage - 1, stage)
     reached: list[State] = []
     counted = count(lambda: reached.append(segment(state)[0]), rules=rules, uncounted=uncounted)
     return counted, reached[0]

@@ -272,5 +272,6 @@ def _check_independence(
     weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     for where, segment in segments.items():
         redraw(segment, subject.generator)
-        if any(not torch.equal(net.state_dict()[name], tensor) for name, tensor in weights.items()):
+        now = net.state_dict()
+        if any(not torch.equal(now[name], tensor) for name, tensor in weights.items()):
             raise BreachError(f"changing {where} changes the net", "it holds the net's tensors or layers")
