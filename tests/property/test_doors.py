@@ -47,7 +47,7 @@ HOME = Path(an.__file__).parent
 CHECKS = (
     "core/checks.py",
     "core/segments.py",
-    "core/manifest/fields.py",
+    "core/records.py",
     "workflows/reading.py",
     "costs/rules.py",
     "nets/segment.py",
@@ -529,7 +529,9 @@ _ROWS = (
         on=lambda w: an.LevelSelection((2, 1), (0.8, 0.7), 0.7),
     ),
     Row(
-        "LevelSelection.from_dict", lambda w: {"values": an.LevelSelection((2, 1), (0.8, 0.7), 0.7).to_dict()}
+        "LevelSelection.from_dict",
+        lambda w: {"values": an.LevelSelection((2, 1), (0.8, 0.7), 0.7).to_dict()},
+        words={"values": ("level",)},
     ),
     Row(
         "Prediction",
@@ -568,14 +570,14 @@ _ROWS = (
         "Manifest",
         lambda w: {n.name: getattr(w.bundle.manifest, n.name) for n in fields(an.Manifest) if n.init},
         words={"files": ("files", "file"), "net": ("net",)},
-        doors=("core/manifest/net_origin.py", "core/manifest/folder.py", "core/manifest/checks.py"),
+        doors=("core/manifest/records.py", "core/manifest/folder.py", "core/manifest/checks.py"),
     ),
     Row("Manifest.best_stage", lambda w: {"budget_macs": 1e9}, on=lambda w: w.bundle.manifest),
     Row("Manifest.keep", lambda w: {"stages": (1, 2)}, on=lambda w: w.bundle.manifest),
     Row(
         "Manifest.from_dict",
-        lambda w: {"value": w.bundle.manifest.to_dict()},
-        words={"value": ("anytimenet",)},
+        lambda w: {"values": w.bundle.manifest.to_dict()},
+        words={"values": ("anytimenet",)},
     ),
     Row(
         "Manifest.read",
@@ -601,9 +603,10 @@ _ROWS = (
             "class_names": ("class_names", "classes"),
         },
         doors=(
-            "bundle/folder.py",
+            "bundle/counted.py",
+            "bundle/structure.py",
             "core/manifest/manifest.py",
-            "core/manifest/stage_record.py",
+            "core/manifest/records.py",
             "core/manifest/checks.py",
         ),
     ),

@@ -16,7 +16,7 @@ from dataclasses import Field, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from anytimenet.core.checks import choice, flag, number, shown, whole_number
+from anytimenet.core.checks import choice, flag, instance, number, shown, whole_number
 
 Made = TypeVar("Made")
 
@@ -66,12 +66,13 @@ class Record:
         """The inverse of `to_dict`.
 
         Raises:
+            TypeError: for what is no mapping.
             ValueError: the error of `json_form`, for values that are no such record; it names what is wrong.
         """
-        return from_json(cls, values)
+        return from_json(cls, instance(values, Mapping, "values", "what to_dict returns"))
 
     @classmethod
-    def as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The object of a file as this version writes it: what earlier ones did not write is added here."""
         return values
 
@@ -161,7 +162,7 @@ def _record(kind: type[Made], value: Any, where: str) -> Made:
     values = _object(value, where)
     if issubclass(kind, Record):
         with _placed(where):
-            values = kind.as_read(values)
+            values = kind._as_read(values)
     keys = {_how(field).key or field.name: field for field in told}
     _check_keys(form, {key: _how(field).later for key, field in keys.items()}, declared, values, where)
     given = {

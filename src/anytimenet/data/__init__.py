@@ -11,11 +11,9 @@ from anytimenet.data.batches.stream import StreamLoader
 from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
 from anytimenet.data.sets.class_names import relabel
 from anytimenet.data.sets.fingerprints import image_prints, seen_images
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet, save_png
-from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet, MaskSet, save_png
 from anytimenet.data.sets.options import DataOptions, parse_ignore_index, parse_image_size
-from anytimenet.data.sets.splits import DataSplits, Images
+from anytimenet.data.sets.splits import DataSplits
 from anytimenet.data.sources.datasets import read_dataset, splits_from_datasets
 from anytimenet.data.sources.whole import WHOLE, read_whole
 

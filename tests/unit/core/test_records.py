@@ -95,6 +95,8 @@ def test_what_lacks_a_key_or_is_no_object_is_refused():
     with pytest.raises(DataError, match="the key 'name' is missing"):
         Outer.from_dict({})
     with pytest.raises(DataError, match="it must be a JSON object, not 7"):
+        from_json(Outer, 7)
+    with pytest.raises(TypeError, match="values must be Mapping"):
         Outer.from_dict(7)
 
 
@@ -113,7 +115,7 @@ class Strict(Record):
         return self.count % 2 == 0
 
     @classmethod
-    def as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {"inner": None, **values}
 
 

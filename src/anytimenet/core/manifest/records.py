@@ -115,7 +115,7 @@ class StageRecord(Record):
         return not self.uncounted_operators
 
     @classmethod
-    def as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
         """With what came in format version 3, if it agrees."""
         values = {"macs_complete": True, "uncounted_operators": [], **values}
         complete, uncounted = values["macs_complete"], values["uncounted_operators"]

@@ -13,8 +13,7 @@ from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.augment.mixing import Mixing
 from anytimenet.data.batches.batching import AUGMENT, Batching, Finishing
 from anytimenet.data.batches.sharding import WHOLE, Shard
-from anytimenet.data.sets.image_set import ImageSet
-from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.image_set import ImageSet, MaskSet
 
 if TYPE_CHECKING:
     import torch

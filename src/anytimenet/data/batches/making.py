@@ -16,9 +16,7 @@ from anytimenet.data.batches.loader import Loader
 from anytimenet.data.batches.sharding import WHOLE, Shard
 from anytimenet.data.batches.stream import StreamLoader
 from anytimenet.data.reading.decoding import available_cores
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
-from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.image_set import ImageFiles, ImageSet, MaskSet
 
 if TYPE_CHECKING:
     import torch

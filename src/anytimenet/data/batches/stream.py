@@ -16,7 +16,7 @@ from anytimenet.data.augment.large_images import LargeImageAugmentation
 from anytimenet.data.augment.mixing import Mixing
 from anytimenet.data.batches.batching import IMAGE, Batching, Finishing
 from anytimenet.data.batches.sharding import WHOLE, Shard
-from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageFiles
 
 if TYPE_CHECKING:
     import torch

@@ -15,10 +15,8 @@ from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data.reading.cache import cache_place
 from anytimenet.data.reading.cache_file import read_arrays, write_arrays
 from anytimenet.data.reading.decoding import available_cores, check_bad, decode_one, in_order, sizes_differ
-from anytimenet.data.sets.channel_statistics import mean_and_std
-from anytimenet.data.sets.constants import constants_by_name
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.channel_statistics import mean_and_std, preprocessing_by
+from anytimenet.data.sets.image_set import ImageFiles, ImageSet
 from anytimenet.data.sets.options import DataOptions
 
 
@@ -55,8 +53,7 @@ class Survey:
             chosen = [rows[name] for name in part.names]
             total, squares = (table[chosen, :channels].sum(axis=0) for table in (self.sums, self.squares))
             own = mean_and_std(total, squares, len(chosen) * height * width)
-            mean, std = constants_by_name(options, channels) or own
-            return Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
+            return preprocessing_by(own, self.shape, options)
 
         return preprocessing
 

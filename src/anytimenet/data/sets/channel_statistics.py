@@ -1,13 +1,47 @@
-"""Mean and standard deviation of the channels of images, from sums that are exact."""
+"""Mean and standard deviation that an input is standardised by: of the images, or constants by name."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from anytimenet.core.errors import DataError
+from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.data.sets.options import DataOptions
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std of each channel, of values scaled to 0..1."""
+
+CIFAR10_MEAN = tuple(value / 255 for value in (125.3, 123.0, 113.9))
+CIFAR10_STD = tuple(value / 255 for value in (63.0, 62.1, 66.7))
 _VALUES_AT_ONCE = 2**16  # that are squared as 32-bit numbers
 
 
-def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def preprocessing_by(own: Statistics, shape: tuple[int, int, int], options: DataOptions) -> Preprocessing:
+    """How images of `shape`, `(H, W, C)`, are standardised: by the constants named, else by their `own`."""
+    mean, std = constants_by_name(options, shape[2]) or own
+    return Preprocessing(*shape, mean, std, options.resample, options.shorter_side)
+
+
+def constants_by_name(options: DataOptions, channels: int) -> Statistics | None:
+    """Mean and std of each channel if `options` names them; None where the data's own are wanted.
+
+    Raises:
+        DataError: if they are those of images with other channels.
+
+    >>> constants_by_name(DataOptions(), 3) is None
+    True
+    """
+    if options.standardise != "cifar10":
+        return None
+    if channels != len(CIFAR10_MEAN):
+        raise DataError(
+            f"the constants of CIFAR-10 are those of colour images, and these have {channels} channels: "
+            "take channels=3, or standardise='data'"
+        )
+    return CIFAR10_MEAN, CIFAR10_STD
+
+
+def channel_statistics(images: np.ndarray) -> Statistics:
     """Mean and standard deviation of each channel of uint8 `(N, H, W, C)`, values scaled to 0..1.
 
     Sums are exact integers, so the result is the same on every machine. A constant channel has std 1.
@@ -25,9 +59,7 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     return mean_and_std(total, squares, images.size // channels)
 
 
-def mean_and_std(
-    total: np.ndarray, squares: np.ndarray, count: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(total: np.ndarray, squares: np.ndarray, count: int) -> Statistics:
     """The same from the sums of values and of their squares over `count` pixels, int64 `(C,)` each."""
     # Integers until the last step: count * squares - total^2 has no cancellation error.
     variances = [max(0, count * int(s) - int(t) ** 2) / count**2 for s, t in zip(squares, total, strict=True)]

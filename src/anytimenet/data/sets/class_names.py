@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from anytimenet.core.errors import DataError
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.image_set import ImageFiles, ImageSet
 
 AnyImages = TypeVar("AnyImages", ImageSet, ImageFiles, ImageSet | ImageFiles)
 

@@ -7,11 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
-from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.image_set import AnyImages, ImageFiles
 
-Divided = TypeVar("Divided", ImageSet, ImageFiles, MaskSet, ImageSet | ImageFiles)
+Divided = TypeVar("Divided", bound=AnyImages)
 
 _FEW = 0.25
 """Of all images: so few get memory of their own, so that the rest can be given back."""
@@ -29,26 +27,21 @@ def divide(images: Divided, runs: Sequence[np.ndarray]) -> list[Divided]:
     (('d', 'b'), [3, 1], [0])
     """
     order = np.concatenate([np.asarray(run, dtype=np.int64) for run in runs])
-    if (
-        isinstance(images, ImageFiles)
-        or len(order) <= _FEW * len(images)
-        or not images.images.flags.writeable
-    ):
-        return [images.subset(run) for run in runs]
+    few = len(order) <= _FEW * len(images)
+    if isinstance(images, ImageFiles) or few or not images.images.flags.writeable:
+        parts: list[Any] = [images.subset(run) for run in runs]
+        return parts
     _rearrange(images.images, order)
-    if isinstance(images, MaskSet):
-        if not images.masks.flags.writeable:
-            raise ValueError("masks of writable images must be writable too")
-        _rearrange(images.masks, order)
-    parts: list[Any] = []
+    # Masks take as much memory as grey pixels do; labels are a few bytes.
+    moved = images.labels.ndim == 3 and images.labels.flags.writeable
+    if moved:
+        _rearrange(images.labels, order)
+    parts = []
     start = 0
     for run in runs:
         rows = slice(start, start := start + len(run))
-        names = tuple(images.names[i] for i in run)
-        if isinstance(images, MaskSet):
-            parts.append(MaskSet(images.images[rows], images.masks[rows], names))
-        else:
-            parts.append(ImageSet(images.images[rows], images.labels[run], names))
+        labels = images.labels[rows if moved else run]
+        parts.append(type(images)(images.images[rows], labels, tuple(images.names[i] for i in run)))
     return parts
 
 

@@ -13,9 +13,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.seen_images import Kind, SeenImages
 from anytimenet.data.reading.decoding import available_cores
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
-from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.image_set import ImageFiles, ImageSet, MaskSet
 from anytimenet.data.sets.splits import DataSplits
 
 _BLOCK = 2**14

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,18 +14,15 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.data.sets.channel_statistics import channel_statistics
-from anytimenet.data.sets.constants import constants_by_name
+from anytimenet.data.sets.channel_statistics import channel_statistics, preprocessing_by
 from anytimenet.data.sets.dividing import divide
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
-from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.image_set import AnyImages, ImageFiles, Images, MaskSet
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.stratify import draw_limit, draw_part, draw_per_class
-from anytimenet.data.sets.taught import check_taught
+from anytimenet.data.sets.taught import check_taught, check_taught_pixels
 from anytimenet.data.sets.taxonomies import chosen_taxonomy
 
-Images = ImageSet | ImageFiles
+Some = TypeVar("Some", bound=AnyImages)
 VAL_FRACTION = 0.1
 _SHOWN = 6  # names of classes
 
@@ -49,9 +47,9 @@ class DataSplits:
     """
 
     name: str
-    train: Images | MaskSet
-    val: Images | MaskSet
-    test: Images | MaskSet
+    train: AnyImages
+    val: AnyImages
+    test: AnyImages
     class_names: tuple[tuple[str, ...], ...]
     taxonomy: Taxonomy | None
     preprocessing: Preprocessing
@@ -100,22 +98,10 @@ def make_splits(
     Raises:
         DataError: if there are too few images or classes, or levels are asked for without a taxonomy.
     """
-    whole, given = parts["train"], {part: parts[part] for part in ("val", "test") if part in parts}
     class_names = tuple(tuple(level) for level in names)
     taxonomy = chosen_taxonomy(options.taxonomy, class_names[0], taxonomy)
     _check_taxonomy(class_names, taxonomy)
-    left, drawn = np.arange(len(whole)), {}
-    if "test" not in given:
-        left, drawn["test"] = draw(whole, left, options.test_fraction, options.split_seed, "test")
-    if "val" not in given:
-        fraction = VAL_FRACTION if options.val_fraction is None else options.val_fraction
-        left, drawn["val"] = draw(whole, left, fraction, options.seed, "val")
-    labels = {part: images.labels for part, images in given.items()}
-    labels |= {part: whole.labels[rows] for part, rows in drawn.items()}
-    _check_classes(class_names[0], whole.labels[left], labels)
-    train, *others = divide(whole, [_limited(whole, left, options), *drawn.values()])
-    given |= dict(zip(drawn, others, strict=True))
-    val, test = given["val"], given["test"]
+    train, val, test = _divided(parts, options, class_names[0])
     if options.all_levels and train.labels.shape[1] == 1:
         train, val, test = (_lift(part, taxonomy) for part in (train, val, test))
         class_names = taxonomy.levels if taxonomy else class_names
@@ -124,12 +110,63 @@ def make_splits(
         preprocessing = _preprocessing(train, options)
     elif not isinstance(preprocessing, Preprocessing):
         preprocessing = preprocessing(train)
-    fingerprint = splits_fingerprint(class_names, preprocessing, (train, val, test))
+    fingerprint = _fingerprint(class_names, preprocessing, (train, val, test))
     return DataSplits(name, train, val, test, class_names, taxonomy, preprocessing, fingerprint, skipped)
 
 
-def draw(
-    images: Images | MaskSet, rows: np.ndarray, fraction: float, seed: int, purpose: str
+def make_mask_splits(
+    name: str,
+    parts: Mapping[str, MaskSet],
+    classes: MaskClasses,
+    options: DataOptions,
+    *,
+    skipped: int = 0,
+    ignored_by_default: bool = False,
+) -> DataSplits:
+    """The same for images with masks.
+
+    An image has many classes, so parts are drawn by a hash of the names and by no class.
+
+    Raises:
+        DataError: if there are too few images, or the training masks cannot teach the classes; see
+            `taught.check_taught_pixels`.
+    """
+    train, val, test = _divided(parts, options)
+    evaluated = {"val": val.masks, "test": test.masks}
+    check_taught_pixels(classes, train.masks, evaluated, ignored_by_default=ignored_by_default)
+    preprocessing, names = _preprocessing(train, options), (classes.names,)
+    fingerprint = _fingerprint(names, preprocessing, (train, val, test))
+    return DataSplits(
+        *(name, train, val, test, names, None, preprocessing, fingerprint, skipped), mask_classes=classes
+    )
+
+
+def _divided(
+    parts: Mapping[str, Some], options: DataOptions, names: tuple[str, ...] | None = None
+) -> tuple[Some, Some, Some]:
+    """Training, validation and test part: those that are missing are drawn out of the first.
+
+    Args:
+        names: of the fine classes of labels, of which train must have those of the other parts.
+    """
+    whole, given = parts["train"], {part: parts[part] for part in ("val", "test") if part in parts}
+    left, drawn = np.arange(len(whole)), {}
+    if "test" not in given:
+        left, drawn["test"] = _draw(whole, left, options.test_fraction, options.split_seed, "test")
+    if "val" not in given:
+        fraction = VAL_FRACTION if options.val_fraction is None else options.val_fraction
+        left, drawn["val"] = _draw(whole, left, fraction, options.seed, "val")
+    if names is not None:
+        labels = {part: images.labels for part, images in given.items()}
+        labels |= {part: whole.labels[rows] for part, rows in drawn.items()}
+        _check_classes(names, whole.labels[left], labels)
+    train, *others = divide(whole, [_limited(whole, left, options), *drawn.values()])
+    given |= dict(zip(drawn, others, strict=True))
+    return train, given["val"], given["test"]
+
+
+def _draw(
+    images: AnyImages, rows: np.ndarray, fraction: float, seed: int, purpose: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `rows` that stay and those that are drawn for a part; of images with masks by no class."""
     if not fraction:
@@ -138,25 +175,21 @@ def draw(
     return rows[~drawn], rows[drawn]
 
 
-def limit_rows(images: Images | MaskSet, rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    """At most `limit` of the `rows`, drawn by class; of images with masks by no class."""
-    if limit is None or limit >= len(rows):
-        return rows
-    drawn: np.ndarray = rows[draw_limit(_classes(images, rows), [images.names[i] for i in rows], limit, seed)]
-    return drawn
-
-
-def _classes(images: Images | MaskSet, rows: np.ndarray) -> np.ndarray:
-    """What shares are kept of: fine classes, or one class where every image has many."""
-    return np.zeros(len(rows), np.int64) if isinstance(images, MaskSet) else images.labels[rows, 0]
-
-
-def _limited(images: Images, rows: np.ndarray, options: DataOptions) -> np.ndarray:
+def _limited(images: AnyImages, rows: np.ndarray, options: DataOptions) -> np.ndarray:
+    """The `rows` that the limits of `options` keep, drawn by class; of images with masks by no class."""
     if options.images_per_class is not None:
         names = [images.names[i] for i in rows]
-        kept = draw_per_class(images.labels[rows, 0], names, options.images_per_class, options.seed)
+        kept = draw_per_class(_classes(images, rows), names, options.images_per_class, options.seed)
         rows = rows[kept]
-    return limit_rows(images, rows, options.limit, options.seed)
+    if options.limit is not None and options.limit < len(rows):
+        names = [images.names[i] for i in rows]
+        rows = rows[draw_limit(_classes(images, rows), names, options.limit, options.seed)]
+    return rows
+
+
+def _classes(images: AnyImages, rows: np.ndarray) -> np.ndarray:
+    """What shares are kept of: fine classes, or one class where every image has many."""
+    return np.zeros(len(rows), np.int64) if isinstance(images, MaskSet) else images.labels[rows, 0]
 
 
 def _check_classes(names: tuple[str, ...], train: np.ndarray, others: dict[str, np.ndarray]) -> None:
@@ -189,18 +222,15 @@ def _lift(images: Images, taxonomy: Taxonomy | None) -> Images:
     return replace(images, labels=taxonomy.lift(images.labels[:, 0]))
 
 
-def _preprocessing(train: Images, options: DataOptions) -> Preprocessing:
-    if not isinstance(train, ImageSet):
+def _preprocessing(train: AnyImages, options: DataOptions) -> Preprocessing:
+    if isinstance(train, ImageFiles):
         raise TypeError("images that stay in files need a preprocessing: nothing is decoded here")
     _, height, width, channels = train.images.shape
-    mean, std = constants_by_name(options, channels) or channel_statistics(train.images)
-    return Preprocessing(height, width, channels, mean, std, options.resample, options.shorter_side)
+    return preprocessing_by(channel_statistics(train.images), (height, width, channels), options)
 
 
-def splits_fingerprint(
-    class_names: tuple[tuple[str, ...], ...],
-    preprocessing: Preprocessing,
-    parts: Sequence[Images | MaskSet],
+def _fingerprint(
+    class_names: tuple[tuple[str, ...], ...], preprocessing: Preprocessing, parts: Sequence[AnyImages]
 ) -> str:
     """SHA-256 of classes, preprocessing and the fingerprints of the parts."""
     described = [class_names, preprocessing.to_dict(), [part.fingerprint for part in parts]]

@@ -16,10 +16,9 @@ from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import Decoded, decode_all, decode_one
 from anytimenet.data.reading.memory import fits, machine_memory
 from anytimenet.data.reading.surveying import survey
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet
 from anytimenet.data.sets.options import DataOptions
-from anytimenet.data.sets.splits import DataSplits, Images, make_splits
+from anytimenet.data.sets.splits import DataSplits, make_splits
 from anytimenet.data.sets.taxonomies import read_taxonomy
 from anytimenet.data.sources.folder_listing import ListedImage, list_folder
 from anytimenet.data.sources.image_folders import ImageFolders

@@ -10,10 +10,8 @@ import numpy as np
 from anytimenet.core.errors import DataError, suggest
 from anytimenet.data.reading.memory import fits, machine_memory
 from anytimenet.data.reading.surveying import survey
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet
 from anytimenet.data.sets.options import DataOptions
-from anytimenet.data.sets.splits import Images
 from anytimenet.data.sources.folder import check_root, decode_listed, decoded_bytes
 from anytimenet.data.sources.folder_listing import ListedImage, list_folder
 from anytimenet.data.sources.image_folders import ImageFolders

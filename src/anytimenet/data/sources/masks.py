@@ -12,10 +12,9 @@ from anytimenet.core.images.formats import IMAGE_SUFFIXES
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import Decoded, decode_all
-from anytimenet.data.sets.mask_set import MaskSet
-from anytimenet.data.sets.mask_splits import make_mask_splits
+from anytimenet.data.sets.image_set import MaskSet
 from anytimenet.data.sets.options import DataOptions
-from anytimenet.data.sets.splits import DataSplits
+from anytimenet.data.sets.splits import DataSplits, make_mask_splits
 from anytimenet.data.sources.image_folders import Folder, ImageFolders, stamp
 from anytimenet.data.sources.mask_files import (
     CLASSES_NAME,

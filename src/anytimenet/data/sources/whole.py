@@ -8,9 +8,8 @@ from pathlib import Path
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.mask_classes import MaskClasses
-from anytimenet.data.sets.mask_set import MaskSet
+from anytimenet.data.sets.image_set import Images, MaskSet
 from anytimenet.data.sets.options import DataOptions
-from anytimenet.data.sets.splits import Images
 from anytimenet.data.sources.judged_folders import read_class_folders
 from anytimenet.data.sources.masks import read_mask_folders
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.sets.constants import CIFAR10_MEAN, CIFAR10_STD, constants_by_name
+from anytimenet.data.sets.channel_statistics import CIFAR10_MEAN, CIFAR10_STD, constants_by_name
 from anytimenet.data.sets.options import DataOptions
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import read_text
-from anytimenet.data.sets.image_files import ImageFiles
+from anytimenet.data.sets.image_set import ImageFiles
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits
 from anytimenet.data.sources.image_folders import Folder, ImageFolders

@@ -13,10 +13,9 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.reading.cache import decode_once
 from anytimenet.data.reading.decoding import decode_all
-from anytimenet.data.sets.image_files import ImageFiles
-from anytimenet.data.sets.image_set import ImageSet
+from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet
 from anytimenet.data.sets.options import DataOptions
-from anytimenet.data.sets.splits import DataSplits, Images, make_splits
+from anytimenet.data.sets.splits import DataSplits, make_splits
 from anytimenet.data.sources.image_folders import stamp
 from anytimenet.data.sources.named.catalogue import NamedData
 
