@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
+from anytimenet.core.errors import require
 from anytimenet.costs import Rule
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.testing.cost_rules import check_costs
@@ -30,7 +32,11 @@ from anytimenet.testing.segments import (
     check_state_is_read,
     check_state_spec,
 )
+from anytimenet.testing.single_checks import NetCheck, NetSource, Subjects, check_expected, named_nets
 from anytimenet.testing.threads import check_reentrance, check_threads
+
+if TYPE_CHECKING:
+    import pytest
 
 CHECKS: tuple[Check, ...] = (
     check_forward,
@@ -142,6 +148,57 @@ def check_anytime_net(
                 check(subject)
 
 
+def parametrize_with_checks(
+    nets: Mapping[str, NetSource] | Sequence[NetSource],
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]],
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    seed: int = 0,
+    export: bool = True,
+    rules: Mapping[str, Rule] | None = None,
+) -> pytest.MarkDecorator:
+    """A pytest decorator that gives every promise of every net a test of its own, which `-k` selects.
+
+    The test has one argument, `check`, and calls it: `def test_contract(check): check()`. Its id is the net's
+    name and the promise, spaces as underscores, `my_net-state_spec` for example. The proofs are those of
+    `check_anytime_net`; each gives the same alone and among others.
+
+    Args:
+        nets: nets or functions that build them, by name or as a list.
+        input_shape: of one example, for all nets or for each by name.
+        expected_failures: the promises that these nets are known to break, each with the reason. One that is
+            kept all the same fails the test, so that no excuse outlives its cause.
+        seed, export, rules: as in `check_anytime_net`.
+
+    Raises:
+        ValueError: if `expected_failures` names no promise.
+        MissingExtraError: without pytest.
+
+    >>> from anytimenet.nets import create_net
+    >>> mark = parametrize_with_checks({"tiny": lambda: create_net("isresnext_tiny")}, (3, 8, 8))
+    >>> [param.id for param in mark.args[1]][:2]
+    ['tiny-forward', 'tiny-bad_stages']
+    """
+    found, expected = require("pytest", "dev"), expected_failures or {}
+    check_expected(expected, CHECKS)
+    named = named_nets(nets)
+    shapes = input_shape if isinstance(input_shape, Mapping) else dict.fromkeys(named, input_shape)
+    subjects = Subjects(named, shapes, seed, rules)
+    cases = [
+        NetCheck(name, check, subjects)
+        for name in named
+        for check in CHECKS
+        if export or check is not check_export
+    ]
+    fails = {
+        promise: (found.mark.xfail(raises=ContractError, reason=reason, strict=True),)
+        for promise, reason in expected.items()
+    }
+    params = [found.param(case, id=case.id, marks=fails.get(case.check.promise, ())) for case in cases]
+    mark: pytest.MarkDecorator = found.mark.parametrize("check", params)
+    return mark
+
+
 __all__ = [
     "CHECKS",
     "Check",
@@ -170,4 +227,5 @@ __all__ = [
     "check_state_is_read",
     "check_state_spec",
     "check_threads",
+    "parametrize_with_checks",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from anytimenet.nets import create_net, list_nets, net_entry, rebuild_net
-from anytimenet.testing import check_anytime_net
+from anytimenet.testing import check_anytime_net, parametrize_with_checks
 
 TINY = list_nets("*_tiny")
 
@@ -37,9 +38,12 @@ def test_a_tiny_net_is_tiny(name):
     assert sum(p.numel() for p in create_net(name).parameters()) < 50_000
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_a_tiny_net_keeps_the_contract(name):
-    check_anytime_net(create_net(name, num_classes=5), net_entry(name).input_shape)
+@parametrize_with_checks(
+    {name: partial(create_net, name, num_classes=5) for name in TINY},
+    {name: net_entry(name).input_shape for name in TINY},
+)
+def test_a_tiny_net_keeps_the_contract(check):
+    check()
 
 
 @pytest.mark.parametrize("name", TINY)

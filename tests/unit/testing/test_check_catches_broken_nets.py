@@ -348,6 +348,20 @@ class NamesTheInputOtherwise(Chain):
         return specs if stage else [replace(specs[0], name="image")]
 
 
+@broken("forward", r"output 2 of forward\(x, \(2,\)\)")
+class AsksAGateInside(Chain):
+    """Where stage 1 was asked for and is sure, a later stage repeats its answer."""
+
+    def forward(self, x, stages=None):
+        asked = self.check_stages(stages)
+        outputs = super().forward(x, stages)
+        if 1 not in asked:
+            return outputs
+        (first,) = outputs[asked.index(1)]
+        sure = first.softmax(1).amax(1, keepdim=True) > 0
+        return [(torch.where(sure, first, logits),) for (logits,) in outputs]
+
+
 @broken("state spec", r"state_names\(1\) is \('images',\)")
 class NamesAStateInTwoWays(Chain):
     def state_names(self, stage):
