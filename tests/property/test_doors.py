@@ -222,7 +222,6 @@ DATA = (
     "workflows/trained_data.py",
     "data/sources/item_reader.py",
     "data/sources/item_labels.py",
-    "data/sets/mask_set.py",
     "data/load.py",
     "data/sources/datasets.py",
     "data/reading/decoding.py",

@@ -15,7 +15,8 @@ from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet, MaskSet
 from anytimenet.data.sets.options import DataOptions, parse_ignore_index, parse_image_size
 from anytimenet.data.sets.splits import DataSplits
 from anytimenet.data.sources.datasets import read_dataset, splits_from_datasets
-from anytimenet.data.sources.whole import WHOLE, read_whole
+from anytimenet.data.sources.nested_folders import WHOLE
+from anytimenet.data.sources.whole import read_whole
 
 __all__ = [
     "WHOLE",

@@ -24,8 +24,15 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import as_array, open_image, with_channels
 from anytimenet.core.images.formats import OpenedImage
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.augment.colour import Change, change, draw_changes, draw_lighting, light
-from anytimenet.data.augment.pixels import cut_array, draw_squares
+from anytimenet.data.augment.pixels import (
+    Change,
+    change,
+    cut_array,
+    draw_changes,
+    draw_lighting,
+    draw_squares,
+    light,
+)
 from anytimenet.data.augment.resizing import Backend, Box, choose_backend, cut_out
 
 _TRIES = 10  # rectangles drawn before the centre is taken

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.reading.cache import decode_once
-from anytimenet.data.reading.decoding import Decoded, decode_all, decode_one
+from anytimenet.data.reading.decoding import decode_all, decode_one
 from anytimenet.data.reading.memory import fits, machine_memory
 from anytimenet.data.reading.surveying import survey
 from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet
@@ -22,7 +22,7 @@ from anytimenet.data.sets.splits import DataSplits, make_splits
 from anytimenet.data.sets.taxonomies import read_taxonomy
 from anytimenet.data.sources.folder_listing import ListedImage, list_folder
 from anytimenet.data.sources.image_folders import ImageFolders
-from anytimenet.data.sources.part_folders import PART_NAMES, find_part_folders
+from anytimenet.data.sources.nested_folders import find_part_folders
 
 _log = logging.getLogger(__name__)
 
@@ -64,35 +64,19 @@ def load_folder(root: Path, options: DataOptions, memory: int | None = None) -> 
     class_names = sorted({file.class_name for file in files if file.part == "train"})
     _check_classes(files, class_names)
     taxonomy = _taxonomy(root, files, class_names, options)
-    name, listing = f"folder:{root}", [(file.name, *file.stamp) for file in files]
-    needed = decoded_bytes(root, files, options)
-    if options.in_memory or fits(needed, machine_memory() if memory is None else memory):
-        decoded = decode_listed(root, listing, options)
-        good, skipped, preprocessing = [files[i] for i in decoded.good], len(decoded.bad), None
-        parts: dict[str, Images] = _parts(good, class_names, decoded.images)
-        del decoded  # the parts take it over
-    else:
-        _log.warning(
-            "the images of %s would take %.1f GiB decoded, more than half of the memory: they are read from "
-            "their files while training runs (in_memory=True decodes them once)",
-            name,
-            needed / 2**30,
-        )
-        found = survey("folder", root, listing, options)
-        good, skipped = [files[i] for i in found.good], len(found.bad)
-        parts = _parts(good, class_names, root)
-        preprocessing = found.preprocessing_by([file.name for file in good], options)
+    found = read_listed(root, files, options, memory, to_train=True)
+    parts = found.parts(class_names)
     _check_left(files, parts, class_names)
     if options.taxonomy == "nested":
         options = replace(options, taxonomy="own")  # found here, so that it is the data's own from now on
     splits = make_splits(
-        name,
+        f"folder:{root}",
         parts,
         [class_names],
         options,
         taxonomy=taxonomy,
-        preprocessing=preprocessing,
-        skipped=skipped,
+        preprocessing=found.preprocessing,
+        skipped=found.skipped,
     )
     return replace(splits, left_aside=tree.aside.counts)
 
@@ -105,19 +89,73 @@ def check_root(root: Path) -> None:
         raise DataError(f"{root} is a file; folder: needs a folder of class folders")
 
 
-def decode_listed(root: Path, listing: list[tuple[Any, ...]], options: DataOptions) -> Decoded:
-    """The images of files (name, stamp ...), from the cache where they were decoded before."""
-    names = [str(entry[0]) for entry in listing]
-    return decode_once(
-        "folder",
-        str(root.resolve()),
-        listing,
-        options,
-        lambda: decode_all(lambda i: root / names[i], names, options),
+@dataclass(frozen=True, eq=False)
+class FolderImages:
+    """The images of a folder that can be read.
+
+    Attributes:
+        files: by part, as they lie.
+        skipped: how many cannot be read.
+        source: the decoded images of `files`, or the folder where they stay.
+        preprocessing: of a training part whose images stay there; None where they are decoded.
+    """
+
+    files: list[ListedImage]
+    skipped: int
+    source: np.ndarray | Path
+    preprocessing: Callable[[Images], Preprocessing] | None = None
+
+    def parts(self, class_names: Sequence[str]) -> dict[str, Images]:
+        """The parts that have images, with labels by their places in `class_names`; pixels are not copied."""
+        ids = {name: i for i, name in enumerate(class_names)}
+        labels = np.array([[ids[file.class_name]] for file in self.files], dtype=np.int64)
+        parts: dict[str, Images] = {}
+        start = 0
+        for part in dict.fromkeys(file.part for file in self.files):
+            names = tuple(file.name for file in self.files if file.part == part)
+            run = slice(start, start := start + len(names))
+            parts[part] = (
+                ImageFiles(self.source, labels[run], names)
+                if isinstance(self.source, Path)
+                else ImageSet(self.source[run], labels[run], names)
+            )
+        return parts
+
+
+def read_listed(
+    root: Path, files: list[ListedImage], options: DataOptions, memory: int | None, *, to_train: bool = False
+) -> FolderImages:
+    """Decodes files where they fit into half of the memory, from the cache where that was done before.
+
+    Else they are looked through once, and stay where they are; that is said where they are read `to_train`.
+    """
+    listing = [(file.name, *file.stamp) for file in files]
+    needed = _decoded_bytes(root, files, options)
+    if options.in_memory or fits(needed, machine_memory() if memory is None else memory):
+        names = [file.name for file in files]
+        decoded = decode_once(
+            "folder",
+            str(root.resolve()),
+            listing,
+            options,
+            lambda: decode_all(lambda i: root / names[i], names, options),
+        )
+        return FolderImages([files[i] for i in decoded.good], len(decoded.bad), decoded.images)
+    if to_train:
+        _log.warning(
+            "the images of folder:%s would take %.1f GiB decoded, more than half of the memory: they are "
+            "read from their files while training runs (in_memory=True decodes them once)",
+            root,
+            needed / 2**30,
+        )
+    found = survey("folder", root, listing, options)
+    good = [files[i] for i in found.good]
+    return FolderImages(
+        good, len(found.bad), root, found.preprocessing_by([file.name for file in good], options)
     )
 
 
-def decoded_bytes(root: Path, files: list[ListedImage], options: DataOptions) -> int:
+def _decoded_bytes(root: Path, files: list[ListedImage], options: DataOptions) -> int:
     """What all images take in memory, by the size of the first if none was chosen."""
     size = options.size
     if size is None:
@@ -169,26 +207,3 @@ def _check_left(files: list[ListedImage], parts: Mapping[str, Images], class_nam
     for label, name in enumerate(class_names):
         if label not in parts["train"].labels[:, 0]:
             raise DataError(f"no training image of {name!r} can be read; replace them or remove the class")
-
-
-def _parts(files: list[ListedImage], class_names: list[str], source: np.ndarray | Path) -> dict[str, Images]:
-    """The parts that have images; each is a run of `files`, so that decoded images need no copy.
-
-    Args:
-        source: the decoded images of `files`, or the folder where they stay.
-    """
-    ids = {name: i for i, name in enumerate(class_names)}
-    labels = np.array([[ids[file.class_name]] for file in files], dtype=np.int64)
-    parts: dict[str, Images] = {}
-    start = 0
-    for part in PART_NAMES:
-        names = tuple(file.name for file in files if file.part == part)
-        run = slice(start, start + len(names))
-        start = run.stop
-        if not names:
-            continue
-        if isinstance(source, Path):
-            parts[part] = ImageFiles(source, labels[run], names)
-        else:
-            parts[part] = ImageSet(source[run], labels[run], names)
-    return parts

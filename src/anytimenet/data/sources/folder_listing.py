@@ -10,8 +10,7 @@ from pathlib import Path
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.hidden_names import is_hidden
 from anytimenet.core.images.formats import IMAGE_SUFFIXES, is_image_name
-from anytimenet.data.sources.image_folders import Folder, ImageFolders
-from anytimenet.data.sources.left_aside import BESIDE_PARTS, LOOSE_IMAGE
+from anytimenet.data.sources.image_folders import BESIDE_PARTS, LOOSE_IMAGE, Folder, ImageFolders
 from anytimenet.data.sources.nested_folders import ClassFolder, find_class_folders
 
 

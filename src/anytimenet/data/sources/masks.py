@@ -24,7 +24,7 @@ from anytimenet.data.sources.mask_files import (
     upright_size,
     with_binary_values,
 )
-from anytimenet.data.sources.part_folders import find_part_folders
+from anytimenet.data.sources.nested_folders import WHOLE, find_part_folders
 
 
 def load_masks(root: Path, options: DataOptions, kind: str = "masks") -> DataSplits:
@@ -60,7 +60,7 @@ class MaskFolders:
 
     Attributes:
         parts: images and masks of "train", "val" and "test", as far as they are there; without parts all are
-            of "train" if they were read to train, else of `""`.
+            of "train" if they were read to train, else of `WHOLE`.
         classes: what the pixels of masks mean.
         skipped: images that could not be read.
         ignored_by_default: whether nothing says which pixel value is ignored.
@@ -91,7 +91,7 @@ def read_mask_folders(
                 f"{root} holds neither train/images and train/masks nor images and masks; give a folder that "
                 "does"
             )
-        folders = folders or {"train" if to_train else "": root}
+        folders = folders or {"train" if to_train else WHOLE: root}
         pairs = [pair for part, folder in folders.items() for pair in _pairs(root, folder, part, tree)]
     except OSError as error:
         raise DataError(f"{root} cannot be listed: {error}") from error

@@ -12,7 +12,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import fit_shorter_side
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import LargeImageAugmentation
-from anytimenet.data.augment.colour import change, light
+from anytimenet.data.augment.pixels import change, light
 
 PILLOW = LargeImageAugmentation(backend="pillow")
 WHOLE = replace(PILLOW, flip=False, area=(1, 1))

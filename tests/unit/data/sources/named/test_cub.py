@@ -13,7 +13,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.data import DataOptions, ImageFiles, load_data
 from anytimenet.data.sets.stratify import draw_part
 from anytimenet.data.sources.named.catalogue import CUB
-from anytimenet.data.sources.named.cub_levels import cub_taxonomy
+from anytimenet.data.sources.named.cub import cub_taxonomy
 
 SPECIES = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "010.Red_winged_Blackbird"]
 COUNT = 45
