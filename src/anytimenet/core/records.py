@@ -82,6 +82,7 @@ class _Stored:
     key: str | None
     later: bool
     brief: bool
+    inline: bool
     write: Callable[[Any], Any] | None
     read: Callable[[Any], Any] | None
 
@@ -91,6 +92,7 @@ def stored(
     key: str | None = None,
     later: bool = False,
     brief: bool = False,
+    inline: bool = False,
     write: Callable[[Any], Any] | None = None,
     read: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
@@ -100,10 +102,12 @@ def stored(
         key: its name in the file.
         later: a file may lack it, as it came later than others; the default stands for it then.
         brief: the same, and it is not written either where it is the default.
+        inline: of a mapping or a record, whose entries stand in the object itself; a mapping reads what no
+            other field has.
         write: makes the JSON value.
         read: makes the field of the JSON value; ValueError and TypeError are told with the field's place.
     """
-    return {"stored": _Stored(key, later or brief, brief, write, read)}
+    return {"stored": _Stored(key, later or brief, brief, inline, write, read)}
 
 
 def as_json(value: Any) -> Any:
@@ -152,6 +156,9 @@ def _written(record: Any) -> dict[str, Any]:
         value, how = getattr(record, name), _how(told.get(name))
         if how.brief and value == told[name].default:
             continue
+        if how.inline:
+            found |= as_json(value)
+            continue
         found[how.key or name] = as_json(value) if how.write is None else how.write(value)
     return found
 
@@ -163,13 +170,16 @@ def _record(kind: type[Made], value: Any, where: str) -> Made:
     if issubclass(kind, Record):
         with _placed(where):
             values = kind._as_read(values)
-    keys = {_how(field).key or field.name: field for field in told}
+    keys = {_how(field).key or field.name: field for field in told if not _how(field).inline}
     _check_keys(form, {key: _how(field).later for key, field in keys.items()}, declared, values, where)
     given = {
         field.name: _field(field, declared[field.name], values[key], f"{where}.{key}" if where else key)
         for key, field in keys.items()
         if key in values
     }
+    rest = {key: item for key, item in values.items() if key not in keys}
+    for name in (field.name for field in told if _how(field).inline):
+        given[name] = _value(declared[name], values if is_dataclass(declared[name]) else rest, where)
     with _placed(where):
         return kind(**given)
 
@@ -281,7 +291,7 @@ def _how(field: Field[Any] | None) -> _Stored:
     return _AS_DECLARED if field is None else field.metadata.get("stored", _AS_DECLARED)
 
 
-_AS_DECLARED = _Stored(None, False, False, None, None)
+_AS_DECLARED = _Stored(None, False, False, False, None, None)
 
 
 @cache

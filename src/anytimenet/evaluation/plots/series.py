@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def _points(
         sds = [(v.mean, v.sd or 0.0) for v in item.values]
         return item.costs_in(cost), [(mean, mean - sd, mean + sd) for mean, sd in sds]
     own, *ends = item.headline.keys
-    scores = [stage.scores for stage in item.stages]
+    scores: list[Mapping[str, Any]] = [stage.scores for stage in item.stages]
     rows = [
         (row[own], *(row[own] if row.get(end) is None else row[end] for end in ends or (own, own)))
         for row in scores

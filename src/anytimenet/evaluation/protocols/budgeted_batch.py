@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal, get_args
 
@@ -18,7 +18,9 @@ from anytimenet.core.answers.exit_thresholds import (
     solve_for_budget,
     solve_thresholds,
 )
+from anytimenet.core.checks import number, several
 from anytimenet.core.errors import suggest
+from anytimenet.core.records import JsonForm, Record, stored
 from anytimenet.evaluation.curves.curve import Curve
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
@@ -34,13 +36,23 @@ earlier head included, which is what a run that decides at each stage really doe
 convention of the MSDNet literature. `macs` and `full`: sub-network k alone, as if the stage were known."""
 
 
+def _to_json(values: Sequence[float]) -> list[float | None]:
+    return [None if t == inf else t for t in values[:-1]]
+
+
+def _from_json(values: object) -> tuple[float, ...]:
+    told = several(values, "thresholds")
+    return (*(inf if t is None else number(t, "thresholds") for t in told), -inf)
+
+
 @dataclass(frozen=True)
-class BudgetedPoint:
+class BudgetedPoint(Record):
     """One set of thresholds, solved on validation examples and applied to others.
 
     Attributes:
         p: the exit shares aimed at are proportional to p^k.
-        thresholds: T_1..T_K; +inf where nobody leaves, -inf for the last stage.
+        thresholds: T_1..T_K; +inf where nobody leaves, -inf for the last stage. In JSON null for +inf, and
+            without the last stage's.
         shares: share of the judged examples that leaves at each stage.
         mean_cost: of a judged example.
         accuracy: share of the judged examples answered right.
@@ -50,44 +62,20 @@ class BudgetedPoint:
     """
 
     p: float
-    thresholds: tuple[float, ...]
+    thresholds: tuple[float, ...] = field(metadata=stored(write=_to_json, read=_from_json))
     shares: tuple[float, ...]
     mean_cost: float
     accuracy: float
     val_shares: tuple[float, ...]
     val_mean_cost: float
     budget: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values; `thresholds` without the last stage's, and null for +inf."""
-        return {
-            "p": self.p,
-            "budget": self.budget,
-            "thresholds": [None if t == inf else t for t in self.thresholds[:-1]],
-            "shares": list(self.shares),
-            "mean_cost": self.mean_cost,
-            "accuracy": self.accuracy,
-            "val_shares": list(self.val_shares),
-            "val_mean_cost": self.val_mean_cost,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BudgetedPoint:
-        """The reverse of `to_dict`."""
-        return cls(
-            p=values["p"],
-            thresholds=(*(inf if t is None else t for t in values["thresholds"]), -inf),
-            shares=tuple(values["shares"]),
-            mean_cost=values["mean_cost"],
-            accuracy=values["accuracy"],
-            val_shares=tuple(values["val_shares"]),
-            val_mean_cost=values["val_mean_cost"],
-            budget=values["budget"],
-        )
+    json_form = JsonForm(
+        keys=("p", "budget", "thresholds", "shares", "mean_cost", "accuracy", "val_shares", "val_mean_cost")
+    )
 
 
 @dataclass(frozen=True)
-class BudgetedBatch:
+class BudgetedBatch(Record):
     """What `sweep_budgeted_batch` found.
 
     Attributes:
@@ -109,6 +97,7 @@ class BudgetedBatch:
     count: int
     points: tuple[BudgetedPoint, ...]
     for_budgets: tuple[BudgetedPoint, ...] = ()
+    json_form = JsonForm(what="a budgeted batch")
 
     def curve(self, label: str = "budgeted batch") -> Curve:
         """Accuracy against mean cost, the points of the sweep by cost."""
@@ -138,40 +127,6 @@ class BudgetedBatch:
         for k in range(len(self.stage_costs)):
             columns.append((f"at {k + 1} %", [f"{100 * point.shares[k]:.1f}" for point in points]))
         return plain_table(columns)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The attributes as JSON values; the points as in `BudgetedPoint.to_dict`."""
-        return {
-            "confidence": self.confidence,
-            "cost": self.cost,
-            "stage_costs": list(self.stage_costs),
-            "stage_accuracies": list(self.stage_accuracies),
-            "val_count": self.val_count,
-            "count": self.count,
-            "points": [point.to_dict() for point in self.points],
-            "for_budgets": [point.to_dict() for point in self.for_budgets],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BudgetedBatch:
-        """The reverse of `to_dict`; other keys are ignored.
-
-        Raises:
-            ValueError: if a key is missing or holds something else.
-        """
-        try:
-            return cls(
-                confidence=values["confidence"],
-                cost=values["cost"],
-                stage_costs=tuple(values["stage_costs"]),
-                stage_accuracies=tuple(values["stage_accuracies"]),
-                val_count=values["val_count"],
-                count=values["count"],
-                points=tuple(BudgetedPoint.from_dict(point) for point in values["points"]),
-                for_budgets=tuple(BudgetedPoint.from_dict(point) for point in values["for_budgets"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"this is no budgeted batch: {error!r}") from error
 
 
 def sweep_budgeted_batch(

@@ -7,9 +7,8 @@ and answers with the class whose fine classes have the largest sum of probabilit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
+from anytimenet.core.records import JsonForm, Record, stored
 from anytimenet.evaluation.protocols.outputs import Outputs
 from anytimenet.evaluation.scores.metrics import wilson_interval
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
@@ -55,7 +55,7 @@ class ChosenStage:
 
 
 @dataclass(frozen=True)
-class ChosenLevels:
+class ChosenLevels(Record):
     """A level selection on one data split.
 
     Attributes:
@@ -66,11 +66,23 @@ class ChosenLevels:
         stages: one entry a stage, stage 1 first.
     """
 
-    selection: LevelSelection
+    selection: LevelSelection = field(metadata=stored(inline=True))
     data: str
     split: str
     count: int
     stages: tuple[ChosenStage, ...]
+    json_form = JsonForm(
+        what="levels chosen for stages",
+        keys=(
+            *("selection", "missed", "data", "split", "count", "stages", "worst_accuracy"),
+            *("worst_fine_accuracy", "worst_summed_accuracy", "mean_information"),
+        ),
+    )
+
+    @property
+    def missed(self) -> tuple[int, ...]:
+        """The stages that stay below the target on the validation images."""
+        return self.selection.missed
 
     @property
     def worst_accuracy(self) -> float:
@@ -112,37 +124,6 @@ class ChosenLevels:
             ("fine summed %", percent("summed_accuracy")),
         ]
         return plain_table(columns)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values under stable keys: the selection's, the attributes, and what follows from them."""
-        return {
-            **self.selection.to_dict(),
-            "missed": list(self.selection.missed),
-            "data": self.data,
-            "split": self.split,
-            "count": self.count,
-            "stages": [asdict(stage) for stage in self.stages],
-            "worst_accuracy": self.worst_accuracy,
-            "worst_fine_accuracy": self.worst_fine_accuracy,
-            "worst_summed_accuracy": self.worst_summed_accuracy,
-            "mean_information": self.mean_information,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ChosenLevels:
-        """The reverse of `to_dict`; what follows from the rest is derived again.
-
-        Raises:
-            ValueError, KeyError, TypeError: for other values.
-        """
-        names = [field.name for field in fields(ChosenStage)]
-        return cls(
-            selection=LevelSelection.from_dict(values),
-            data=values["data"],
-            split=values["split"],
-            count=values["count"],
-            stages=tuple(ChosenStage(**{name: stage[name] for name in names}) for stage in values["stages"]),
-        )
 
 
 def judge_levels(

@@ -11,7 +11,7 @@ import numpy as np
 from anytimenet.core.errors import DataError
 from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
 from anytimenet.evaluation.reports.report import Report, make_task_report
-from anytimenet.evaluation.reports.sections import LevelReport
+from anytimenet.evaluation.reports.sections import ClassificationSections, LevelReport
 from anytimenet.evaluation.reports.stages import CumulativeCosts, StageLatency, make_stages
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.scores.example_quality import example_violations, measure_example_quality
@@ -78,23 +78,21 @@ def make_report(
         count=len(labels),
         data=data,
         split=split,
-        sections={
-            "num_classes": widths[0],
-            "example_violations": example_violations(fine.right),
-            "levels": tuple(
+        sections=ClassificationSections(
+            num_classes=widths[0],
+            example_violations=example_violations(fine.right),
+            levels=tuple(
                 LevelReport(level, widths[level - 1], make_stages(found, stage_costs, latencies))
                 for level, found in enumerate(scores[1:], start=2)
             ),
-            "per_class": tuple(
+            per_class=tuple(
                 class_scores(predicted, labels[:, 0], widths[0], class_names) for predicted in fine.predicted
             )
             if per_class
             else (),
-            "example_quality": measure_example_quality(fine.label_probability, fine.right),
-            "ensemble": None
-            if ensemble is None
-            else make_ensemble_report(logits, labels, stage_costs, ensemble),
-        },
+            example_quality=measure_example_quality(fine.label_probability, fine.right),
+            ensemble=ensemble and make_ensemble_report(logits, labels, stage_costs, ensemble),
+        ),
         budget_range=budget_range,
         latencies=latencies,
         device=device,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from anytimenet.core.records import as_json, stored
 from anytimenet.core.scores import ScoreSpec
 from anytimenet.evaluation.curves.curve import shared_range
 from anytimenet.evaluation.curves.saving import relative_saving
@@ -22,7 +23,7 @@ class ComparedStage(ReadByName):
 
     stage: int
     macs: int
-    scores: Mapping[str, float]
+    scores: Mapping[str, float] = field(metadata=stored(inline=True))
     sd: float | None
 
 
@@ -58,17 +59,9 @@ class Compared:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values, the score of a stage under its own key."""
-        names = ("area", "area_log", "saving_max", "saving_mean", "unreached")
-        return {
-            "label": self.label,
-            "runs": self.runs,
-            "stages": [
-                {"stage": stage.stage, "macs": stage.macs, **stage.scores, "sd": stage.sd}
-                for stage in self.stages
-            ],
-            **{name: getattr(self, name) for name in names},
-            "uncounted_operators": list(self.uncounted_operators),
-        }
+        found = as_json(self)
+        del found["score"]
+        return dict(found)
 
 
 def compare(items: Sequence[Report | Spread], labels: Sequence[str], cost: Cost = "macs") -> list[Compared]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
+from anytimenet.core.records import Record, stored
 from anytimenet.core.scores import CLASSIFICATION
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.reports.stages import ReadByName, scores_from_json
+from anytimenet.evaluation.reports.stages import ReadByName
 from anytimenet.evaluation.scores.example_quality import ExampleQuality
 from anytimenet.evaluation.text.tables import percent_decimals, plain_table, score_columns
 from anytimenet.evaluation.text.units import format_count
@@ -26,11 +26,11 @@ class EnsembleStage(ReadByName):
 
     stage: int
     macs_cumulative: int
-    scores: Mapping[str, Any]
+    scores: Mapping[str, float | None] = field(metadata=stored(inline=True))
 
 
 @dataclass(frozen=True)
-class EnsembleReport:
+class EnsembleReport(Record):
     """A running ensemble on one data split; `kind` is one of `ENSEMBLES`, the rest as in `Report`."""
 
     kind: str
@@ -54,36 +54,4 @@ class EnsembleReport:
                 ("multiply-adds", [format_count(stage.macs_cumulative) for stage in self.stages]),
                 *score_columns(CLASSIFICATION, scores, percent_decimals(self.count)),
             ]
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The attributes as JSON values."""
-        return {
-            "kind": self.kind,
-            "count": self.count,
-            "stages": [
-                {"stage": stage.stage, "macs_cumulative": stage.macs_cumulative, **stage.scores}
-                for stage in self.stages
-            ],
-            "example_violations": self.example_violations,
-            "example_quality": self.example_quality.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> EnsembleReport:
-        """The reverse of `to_dict`.
-
-        Raises:
-            KeyError, TypeError: for other values.
-        """
-        keys = [key for spec in CLASSIFICATION for key in spec.keys]
-        return cls(
-            kind=values["kind"],
-            count=values["count"],
-            stages=tuple(
-                EnsembleStage(stage["stage"], stage["macs_cumulative"], scores_from_json(stage, keys))
-                for stage in values["stages"]
-            ),
-            example_violations=values["example_violations"],
-            example_quality=ExampleQuality.from_dict(values["example_quality"]),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from anytimenet.core.checks import (
@@ -20,12 +20,12 @@ from anytimenet.core.checks import (
     whole_number,
     words,
 )
-from anytimenet.core.declared import check_declared
 from anytimenet.core.html_table import html_table
+from anytimenet.core.records import JsonForm, Record, as_json, from_json, stored
 from anytimenet.core.scores import ScoreSpec
 from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curves.curve import Curve, check_range, worse_than_before
-from anytimenet.evaluation.reports.sections import LAYOUTS, Layout
+from anytimenet.evaluation.reports.sections import LAYOUTS
 from anytimenet.evaluation.reports.stages import (
     Cost,
     ReadByName,
@@ -33,6 +33,7 @@ from anytimenet.evaluation.reports.stages import (
     StageLatency,
     StageReport,
     make_stages,
+    scored,
     stage_costs_in,
 )
 from anytimenet.evaluation.text.tables import (
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Report(ReadByName):
+class Report(ReadByName, Record):
     """The stages of a net on one data split.
 
     It keeps the name of its task and what the scores are, so that a report is read, compared and drawn where
@@ -63,10 +64,8 @@ class Report(ReadByName):
         count: examples.
         stages: one entry a stage, stage 1 first.
         budget_range: multiply-adds from and to which the areas are taken.
-        sections: what the task adds, by name; attributes of the report, too. Of classification `num_classes`,
-            `example_violations` (share of examples right at some stage and wrong at a later one), `levels`
-            (the coarser ones), `per_class` (one row a stage), `example_quality` and `ensemble` (None unless
-            measured); of segmentation `pixels` that count and `class_names`; of others any JSON values.
+        sections: what the task adds, attributes of the report, too: `ClassificationSections`,
+            `SegmentationSections`, of other tasks a dict of JSON values.
         specs: what the scores are, the headline first; those of the task by default.
         device: where the net ran, such as "cpu"; None where it is not known.
         uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
@@ -87,11 +86,12 @@ class Report(ReadByName):
     count: int
     stages: tuple[StageReport, ...]
     budget_range: tuple[float, float]
-    sections: Mapping[str, Any] = field(default_factory=dict)
+    sections: Any = field(default_factory=dict)
     specs: tuple[ScoreSpec, ...] = ()
-    device: str | None = None
-    uncounted_operators: tuple[str, ...] = ()
+    device: str | None = field(default=None, metadata=stored(later=True))
+    uncounted_operators: tuple[str, ...] = field(default=(), metadata=stored(later=True))
 
+    json_form = JsonForm(what="a report")
     _mapping = "sections"
 
     def __post_init__(self) -> None:
@@ -106,18 +106,6 @@ class Report(ReadByName):
             raise ValueError(f"budget_range must be the least and the largest budget, not {limits}")
         check_range(*limits, log=True)
         object.__setattr__(self, "budget_range", limits)
-        self._settle_scores()
-        sections = instance(self.sections, Mapping, "sections", '{"num_classes": 10}')
-        known = LAYOUTS.get(self.task)
-        settled = (
-            json_values(sections, f"sections of the task {self.task}")
-            if known is None
-            else known.settled(sections)
-        )
-        object.__setattr__(self, "sections", settled)
-        self._check_sections()
-
-    def _settle_scores(self) -> None:
         settle(self, "specs", several)
         if not self.specs and self.task in LAYOUTS:
             object.__setattr__(self, "specs", LAYOUTS[self.task].specs)
@@ -125,21 +113,22 @@ class Report(ReadByName):
             instance(spec, ScoreSpec, "specs", 'ScoreSpec("psnr", "PSNR", "dB")')
         if not self.specs:
             raise ValueError(f"specs: nothing is known of the scores of the task {self.task!r}")
-        settle(self, "stages", several)
-        for stage in self.stages:
-            instance(stage, StageReport, "stages", "a StageReport")
-            if stage.scores.get(self.headline.key) is None:
-                raise ValueError(
-                    f"stages: stage {stage.stage} has no {self.headline.key}, the headline score"
-                )
+        object.__setattr__(self, "stages", scored(several(self.stages, "stages"), self.specs))
         if not self.stages:
             raise ValueError("a report needs at least one stage in stages")
+        self._settle_sections()
 
-    def _check_sections(self) -> None:
-        levels, ensemble = self.sections.get("levels", ()), self.sections.get("ensemble")
-        others = [part.stages for part in (*levels, ensemble) if hasattr(part, "stages")]
-        if any(len(stages) != len(self.stages) for stages in others):
-            raise ValueError(f"every level and the ensemble need {len(self.stages)} stages, one of each")
+    def _settle_sections(self) -> None:
+        if self.task in LAYOUTS:
+            kind = LAYOUTS[self.task].sections
+            instance(self.sections, kind, f"sections of the task {self.task}", f"{kind.__name__}(...)")
+        else:
+            sections = json_values(self.sections, f"sections of the task {self.task}")
+            object.__setattr__(self, "sections", sections)
+        if self.task == "classification":
+            parts = (*self.levels, *([self.ensemble] if self.ensemble else ()))
+            if any(len(part.stages) != len(self.stages) for part in parts):
+                raise ValueError(f"every level and the ensemble need {len(self.stages)} stages, one of each")
 
     # --- over budgets -------------------------------------------------------------------------------
 
@@ -151,7 +140,7 @@ class Report(ReadByName):
     @property
     def values(self) -> list[float]:
         """The headline score of each stage."""
-        return [stage.scores[self.headline.key] for stage in self.stages]
+        return [getattr(stage, self.headline.key) for stage in self.stages]
 
     def curve(self, cost: Cost = "macs", label: str = "") -> Curve:
         """The headline score against `cost`: "macs", "full", or "ms" for the median latency.
@@ -238,61 +227,48 @@ class Report(ReadByName):
         `ExampleQuality` and `EnsembleReport`. Of segmentation `pixels` and `class_names`. Of other tasks
         `scores`, a list of objects with the attributes of `ScoreSpec`, and `sections`.
         """
-        layout = LAYOUTS.get(self.task)
-        scores = {"scores": [asdict(spec) for spec in self.specs], "sections": dict(self.sections)}
+        sections = as_json(self.sections)
+        if self.task not in LAYOUTS:
+            sections = {"scores": as_json(self.specs), "sections": sections}
+        first = {name: sections.pop(name) for name in BEFORE_STAGES if name in sections}
+        expected = {"expected_accuracy": self.expected_accuracy} if self.headline.label == "accuracy" else {}
         return {
             **({} if self.task == "classification" else {"kind": self.task}),
             "data": self.data,
             "split": self.split,
             "count": self.count,
-            **(scores if layout is None else layout.written(self.sections, first=True)),
-            "stages": [stage.to_dict() for stage in self.stages],
+            **first,
+            "stages": as_json(self.stages),
             "budget_unit": "macs",
             "budget_range": list(self.budget_range),
             "area": self.area,
             "area_log": self.area_log,
-            **({"expected_accuracy": self.expected_accuracy} if self.headline.label == "accuracy" else {}),
+            **expected,
             "violations": list(self.violations),
-            **({} if layout is None else layout.written(self.sections, first=False)),
+            **sections,
             "device": self.device,
             "macs_complete": not self.uncounted_operators,
             "uncounted_operators": list(self.uncounted_operators),
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The report that `to_dict` wrote, in this version of the package or an earlier one, of any task.
+    def _as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The fields in what `to_dict` gave, in this version of the package or an earlier one."""
+        task = values.get("kind", "classification")
+        if not isinstance(task, str) or task not in LAYOUTS:
+            return {**values, "task": task, "specs": values.get("scores")}
+        return {**values, "task": task, "specs": [], "sections": from_json(LAYOUTS[task].sections, values)}
 
-        Areas and violations are derived again, other keys ignored.
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The report that `to_dict` wrote, of any task; areas and violations are derived again.
 
         Raises:
             ValueError: if a key is missing or holds something else.
         """
         instance(values, Mapping, "values", "what to_dict returns")
-        try:
-            task = values.get("kind", "classification")
-            layout = LAYOUTS.get(words(task, "kind")) or Layout(_read_specs(values["scores"]))
-            low, high = values["budget_range"]
-            report = cls(
-                task=task,
-                data=values["data"],
-                split=values["split"],
-                count=values["count"],
-                stages=tuple(
-                    StageReport.from_dict(stage, layout.keys, layout.rows) for stage in values["stages"]
-                ),
-                budget_range=(low, high),
-                sections=layout.read(values) if task in LAYOUTS else values["sections"],
-                specs=layout.specs,
-                device=values.get("device"),
-                uncounted_operators=tuple(values.get("uncounted_operators", ())),
-            )
-            check_declared(report)
-            report.curve()  # accuracies are shares, costs are above 0
-        except KeyError as error:
-            raise ValueError(f"this is not a report: the key {error} is missing") from error
-        except (TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"this is not a report: {error}") from error
+        report = super().from_dict(values)
+        report.curve()  # accuracies are shares, costs are above 0
         return report
 
     def to_csv(self) -> str:
@@ -308,6 +284,7 @@ class Report(ReadByName):
         return stage.to_dict()
 
 
+BEFORE_STAGES = ("scores", "num_classes", "pixels", "class_names")
 AnyReport = TypeVar("AnyReport", bound=Report)
 
 
@@ -320,7 +297,7 @@ def make_task_report(
     count: int,
     data: str = "",
     split: str = "test",
-    sections: Mapping[str, Any] | None = None,
+    sections: Any = None,
     specs: Sequence[ScoreSpec] = (),
     budget_range: tuple[float, float] | None = None,
     latencies: Sequence[StageLatency | None] | None = None,
@@ -343,15 +320,10 @@ def make_task_report(
     if budget_range is None:
         budget_range = Curve.from_points([s.macs for s in stages], [0.0] * len(stages)).default_range
     return kind(
-        *(task, data, split, count, stages, budget_range, sections or {}, tuple(specs)),
+        *(task, data, split, count, stages, budget_range, {} if sections is None else sections, tuple(specs)),
         device=device,
         uncounted_operators=uncounted_in(stage_costs),
     )
-
-
-def _read_specs(values: Any) -> tuple[ScoreSpec, ...]:
-    names = [known.name for known in fields(ScoreSpec)]
-    return tuple(ScoreSpec(**{name: spec[name] for name in names if name in spec}) for spec in values)
 
 
 def _milliseconds(stage: StageReport, name: str) -> str:

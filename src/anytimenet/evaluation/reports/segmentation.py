@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from anytimenet.core.checks import instance
+from anytimenet.core.checks import several
 from anytimenet.core.labels.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
 from anytimenet.core.uncounted import with_note
 from anytimenet.evaluation.reports.report import Report, make_task_report
+from anytimenet.evaluation.reports.sections import SegmentationSections
 from anytimenet.evaluation.reports.stages import StageCosts, StageLatency, StageReport
 from anytimenet.evaluation.text.tables import plain_table
 
@@ -24,20 +25,21 @@ class SegmentationReport(Report):
     no part in the mean.
     """
 
-    def _check_sections(self) -> None:
+    def _settle_sections(self) -> None:
         if self.task != TASK:
             raise ValueError(f"task: this is no report of a segmentation but of {self.task!r}")
-        if any(len(stage.scores.get("class_ious", ())) != len(self.class_names) for stage in self.stages):
+        super()._settle_sections()
+        ious = [several(stage.scores.get("class_ious"), "class_ious") for stage in self.stages]
+        if any(len(row) != len(self.class_names) for row in ious):
             raise ValueError(f"every stage needs an IoU for each of {len(self.class_names)} classes")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """As `Report.from_dict`, of label maps alone."""
-        instance(values, Mapping, "values", "what to_dict returns")
+    def _as_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """As that of `Report`, of label maps alone."""
         if values.get("kind") != TASK:
-            told = f"but of {values['kind']!r}" if "kind" in values else ": the key 'kind' is missing"
-            raise ValueError(f"this is no report of a segmentation {told}")
-        return super().from_dict(values)
+            told = f"but of {values['kind']!r}" if "kind" in values else "(the key 'kind' is missing)"
+            raise ValueError(f"it is none of a segmentation {told}")
+        return super()._as_read(values)
 
     def table(self) -> str:
         """As that of `Report`, with the classes that the mean IoU leaves out."""
@@ -109,10 +111,7 @@ def make_segmentation_report(
         count=count,
         data=data,
         split=split,
-        sections={
-            "pixels": int(counts[0].sum()) if counts else 0,
-            "class_names": tuple(class_names),
-        },
+        sections=SegmentationSections(int(counts[0].sum()) if counts else 0, tuple(class_names)),
         budget_range=budget_range,
         latencies=latencies,
         device=device,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from anytimenet.core.records import as_json, stored
 from anytimenet.core.scores import ScoreSpec
 from anytimenet.core.uncounted import uncounted_in, with_note
 from anytimenet.evaluation.curves.curve import Curve
-from anytimenet.evaluation.reports.report import Report
+from anytimenet.evaluation.reports.report import BEFORE_STAGES, Report
 from anytimenet.evaluation.reports.sections import LAYOUTS
 from anytimenet.evaluation.reports.stages import Cost, ReadByName
 from anytimenet.evaluation.text.tables import counted, percent_decimals, plain_table
@@ -46,7 +47,7 @@ class StageSpread(ReadByName):
     macs: int
     full: int
     params: int
-    scores: Mapping[str, Any]
+    scores: Mapping[str, Any] = field(metadata=stored(inline=True))
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ class Spread(ReadByName):
         first = reports[0]
         for report in reports[1:]:
             _refuse_other(first, report)
-        sections = {name: first.sections[name] for name in _sections(first, "same")}
-        if first.headline.label == "accuracy":
-            sections["expected_accuracy"] = MeanSd.of([report.expected_accuracy for report in reports])
-        for name in _sections(first, "mean"):
-            sections[name] = MeanSd.of([report.sections[name] for report in reports])
+        layout = LAYOUTS.get(first.task)
+        sections = {name: getattr(first, name) for name in (layout.same if layout else ())}
+        expected = ("expected_accuracy",) if first.headline.label == "accuracy" else ()
+        for name in (*expected, *(layout.mean if layout else ())):
+            sections[name] = MeanSd.of([getattr(report, name) for report in reports])
         return cls(
             task=first.task,
             data=first.data,
@@ -116,7 +117,7 @@ class Spread(ReadByName):
             count=first.count,
             runs=len(reports),
             stages=tuple(
-                StageSpread(one.stage, one.macs, one.full, one.params, _joined(first, place, reports))
+                StageSpread(one.stage, one.macs, one.full, one.params, _joined(place, reports))
                 for place, one in enumerate(first.stages)
             ),
             budget_range=first.budget_range,
@@ -174,24 +175,16 @@ class Spread(ReadByName):
         The scores of a stage and the sections stand under their own keys, and the task, where it is not
         classification, under `kind`.
         """
-        sections = {
-            name: asdict(value) if isinstance(value, MeanSd) else value
-            for name, value in self.sections.items()
-        }
+        sections = as_json(self.sections)
         if self.task not in LAYOUTS:
-            sections["scores"] = [asdict(spec) for spec in self.specs]
-        first = {name: value for name, value in sections.items() if name in _sections(self, "same")}
+            sections["scores"] = as_json(self.specs)
+        first = {name: value for name, value in sections.items() if name in BEFORE_STAGES}
         return {
             **({} if self.task == "classification" else {"kind": self.task}),
-            "data": self.data,
-            "split": self.split,
-            "count": self.count,
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in first.items()},
+            **{name: getattr(self, name) for name in ("data", "split", "count")},
+            **first,
             "runs": self.runs,
-            "stages": [_stage_to_json(stage) for stage in self.stages],
-            "budget_range": [*self.budget_range],
-            "area": asdict(self.area),
-            "area_log": asdict(self.area_log),
+            **{name: as_json(getattr(self, name)) for name in ("stages", "budget_range", "area", "area_log")},
             **{name: value for name, value in sections.items() if name not in first},
             "uncounted_operators": [*self.uncounted_operators],
         }
@@ -201,24 +194,15 @@ spread_of = Spread.of
 SegmentationSpread, SegmentationStageSpread = Spread, StageSpread  # their names when label maps had own ones
 
 
-def _sections(of: Report | Spread, seeds: str) -> list[str]:
-    """The sections that are the same in all runs, or are joined as a mean."""
-    layout = LAYOUTS.get(of.task)
-    return [name for name, kind in layout.sections.items() if kind.seeds == seeds] if layout else []
-
-
-def _joined(first: Report, place: int, reports: Sequence[Report]) -> dict[str, Any]:
+def _joined(place: int, reports: Sequence[Report]) -> dict[str, Any]:
     """The scores of one stage over the runs; the ends of intervals are those of a run and are left out."""
-    rows = LAYOUTS[first.task].rows if first.task in LAYOUTS else ()
     scores = [report.stages[place].scores for report in reports]
+    ends = {end for spec in reports[0].specs for end in spec.keys[1:]}
     found: dict[str, Any] = {}
-    for key in (
-        key for key in (*(spec.key for spec in first.specs), *rows) if all(key in row for row in scores)
-    ):
-        values = [row[key] for row in scores]
-        found[key] = (
-            tuple(map(_mean, zip(*values, strict=True))) if isinstance(values[0], tuple) else _mean(values)
-        )
+    for key in (key for key in scores[0] if key not in ends):
+        values: list[Any] = [row.get(key) for row in scores]
+        rows = isinstance(values[0], tuple)
+        found[key] = tuple(map(_mean, zip(*values, strict=True))) if rows else _mean(values)
     return found
 
 
@@ -227,17 +211,9 @@ def _mean(values: Sequence[float | None]) -> MeanSd | None:
     return MeanSd.of(known) if len(known) == len(values) else None
 
 
-def _stage_to_json(stage: StageSpread) -> dict[str, Any]:
-    def written(value: Any) -> Any:
-        return [written(one) for one in value] if isinstance(value, tuple) else value and asdict(value)
-
-    costs = {name: getattr(stage, name) for name in ("stage", "macs", "full", "params")}
-    return {**costs, **{key: written(value) for key, value in stage.scores.items()}}
-
-
 def _refuse_other(first: Report, other: Report) -> None:
-    names = ("task", "data", "split", "count", "specs", *_sections(first, "same"), "budget_range")
-    for name in names:
+    same = LAYOUTS[first.task].same if first.task in LAYOUTS else ()
+    for name in ("task", "data", "split", "count", "specs", *same, "budget_range"):
         one, two = getattr(first, name), getattr(other, name, None)
         if one != two:
             raise ValueError(f"reports with {name} {one!r} and {two!r} are not runs of one experiment")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol
 
 from anytimenet.core.checks import choice, flag, instance, number, optional, settle, shown, whole_number
+from anytimenet.core.records import Record, stored
+from anytimenet.core.scores import ScoreSpec
 
 Cost = Literal["macs", "full", "ms"]
 
@@ -44,15 +46,20 @@ class StageLatency(Protocol):
     def estimated(self) -> bool: ...
 
 
+Score = float | tuple[float | None, ...] | None
+"""A number, one a class, or None where there is none."""
+
+
 class ReadByName:
-    """What lies in one of its mappings is an attribute, too: `stage.top1` is `stage.scores["top1"]`."""
+    """What one of its fields holds is an attribute, too: `stage.top1` is `stage.scores["top1"]`."""
 
     _mapping: ClassVar[str] = "scores"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == self._mapping:  # asked for before there is a mapping
             raise AttributeError(name)
-        mapping: Mapping[str, Any] = getattr(self, self._mapping)
+        held = getattr(self, self._mapping)
+        mapping = held if isinstance(held, Mapping) else vars(held)
         if name not in mapping:
             raise AttributeError(
                 f"this {type(self).__name__} has no {name}; its {self._mapping}: {', '.join(mapping)}"
@@ -61,7 +68,7 @@ class ReadByName:
 
 
 @dataclass(frozen=True)
-class StageReport(ReadByName):
+class StageReport(ReadByName, Record):
     """One stage on one data split.
 
     Attributes:
@@ -88,10 +95,10 @@ class StageReport(ReadByName):
     macs: int
     full: int
     params: int
-    scores: Mapping[str, Any]
-    latency_median_ms: float | None = None
-    latency_p99_ms: float | None = None
-    latency_estimated: bool = False
+    scores: Mapping[str, Score] = field(metadata=stored(inline=True))
+    latency_median_ms: float | None = field(default=None, metadata=stored(later=True))
+    latency_p99_ms: float | None = field(default=None, metadata=stored(later=True))
+    latency_estimated: bool = field(default=False, metadata=stored(later=True))
 
     def __post_init__(self) -> None:
         for name in ("stage", "macs", "full", "params"):
@@ -100,27 +107,6 @@ class StageReport(ReadByName):
         for name in ("latency_median_ms", "latency_p99_ms"):
             settle(self, name, optional, number)
         settle(self, "latency_estimated", flag)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values: the attributes, every score under its own key."""
-        costs = {name: getattr(self, name) for name in ("stage", "macs", "full", "params")}
-        latency = {name: getattr(self, name) for name in _LATENCY}
-        scores = {key: list(one) if isinstance(one, tuple) else one for key, one in self.scores.items()}
-        later = {key: scores.pop(key) for key in _LATER if key in scores}
-        return {**costs, **scores, **latency, **later}
-
-    @classmethod
-    def from_dict(
-        cls, values: Mapping[str, Any], keys: Sequence[str], rows: Sequence[str] = ()
-    ) -> StageReport:
-        """The stage that `to_dict` wrote, with the scores of these keys; those of `rows` are tuples.
-
-        Raises:
-            KeyError, TypeError, ValueError: for other values.
-        """
-        costs = {name: values[name] for name in ("stage", "macs", "full", "params")}
-        latency = {name: values[name] for name in _LATENCY if name in values}
-        return cls(**costs, scores=scores_from_json(values, keys, rows), **latency)
 
 
 SegmentationStage = StageReport  # its name when label maps had one of their own
@@ -170,16 +156,23 @@ def stage_costs_in(stages: Sequence[StageReport], cost: Cost) -> list[float]:
     return found
 
 
-def scores_from_json(
-    values: Mapping[str, Any], keys: Sequence[str], rows: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The scores of these keys; one that came later than the first version of the file may be missing."""
-    found = {key: values.get(key) if key in _LATER else values[key] for key in keys}
-    return {**found, **{key: tuple(values[key]) for key in rows}}
+def scored(stages: Sequence[StageReport], specs: Sequence[ScoreSpec]) -> tuple[StageReport, ...]:
+    """The stages with every score of the specs, None where one was not measured.
 
-
-_LATENCY = ("latency_median_ms", "latency_p99_ms", "latency_estimated")
-_LATER = ("failure_auroc",)
+    Raises:
+        TypeError, ValueError: for a score that is no number, or a stage without the headline.
+    """
+    keys = [key for spec in specs for key in spec.keys]
+    found = []
+    for stage in stages:
+        instance(stage, StageReport, "stages", "a StageReport")
+        scores = {**dict.fromkeys(keys), **stage.scores}
+        for key in keys:
+            optional(scores[key], f"stages: {key}", number)
+        if scores[keys[0]] is None:
+            raise ValueError(f"stages: stage {stage.stage} has no {keys[0]}, the headline score")
+        found.append(replace(stage, scores=scores))
+    return tuple(found)
 
 
 def _scores(value: object, name: str) -> dict[str, Any]:

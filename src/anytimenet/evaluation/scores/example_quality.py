@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from anytimenet.core.records import Record
 
 DROP_THRESHOLDS = (0.01, 0.05, 0.1, 0.2, 0.5)
 """The falls that Jazbec et al. 2023 report."""
@@ -23,7 +24,7 @@ class DropShare:
 
 
 @dataclass(frozen=True)
-class ExampleQuality:
+class ExampleQuality(Record):
     """Per-example anytime quality of a net's stages on one data split.
 
     The largest fall of an example is the largest difference between the highest probability that its true
@@ -44,26 +45,6 @@ class ExampleQuality:
     drop_histogram: tuple[int, ...]
     probability: tuple[float, ...]
     envelope: tuple[float, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The attributes as JSON values."""
-        values = asdict(self)
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ExampleQuality:
-        """The reverse of `to_dict`.
-
-        Raises:
-            KeyError, TypeError: for other values.
-        """
-        return cls(
-            drops=tuple(DropShare(**drop) for drop in values["drops"]),
-            overthinking=values["overthinking"],
-            drop_histogram=tuple(values["drop_histogram"]),
-            probability=tuple(values["probability"]),
-            envelope=tuple(values["envelope"]),
-        )
 
 
 def measure_example_quality(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from anytimenet.evaluation import Curve, PlotOptions, Report, Spread, StageReport, curve_figure, plot_curves
+from anytimenet.evaluation.reports.sections import ClassificationSections
 from anytimenet.evaluation.text.units import axis_scale, format_count
 
 MACS = (12_977_000, 28_903_000, 47_778_000, 69_602_000, 94_375_000, 122_097_000)
@@ -24,7 +25,7 @@ def report_of(macs, top1, half=0.012, ms=None):
         )
         for k, (m, a) in enumerate(zip(macs, top1, strict=True), start=1)
     )
-    sections = {"num_classes": 10, "example_violations": 0.0}
+    sections = ClassificationSections(num_classes=10, example_violations=0.0)
     return Report("classification", "made up", "test", 540, stages, (1.0, 2.0), sections)
 
 

@@ -195,7 +195,7 @@ def test_json_is_strict_and_comes_back_as_it_was():
     # p = 1/20 asks for less than one example at stages 3 and 4 of 50.
     assert values["points"][0]["thresholds"][2] is None
     assert len(values["points"][0]["thresholds"]) == 3
-    with pytest.raises(ValueError, match="no budgeted batch"):
+    with pytest.raises(ValueError, match="not a description of a budgeted batch"):
         BudgetedBatch.from_dict({"points": []})
 
 

@@ -13,13 +13,14 @@ from anytimenet.evaluation import (
     StageReport,
     plot_optimality_gap,
 )
+from anytimenet.evaluation.reports.sections import ClassificationSections
 
 
 def stage(number, macs, top1):
     return StageReport(number, macs, 2 * macs, 7, {"top1": top1})
 
 
-SECTIONS = {"num_classes": 10, "example_violations": 0.1}
+SECTIONS = ClassificationSections(num_classes=10, example_violations=0.1)
 
 
 def joint(*top1):

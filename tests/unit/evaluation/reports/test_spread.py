@@ -6,7 +6,9 @@ from statistics import mean, stdev
 
 import pytest
 
+from anytimenet.core.scores import CLASSIFICATION
 from anytimenet.evaluation import MeanSd, Report, Spread, StageReport
+from anytimenet.evaluation.reports.sections import ClassificationSections
 
 
 def report_of(*top1, **changes):
@@ -14,7 +16,7 @@ def report_of(*top1, **changes):
         StageReport(k, 100 * k, 110 * k, 7 * k, {"top1": a, "top5": 0.95, "ece": a / 10, "nll": 1 - a})
         for k, a in enumerate(top1, start=1)
     )
-    sections = {"num_classes": 10, "example_violations": top1[0] / 4}
+    sections = ClassificationSections(num_classes=10, example_violations=top1[0] / 4)
     report = Report("classification", "made up", "test", 500, stages, (100.0, 300.0), sections)
     return replace(report, **changes)
 
@@ -61,7 +63,10 @@ def test_json_keys():
         "data", "split", "count", "num_classes", "runs", "stages", "budget_range", "area", "area_log",
         "expected_accuracy", "example_violations", "uncounted_operators",
     ]  # fmt: skip
-    assert list(values["stages"][0]) == ["stage", "macs", "full", "params", "top1", "top5", "ece", "nll"]
+    assert list(values["stages"][0]) == [
+        *("stage", "macs", "full", "params"),
+        *(spec.key for spec in CLASSIFICATION),
+    ]
     assert values["stages"][1]["top1"] == {"mean": pytest.approx(0.75), "sd": pytest.approx(0.05)}
 
 
