@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from anytimenet.cli.output import print_error, warnings_once
+from anytimenet.cli.output import NotUnderstoodError, print_error, warnings_once
 from anytimenet.cli.wording import in_flags
 from anytimenet.core.errors import AnytimeNetError, SharedTrainingError, suggest
 from anytimenet.core.launcher import launched_rank
@@ -79,6 +79,9 @@ def run(arguments: Sequence[str]) -> int:
         more = "; the same command with --resume goes on from the last checkpoint" if verb == "train" else ""
         print_error(f"interrupted{more}")
         return 130
+    except NotUnderstoodError as error:
+        print_error(f"{error}; anytimenet {verb} --help explains")
+        return 2
     except Exception as error:
         if os.environ.get("ANYTIMENET_DEBUG"):
             raise

@@ -15,6 +15,10 @@ from anytimenet.core.checks import MOST_WORKERS, whole_number
 from anytimenet.core.files.writing import write_text
 
 
+class NotUnderstoodError(ValueError):
+    """A command that says too little or too much to be run, as the parser would say it."""
+
+
 def emit_json(value: Any, target: str) -> None:
     """Writes JSON to standard output ("-") or atomically to a file. A list becomes one line an entry."""
     if isinstance(value, list):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import tyro
 
 from anytimenet.cli.derived import OF_RECIPE, Derived, derived
-from anytimenet.cli.output import check_threads, emit_json
+from anytimenet.cli.output import NotUnderstoodError, check_threads, emit_json
 from anytimenet.core.checks import LARGEST
 from anytimenet.core.launcher import launched_rank
 
 if TYPE_CHECKING:
     from anytimenet.data import AnyAugmentation, Mixing
-    from anytimenet.recipes import Experiment, Run
+    from anytimenet.recipes import Experiment, Run, StartedExperiment
     from anytimenet.schemes import Scheme
     from anytimenet.training import TrainConfig
 
@@ -47,19 +47,23 @@ else:
 class Train:
     """Train a net by a recipe; every flag overrides the recipe.
 
-    Writes to --out: bundle/ (the net), report.json, report.csv, curve.png, summary.txt, log.jsonl,
-    tensorboard/ and checkpoints/. Examples:
+      Writes to --out: bundle/ (the net), report.json, report.csv, curve.png, summary.txt, log.jsonl,
+      tensorboard/ and checkpoints/. Examples:
 
-      anytimenet train digits
-      anytimenet train folder --data folder:PATH --image-size 32 --epochs 10 --out runs/mine
-      anytimenet train folder --data folder:PATH --net iresnext_small --net-args normalisation=shared
+        anytimenet train digits
+        anytimenet train folder --data folder:PATH --image-size 32 --epochs 10 --out runs/mine
+        anytimenet train folder --data folder:PATH --net iresnext_small --net-args normalisation=shared
+    anytimenet train --config runs/mine/experiment.json --seed 1 --out runs/again
 
-    With --alone the joint net is in joint/, sub-network k in alone-k/, and optimality_gap.json and .png say
-    what sharing costs each stage. `anytimenet list recipes` shows what there is.
+      With --alone the joint net is in joint/, sub-network k in alone-k/, and optimality_gap.json and .png say
+      what sharing costs each stage. `anytimenet list recipes` shows what there is.
     """
 
-    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
-    """Name of a recipe."""
+    recipe: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = None
+    """Name of a recipe; not with --config."""
+    config: Path | None = None
+    """In place of a recipe: run the experiment in this experiment.json, or that of the folder of a run, with
+    its --init and --teacher."""
     data: Annotated[str | None, tyro.conf.arg(help_behavior_hint=OF_RECIPE)] = None
     """Data by name (`anytimenet list data`), folder:PATH with one sub-folder of images a class, or masks:PATH
     with images and their masks."""
@@ -119,15 +123,16 @@ class Train:
             os.environ["OMP_NUM_THREADS"] = str(self.threads)  # Fabric would set another number
         if self.seed is not None and self.seeds is not None:
             raise ValueError("--seed is one run and --seeds several: give one of the two")
-        experiment = self.experiment()
-        out = self.out or Path("runs") / self.recipe
+        start = self._start()
+        experiment = self._changed(start.experiment)
+        out = self.out or Path("runs") / (start.recipe or "experiment")
         options: dict[str, Any] = {
-            "init": self.init,
-            "teacher": self.teacher,
+            "init": self.init or start.init,
+            "teacher": self.teacher or start.teacher,
             "resume": self.resume,
             "overwrite": self.overwrite,
             "quiet": self.quiet,
-            "recipe_name": self.recipe,
+            "recipe_name": start.recipe,
         }
         if self.alone or self.alone_stages is not None:
             self._run_alone(experiment, out, options)
@@ -137,12 +142,24 @@ class Train:
             self._show_seeds(run_seeds(experiment, out, parse_seeds(self.seeds), **options), out)
 
     def experiment(self) -> Experiment:
-        """The recipe with every flag that was given."""
-        from anytimenet.recipes import recipe
+        """The recipe, or the experiment of --config, with every flag that was given."""
+        return self._changed(self._start().experiment)
+
+    def _start(self) -> StartedExperiment:
+        from anytimenet.recipes import StartedExperiment, recipe
+
+        if self.config is not None:
+            if self.recipe is not None:
+                raise ValueError(f"{self.recipe} and --config are two experiments: give one of the two")
+            return StartedExperiment.read(self.config)
+        if self.recipe is None:
+            raise NotUnderstoodError("RECIPE is missing")
+        return StartedExperiment(recipe(self.recipe).build(), self.recipe)
+
+    def _changed(self, start: Experiment) -> Experiment:
         from anytimenet.recipes.runner import with_seed
         from anytimenet.training import preset
 
-        start = recipe(self.recipe).build()
         config, arguments, training = start.config, dict(start.net_arguments), self.training.given()
         if (name := training.pop("preset", None)) is not None:
             config = replace(preset(name), seed=config.seed, scheme=config.scheme)
@@ -155,7 +172,7 @@ class Train:
             net_arguments={**arguments, **parse_arguments("--net-args", self.net_args)},
             config=replace(config, **training, scheme=self._scheme(config)),
             options=self.images.change(start.options),
-            augmentation=self._changed(start.augmentation),
+            augmentation=self._augmented(start.augmentation),
             mixing=self._mixed(start.mixing),
             workers=start.workers if self.workers is None else self.workers,
         )
@@ -171,7 +188,7 @@ class Train:
         changes = parse_arguments("--scheme-args", self.scheme_args)
         return override(replace(config, scheme=named).chosen_scheme, changes)
 
-    def _changed(self, augmentation: AnyAugmentation) -> AnyAugmentation:
+    def _augmented(self, augmentation: AnyAugmentation) -> AnyAugmentation:
         """The augmentation with what was given; colours make it one of images that are read from files."""
         from anytimenet.data import Augmentation, LargeImageAugmentation, MaskAugmentation
 

@@ -24,6 +24,10 @@ class CostTableError(AnytimeNetError, ValueError):
     """A cost table is malformed or belongs to another machine."""
 
 
+class ExperimentError(AnytimeNetError, ValueError):
+    """A file is no description of an experiment, or one of a later version."""
+
+
 class TrainingError(AnytimeNetError, RuntimeError):
     """Training cannot go on: a non-finite loss, a checkpoint of another run, no space."""
 

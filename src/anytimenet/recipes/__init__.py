@@ -17,6 +17,7 @@ from anytimenet.recipes.experiment import (
     register_recipe,
     register_table,
 )
+from anytimenet.recipes.experiment_file import StartedExperiment
 from anytimenet.recipes.runner import Run, run, run_seeds
 
 for _table in (anytime_neural_network, block_dependent_losses, first_steps, msdnet, ranet, slicing):
@@ -26,6 +27,7 @@ __all__ = [
     "Experiment",
     "Recipe",
     "Run",
+    "StartedExperiment",
     "list_recipes",
     "recipe",
     "register_recipe",

@@ -161,6 +161,7 @@ def _is_of(experiment: Experiment, folder: RunFolder) -> bool:
     except (OSError, ValueError):
         return False
     ours = json.loads(json.dumps(experiment.to_dict()))
+    theirs = {name: theirs.get(name) for name in ours}  # and not what says where it came from
     for described in (theirs, ours):  # with how many processes it was run is no part of what was run
         for name in ("devices", "sync_batchnorm"):
             described.get("config", {}).pop(name, None)

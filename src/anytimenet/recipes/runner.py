@@ -11,11 +11,12 @@ from anytimenet.bundle import Bundle
 from anytimenet.core.checks import flag, instance, optional, texts
 from anytimenet.core.checks import path as checked_path
 from anytimenet.core.files.folder_lock import HeldFolder, hold
-from anytimenet.core.files.writing import write_json, write_text
+from anytimenet.core.files.writing import write_text
 from anytimenet.core.launcher import launched_count, launched_rank
 from anytimenet.data import MaskSet
 from anytimenet.evaluation import Report, most_varied, read_any_report
 from anytimenet.recipes.experiment import Experiment
+from anytimenet.recipes.experiment_file import StartedExperiment
 from anytimenet.recipes.run_folder import RunFolder
 from anytimenet.recipes.start import Start
 from anytimenet.recipes.summary import net_name, summary
@@ -100,10 +101,11 @@ def _train(
 ) -> Bundle:
     """The trained net; experiment.json says what it is from the start."""
     experiment, first = start.experiment, launched_rank() == 0
+    started = StartedExperiment(experiment, recipe_name, start.init, start.teacher)
     # A resumed run may turn out to be another one: what is there stays until training agrees.
     fresh = first and not (resume and folder.experiment.exists())
     if fresh:
-        write_json(folder.experiment, experiment.to_dict())
+        started.write(folder.experiment)
     try:
         bundle = fit(
             start.net,
@@ -124,7 +126,7 @@ def _train(
             folder.experiment.unlink(missing_ok=True)
         raise
     if first:
-        write_json(folder.experiment, experiment.to_dict())
+        started.write(folder.experiment)
     return bundle
 
 

@@ -20,7 +20,7 @@ from anytimenet.schemes.hooks import (
     Weighting,
 )
 from anytimenet.schemes.members import MEMBERS, scheme_to_dict
-from anytimenet.schemes.overrides import override
+from anytimenet.schemes.overrides import override, scheme_from_dict
 from anytimenet.schemes.presets import SchemePreset, list_schemes, scheme_preset
 from anytimenet.schemes.sampling import AllStages, DrawnStages, Sandwich
 from anytimenet.schemes.scheme import BuiltScheme, Scheme
@@ -76,6 +76,7 @@ __all__ = [
     "Weighting",
     "list_schemes",
     "override",
+    "scheme_from_dict",
     "scheme_preset",
     "scheme_to_dict",
 ]

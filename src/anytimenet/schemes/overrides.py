@@ -1,4 +1,4 @@
-"""A scheme with some of its words changed, as the command line gives them."""
+"""Schemes out of words: one with some of them changed, as flags give them, and one of a file."""
 
 from __future__ import annotations
 
@@ -35,6 +35,31 @@ def override(scheme: Scheme, changes: Mapping[str, Any]) -> Scheme:
         by_hook.setdefault(hook, {})[rest] = value
     changed = {hook: _changed(getattr(scheme, hook), hook, hook, own) for hook, own in by_hook.items()}
     return replace(scheme, **changed)
+
+
+def scheme_from_dict(values: Mapping[str, Any]) -> Scheme:
+    """The scheme that `scheme_to_dict` gave these JSON values for.
+
+    Raises:
+        ValueError: for what `override` refuses; a member or a function of one's own has no name here.
+
+    >>> scheme_from_dict({"weighting": {"member": "sieve", "version": "v2"}}).weighting.version
+    'v2'
+    """
+    changes: dict[str, Any] = {}
+
+    def flatten(path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            changes[path] = value.get("member")
+            for name, one in value.items():
+                if name != "member":
+                    flatten(f"{path}.{name}", one)
+        else:
+            changes[path] = value
+
+    for hook, member in values.items():
+        flatten(hook, member)
+    return override(Scheme(), changes)
 
 
 def _changed(config: Any, hook: str, path: str, changes: Mapping[str, Any]) -> Any:
