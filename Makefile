@@ -1,12 +1,13 @@
 # make quickstart   train, evaluate and try a first anytime network (nothing but Python 3.11+ needed)
 # make test         every test          make check    lint, format and types
-# make bench        the benchmarks      all of them take VENV=<folder> and PYTHON=<interpreter>
+# make bench        the benchmarks      make docs         the documentation site, in site/
+# all of them take VENV=<folder> and PYTHON=<interpreter>
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test check format bench clean
+.PHONY: quickstart test check format bench docs clean
 
 quickstart: $(VENV)/.train
 	$(BIN)/anytimenet quickstart --out runs/quickstart
@@ -27,8 +28,11 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 clean:
-	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist runs site .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("anytimenet needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
@@ -50,3 +54,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing anytimenet and its development tools into $(VENV); this takes a minute or two."
 	$(PIP) -e '.[dev]'
 	touch $@ $(VENV)/.train
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[docs]'
+	touch $@

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # Names under which distributions are imported, where they differ.
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "lightning-fabric": "lightning_fabric"}
 # For people who work on the code; no module of the package imports them.
-TOOLS = {"dev"}
+TOOLS = {"dev", "docs"}
 
 
 def project() -> dict[str, Any]:

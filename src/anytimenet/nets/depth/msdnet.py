@@ -66,8 +66,8 @@ def msdnet(
     Args:
         num_classes: classes of each label level, fine level first.
         form: "cifar", or "imagenet" with a first layer that divides the image's side by 4.
-        exits, base, step, step_mode, channels, growth, growth_factors, bottleneck_factors, bottleneck, prune,
-            reduction: of the trunk; see `MSDNetPlan`.
+        exits, base, step, step_mode: of the trunk; see `MSDNetPlan`.
+        channels, growth, growth_factors, bottleneck_factors, bottleneck, prune, reduction: of the trunk, too.
         classifier: "conv" (two convolutions, pooling, a linear layer) or "linear" (pooling and the layer).
         classifier_width: channels of those convolutions; None for as many as the features have.
         in_channels: channels of the images.

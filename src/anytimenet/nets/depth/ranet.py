@@ -76,8 +76,8 @@ def ranet(
     Args:
         num_classes: classes of each label level, fine level first.
         form: "cifar", or "imagenet" with a first layer that divides the image's side by 4.
-        blocks, scales, layers, step_mode, channels, growth, growth_factors, bottleneck_factors, share,
-            reduction: of the flows, coarsest first; see `RANetPlan`.
+        blocks, scales, layers, step_mode, channels: of the flows, coarsest first; see `RANetPlan`.
+        growth, growth_factors, bottleneck_factors, share, reduction: of the flows, too.
         classifier: "conv" (two convolutions, pooling, a linear layer) or "linear" (pooling and the layer).
         classifier_width: channels of those convolutions; None for as many as the features have.
         in_channels: channels of the images.
