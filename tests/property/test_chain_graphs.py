@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from anytimenet.core.segments import INPUT
 from anytimenet.nets.chain.chain import ChainNet, Node
-from anytimenet.nets.chain.graph import INPUT, Graph, Link
+from anytimenet.nets.chain.graph import Graph, Link
 
 WIDTH = 2
 

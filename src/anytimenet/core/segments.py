@@ -9,6 +9,9 @@ from math import prod
 
 from anytimenet.core.checks import MOST_SIDE, choice, optional, settle, whole_number, whole_numbers
 
+INPUT = "x"
+"""The name of the input in every state."""
+
 _NUMBER = re.compile(r"(?:bfloat|float|complex|uint|int)(\d+)(?:_\w+)?")
 _AXES = {"images": ("C", "H", "W"), "tokens": ("T", "D")}
 

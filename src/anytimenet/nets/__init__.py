@@ -3,7 +3,17 @@
 from anytimenet.nets.arguments import even_slices
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.chain.exits import ExitNet
-from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, Snapshot, State, TensorSpec
+from anytimenet.nets.contract import (
+    AnytimeNet,
+    Join,
+    Output,
+    Part,
+    Segment,
+    Snapshot,
+    State,
+    TensorSpec,
+    rows,
+)
 from anytimenet.nets.depth import (  # noqa: F401  (registers the names)
     ann_msdnet,
     densenet,
@@ -34,6 +44,7 @@ __all__ = [
     "AnytimeNet",
     "ChainNet",
     "ExitNet",
+    "Join",
     "NetEntry",
     "Node",
     "Output",
@@ -49,5 +60,6 @@ __all__ = [
     "net_entry",
     "rebuild_net",
     "register_net",
+    "rows",
     "wrap",
 ]

@@ -22,10 +22,12 @@ from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.segments import InputSpec
 from anytimenet.core.segments import TensorSpec as TensorSpec
 from anytimenet.layers.snapshots import copied
+from anytimenet.nets.segment import Join as Join
 from anytimenet.nets.segment import Output as Output
 from anytimenet.nets.segment import Segment as Segment
 from anytimenet.nets.segment import State as State
 from anytimenet.nets.segment import check_segment
+from anytimenet.nets.segment import rows as rows
 from anytimenet.nets.snapshot import Snapshot as Snapshot
 from anytimenet.nets.snapshot import frozen_copy
 

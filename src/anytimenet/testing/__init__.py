@@ -33,6 +33,7 @@ from anytimenet.testing.segments import (
     check_state_spec,
 )
 from anytimenet.testing.single_checks import NetCheck, NetSource, Subjects, check_expected, named_nets
+from anytimenet.testing.states import check_advance, check_rows
 from anytimenet.testing.threads import check_reentrance, check_threads
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ CHECKS: tuple[Check, ...] = (
     check_segments,
     check_last,
     check_paths,
+    check_advance,
     check_batch,
+    check_rows,
     check_state_is_read,
     check_parts_cover,
     check_parts_effect,
@@ -95,7 +98,11 @@ def check_anytime_net(
             the stepwise state at b (1e-9), and leaves the given state alone.
         last: `last=True` gives the same output alone (1e-9).
         paths: all paths, if at most 32, otherwise 32 seeded ones, give forward's outputs (1e-9).
+        advance: `advance` gives the output and just those tensors of the new state that are not carried
+            (1e-9); one that `changes` says to continue another begins with it (exact) and came from `join`;
+            `reads` and `writes` are the names of the states.
         batch: a batch of three equals three batches of one in eval mode (1e-9).
+        rows: some rows of a state give those rows of the next state and output (1e-9), for every a < b.
         state is read: every state tensor changes the output of a later segment (1e-11) *.
     Ownership
         parts cover: parts are disjoint and cover every scalar of the state_dict.
@@ -204,6 +211,7 @@ __all__ = [
     "Check",
     "ContractError",
     "NetUnderTest",
+    "check_advance",
     "check_anytime_net",
     "check_bad_stages",
     "check_batch",
@@ -220,6 +228,7 @@ __all__ = [
     "check_passes",
     "check_paths",
     "check_reentrance",
+    "check_rows",
     "check_segment_size",
     "check_segments",
     "check_shards",

@@ -149,6 +149,9 @@ class Copies(AnytimeNet):
         self.num_stages, self.num_classes, self.in_channels = 2, (4,), 3
         self.layer = nn.Conv2d(3, 4, 1)
 
+    def state_spec(self, stage, input_shape):
+        return [self.spec("x", input_shape)] if stage < 2 else []
+
     def _segment(self, start, stop, *, last):
         return CopiedLayer(self, start, stop, last=last)
 

@@ -19,6 +19,7 @@ from anytimenet.layers.heads import Head
 from anytimenet.layers.snapshots import copied, copy_leading, like
 from anytimenet.nets import AnytimeNet, Part, Segment, TensorSpec, create_net
 from anytimenet.nets.contract import claim
+from anytimenet.nets.segment import concatenate
 from anytimenet.nets.slices.isresnext import ISResNeXt
 from anytimenet.nets.snapshot import Snapshot
 from anytimenet.nets.width.iresnext import IResNeXt
@@ -26,6 +27,7 @@ from anytimenet.testing import (
     CHECKS,
     ContractError,
     NetUnderTest,
+    check_advance,
     check_anytime_net,
     check_costs,
     check_paths,
@@ -498,6 +500,152 @@ class DependsOnTheBatch(Chain):
         return [tuple(t - t.mean(0) for t in output) for output in super().forward(x, stages)]
 
 
+class ThinNet(IResNeXt):
+    """I-ResNeXt at a tiny size, for what only a net with several passes can break."""
+
+    def __init__(self):
+        super().__init__((5,), branches=(1, 2), width=4, branch_width=1, blocks=(1, 1))
+
+
+class CentresItsState(ChainSegment):
+    """A state holds features without the mean of the batch, and that mean: the output does not show it."""
+
+    def work(self, state):
+        features = state[0] if self.start == 0 else state[0] + state[1]
+        (x,), output = super().work((features,))
+        mean = x.mean(0, keepdim=True).expand_as(x)
+        return (x - mean, mean), output
+
+
+@broken("rows", r"the state after segment \(0, 1\) on some rows")
+class MixesTheBatchInItsState(StatesWith):
+    extra, place, segment_type = X, 1, CentresItsState
+
+    def state_spec(self, stage, input_shape):
+        specs = super().state_spec(stage, input_shape)
+        return [*specs[:1], *(replace(specs[0], name="mean") for _ in specs[1:])]
+
+
+class GrowsNothing(ChainSegment):
+    """Carries the images beside the features, and says what it changes."""
+
+    def advance(self, state, join):
+        (x,), output = ChainSegment.work(self, state[-1:])
+        return ({"features": x} if self.carries else {}), output
+
+    work = Segment.work
+
+
+class WithImages(StatesWith):
+    """A well-behaved net whose states hold the images, and whose segments write `advance`."""
+
+    extra, segment_type = X, GrowsNothing
+
+
+def test_a_net_that_writes_advance_keeps_its_promise():
+    check_advance(NetUnderTest(WithImages(), SHAPE))
+
+
+@broken("advance", r"segment \(0, 1\) returns 'x' from advance")
+class ReturnsTheImages(WithImages):
+    class segment_type(GrowsNothing):  # noqa: N801
+        def advance(self, state, join):
+            changes, output = super().advance(state, join)
+            return ({**changes, "x": state[0]} if self.carries else {}), output
+
+
+class Stemmed(ThinNet):
+    """Three stages, so that the stem's output is carried along."""
+
+    def __init__(self):
+        IResNeXt.__init__(self, (5,), branches=(1, 2, 3), width=4, branch_width=1, blocks=(1, 1))
+
+
+@broken("advance", r"segment \(1, 2\) returns 'stem' from advance, which is carried")
+class ReturnsWhatIsCarried(Stemmed):
+    def _segment(self, start, stop, *, last):
+        segment = super()._segment(start, stop, last=last)
+        segment.changes = dict.fromkeys(segment.writes)
+        advance = type(segment).advance
+
+        def with_carried(segment, state, join):
+            changes, output = advance(segment, state, join)
+            return ({"stem": state[0], **changes} if segment.start and segment.carries else changes), output
+
+        segment.__class__ = type("Carried", (type(segment),), {"advance": with_carried})
+        return segment
+
+
+@broken("advance", r"segment \(0, 1\) leaves 'stem' out of advance")
+class LeavesOutWhatIsNew(Stemmed):
+    def _segment(self, start, stop, *, last):
+        segment = super()._segment(start, stop, last=last)
+        segment.changes = {}
+        segment.__class__ = type("Forgetful", (type(segment),), {"work": _with_stem})
+        return segment
+
+
+def _with_stem(segment, state):
+    """The right state all the same."""
+    changes, output = segment.advance(state, concatenate)
+    stem = changes.get("stem", state[0] if segment.start else segment.stem(state[0]))
+    return (stem,) if segment.carries else (), output
+
+
+class ChangesSegments(SaysThatRowsGrow):
+    """A net in slices, right but for what its segments say of their changes."""
+
+    state_spec = ISResNeXt.state_spec
+
+    def growth(self, name, old):
+        return old
+
+    def _segment(self, start, stop, *, last):
+        segment = super()._segment(start, stop, last=last)
+        segment.changes = {
+            name: old if old is None else self.growth(name, old) for name, old in segment.changes.items()
+        }
+        return segment
+
+
+@broken("advance", r"segment \(1, 2\): 'u1' continues 't1', which it does not read")
+class ContinuesAStranger(ChangesSegments):
+    def growth(self, name, old):
+        return ("t1", old[1])
+
+
+@broken("advance", r"segment \(1, 2\): 'u1' does not begin with 'u2' along axis 0")
+class ContinuesAnother(ChangesSegments):
+    def growth(self, name, old):
+        return ("u2", old[1]) if name == "u1" else old
+
+
+@broken("advance", r"segment \(1, 2\): 'u1' does not begin with 'u1' along axis 2")
+class GrowsInWidth(ChangesSegments):
+    def growth(self, name, old):
+        return (old[0], 2)
+
+
+@broken("advance", r"segment \(1, 2\): 'u1' is not what join\(name, 'u1', \.\.\) gave")
+class JoinsByItself(ChangesSegments):
+    def _segment(self, start, stop, *, last):
+        segment = super()._segment(start, stop, last=last)
+        advance = type(segment).advance
+
+        def deaf(segment, state, _):
+            return advance(segment, state, concatenate)
+
+        segment.__class__ = type("Deaf", (type(segment),), {"advance": deaf})
+        return segment
+
+
+@broken("advance", r"segment \(0, 1\) reads \('image',\)")
+class ReadsByAnotherName(ChainSegment):
+    def __init__(self, *arguments, last):
+        super().__init__(*arguments, last=last)
+        self.reads = ("image",) if self.start == 0 else self.reads
+
+
 @broken("parts cover", r"all of heads\.1\.levels\.0\.norm\.running_mean is in no part")
 class ForgetsABuffer(Chain):
     def parts(self):
@@ -660,13 +808,6 @@ def test_shards_that_lack_something_are_caught():
 
     with pytest.raises(ContractError, match=r"'shards' .* output 1 of keep\(1\.\.1\) filled from"):
         check_shards(NetUnderTest(FillsTooLittle(), SHAPE))
-
-
-class ThinNet(IResNeXt):
-    """I-ResNeXt at a tiny size, for what only a net with several passes can break."""
-
-    def __init__(self):
-        super().__init__((5,), branches=(1, 2), width=4, branch_width=1, blocks=(1, 1))
 
 
 @broken("passes", r"stem\.weight has none after passes")

@@ -16,11 +16,21 @@ from anytimenet.core.checks import (
     several,
     whole_number,
 )
-from anytimenet.core.segments import InputSpec
+from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.snapshots import copied
-from anytimenet.nets.chain.graph import INPUT, Graph, Link, Step
+from anytimenet.nets.chain.graph import Graph, Link, Step
 from anytimenet.nets.chain.shapes import node_shapes
-from anytimenet.nets.contract import AnytimeNet, ChainView, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.contract import (
+    AnytimeNet,
+    ChainView,
+    Join,
+    Output,
+    Part,
+    Segment,
+    State,
+    TensorSpec,
+    claim,
+)
 
 
 @dataclass(frozen=True)
@@ -277,19 +287,18 @@ class _ChainSegment(Segment):
 
     def __init__(self, net: ChainNet, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
-        self.reads = net.graph.state(start) if start else (INPUT,)
-        self.writes = net.graph.state(stop) if self.carries else ()
+        self.changes = {name: None for name in self.writes if name not in self.reads}
         self.exit = net.graph.exits[stop - 1]
         finished = net.graph.need(start) if start else frozenset()
         wanted = net.graph.need(stop) - finished
-        self.steps = net.graph.schedule(wanted, frozenset((*self.writes, self.exit)))
+        self.steps = net.graph.schedule(wanted, frozenset((*self.changes, self.exit)))
         self.nodes = nn.ModuleDict({step.name: net._module(step) for step in self.steps})
         self.head = net.heads[stop - 1]
 
-    def work(self, state: State) -> tuple[State, Output]:
+    def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
         tensors = dict(zip(self.reads, state, strict=True))
         for step in self.steps:
             tensors[step.name] = self.nodes[step.name](*(tensors[name] for name in step.inputs))
             for name in step.frees:
                 del tensors[name]
-        return tuple(tensors[name] for name in self.writes), self.head((tensors[self.exit],))
+        return {name: tensors[name] for name in self.changes}, self.head((tensors[self.exit],))

@@ -15,11 +15,10 @@ from anytimenet.core.checks import (
     several,
     shape_of_images,
 )
-from anytimenet.core.segments import InputSpec
+from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.nets.arguments import check_exits
 from anytimenet.nets.chain.chain import ChainNet, Node
-from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.chain.shapes import check_heads, feature_channels, node_shapes
 
 

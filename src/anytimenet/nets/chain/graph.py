@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-INPUT = "x"
-"""The name of the images in every graph and state."""
+from anytimenet.core.segments import INPUT
 
 
 @dataclass(frozen=True)

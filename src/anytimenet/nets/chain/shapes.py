@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from anytimenet.nets.chain.graph import INPUT
+from anytimenet.core.segments import INPUT
 
 
 class NamedStep(Protocol):

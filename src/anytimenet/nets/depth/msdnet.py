@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from anytimenet.core.segments import InputSpec
+from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
-from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.depth.msdnet_plan import MSDNetPlan, PlannedLayer
 from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
 from anytimenet.nets.registry import Builder, register_net

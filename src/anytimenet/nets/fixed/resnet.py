@@ -14,7 +14,7 @@ from anytimenet.layers.init import init_weights
 from anytimenet.layers.snapshots import copy_leading
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_positive
-from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.contract import AnytimeNet, Join, Output, Part, Segment, State, TensorSpec, claim
 from anytimenet.nets.registry import register_net
 from anytimenet.nets.remembered import remembered, twin
 
@@ -120,8 +120,8 @@ class _WholeNet(Segment):
         super().__init__(net, start, stop, last=last)
         self.net = nn.Sequential(net.stem, net.blocks, net.head)
 
-    def work(self, state: State) -> tuple[State, Output]:
-        return (), self.net(state[0])
+    def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
+        return {}, self.net(state[0])
 
 
 for _name, _input_shape, _summary, _build in (

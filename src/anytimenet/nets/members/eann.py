@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
+from typing import Any
 
 from torch import Tensor, nn
 
 from anytimenet.core.checks import several
 from anytimenet.core.errors import StatisticsMissingError
+from anytimenet.core.segments import INPUT
 from anytimenet.nets.arguments import check_positive
-from anytimenet.nets.chain.graph import INPUT
-from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec
+from anytimenet.nets.contract import AnytimeNet, Join, Output, Part, Segment, State, TensorSpec
 from anytimenet.nets.depth import resnet_ann  # noqa: F401  (registers the members)
 from anytimenet.nets.members.specs import (
     MemberSpec,
@@ -161,7 +162,7 @@ class EANN(AnytimeNet):
         member, own = self.place(stage)
         inner = self._member(member).state_names(own)
         image = (INPUT,) if member < len(self.members) or INPUT in inner else ()
-        return (*image, *(f"member{member}.{name}" for name in inner if name != INPUT))
+        return (*image, *(_outer(member, name) for name in inner if name != INPUT))
 
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
         try:
@@ -212,27 +213,31 @@ class _EANNSegment(Segment):
         member = net._member(number)
         own_start = max(start - net._before(number), 0)
         self.inner = member._segment(own_start, own_stop, last=last)
-        self.enters = own_start == 0
-        given, inner_given = net.state_names(start), member.state_names(own_start)
-        self.strips = not self.enters and INPUT in given and INPUT not in inner_given
-        self.keeps_image = INPUT in net.state_names(stop)
-        self.inner_keeps_image = INPUT in member.state_names(own_stop)
+        self.number = number
+        self.changes = {
+            _outer(number, name): None if old is None else (_outer(number, old[0]), old[1])
+            for name, old in self.inner.changes.items()
+        }
 
-    def work(self, state: State) -> tuple[State, Output]:
-        given = state[:1] if self.enters else state[1:] if self.strips else state
-        if self.last:
-            return (), self.inner(given)
-        own, output = self.inner(given)
-        return (*state[:1], *own) if self.keeps_image and not self.inner_keeps_image else own, output
+    def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
+        old = dict(zip(self.reads, state, strict=True))
+        given = tuple(old[_outer(self.number, name)] for name in self.inner.reads)
+
+        def join_own(name: str, *others: Any) -> Tensor:
+            return join(_outer(self.number, name), *others)
+
+        changes, output = self.inner.advance(given, join_own)
+        return {_outer(self.number, name): tensor for name, tensor in changes.items()}, output
+
+
+def _outer(member: int, own: str) -> str:
+    """What a tensor of a member's state is called beside those of the others."""
+    return own if own == INPUT else f"member{member}.{own}"
 
 
 def _named_by(member: int, spec: TensorSpec) -> TensorSpec:
-    old = spec.continues
-    return replace(
-        spec,
-        name=f"member{member}.{spec.name}",
-        continues=None if old is None else f"member{member}.{old}",
-    )
+    continues = None if spec.continues is None else _outer(member, spec.continues)
+    return replace(spec, name=_outer(member, spec.name), continues=continues)
 
 
 _RESNETS_ANN = spell_out(

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from anytimenet.layers.snapshots import conv_view, norm_view, stacked
 from anytimenet.layers.transitions import append_zeros_in_slices
-from anytimenet.nets.segment import HasStages, Output, Segment, State
+from anytimenet.nets.segment import HasStages, Join, Output, Segment, State
 from anytimenet.nets.slices.blocks import SlicedBlock, SlicedStem, add_from, finish_stem, leading
 from anytimenet.nets.slices.plan import FEATURES, SlicePlan
+
+CHANNELS = 0
+"""The axis of one example along which finished slices and new ones are joined."""
 
 
 class SlicedNet(HasStages, Protocol):
@@ -64,8 +67,10 @@ class SlicedSegment(Segment):
     def _plan_state(self, net: SlicedNet, finished: int, end: int) -> None:
         plan = net.plan
         self.places, self.starts = len(plan.ranges), plan.starts
-        self.reads = ("x", *plan.state(finished)) if finished else ("x",)
-        self.writes = ("x", *plan.state(end)) if self.carries else ()
+        self.changes = {
+            name: None if old is None else (old, CHANNELS)
+            for name, old in (plan.continued(finished, end) if self.carries else {}).items()
+        }
         self.sources = {place: plan.source(finished, int(place)) for place in self.blocks} if finished else {}
         # Where the state takes the trunk: the name it gets, and the old name of its finished slices.
         self.carried_trunks = {
@@ -74,9 +79,9 @@ class SlicedSegment(Segment):
             if f"t{place + 1}" in self.writes
         }
 
-    def work(self, state: State) -> tuple[State, Output]:
+    def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
         old = dict(zip(self.reads, state, strict=True))
-        new = {"x": old["x"]}
+        new: dict[str, Tensor] = {}
         x = finish_stem(self.stem(old["x"]), self.stem_norm, self.form)
         factor = 1
         for place in range(self.places):
@@ -84,18 +89,29 @@ class SlicedSegment(Segment):
                 x = append_zeros_in_slices(x, [width * factor for width in self.new_widths])
                 factor *= 2
             if place in self.carried_trunks:
-                new[f"t{place + 1}"] = _joined(old.get(self.carried_trunks[place]), x)
+                trunk = f"t{place + 1}"
+                new[trunk] = join(trunk, old.get(self.carried_trunks[place]), x, CHANNELS)
             if str(place) in self.blocks:
-                x = self._block(place, x, old, new)
-        new[FEATURES] = _joined(old.get(FEATURES), x)
-        return tuple(new[name] for name in self.writes), self.head(new[FEATURES])
+                x = self._block(place, x, old, new, join)
+        new[FEATURES] = join(FEATURES, old.get(FEATURES), x, CHANNELS)
+        return {name: new[name] for name in self.changes}, self.head(new[FEATURES])
 
-    def _block(self, place: int, x: Tensor, old: dict[str, Tensor], new: dict[str, Tensor]) -> Tensor:
+    def _block(
+        self, place: int, x: Tensor, old: dict[str, Tensor], new: dict[str, Tensor], join: Join
+    ) -> Tensor:
         block = self.blocks[str(place)]
         assert isinstance(block, NewSlices)
-        u = block.enter(x, old.get(self.sources.get(str(place), "")))
-        if f"u{place + 1}" in self.writes:
-            new[f"u{place + 1}"] = u
+        name, finished = f"u{place + 1}", old.get(self.sources.get(str(place), ""))
+        entering = leading(x, block.entering)
+        if block.takes_normalised:
+            u = join(name, finished, block.normalised(entering), CHANNELS)
+        else:
+            trunk = entering if finished is None else join(f"t{place + 1}", finished, entering, CHANNELS)
+            u = block.normalised(trunk)
+            if name in self.changes:
+                u = join(name, None, u, CHANNELS)
+        if name in self.changes:
+            new[name] = u
         y: Tensor = block(x, u)
         return y
 
@@ -130,12 +146,9 @@ class NewSlices(nn.Module):
             self.conv3 = nn.ModuleList(conv_view(piece) for piece in conv3)
         self.new_branches = block.branches[rows]
 
-    def enter(self, x: Tensor, old: Tensor | None) -> Tensor:
-        """The block's normalised input, from the new slices `x` of the trunk and the finished ones."""
-        x = leading(x, self.entering)
-        if self.takes_normalised:
-            return _joined(old, F.relu_(self.norm1(x)))
-        return F.relu_(self.norm1(_joined(old, x)))
+    def normalised(self, x: Tensor) -> Tensor:
+        """What the convolutions read of those slices of the trunk."""
+        return F.relu_(self.norm1(x))
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         """`x`: the new slices of the trunk; `u`: the normalised input of all slices so far."""
@@ -150,8 +163,3 @@ class NewSlices(nn.Module):
             return widened
         pieces = h.split(self.new_branches, dim=1)
         return torch.cat([conv(p) for conv, p in zip(self.conv3, pieces, strict=True)], dim=1)
-
-
-def _joined(old: Tensor | None, new: Tensor) -> Tensor:
-    """The finished slices, if there are any, and the new ones."""
-    return new if old is None else torch.cat([old, new], dim=1)

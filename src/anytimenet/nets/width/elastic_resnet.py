@@ -15,7 +15,7 @@ from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.snapshots import copy_leading
 from anytimenet.nets.arguments import check_positive, check_word
-from anytimenet.nets.contract import AnytimeNet, Output, Part, Segment, State, TensorSpec, claim
+from anytimenet.nets.contract import AnytimeNet, Join, Output, Part, Segment, State, TensorSpec, claim
 from anytimenet.nets.remembered import remembered, twin
 from anytimenet.nets.width.elastic_blocks import PlainUnit, ResidualUnit, Stem
 from anytimenet.nets.width.elastic_layers import (
@@ -226,8 +226,8 @@ class _PlainResNet(Segment):
             else net.head.get_submodule(name_of(stop))
         )
 
-    def work(self, state: State) -> tuple[State, Output]:
-        return state, self.head(self.trunk(state[0]))
+    def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
+        return {}, self.head(self.trunk(state[0]))
 
 
 def _is_missing(statistics: Iterable[StageStatistics]) -> bool:

@@ -20,6 +20,7 @@ from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_branches, check_positive
 from anytimenet.nets.contract import (
     AnytimeNet,
+    Join,
     Output,
     Part,
     Segment,
@@ -227,13 +228,13 @@ class _ThinSegment(Segment):
         )
         self.starts = _scale_starts(net.blocks_per_scale)
         self.head = net.heads[stop - 1]
+        self.changes = {} if start else self.changes
 
-    def work(self, state: State) -> tuple[State, Output]:
-        stem = state[0] if self.stem is None else self.stem(state[0])
-        x = stem
+    def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
+        stem = x = state[0] if self.stem is None else self.stem(state[0])
         for i, block in enumerate(self.blocks):
             x = block(append_zeros(x) if i in self.starts else x)
-        return (stem,), self.head(x)
+        return dict.fromkeys(self.changes, stem), self.head(x)
 
 
 def _scale_starts(blocks_per_scale: Sequence[int]) -> frozenset[int]:

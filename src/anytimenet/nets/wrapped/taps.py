@@ -16,11 +16,10 @@ from anytimenet.core.checks import (
     whole_numbers,
 )
 from anytimenet.core.errors import NeedsValuesError, suggest
-from anytimenet.core.segments import InputSpec
+from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.frozen import Frozen
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.chain.exits import input_for, new_heads
-from anytimenet.nets.chain.graph import INPUT
 from anytimenet.nets.chain.shapes import check_heads, node_shapes
 from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
 
