@@ -62,9 +62,9 @@ from anytimenet.training import (
 from anytimenet.training import train as train_net
 from anytimenet.training.settling import settled
 from anytimenet.workflows.choosing_task import check_output, task_for
-from anytimenet.workflows.finishing import check_bundle, make_bundle, tell_before_training
 from anytimenet.workflows.identity import run_identity
 from anytimenet.workflows.images import plain_loader
+from anytimenet.workflows.plan import check_bundle, make_bundle, tell_before_training
 from anytimenet.workflows.starting import start_from
 from anytimenet.workflows.teachers import teacher_net
 

@@ -18,7 +18,7 @@ from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.costs import UnknownOperatorError, count, stage_costs
 from anytimenet.evaluation import budgeted_from_outputs, compare, read_any_report, write_report
 from anytimenet.training import Reporter
-from anytimenet.workflows import finishing
+from anytimenet.workflows import plan
 
 SIDE = 8
 DRAWN = np.random.default_rng(0)
@@ -265,7 +265,7 @@ def test_a_run_that_could_not_be_saved_replaces_no_earlier_one(
     def refused(*_: object) -> None:
         raise BundleError("no bundle can be made")
 
-    monkeypatch.setattr(finishing, "savable", refused)
+    monkeypatch.setattr(plan, "savable", refused)
     before = set(out.rglob("*"))
     with pytest.raises(BundleError, match="no bundle can be made"):
         an.run(experiment, out, overwrite=True, quiet=True)
