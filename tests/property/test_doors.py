@@ -289,7 +289,7 @@ _ROWS = (
             "workers": 0,
             "resume": False,
         },
-        work=("workflows.fitting._checked",),
+        work=("workflows.plan.check_output",),
         doors=(*DATA, "core/manifest/folder.py", "bundle/folder.py"),
         words={"train": ("data", "train")},
     ),

@@ -119,6 +119,7 @@ def _train(
             reporter=reporter,
             provenance=start.provenance(recipe_name),
             teacher=start.teacher,
+            init=start.init,
         )
     except ValueError:
         # Refused before its first step: nothing may be in the way of the corrected command.

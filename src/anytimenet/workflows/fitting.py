@@ -8,8 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
 from anytimenet.bundle import Bundle
 from anytimenet.core.checks import (
     dataset,
@@ -25,25 +23,18 @@ from anytimenet.core.errors import BundleError, DataError, TrainingError
 from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.temporaries import sweep
 from anytimenet.core.files.writing import check_writable
-from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.launcher import launched_rank
 from anytimenet.core.manifest.run_proof import check_run_folder
 from anytimenet.costs import Rules
 from anytimenet.data import (
     AnyAugmentation,
-    Augmentation,
     DataOptions,
     DataSplits,
     ImageSet,
-    LargeImageAugmentation,
-    Loader,
-    MaskAugmentation,
     MaskSet,
     Mixing,
     Shard,
-    StreamLoader,
     load_data,
-    make_loader,
     seen_images,
     splits_from_datasets,
 )
@@ -55,18 +46,13 @@ from anytimenet.training import (
     TrainConfig,
     check_launch,
     check_scheme,
-    check_share,
     collect_logits,
     launch,
 )
 from anytimenet.training import train as train_net
-from anytimenet.training.settling import settled
-from anytimenet.workflows.choosing_task import check_output, task_for
-from anytimenet.workflows.identity import run_identity
 from anytimenet.workflows.images import plain_loader
-from anytimenet.workflows.plan import check_bundle, make_bundle, tell_before_training
+from anytimenet.workflows.plan import Plan
 from anytimenet.workflows.starting import start_from
-from anytimenet.workflows.teachers import teacher_net
 
 
 def fit(
@@ -148,54 +134,48 @@ def fit(
     if optional(progress, "progress", flag) is not None and reporter is not None:
         raise ValueError("give progress or a reporter, not both: a reporter shows what it likes")
     splits = _as_splits(train, val, config.seed)
-    config = _settled(net, splits, config, out if resume else None)
-    task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
-    provenance = dict(provenance or {})
-    if init is not None:
-        provenance["init"] = "a bundle" if isinstance(init, Bundle) else str(init)
-    costs = check_bundle(net, splits, config, task, augmentation, rules=rules, provenance=provenance)
+    started = None if init is None else "a bundle" if isinstance(init, Bundle) else str(init)
+    plan = Plan.of(
+        net,
+        splits,
+        config,
+        augmentation=augmentation,
+        mixing=mixing,
+        task=task,
+        teacher=teacher,
+        provenance={**(provenance or {}), **({} if started is None else {"init": started})},
+        rules=rules,
+        resumed=None if out is None or not resume else Path(out),
+    )
     seen = seen_images(splits)
     with _run_folder(out, resume) as folder:
         if init is not None:
             start_from(net, init)
-        fabric = launch(config)
+        fabric = launch(plan.config)
         if fabric.global_rank == 0:
-            tell_before_training(net, costs)
-        p = splits.preprocessing
+            plan.tell()
         shard = Shard(fabric.global_rank, fabric.world_size)
         result = train_net(
             net,
-            _training_loader(splits, task, mixing, config, fabric.device, shard, workers),
-            plain_loader(splits.val, splits.preprocessing, fabric.device, shard, workers)
-            if len(splits.val)
-            else None,
-            task,
-            config,
+            plan.training_batches(fabric.device, shard, workers),
+            plan.val_batches(fabric.device, shard, workers),
+            plan.task,
+            plan.config,
             folder=folder,
             resume=resume,
-            identity=run_identity(net, splits, task, mixing, provenance, taught_by),
+            identity=plan.identity(started),
             reporter=_reporter(net, splits, progress) if reporter is None else reporter,
             fabric=fabric,
-            input_shape=(p.channels, p.height, p.width),
-            teacher=taught_by,
+            input_shape=plan.input_shape,
+            teacher=plan.teacher,
         )
     accuracies: Sequence[Sequence[float]] = [(score,) for score in result.val_scores]
-    if isinstance(task, Classification) and len(net.num_classes) > 1 and len(splits.val):
+    if isinstance(plan.task, Classification) and len(net.num_classes) > 1 and len(splits.val):
         # Once, with the chosen weights: while it trains, only the fine level is watched.
         batches = plain_loader(splits.val, splits.preprocessing, fabric.device, workers=workers)
         accuracies = level_accuracies(*collect_logits(net, batches))
-    bundle = make_bundle(
-        net.cpu(),
-        splits,
-        config,
-        task,
-        augmentation,
-        costs=costs,
-        rules=rules,
-        best_epoch=result.best_epoch,
-        accuracies=accuracies,
-        provenance=provenance,
-    )
+    net.cpu()
+    bundle = plan.bundle(result.best_epoch, accuracies)
     bundle.seen, bundle.fitted_here = seen, True
     return bundle
 
@@ -274,51 +254,18 @@ def check_fit(
     rules: Rules | None = None,
 ) -> None:
     """Raises what `fit` would refuse these arguments with, without a step of training."""
-    config = _settled(net, splits, config, None)
-    task, augmentation, taught_by = _checked(net, splits, config, augmentation, task, teacher)
-    check_bundle(net, splits, config, task, augmentation, rules=rules, provenance=provenance)
-    check_launch(config)
-    p = splits.preprocessing
-    check_scheme(net, config, input_shape=(p.channels, p.height, p.width), teacher=taught_by)
-
-
-def _settled(
-    net: AnytimeNet, splits: DataSplits, config: TrainConfig, resumed: Path | str | HeldFolder | None
-) -> TrainConfig:
-    """The configuration with what it leaves to the data: the batch size and the kind of statistics."""
-    _check_net(net, splits)
-    p = splits.preprocessing
-    example = torch.zeros(2, p.channels, p.height, p.width)
-    folder = None if resumed is None else Path(resumed)
-    return settled(config, net, images=len(splits.train), example=example, folder=folder)
-
-
-def _checked(
-    net: AnytimeNet,
-    splits: DataSplits,
-    config: TrainConfig,
-    augmentation: AnyAugmentation | None,
-    task: Task | None,
-    teacher: AnytimeNet | Bundle | Path | str | None,
-) -> tuple[Task, AnyAugmentation | None, AnytimeNet | None]:
-    """The task, the augmentation and the teacher of a run whose arguments fit each other."""
-    check_output(net, splits)
-    if task is not None:
-        _check_given_once(task, augmentation, config)
-        augmentation = task.augmentation  # type: ignore[assignment]
-    augmentation = _checked_augmentation(augmentation, splits.preprocessing)
-    if task is None:
-        task = task_for(net, splits, config.label_smoothing, augmentation)
-    assert config.batch_size is not None  # it is settled
-    check_share(min(config.batch_size, len(splits.train)), config)
-    return task, augmentation, teacher_net(teacher, splits)
-
-
-def _check_given_once(task: Task, augmentation: object, config: TrainConfig) -> None:
-    if augmentation is not None:
-        raise ValueError("augmentation belongs to the task that was given: leave it out here")
-    if config.label_smoothing:
-        raise ValueError("label_smoothing belongs to the task that was given: leave it out of config")
+    plan = Plan.of(
+        net,
+        splits,
+        config,
+        augmentation=augmentation,
+        task=task,
+        teacher=teacher,
+        provenance=provenance,
+        rules=rules,
+    )
+    check_launch(plan.config)
+    check_scheme(net, plan.config, input_shape=plan.input_shape, teacher=plan.teacher)
 
 
 def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:
@@ -329,66 +276,3 @@ def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:
     if isinstance(data, str | PathLike):
         return load_data(data, DataOptions(seed=seed))
     return splits_from_datasets(data, val, options=DataOptions(seed=seed, test_fraction=0))
-
-
-def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
-    weight = next(net.parameters())
-    if weight.is_meta or weight.dtype != torch.float32:
-        raise ValueError(
-            f"the net's weights are {weight.dtype} on {weight.device}: float32 ones with values train"
-        )
-    learning = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
-    learnt = {stage for part in net.parts() if part.name in learning for stage in part.stages}
-    if not learnt:
-        raise ValueError("no weight of this net can learn: every one has requires_grad=False")
-    if net.num_classes != splits.num_classes:
-        raise ValueError(
-            f"the net predicts {net.num_classes} classes and the data has {splits.num_classes}: "
-            f"build it with num_classes={splits.num_classes}"
-        )
-    net.input_spec.check(
-        (splits.preprocessing.channels, splits.preprocessing.height, splits.preprocessing.width)
-    )
-
-
-def _checked_augmentation(
-    augmentation: AnyAugmentation | None, preprocessing: Preprocessing
-) -> AnyAugmentation | None:
-    """The augmentation, with nothing left for the machine to choose."""
-    side = min(preprocessing.height, preprocessing.width)
-    if isinstance(augmentation, Augmentation | MaskAugmentation) and augmentation.pad >= side:
-        raise ValueError(
-            f"pad {augmentation.pad} would shift images out of sight: less than a side is needed"
-        )
-    if isinstance(augmentation, Augmentation | LargeImageAugmentation) and augmentation.cutout >= side:
-        raise ValueError(
-            f"cutout {augmentation.cutout} would black out whole images: less than a side ({side}) is needed"
-        )
-    return augmentation.settled() if isinstance(augmentation, LargeImageAugmentation) else augmentation
-
-
-def _training_loader(
-    splits: DataSplits,
-    task: Task,
-    mixing: Mixing | None,
-    config: TrainConfig,
-    device: torch.device,
-    shard: Shard,
-    workers: int | None,
-) -> Loader | StreamLoader:
-    assert config.batch_size is not None  # it is settled
-    batch_size = min(config.batch_size, len(splits.train))
-    return make_loader(
-        splits.train,
-        splits.preprocessing,
-        batch_size=batch_size,
-        augmentation=task.augmentation,
-        mixing=mixing,
-        num_classes=task.num_classes,
-        shuffle=True,
-        seed=config.seed,
-        workers=workers,
-        device=device,
-        drop_last=config.drop_last or len(splits.train) % batch_size == 1,  # BatchNorm needs two images
-        shard=shard,
-    )

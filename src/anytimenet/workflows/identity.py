@@ -54,7 +54,7 @@ def run_identity(
     splits: DataSplits,
     task: Task,
     mixing: Mixing | None,
-    provenance: Mapping[str, Any],
+    init: str | None,
     teacher: AnytimeNet | None,
 ) -> dict[str, Any]:
     """What else than the configuration tells one run from another; compared when a run is resumed."""
@@ -64,8 +64,8 @@ def run_identity(
         "task": described(task),
         "mixing": None if mixing is None else repr(mixing),
     }
-    if provenance.get("init"):
-        identity["init"] = provenance["init"]
+    if init is not None:
+        identity["init"] = init
     if teacher is not None:
         identity["teacher"] = teacher_identity(teacher)
     return identity
