@@ -195,7 +195,12 @@ def test_what_belongs_to_a_task_is_said_once_and_remembered():
     task = Classification((10,), augmentation=an.Augmentation(flip=False, pad=2))
     config = an.TrainConfig(epochs=1)
     trained = an.fit(net, "digits", config=config, task=task)
-    assert trained.manifest.provenance["augmentation"] == {"flip": False, "pad": 2, "cutout": 0}
+    assert trained.manifest.provenance["augmentation"] == {
+        "class": "Augmentation",
+        "flip": False,
+        "pad": 2,
+        "cutout": 0,
+    }
     with pytest.raises(ValueError, match="augmentation belongs to the task"):
         an.fit(net, "digits", config=config, task=task, augmentation=an.Augmentation())
     with pytest.raises(ValueError, match="label_smoothing belongs to the task"):

@@ -13,6 +13,7 @@ import anytimenet as an
 import anytimenet.data
 from anytimenet.cli.main import run
 from anytimenet.core.errors import DataError
+from anytimenet.data import augmentation_from
 from anytimenet.evaluation import read_report
 
 COMMAND = ["train", "digits", "--net", "iresnext_tiny", "--epochs", "5", "--quiet"]
@@ -46,7 +47,8 @@ def test_shared_statistics_are_taken_apart_and_the_bundle_loads(shared, tmp_path
 
 def test_images_are_augmented_as_in_training_unless_told_otherwise(shared):
     old = an.load(shared / "seed-0")
-    trained = an.data.Augmentation(**old.manifest.provenance["augmentation"])
+    trained = augmentation_from(old.manifest.provenance["augmentation"])
+    assert isinstance(trained, an.Augmentation)
     assert trained.pad == 1
 
     def statistics(augmentation) -> torch.Tensor:

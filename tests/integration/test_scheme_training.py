@@ -238,7 +238,7 @@ def test_a_teacher_of_another_split_sees_images_as_it_was_taught(teacher, tmp_pa
     net, image = teacher_net(teacher, other).eval(), other.test.images[:1]
     ours = torch.from_numpy(other.preprocessing.standardise(image))
     theirs = torch.from_numpy(bundle.manifest.preprocessing.standardise(image))
-    ((given,),) = net(ours)
+    (given,) = net(ours)
     ((wanted,),) = bundle.net.eval()(theirs)
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
     words = command("teacher", teacher, "digits", "--limit", "48", "--seed", "3")

@@ -5,7 +5,13 @@ from anytimenet.data.augment.masks import MaskAugmentation
 from anytimenet.data.augment.mixing import Mixing
 from anytimenet.data.augment.small_images import Augmentation
 from anytimenet.data.batches.loader import Loader
-from anytimenet.data.batches.making import AnyAugmentation, augmentation_for, augmentation_from, make_loader
+from anytimenet.data.batches.making import (
+    AnyAugmentation,
+    augmentation_for,
+    augmentation_from,
+    augmentation_to_dict,
+    make_loader,
+)
 from anytimenet.data.batches.sharding import Shard
 from anytimenet.data.batches.stream import StreamLoader
 from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
@@ -36,6 +42,7 @@ __all__ = [
     "StreamLoader",
     "augmentation_for",
     "augmentation_from",
+    "augmentation_to_dict",
     "has_masks",
     "image_prints",
     "load_data",

@@ -8,7 +8,14 @@ from typing import Any, get_args
 
 from anytimenet.core.checks import instance, optional, settle, texts, whole_numbers, words, workers
 from anytimenet.core.registered import unknown
-from anytimenet.data import AnyAugmentation, Augmentation, DataOptions, LargeImageAugmentation, Mixing
+from anytimenet.data import (
+    AnyAugmentation,
+    Augmentation,
+    DataOptions,
+    LargeImageAugmentation,
+    Mixing,
+    augmentation_to_dict,
+)
 from anytimenet.training import TrainConfig
 
 ONE_GPU = "one GPU; days on 2 CPU cores"
@@ -73,7 +80,7 @@ class Experiment:
             "net_arguments": dict(self.net_arguments),
             "options": self.options.to_dict(),
             "config": self.config.to_dict(),
-            "augmentation": asdict(self.augmentation),
+            "augmentation": augmentation_to_dict(self.augmentation),
             "mixing": None if self.mixing is None else asdict(self.mixing),
             "stages": None if self.stages is None else list(self.stages),
         }

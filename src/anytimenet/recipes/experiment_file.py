@@ -94,7 +94,7 @@ def _config(values: Any) -> TrainConfig:
     return _made(TrainConfig, values)
 
 
-_AUGMENTATIONS = {one.name for kind in get_args(AnyAugmentation) for one in fields(kind)}
+_AUGMENTATIONS = {"class", *(one.name for kind in get_args(AnyAugmentation) for one in fields(kind))}
 _READERS: dict[str, Callable[[Any], Any]] = {
     "options": lambda values: _made(DataOptions, values),
     "config": _config,

@@ -1,6 +1,5 @@
 """How the stages learn together: sampling, targets, weighting, gradients."""
 
-from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients import (
     BlockDependent,
     ConflictProjection,
@@ -15,6 +14,7 @@ from anytimenet.schemes.hooks import (
     Group,
     GroupLoss,
     Lesson,
+    RunFacts,
     Sampling,
     Targets,
     Weighting,
@@ -25,6 +25,7 @@ from anytimenet.schemes.presets import SchemePreset, list_schemes, scheme_preset
 from anytimenet.schemes.sampling import AllStages, DrawnStages, Sandwich
 from anytimenet.schemes.scheme import BuiltScheme, Scheme
 from anytimenet.schemes.targets import Distillation, EMATeacher, FromLabels, GivenTeacher, TDLambda
+from anytimenet.schemes.teacher import Teacher
 from anytimenet.schemes.weighting import (
     AdaLossWeights,
     AlternatingWeights,
@@ -73,6 +74,7 @@ __all__ = [
     "SummedGradients",
     "TDLambda",
     "Targets",
+    "Teacher",
     "Weighting",
     "list_schemes",
     "override",

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet, Output
-from anytimenet.schemes.facts import RunFacts
+from anytimenet.schemes.teacher import Teacher
 
 Group = Sequence[tuple[int, Output]]
 """Some stages with their outputs, as `AnytimeNet.passes` yields them."""
@@ -147,6 +147,21 @@ class GradientRule(nn.Module):
         `loss` is called with every stage of `stages` exactly once, in one group or several.
         """
         raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts:
+    """What hooks ask when they are built; each says what it misses.
+
+    Attributes:
+        seed: of all that is drawn at random; equal in all processes that train together.
+        stage_macs: gives the multiply-adds of each stage's sub-network, for weights that follow the cost.
+        teacher: a trained net that the stages learn from; it is not changed.
+    """
+
+    seed: int = 0
+    stage_macs: Callable[[], Sequence[float]] | None = None
+    teacher: AnytimeNet | Teacher | None = None
 
 
 class HookConfig(Protocol):

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.checks import check_choice, check_whole
-from anytimenet.schemes.draws import STAGES, Draws
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Sampling
+from anytimenet.schemes.checks import STAGES, Draws, check_choice, check_whole
+from anytimenet.schemes.hooks import RunFacts, Sampling
 from anytimenet.schemes.weighting.stage_weights import check_count, check_weights
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from anytimenet.core.checks import instance
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients import SummedGradients
 from anytimenet.schemes.hooks import (
     Criterion,
@@ -20,6 +19,7 @@ from anytimenet.schemes.hooks import (
     HookConfig,
     Lesson,
     Mean,
+    RunFacts,
     Sampling,
     Targets,
     Weighting,

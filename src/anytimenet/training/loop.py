@@ -9,7 +9,7 @@ from typing import Any
 from anytimenet.core.errors import TrainingError
 from anytimenet.costs import stage_costs
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes import RunFacts
+from anytimenet.schemes import RunFacts, Teacher
 from anytimenet.tasks import Task
 from anytimenet.training.config import TrainConfig, TrainResult
 from anytimenet.training.launching import launch
@@ -34,7 +34,7 @@ def train(
     reporter: Reporter | None = None,
     fabric: Any = None,
     input_shape: Sequence[int] | None = None,
-    teacher: AnytimeNet | None = None,
+    teacher: AnytimeNet | Teacher | None = None,
 ) -> TrainResult:
     """Trains `net` in place and leaves the best validated weights in it.
 
@@ -106,7 +106,7 @@ def check_scheme(
     config: TrainConfig,
     *,
     input_shape: Sequence[int] | None = None,
-    teacher: AnytimeNet | None = None,
+    teacher: AnytimeNet | Teacher | None = None,
 ) -> None:
     """Raises what `train` would refuse with: ValueError for the scheme, SharedTrainingError for the norms."""
     config.chosen_scheme.build(net, _facts(net, config, input_shape, teacher))
@@ -124,7 +124,10 @@ def _plan(config: TrainConfig, steps: int) -> str:
 
 
 def _facts(
-    net: AnytimeNet, config: TrainConfig, input_shape: Sequence[int] | None, teacher: AnytimeNet | None
+    net: AnytimeNet,
+    config: TrainConfig,
+    input_shape: Sequence[int] | None,
+    teacher: AnytimeNet | Teacher | None,
 ) -> RunFacts:
     def macs() -> list[int]:
         assert input_shape is not None

@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +15,10 @@ import torch
 
 from anytimenet.bundle.structure import origin_of
 from anytimenet.core.version import __version__
-from anytimenet.data import AnyAugmentation, DataSplits, Mixing
+from anytimenet.data import AnyAugmentation, DataSplits, Mixing, augmentation_to_dict
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.forms import other_forms
+from anytimenet.schemes.teacher import Teacher
 from anytimenet.tasks import Task
 from anytimenet.training import TrainConfig
 from anytimenet.workflows.teachers import teacher_identity
@@ -26,14 +27,15 @@ from anytimenet.workflows.teachers import teacher_identity
 def described(value: Any) -> Any:
     """JSON values of `value`: a dataclass by its class and fields, another object by the name of its class.
 
-    The same choice has the same description in every process: nothing of it is an address.
+        The same choice has the same description in every process: nothing of it is an address.
 
-    >>> from anytimenet.tasks import Segmentation
-    >>> told = described(Segmentation((2,), class_weights=(1, 3)))
-    >>> told["class"], told["class_weights"], told["augmentation"]
-    ('Segmentation', [1.0, 3.0], None)
-    >>> described(object())
-    'object'
+        >>> from anytimenet.schemes.teacher import Teacher
+    from anytimenet.tasks import Segmentation
+        >>> told = described(Segmentation((2,), class_weights=(1, 3)))
+        >>> told["class"], told["class_weights"], told["augmentation"]
+        ('Segmentation', [1.0, 3.0], None)
+        >>> described(object())
+        'object'
     """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON knows no such number
@@ -55,7 +57,7 @@ def run_identity(
     task: Task,
     mixing: Mixing | None,
     init: str | None,
-    teacher: AnytimeNet | None,
+    teacher: Teacher | None,
 ) -> dict[str, Any]:
     """What else than the configuration tells one run from another; compared when a run is resumed."""
     identity = {
@@ -100,7 +102,7 @@ def provenance_of(
             "options": splits.options and splits.options.to_dict(),
         },
         "config": config.to_dict(),
-        "augmentation": None if augmentation is None else asdict(augmentation),
+        "augmentation": augmentation_to_dict(augmentation),
         "task": described(task),
         **({} if splits.mask_classes is None else {"masks": splits.mask_classes.to_dict()}),
         "best_epoch": best_epoch,

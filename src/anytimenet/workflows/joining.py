@@ -170,13 +170,18 @@ def _provenance(manifests: Sequence[Manifest]) -> dict[str, Any]:
     shared |= {
         key: told[0][key]
         for key in _CARRIED
-        if key in told[0] and all(other.get(key) == told[0][key] for other in told[1:])
+        if key in told[0] and all(_fields(other.get(key)) == _fields(told[0][key]) for other in told[1:])
     }
     members = [
         {"net": manifest.net.name if manifest.net else None, "stages": manifest.num_stages, **provenance}
         for manifest, provenance in zip(manifests, told, strict=True)
     ]
     return {**shared, "joined": members}
+
+
+def _fields(note: Any) -> Any:
+    """A note without the class that it is of, which bundles of older versions leave out."""
+    return {k: v for k, v in note.items() if k != "class"} if isinstance(note, dict) else note
 
 
 def _shared_data(manifests: Sequence[Manifest]) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ from anytimenet.data import (
     make_loader,
 )
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.teacher import Teacher
 from anytimenet.tasks import Classification, Segmentation, Task
 from anytimenet.training import TrainConfig, check_share
 from anytimenet.training.logs import notice
@@ -60,7 +61,7 @@ class Plan:
     task: Task
     augmentation: AnyAugmentation | None
     mixing: Mixing | None
-    teacher: AnytimeNet | None
+    teacher: Teacher | None
     costs: Sequence[StageCost]
     rules: Rules | None
     provenance: Mapping[str, Any]

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from anytimenet.bundle import Bundle
-from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import DataSplits
-from anytimenet.nets.contract import AnytimeNet, Output
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.schemes.teacher import Teacher
 from anytimenet.workflows.choosing_task import labels_pixels
 
 
-def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSplits) -> AnytimeNet | None:
-    """The net of `teacher`; one from a bundle must know the classes of the data and read the same input.
+def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSplits) -> Teacher | None:
+    """What learners ask; a teacher from a bundle must know the classes of the data and read the same input.
 
     Raises:
         BundleError: if there is no such bundle.
@@ -43,13 +39,18 @@ def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSp
             f"the teacher gives {gives} and {splits.name} has {needed} for each image: take a teacher that "
             "was trained on such data"
         )
-    return net if read == splits.preprocessing else _Restandardised(net, splits.preprocessing, read)
+    given = splits.preprocessing
+    if read == given:
+        return Teacher(net)
+    scale = [a / b for a, b in zip(given.std, read.std, strict=True)]
+    shift = [(a - b) / c for a, b, c in zip(given.mean, read.mean, read.std, strict=True)]
+    return Teacher(net, scale, shift)
 
 
-def teacher_identity(teacher: AnytimeNet) -> str:
+def teacher_identity(teacher: Teacher) -> str:
     """A digest of the teacher's weights, which tells one run from another when it is resumed."""
     digest = hashlib.sha256()
-    for name, tensor in teacher.state_dict().items():
+    for name, tensor in teacher.tensors.items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -70,26 +71,6 @@ def _check_bundle(bundle: Bundle, splits: DataSplits) -> None:
             f"the teacher reads images with {name} {one[name]} and the data has {other[name]}: train one of "
             f"the two with the other's {name}"
         )
-
-
-class _Restandardised(AnytimeNet):
-    """A net that reads images standardised otherwise than those it was trained on, and puts that right."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, net: AnytimeNet, given: Preprocessing, wanted: Preprocessing) -> None:
-        super().__init__()
-        self.num_stages, self.num_classes, self.in_channels = net.num_stages, net.num_classes, net.in_channels
-        self.net = net
-        scale = [a / b for a, b in zip(given.std, wanted.std, strict=True)]
-        shift = [(a - b) / c for a, b, c in zip(given.mean, wanted.mean, wanted.std, strict=True)]
-        self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1))
-        self.register_buffer("shift", torch.tensor(shift).view(1, -1, 1, 1))
-
-    def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
-        outputs: list[Output] = self.net(x * self.scale + self.shift, stages)
-        return outputs
 
 
 def _count(class_names: tuple[tuple[str, ...], ...]) -> str:

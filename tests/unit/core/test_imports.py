@@ -27,7 +27,7 @@ ARROWS = {
     "training": {"layers", "nets", "schemes", "tasks", "data", "evaluation", "costs", "core"},
     "bundle": {"nets", "costs", "core"},
     "testing": {"nets", "costs", "core"},
-    "workflows": {"bundle", "core", "costs", "data", "evaluation", "nets", "tasks", "training"},
+    "workflows": {"bundle", "core", "costs", "data", "evaluation", "nets", "schemes", "tasks", "training"},
     "recipes": {"workflows", "bundle", "core", "data", "evaluation", "nets", "schemes", "training"},
     "cli": EVERYTHING,
     "__init__": EVERYTHING,

@@ -14,10 +14,10 @@ from torch import nn
 from anytimenet.nets import create_net
 from anytimenet.nets.contract import AnytimeNet, claim
 from anytimenet.schemes import Scheme
-from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients import ConflictProjection, OrthogonalGradients
 from anytimenet.schemes.gradients.projection import block_of
 from anytimenet.schemes.gradients.stagewise import parameter_users
+from anytimenet.schemes.hooks import RunFacts
 from anytimenet.tasks import Classification
 
 NETS = ["isresnext_tiny", "msdnet_tiny", "iresnext_tiny"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, get_args
 
+from anytimenet.core.checks import choice
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -128,20 +130,32 @@ def augmentation_for(
     return augmentation
 
 
+def augmentation_to_dict(augmentation: AnyAugmentation | None) -> dict[str, Any] | None:
+    """The class and the fields of an augmentation as JSON values; None for none.
+
+    >>> augmentation_to_dict(Augmentation(pad=2))
+    {'class': 'Augmentation', 'flip': True, 'pad': 2, 'cutout': 0}
+    """
+    return None if augmentation is None else {"class": type(augmentation).__name__, **asdict(augmentation)}
+
+
 def augmentation_from(values: Mapping[str, Any] | None) -> AnyAugmentation | None:
-    """The augmentation whose fields a bundle remembers as JSON values; None for none.
+    """The reverse of `augmentation_to_dict`; of notes from before they told the class, their fields do.
+
+    Raises:
+        TypeError, ValueError: for values that are no augmentation of this version.
 
     >>> augmentation_from({"flip": False, "pad": 2, "cutout": 0})
     Augmentation(flip=False, pad=2, cutout=0)
     """
     if values is None:
         return None
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    if "area" in given:
-        return LargeImageAugmentation(**given)
-    return MaskAugmentation(**given) if "scale" in given else Augmentation(**given)
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    kinds = {kind.__name__: kind for kind in get_args(AnyAugmentation)}
+    before = "LargeImage" if "area" in given else "Mask" if "scale" in given else ""
+    kind = choice(given.pop("class", f"{before}Augmentation"), "the augmentation", kinds)
+    found: AnyAugmentation = kinds[kind](**given)
+    return found
 
 
 def _check_masks(images: ImageSet | MaskSet, augmentation: object) -> None:

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.checks import check_choice
-from anytimenet.schemes.draws import ORDERS, Draws
-from anytimenet.schemes.facts import RunFacts
+from anytimenet.schemes.checks import ORDERS, Draws, check_choice
 from anytimenet.schemes.gradients.projection import ProjectedGradients, Scope, check_scope
-from anytimenet.schemes.hooks import GradientRule
+from anytimenet.schemes.hooks import GradientRule, RunFacts
 
 Order = Literal["random", "early", "late"]
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from anytimenet.nets.contract import AnytimeNet, Output
-from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients.chains import chain_of
-from anytimenet.schemes.hooks import GradientRule, GroupLoss
+from anytimenet.schemes.hooks import GradientRule, GroupLoss, RunFacts
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.checks import check_choice
-from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients.projection import ProjectedGradients, Scope, check_scope
-from anytimenet.schemes.hooks import GradientRule
+from anytimenet.schemes.hooks import GradientRule, RunFacts
 
 First = Literal["early", "late"]
 
@@ -46,7 +45,7 @@ class OrthogonalGradients:
         ValueError: for a scope or a first stage that does not exist.
 
     >>> from anytimenet.nets import create_net
-    >>> from anytimenet.schemes.facts import RunFacts
+    >>> from anytimenet.schemes.hooks import RunFacts
     >>> rule = OrthogonalGradients(scope="block").build(create_net("isresnext_tiny"), RunFacts())
     >>> rule.linear
     False

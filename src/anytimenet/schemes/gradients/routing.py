@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from anytimenet.nets.contract import AnytimeNet, ChainView
 from anytimenet.schemes.checks import check_whole
-from anytimenet.schemes.facts import RunFacts
 from anytimenet.schemes.gradients.chains import as_leaves, chain_of, take_gradients
-from anytimenet.schemes.hooks import GradientRule, GroupLoss
+from anytimenet.schemes.hooks import GradientRule, GroupLoss, RunFacts
 
 
 @dataclass(frozen=True)

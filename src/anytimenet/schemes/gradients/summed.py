@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import GradientRule, GroupLoss
+from anytimenet.schemes.hooks import GradientRule, GroupLoss, RunFacts
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from anytimenet.nets.contract import AnytimeNet, Output
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Group, Lesson, Targets
+from anytimenet.schemes.hooks import Group, Lesson, RunFacts, Targets
 from anytimenet.schemes.targets.soft import probabilities, resized, soft_cross_entropy
 
 

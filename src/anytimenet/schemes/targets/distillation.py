@@ -11,8 +11,7 @@ from torch import Tensor
 
 from anytimenet.nets.contract import AnytimeNet, Output
 from anytimenet.schemes.checks import check_choice, check_whole
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Group, Lesson, Targets
+from anytimenet.schemes.hooks import Group, Lesson, RunFacts, Targets
 from anytimenet.schemes.targets.soft import SoftLoss
 
 

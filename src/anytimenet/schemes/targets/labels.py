@@ -9,8 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Group, Lesson, Targets
+from anytimenet.schemes.hooks import Group, Lesson, RunFacts, Targets
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from anytimenet.nets.contract import AnytimeNet, Output
 from anytimenet.schemes.checks import check_choice
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Group, Lesson, Targets
+from anytimenet.schemes.hooks import Group, Lesson, RunFacts, Targets
 from anytimenet.schemes.targets.soft import SoftLoss
+from anytimenet.schemes.teacher import Teacher
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ class GivenTeacher:
         Raises:
             ValueError: without a teacher, or if it predicts other classes or reads other images than `net`.
         """
-        teacher = facts.teacher
-        if teacher is None:
+        if facts.teacher is None:
             raise ValueError("this scheme learns from a given teacher: give teacher=BUNDLE")
+        given = facts.teacher if isinstance(facts.teacher, Teacher) else Teacher(facts.teacher)
+        teacher = given.net
         if tuple(teacher.num_classes) != tuple(net.num_classes):
             raise ValueError(
                 f"the teacher predicts classes {tuple(teacher.num_classes)} per level and the net "
@@ -143,7 +146,7 @@ class GivenTeacher:
                 "the teacher's last stage has no BatchNorm statistics yet: estimate them first "
                 "(an.reestimate(bundle))"
             )
-        return _GivenTeacher(teacher, self._loss())
+        return _GivenTeacher(given, self._loss())
 
     def _loss(self) -> SoftLoss:
         return SoftLoss(self.mixing, self.temperature, self.squared_temperature, self.label_weight)
@@ -210,27 +213,27 @@ class _EMATeacher(Targets):
 class _GivenTeacher(Targets):
     uses_given_teacher = True
 
-    def __init__(self, teacher: AnytimeNet, loss: SoftLoss) -> None:
+    def __init__(self, teacher: Teacher, loss: SoftLoss) -> None:
         super().__init__()
         self._loss = loss
         # It never changes, so in a tuple it stays out of the checkpoint; `.to` does not reach it there.
         self._teacher = (_frozen_copy(teacher),)
-        self._last = teacher.num_stages
+        self._last = teacher.net.num_stages
 
     def teach(self, x: Tensor, stages: Sequence[int]) -> Mapping[int, Output]:
         (teacher,) = self._teacher
         if next(teacher.parameters()).device != x.device:
             teacher.to(x.device)
         with torch.no_grad():
-            return {self._last: teacher(x, [self._last])[0]}
+            return {self._last: teacher(x)}
 
     def losses(self, group: Group, lesson: Lesson) -> list[Tensor]:
         teacher = lesson.taught[self._last]
         return [self._loss(output, teacher, lesson) for _, output in group]
 
 
-def _frozen_copy(net: AnytimeNet) -> AnytimeNet:
-    return copy.deepcopy(net).eval().requires_grad_(False)
+def _frozen_copy(module: Module) -> Module:
+    return copy.deepcopy(module).eval().requires_grad_(False)
 
 
 def _tensors(net: AnytimeNet) -> Iterator[Tensor]:

@@ -13,8 +13,7 @@ from torch import Tensor
 from anytimenet.core.checks import flag, settle
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.checks import check_whole
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import ADDED_LATER, Weighting
+from anytimenet.schemes.hooks import ADDED_LATER, RunFacts, Weighting
 from anytimenet.schemes.weighting.stage_weights import check_total, rescale
 
 # Below it a running mean counts as this, so that the weights stay numbers when a loss reaches 0.

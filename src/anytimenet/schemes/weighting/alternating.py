@@ -11,9 +11,8 @@ from torch import Tensor
 
 from anytimenet.core.checks import choice, settle
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.draws import WEIGHTS, Draws
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import ADDED_LATER, HookConfig, Weighting
+from anytimenet.schemes.checks import WEIGHTS, Draws
+from anytimenet.schemes.hooks import ADDED_LATER, HookConfig, RunFacts, Weighting
 from anytimenet.schemes.weighting.sieve import SieveWeights
 from anytimenet.schemes.weighting.stage_weights import StageWeights, check_total
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Weighting
+from anytimenet.schemes.hooks import RunFacts, Weighting
 from anytimenet.schemes.weighting.stage_weights import StageWeights, check_count, check_total, rescale
 
 

@@ -20,8 +20,7 @@ from typing import Literal
 
 from anytimenet.core.errors import suggest
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.facts import RunFacts
-from anytimenet.schemes.hooks import Weighting
+from anytimenet.schemes.hooks import RunFacts, Weighting
 from anytimenet.schemes.weighting.stage_weights import StageWeights, check_total, rescale
 
 SieveVersion = Literal["text", "from_end", "v2", "heavy_end"]

@@ -24,6 +24,7 @@ from anytimenet.data import (
     Shard,
     augmentation_for,
     augmentation_from,
+    augmentation_to_dict,
     load_data,
     make_loader,
 )
@@ -424,6 +425,17 @@ def test_an_augmentation_for_labels_becomes_one_for_masks():
         augmentation_for(masks(), Augmentation(cutout=4))
     told = json.loads(json.dumps({"flip": True, "pad": 2, "scale": [0.5, 2]}))
     assert augmentation_from(told) == MaskAugmentation(pad=2, scale=(0.5, 2.0))
+
+
+@pytest.mark.parametrize("kind", [Augmentation, LargeImageAugmentation, MaskAugmentation])
+def test_an_augmentation_is_written_with_its_class_and_read_without_it(kind: type) -> None:
+    note = json.loads(json.dumps(augmentation_to_dict(kind(flip=False))))
+    assert note["class"] == kind.__name__
+    assert augmentation_from(note) == kind(flip=False)
+    del note["class"]  # as bundles of older versions have it
+    assert augmentation_from(note) == kind(flip=False)
+    with pytest.raises(ValueError, match="the augmentation 'Mosaic' does not exist"):
+        augmentation_from({**note, "class": "Mosaic"})
 
 
 @pytest.mark.parametrize(
