@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from anytimenet.core.checks import number
+from anytimenet.core.records import from_json, stored
 
 FORMAT = "anytimenet-checkpoint-2"
 UNHASHED_FORMAT = "anytimenet-checkpoint-1"
@@ -35,9 +39,9 @@ def read_header(text: str) -> dict[str, Any]:
     Raises:
         ValueError: for text that is no such header; it says which entry is wrong.
 
-    >>> read_header('{"epoch": -1}')
+    >>> read_header('{"epoch": -1, "batch": 0, "run": {}, "progress": {}}')
     Traceback (most recent call last):
-    ValueError: epoch must be a whole number from 0 on, not -1
+    ValueError: epoch must be at least 0, not -1
     """
     try:
         header = json.loads(text)
@@ -45,52 +49,45 @@ def read_header(text: str) -> dict[str, Any]:
         raise ValueError("its header is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"its header is no JSON: {error}") from error
-    if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
-    for name in ("epoch", "batch"):
-        _whole(header.get(name), name)
-    _kind(header.get("run"), dict, "run")
-    progress = _kind(header.get("progress"), dict, "progress")
-    _check_best(_kind(progress.get("best"), dict, "progress.best"))
-    for place, record in enumerate(_kind(progress.get("history"), list, "progress.history")):
-        where = f"progress.history[{place}]"
-        _whole(_kind(record, dict, where).get("epoch"), f"{where}.epoch")
-        _number(record.get("loss"), f"{where}.loss")
-        _numbers(record.get("val"), f"{where}.val")
-    for stage, seen in _kind(progress.get("losses"), dict, "progress.losses").items():
-        where = f"progress.losses[{stage!r}]"
-        if not stage.isdecimal() or len(_numbers(seen, where)) != 2:
-            raise ValueError(f"{where} must be the sum and the number of a stage's losses, not {seen!r}")
-        _whole(seen[1], where)
-    return header
+    from_json(_Header, header)
+    found: dict[str, Any] = header
+    return found
 
 
-def _check_best(best: dict[str, Any]) -> None:
-    _whole(best.get("epoch"), "progress.best.epoch")
-    if best["epoch"]:
-        _number(best.get("score"), "progress.best.score")
-    _numbers(best.get("val"), "progress.best.val")
+@dataclass(frozen=True)
+class _Best:
+    epoch: int
+    val: tuple[float, ...]
+    score: Any = field(default=None, metadata=stored(later=True))  # none before the first epoch
+
+    def __post_init__(self) -> None:
+        if self.epoch:
+            number(self.score, "score")
 
 
-def _kind(value: Any, wanted: type, name: str) -> Any:
-    if not isinstance(value, wanted):
-        what = "an object" if wanted is dict else "a list"
-        raise ValueError(f"{name} must be {what}, not {value!r:.80}")
-    return value
+@dataclass(frozen=True)
+class _Epoch:
+    epoch: int
+    loss: float
+    val: tuple[float, ...]
 
 
-def _whole(value: Any, name: str) -> None:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{name} must be a whole number from 0 on, not {value!r:.80}")
+@dataclass(frozen=True)
+class _Progress:
+    best: _Best
+    history: tuple[_Epoch, ...]
+    losses: dict[str, tuple[float, int]]  # of each stage their sum and number
+
+    def __post_init__(self) -> None:
+        if not all(stage.isdecimal() for stage in self.losses):
+            raise ValueError(f"losses must be those of stages, not of {sorted(self.losses)}")
 
 
-def _number(value: Any, name: str) -> None:
-    if type(value) not in (int, float):
-        raise ValueError(f"{name} must be a number, not {value!r:.80}")
+@dataclass(frozen=True)
+class _Header:
+    """What a run reads of a header; what else it holds is passed over."""
 
-
-def _numbers(value: Any, name: str) -> list[Any]:
-    numbers: list[Any] = _kind(value, list, name)
-    for entry in numbers:
-        _number(entry, name)
-    return numbers
+    epoch: int
+    batch: int
+    run: dict[str, Any]
+    progress: _Progress

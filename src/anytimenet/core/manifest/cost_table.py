@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from anytimenet.core.checks import (
     number,
     raised_as,
     settle,
+    several,
     whole_number,
     whole_numbers,
     words,
@@ -23,13 +24,15 @@ from anytimenet.core.errors import CostTableError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_json
 from anytimenet.core.manifest.machine import machine_stamp, same_machine
+from anytimenet.core.records import JsonForm, Record, as_json, from_json, stored
 
 FORMAT = 1
-_FIELDS = ("device", "machine", "dtype", "threads", "input_shape")
+Key = tuple[int, int, int]
+"""Start and stop of a segment, and images of a batch."""
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(Record):
     """Wall-clock time of one segment for one batch.
 
     Attributes:
@@ -47,8 +50,9 @@ class Latency:
     p99_ms: float
     repeats: int
     estimated: bool = False
-    low_ms: float | None = None
-    unstable: bool = False
+    low_ms: float | None = field(default=None, metadata=stored(later=True))
+    unstable: bool = field(default=False, metadata=stored(later=True))
+    json_form = JsonForm(CostTableError)
 
     def __post_init__(self) -> None:
         with raised_as(CostTableError):
@@ -68,6 +72,29 @@ class Latency:
             raise CostTableError(f"low_ms {self.low_ms} must not be above the median {self.median_ms}")
         if self.repeats == 0 and not self.estimated:
             raise CostTableError(f"a latency over {self.repeats} runs was not measured: mark it estimated")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Of which segment and batch an entry of the file is."""
+
+    start: int
+    stop: int
+    batch: int
+
+
+def _listed(entries: Mapping[Key, Latency]) -> list[dict[str, Any]]:
+    return [{**as_json(_Measured(*key)), **latency.to_dict()} for key, latency in sorted(entries.items())]
+
+
+def _by_segment(entries: Any) -> dict[Key, Latency]:
+    found: dict[Key, Latency] = {}
+    for place, entry in enumerate(several(entries, "it")):
+        key = astuple(from_json(_Measured, entry, f"[{place}]"))
+        if key in found:
+            raise CostTableError(f"entry {key} is there twice")
+        found[key] = from_json(Latency, entry, f"[{place}]")
+    return found
 
 
 @dataclass(frozen=True)
@@ -97,7 +124,8 @@ class CostTable:
     dtype: str
     threads: int
     input_shape: tuple[int, ...]
-    entries: Mapping[tuple[int, int, int], Latency] = field(repr=False)
+    entries: Mapping[Key, Latency] = field(repr=False, metadata=stored(write=_listed, read=_by_segment))
+    json_form = JsonForm(CostTableError)
 
     def __post_init__(self) -> None:
         with raised_as(CostTableError):
@@ -163,16 +191,7 @@ class CostTable:
 
     def to_json(self) -> dict[str, Any]:
         """The table as JSON values; `from_json` reads them."""
-        return {
-            "format": FORMAT,
-            **{name: getattr(self, name) for name in _FIELDS},
-            "machine": dict(self.machine),
-            "input_shape": list(self.input_shape),
-            "entries": [
-                {"start": start, "stop": stop, "batch": batch, **asdict(latency)}
-                for (start, stop, batch), latency in sorted(self.entries.items())
-            ],
-        }
+        return {"format": FORMAT, **as_json(self)}
 
     @classmethod
     def from_json(cls, value: Any) -> CostTable:
@@ -181,43 +200,12 @@ class CostTable:
         Raises:
             CostTableError: if something is missing, of the wrong type, or of another format.
         """
-        if not isinstance(value, dict) or _get(value, "format", int) != FORMAT:
+        form = value.get("format") if isinstance(value, dict) else None
+        if type(form) is not int or form != FORMAT:
             raise CostTableError(
                 f"a cost table is a JSON object of format {FORMAT}; profile again to get one"
             )
-        entries: dict[tuple[int, int, int], Latency] = {}
-        for entry in _get(value, "entries", list):
-            if not isinstance(entry, dict):
-                raise CostTableError(f"an entry of a cost table must be an object, not {entry!r}")
-            start, stop, batch = (_get(entry, name, int) for name in ("start", "stop", "batch"))
-            if (start, stop, batch) in entries:
-                raise CostTableError(f"entry ({start}, {stop}, {batch}) is there twice")
-            times: dict[str, Any] = {
-                name: float(_get(entry, name, float, int)) for name in ("median_ms", "p95_ms", "p99_ms")
-            }
-            # Tables of earlier versions do not tell how steady the runs were.
-            steady: dict[str, Any] = {
-                name: _get(entry, name, *kinds)
-                for name, kinds in (("low_ms", (float, int, type(None))), ("unstable", (bool,)))
-                if name in entry
-            }
-            entries[start, stop, batch] = Latency(
-                **times,
-                **steady,
-                repeats=_get(entry, "repeats", int),
-                estimated=_get(entry, "estimated", bool),
-            )
-        shape = _get(value, "input_shape", list)
-        if not all(type(size) is int for size in shape):
-            raise CostTableError(f"input_shape of a cost table must be whole numbers, not {shape!r}")
-        return cls(
-            device=_get(value, "device", str),
-            machine=_get(value, "machine", dict),
-            dtype=_get(value, "dtype", str),
-            threads=_get(value, "threads", int),
-            input_shape=tuple(shape),
-            entries=entries,
-        )
+        return from_json(cls, value)
 
     def save(self, path: Path | str) -> None:
         """Writes the table as a JSON file, atomically.
@@ -270,7 +258,7 @@ class CostTable:
         return table
 
 
-def _key(key: object) -> tuple[int, int, int]:
+def _key(key: object) -> Key:
     numbers = whole_numbers(key, "entries")
     if len(numbers) != 3:
         raise ValueError(f"entries must be by (start, stop, batch size), not by {numbers}")
@@ -290,15 +278,6 @@ def _between(low: Latency, high: Latency, share: float) -> Latency:
         repeats=min(low.repeats, high.repeats),
         estimated=True,
     )
-
-
-def _get(record: Mapping[str, Any], name: str, *types: type) -> Any:
-    """`record[name]`, which must have exactly one of `types` (a bool is no number here)."""
-    if name not in record:
-        raise CostTableError(f"{name!r} is missing from the cost table")
-    if type(record[name]) not in types:
-        raise CostTableError(f"{name!r} of a cost table must be {types[0].__name__}, not {record[name]!r}")
-    return record[name]
 
 
 def _describe(machine: Mapping[str, Any]) -> str:
