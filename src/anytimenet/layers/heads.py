@@ -1,4 +1,4 @@
-"""The classifier of one stage: global average pooling and FC, one for each label level.
+"""The classifier of one stage: pooling over positions or tokens and FC, one for each label level.
 
 Source: BN - ReLU before the pooling is the sliced-networks paper, appendix B, with the hierarchical heads
 g_{k,d} of its equation 2; pooling without BN is Hu et al., "Learning Anytime Predictions in Neural Networks
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from anytimenet.core.checks import choice
 
 
 class LevelHead(nn.Module):
@@ -65,6 +67,45 @@ class PooledHead(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         h = _pooled(F.relu(x) if self.relu else x)  # not in place: the next block reads x, too
         return tuple(level(h) for level in self.levels)
+
+
+class TokenHead(nn.Module):
+    """LayerNorm, one token for all, and one linear layer for each entry of `num_classes`.
+
+    Tokens `(N, T, width)` to an output, a tuple of logits `(N, classes)`. The levels share the token.
+
+    Args:
+        width: of a token.
+        num_classes: classes of each label level, fine level first.
+        pool: "mean" of all tokens, or the "first", where the net has put a class token there.
+
+    Raises:
+        ValueError: for another pooling.
+
+    >>> [tuple(t.shape) for t in TokenHead(8, (10, 2))(torch.zeros(3, 5, 8))]
+    [(3, 10), (3, 2)]
+    """
+
+    def __init__(self, width: int, num_classes: Sequence[int], *, pool: str = "mean") -> None:
+        super().__init__()
+        self.pool = choice(pool, "pool", ("mean", "first"))
+        self.norm = nn.LayerNorm(width)
+        self.levels = nn.ModuleList(nn.Linear(width, classes) for classes in num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        h = self.norm(x[:, 0] if self.pool == "first" else x)
+        if self.pool == "mean":
+            h = h.mean(1)
+        return tuple(level(h) for level in self.levels)
+
+
+def default_head(shape: Sequence[int], num_classes: Sequence[int]) -> nn.Module:
+    """What predicts from features `(C, H, W)` or tokens `(T, D)` if nothing else is said.
+
+    >>> type(default_head((5, 16), (10,))).__name__
+    'TokenHead'
+    """
+    return TokenHead(shape[1], num_classes) if len(shape) == 2 else Head(shape[0], num_classes)
 
 
 def _pooled(x: Tensor) -> Tensor:

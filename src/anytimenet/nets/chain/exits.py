@@ -16,10 +16,15 @@ from anytimenet.core.checks import (
     shape_of_images,
 )
 from anytimenet.core.segments import INPUT, InputSpec
-from anytimenet.layers.heads import Head
+from anytimenet.layers.heads import default_head
 from anytimenet.nets.arguments import check_exits
 from anytimenet.nets.chain.chain import ChainNet, Node
-from anytimenet.nets.chain.shapes import check_heads, feature_channels, node_shapes
+from anytimenet.nets.chain.shapes import check_features, check_heads, node_shapes
+
+HeadBuilder = Callable[[tuple[int, ...]], nn.Module]
+"""From the shape of features, (C, H, W) or (T, D), to the module that predicts from them."""
+
+HEAD_EXAMPLE = "lambda shape: PooledHead(shape[0], num_classes)"
 
 
 class ExitNet(ChainNet):
@@ -33,9 +38,10 @@ class ExitNet(ChainNet):
         stem: runs first; None if the first block reads the images.
         blocks: modules that each read the one before; any `nn.Sequential` is such a list.
         exits_after: for each stage the number of blocks that it runs, increasing, the last of them all.
-        head: called with the channels of the features at an exit, it returns the module that predicts there:
-            logits, or a tuple of logits, one tensor a label level. By default `layers.heads.Head`: BatchNorm,
-            ReLU, global average pooling and one linear layer.
+        head: called with the shape of the features at an exit, (C, H, W) or (T, D), it returns what predicts
+            there: logits, or a tuple of logits, one tensor a label level. By default `layers.heads.Head`:
+            BatchNorm, ReLU, global average pooling and one linear layer; of tokens `layers.heads.TokenHead`:
+            LayerNorm, their mean and one linear layer.
         num_classes: classes, or one number for each label level.
         input_shape: (C, H, W) of images that the net is made for; what the heads read is found with it. None:
             (3, 32, 32), or the smallest that `input_spec` allows.
@@ -57,7 +63,7 @@ class ExitNet(ChainNet):
         stem: nn.Module | None,
         blocks: Iterable[nn.Module],
         exits_after: Sequence[int],
-        head: Callable[[int], nn.Module] | None = None,
+        head: HeadBuilder | None = None,
         *,
         num_classes: int | Sequence[int] = 10,
         input_shape: Sequence[int] | None = None,
@@ -66,7 +72,7 @@ class ExitNet(ChainNet):
         for unit in (*(() if stem is None else (stem,)), *(units := list(several(blocks, "blocks")))):
             instance(unit, nn.Module, "stem and each of blocks", "nn.Conv2d(3, 16, 3)")
         if head is not None:
-            function(head, "head", "lambda channels: nn.Sequential(...)")
+            function(head, "head", HEAD_EXAMPLE)
         input_spec, input_shape = input_for(input_shape, input_spec)
         exits = check_exits(exits_after, len(units))
         classes = class_counts(num_classes)
@@ -107,19 +113,27 @@ def input_for(shape: Sequence[int] | None, spec: InputSpec | None) -> tuple[Inpu
 
 
 def new_heads(
-    head: Callable[[int], nn.Module] | None,
-    read: Mapping[str, Sequence[int]],
+    head: HeadBuilder | None,
+    read: Mapping[str, tuple[int, ...]],
     num_classes: Sequence[int],
 ) -> list[nn.Module]:
-    """A head for the features (C, H, W) of each place in `read`, built by `head` or the default one.
+    """A head for the features of each place in `read`, given by their shape, built by `head` or the default.
 
     Raises:
-        ValueError: if `head` is a module already, or a place gives no map of features.
+        ValueError: if `head` is a module already or cannot build one, or a place gives no features.
     """
     if isinstance(head, nn.Module):
-        raise ValueError("head is a function of the channels that returns a module, not a module")
-    make = head or (lambda channels: Head(channels, num_classes))
-    made = [make(feature_channels(shape, place)) for place, shape in read.items()]
-    for module in made:
-        instance(module, nn.Module, "what head returns", "nn.Linear(channels, 10)")
+        raise ValueError("head is a function of the features' shape that returns a module, not a module")
+    made = []
+    for place, shape in read.items():
+        check_features(shape, place)
+        try:
+            made.append(default_head(shape, num_classes) if head is None else head(shape))
+        except (TypeError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"head cannot build a module for features of shape {shape} ({reason}): it is called with "
+                f"that shape, as in {HEAD_EXAMPLE}"
+            ) from error
+        instance(made[-1], nn.Module, "what head returns", "nn.Linear(16, 10)")
     return made

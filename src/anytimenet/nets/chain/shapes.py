@@ -112,14 +112,13 @@ def _is_plain_norm(x: Tensor, *others: Any, training: bool = True, **options: An
     return enough and all(tensor.shape == x.shape[1:2] for tensor in per_channel)
 
 
-def feature_channels(shape: Sequence[int], name: str) -> int:
-    """The channels of features `(C, H, W)`. Raises ValueError for anything that is no map of features."""
-    if len(shape) != 3:
+def check_features(shape: Sequence[int], name: str) -> None:
+    """Raises ValueError for anything that is no map of features `(C, H, W)` and no tokens `(T, D)`."""
+    if len(shape) not in (2, 3):
         raise ValueError(
             f"{name} gives a tensor of shape (N, {', '.join(map(str, shape))}): an exit reads feature maps "
-            "(N, C, H, W); put the exit before the layer that flattens them"
+            "(N, C, H, W) or tokens (N, T, D); put the exit before the layer that flattens them"
         )
-    return shape[0]
 
 
 def _run(node: NamedStep, inputs: tuple[Tensor, ...], training: bool) -> Tensor:

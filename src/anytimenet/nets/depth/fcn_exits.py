@@ -91,7 +91,7 @@ def fcn_exits(
         ),
         stages,
         range(1, len(stages) + 1),
-        partial(FcnHead, num_classes=num_classes, divisor=head_divisor),
+        lambda shape: FcnHead(shape[0], num_classes, head_divisor),
         num_classes=num_classes,
         input_spec=InputSpec("images", in_channels, SMALLEST),
     )

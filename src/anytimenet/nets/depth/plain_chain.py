@@ -57,7 +57,7 @@ def plain_chain(
         None,
         blocks,
         range(1, len(blocks) + 1) if exits_after is None else exits_after,
-        lambda channels: PooledHead(channels, num_classes, relu=False),
+        lambda shape: PooledHead(shape[0], num_classes, relu=False),
         num_classes=num_classes,
         input_spec=InputSpec("images", in_channels, smallest),
     )

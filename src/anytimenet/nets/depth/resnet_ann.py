@@ -81,7 +81,7 @@ def resnet_ann(
         else nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
         (_basic_units if unit == "basic" else _bottleneck_units)(width, counts),
         _exits(exits_after, stack, sum(counts)),
-        lambda channels: PooledHead(channels, num_classes),
+        lambda shape: PooledHead(shape[0], num_classes),
         num_classes=num_classes,
         input_spec=InputSpec("images", in_channels, smallest),
     )

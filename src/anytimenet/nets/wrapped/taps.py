@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.frozen import Frozen
 from anytimenet.nets.chain.chain import ChainNet, Node
-from anytimenet.nets.chain.exits import input_for, new_heads
+from anytimenet.nets.chain.exits import HEAD_EXAMPLE, HeadBuilder, input_for, new_heads
 from anytimenet.nets.chain.shapes import check_heads, node_shapes
 from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
 
@@ -27,7 +27,7 @@ from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
 def wrap(
     module: nn.Module,
     taps: Sequence[str],
-    head: Callable[[int], nn.Module] | None = None,
+    head: HeadBuilder | None = None,
     *,
     frozen: bool = False,
     input_shape: Sequence[int] = (3, 32, 32),
@@ -45,8 +45,8 @@ def wrap(
         module: takes images `(N, C, H, W)`, returns logits `(N, classes)`.
         taps: names as in `module.named_modules()`, in the order in which they run, for example
             ("layer1", "layer2.0"); the sub-modules around a nested one must run in sequence as well.
-        head: called with the channels of the features at a tap, it returns the module that predicts there;
-            by default `layers.heads.Head`, one for each label level.
+        head: called with the shape of the features at a tap, it returns the module that predicts there; by
+            default as in `ExitNet`.
         frozen: only the new heads learn: the module gets no gradient and stays in eval mode, statistics of
             BatchNorm included, so that training never changes its own answer. (`check_anytime_net` expects
             every weight to learn: check the net without `frozen`.)
@@ -74,7 +74,7 @@ def wrap(
     instance(module, nn.Module, "module", "nn.Sequential(...)")
     taps = _check_taps(module, all_words(taps, "taps"))
     if head is not None:
-        function(head, "head", "lambda channels: nn.Sequential(...)")
+        function(head, "head", HEAD_EXAMPLE)
     frozen = flag(frozen, "frozen")
     input_spec, input_shape = input_for(input_shape, input_spec)
     coarser = whole_numbers(coarser, "coarser", 1, MOST_CLASSES)

@@ -108,9 +108,9 @@ def test_an_exit_net_runs_the_blocks_one_after_the_other():
     check_anytime_net(net, (3, 8, 8))
 
 
-def test_a_head_of_ones_own_is_built_for_the_channels_of_its_exit():
-    def head(channels: int) -> nn.Module:
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 4))
+def test_a_head_of_ones_own_is_built_for_the_shape_of_its_exit():
+    def head(shape: tuple[int, ...]) -> nn.Module:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(shape[0], 4))
 
     net = ExitNet(None, three_blocks(), (2, 4), head, num_classes=4, input_shape=(3, 8, 8))
     assert [h.head[2].in_features for h in net.heads] == [5, 7]
@@ -135,11 +135,11 @@ def test_what_cannot_be_a_chain_of_exits_is_refused(blocks, exits_after, options
 
 
 def test_heads_that_do_not_fit_are_refused():
-    def of_seven(channels: int) -> nn.Sequential:
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 7))
+    def of_seven(shape: tuple[int, ...]) -> nn.Sequential:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(shape[0], 7))
 
-    def overwriting(channels: int) -> nn.Module:
-        return nn.Sequential(nn.ReLU(inplace=True), *of_seven(channels))
+    def overwriting(shape: tuple[int, ...]) -> nn.Module:
+        return nn.Sequential(nn.ReLU(inplace=True), *of_seven(shape))
 
     with pytest.raises(ValueError, match=r"head of stage 1 gives logits of \(7,\) classes where \(10,\)"):
         ExitNet(None, [conv(3, 4)], (1,), of_seven, input_shape=(3, 8, 8))
@@ -394,12 +394,17 @@ def test_a_node_cannot_have_the_name_of_an_attribute(name):
         identity_chain((name, ("x",)), exits=(name,))
 
 
-def test_a_head_must_be_a_function_of_the_channels():
+def test_a_head_that_was_meant_for_channels_is_told_of_the_shape():
+    with pytest.raises(ValueError, match=r"features of shape \(4, 8, 8\).*lambda shape: PooledHead"):
+        ExitNet(None, [conv(3, 4)], (1,), lambda channels: nn.Linear(channels, 10), input_shape=(3, 8, 8))
+
+
+def test_a_head_must_be_a_function_of_the_shape():
     for build in (
         lambda: ExitNet(None, [conv(3, 4)], (1,), nn.Flatten(), input_shape=(3, 8, 8)),
         lambda: wrap(Backbone(), ["layer1"], nn.Flatten(), input_shape=(3, 8, 8)),
     ):
-        with pytest.raises(ValueError, match="head is a function of the channels"):
+        with pytest.raises(ValueError, match="head is a function of the features' shape"):
             build()
 
 
