@@ -33,14 +33,19 @@ are stored for all of them.
 
 def page() -> str:
     """The whole page."""
-    entries = sorted((net_entry(name) for name in list_nets()), key=lambda entry: (entry.paper, entry.name))
-    sections = [_section(paper, list(group)) for paper, group in groupby(entries, lambda e: e.paper)]
+    entries = sorted((net_entry(name) for name in list_nets()), key=_group)
+    sections = [_section(*group, list(members)) for group, members in groupby(entries, _group)]
     return "\n".join([_INTRODUCTION, *sections])
 
 
-def _section(paper: str, entries: list[NetEntry]) -> str:
+def _group(entry: NetEntry) -> tuple[str, str]:
+    return entry.paper, entry.family
+
+
+def _section(paper: str, family: str, entries: list[NetEntry]) -> str:
     lines = [
-        f"## {paper or 'No paper'}",
+        f"## {family}",
+        f"From *{paper}*.\n" if paper else "From no paper.\n",
         "| name | what | stages | image | multiply-adds of each stage | parameters |",
         "|---|---|--:|---|---|--:|",
         *(_line(entry) for entry in sorted(entries, key=_size)),

@@ -17,9 +17,9 @@ from anytimenet.core.registered import Kind, registered
 class List:
     """Show registered nets, recipes, schemes or data sets.
 
-    JSON: a line each; nets {name, summary, paper, input_shape}, recipes {name, summary, command, hardware,
-    minutes, expected}, schemes {name, summary, paper, hooks}, data {name, summary, classes, train_images,
-    held_out, test_images, image_size, page}, where null depends on the folder.
+    JSON: a line each; nets {name, summary, paper, family, input_shape}, recipes {name, summary, command,
+    hardware, minutes, expected}, schemes {name, summary, paper, hooks}, data {name, summary, classes,
+    train_images, held_out, test_images, image_size, page}, where null depends on the folder.
     """
 
     what: Annotated[
@@ -63,7 +63,8 @@ def _nets() -> list[dict[str, Any]]:
 
     entries = [net_entry(name) for name in list_nets()]
     return [
-        {"name": e.name, "summary": e.summary, "paper": e.paper, "input_shape": list(e.input_shape)}
+        {name: getattr(e, name) for name in ("name", "summary", "paper", "family")}
+        | {"input_shape": list(e.input_shape)}
         for e in entries
     ]
 

@@ -30,6 +30,7 @@ class NetEntry:
         input_shape: (C, H, W) of the images that its published costs are counted on.
         summary: one line for lists.
         paper: where it comes from.
+        family: nets of one builder, or of builders that differ in size only, have the same.
         form: the number of the structure that `build` makes today; 1 for the first one.
         changed: what is different since the form before.
     """
@@ -39,6 +40,7 @@ class NetEntry:
     input_shape: tuple[int, int, int]
     summary: str
     paper: str
+    family: str
     form: int = 1
     changed: str = ""
 
@@ -52,6 +54,7 @@ def register_net(
     input_shape: tuple[int, int, int],
     summary: str,
     paper: str = "",
+    family: str = "",
     form: int = 1,
     changed: str = "",
 ) -> Callable[[Builder], Builder]:
@@ -65,6 +68,7 @@ def register_net(
         input_shape: (C, H, W) of the images that its published costs are counted on.
         summary: one line for lists.
         paper: where it comes from.
+        family: what lists group it under; its name if none is given.
         form: give the next number when the builder makes other layers from the same arguments than it did:
             bundles and checkpoints of an earlier form are then refused before anything is built.
         changed: what is different since the form before; the refusal says it.
@@ -76,6 +80,7 @@ def register_net(
     for what, value in (("name", name), ("summary", summary)):
         words(value, what)
     texts((paper,), "paper")
+    texts((family,), "family")
     texts((changed,), "changed")
     form = whole_number(form, "form", 1)
     shape = shape_of_images(input_shape)
@@ -83,7 +88,7 @@ def register_net(
     def register(build: Builder) -> Builder:
         if name in _ENTRIES and _ENTRIES[name].build is not build:
             raise ValueError(f"a net named {name!r} is registered already; choose another name")
-        _ENTRIES[name] = NetEntry(name, build, shape, summary, paper, form, changed)
+        _ENTRIES[name] = NetEntry(name, build, shape, summary, paper, family or name, form, changed)
         return build
 
     return register

@@ -29,8 +29,8 @@ FORMS: list[tuple[str, dict[str, Any], tuple[int, int, int]]] = [
 
 
 def test_every_family_has_a_tiny_net():
-    families = {name.partition("_")[0] for name in list_nets()}
-    assert families == {name.partition("_")[0] for name in TINY}
+    families = {net_entry(name).family for name in list_nets()}
+    assert families == {net_entry(name).family for name in TINY}
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -231,4 +231,4 @@ for _name, _input_shape, _summary, _build in (
     ("ann_msdnet_41", (3, 224, 224), "5 exits, 7 units apart", partial(ann_msdnet, **_41)),
     ("ann_msdnet_tiny", (3, 8, 8), "for tests: 2 exits", partial(ann_msdnet, **_TINY)),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="ann_msdnet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

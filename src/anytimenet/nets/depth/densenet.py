@@ -193,4 +193,4 @@ for _name, _input_shape, _summary, _build in (
         partial(densenet, layers=(2, 1, 1), growth=3, exits_after="block_ends"),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="densenet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

@@ -212,4 +212,4 @@ for _name, _input_shape, _summary, _build in (
         partial(fcn_exits, blocks=(1, 1, 1, 1), widths=(6, 12, 12, 16), head_divisor=2, **_BASIC),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="fcn_exits", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

@@ -238,4 +238,4 @@ for _name, _input_shape, _summary, _build in (
     ("msdnet_small", (3, 16, 16), "minutes on 2 cores: 4 exits", partial(msdnet, **_SMALL)),
     ("msdnet_tiny", (3, 8, 8), "for tests: 3 exits", partial(msdnet, **_TINY)),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="msdnet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

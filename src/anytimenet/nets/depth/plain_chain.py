@@ -90,4 +90,4 @@ for _name, _input_shape, _summary, _build in (
     ("plain_chain_small", (3, 16, 16), "minutes on 2 cores: 6 exits, W=32 to 128", plain_chain),
     ("plain_chain_tiny", (3, 8, 8), "for tests: 3 exits, W=4 to 8", partial(plain_chain, widths=(4, 4, 8))),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary)(_build)
+    register_net(_name, family="plain_chain", input_shape=_input_shape, summary=_summary)(_build)

@@ -260,6 +260,12 @@ for _name, _input_shape, _summary, _build in (
     ("ranet_small", (3, 16, 16), "minutes on 2 cores: 4 exits in 3 flows", partial(ranet, **_SMALL)),
     ("ranet_tiny", (3, 8, 8), "for tests: 3 exits in 2 flows", partial(ranet, **_TINY)),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER, form=2, changed=CHANGED)(
-        _build
-    )
+    register_net(
+        _name,
+        family="ranet",
+        input_shape=_input_shape,
+        summary=_summary,
+        paper=PAPER,
+        form=2,
+        changed=CHANGED,
+    )(_build)

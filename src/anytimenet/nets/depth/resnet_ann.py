@@ -232,4 +232,4 @@ for _name, _input_shape, _summary, _build in (
         partial(resnet_ann, units=(1, 1, 1), width=4),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="resnet_ann", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

@@ -119,4 +119,6 @@ for _name, _input_shape, _summary, _build in (
         partial(resnext_exits, **_SMALL, width=8, branches=2, branch_width=2),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="resnext_exits", input_shape=_input_shape, summary=_summary, paper=PAPER)(
+        _build
+    )

@@ -131,4 +131,4 @@ for _name, _input_shape, _summary, _build in (
     ("resnet_small", (3, 16, 16), "minutes on 2 cores: n=1 W=16", partial(ResNet, blocks=(1, 1, 1))),
     ("resnet_tiny", (3, 8, 8), "for tests: n=1 W=4", partial(ResNet, width=4, blocks=(1, 1, 1))),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="resnet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

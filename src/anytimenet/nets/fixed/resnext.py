@@ -53,4 +53,4 @@ for _name, _input_shape, _summary, _build in (
         partial(resnext, branches=2, width=8, branch_width=2, blocks=(1, 1, 1)),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="resnext", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

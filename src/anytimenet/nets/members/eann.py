@@ -304,4 +304,4 @@ for _name, _input_shape, _summary, _build in (
         partial(eann, members=_TINY),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="eann", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

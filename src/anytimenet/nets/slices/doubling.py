@@ -146,4 +146,4 @@ for _name, _input_shape, _summary, _build in (
     ("doubling_depth_tiny", (3, 8, 8), "for tests: 3 depths", partial(_TINY, growth="depth")),
     ("doubling_both_tiny", (3, 8, 8), "for tests: 3 sizes", partial(_TINY, growth="both")),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="doubling", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

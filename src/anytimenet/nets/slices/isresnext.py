@@ -250,4 +250,4 @@ for _name, _input_shape, _summary, _build in (
         partial(ISResNeXt, slices=(1, 1, 1), width=12, blocks=(1, 1, 1), branch_width=2),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="isresnext", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

@@ -259,4 +259,4 @@ for _name, _input_shape, _summary, _build in (
         partial(IResNeXt, branches=(1, 2, 3), width=8, branch_width=2, **_ONE_EACH),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="iresnext", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

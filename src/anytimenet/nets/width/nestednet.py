@@ -181,4 +181,4 @@ for _name, _input_shape, _summary, _build in (
         ),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+    register_net(_name, family="nestednet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)

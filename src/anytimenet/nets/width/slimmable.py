@@ -262,4 +262,5 @@ for _name, _input_shape, _summary, _paper, _build in (
         partial(universally_slimmable, lowest=0.5, width=4, units=(1, 1), divisor=1),
     ),
 ):
-    register_net(_name, input_shape=_input_shape, summary=_summary, paper=_paper)(_build)
+    _family = "universally_slimmable" if _paper == UNIVERSALLY else "slimmable"
+    register_net(_name, family=_family, input_shape=_input_shape, summary=_summary, paper=_paper)(_build)
