@@ -21,7 +21,8 @@ from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Augmentation, ImageSet, Loader, Shard
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.schemes import RunFacts, Scheme
-from anytimenet.schemes.gradients import ConflictProjection, OrthogonalGradients
+from anytimenet.schemes.gradients.conflict import ConflictProjection
+from anytimenet.schemes.gradients.orthogonal import OrthogonalGradients
 from anytimenet.schemes.hooks import GradientRule
 from anytimenet.tasks import Classification
 from anytimenet.training import TrainConfig, launch, train

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes import RunFacts
-from anytimenet.schemes.weighting import CostWeights, GivenWeights, SieveWeights, sieve_units
+from anytimenet.schemes.weighting.cost import CostWeights
+from anytimenet.schemes.weighting.fixed import GivenWeights
+from anytimenet.schemes.weighting.sieve import SieveWeights, sieve_units
 
 versions = st.sampled_from(["text", "from_end", "v2", "heavy_end"])
 

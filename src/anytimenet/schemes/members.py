@@ -8,28 +8,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
-from anytimenet.schemes.gradients import (
-    BlockDependent,
-    ConflictProjection,
-    GradientEquilibrium,
-    GroupedLosses,
-    OrthogonalGradients,
-    SummedGradients,
-)
+from anytimenet.schemes.gradients.conflict import ConflictProjection
+from anytimenet.schemes.gradients.equilibrium import GradientEquilibrium
+from anytimenet.schemes.gradients.orthogonal import OrthogonalGradients
+from anytimenet.schemes.gradients.routing import BlockDependent, GroupedLosses
+from anytimenet.schemes.gradients.summed import SummedGradients
 from anytimenet.schemes.hooks import ADDED_LATER
 from anytimenet.schemes.sampling import AllStages, DrawnStages, Sandwich
 from anytimenet.schemes.scheme import Scheme
-from anytimenet.schemes.targets import Distillation, EMATeacher, FromLabels, GivenTeacher, TDLambda
-from anytimenet.schemes.weighting import (
-    AdaLossWeights,
-    AlternatingWeights,
-    ConstantWeights,
-    CostWeights,
-    GivenWeights,
-    HalfEndWeights,
-    LinearWeights,
-    SieveWeights,
-)
+from anytimenet.schemes.targets.bootstrapping import TDLambda
+from anytimenet.schemes.targets.distillation import Distillation
+from anytimenet.schemes.targets.labels import FromLabels
+from anytimenet.schemes.targets.teachers import EMATeacher, GivenTeacher
+from anytimenet.schemes.weighting.adaloss import AdaLossWeights
+from anytimenet.schemes.weighting.alternating import AlternatingWeights
+from anytimenet.schemes.weighting.cost import CostWeights
+from anytimenet.schemes.weighting.fixed import ConstantWeights, GivenWeights, HalfEndWeights, LinearWeights
+from anytimenet.schemes.weighting.sieve import SieveWeights
 
 MEMBERS: Mapping[str, Mapping[str, type]] = {
     "sampling": {"all": AllStages, "sandwich": Sandwich, "drawn": DrawnStages},

@@ -6,24 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anytimenet.core.registered import unknown
-from anytimenet.schemes.gradients import (
-    BlockDependent,
-    ConflictProjection,
-    GradientEquilibrium,
-    GroupedLosses,
-    OrthogonalGradients,
-)
+from anytimenet.schemes.gradients.conflict import ConflictProjection
+from anytimenet.schemes.gradients.equilibrium import GradientEquilibrium
+from anytimenet.schemes.gradients.orthogonal import OrthogonalGradients
+from anytimenet.schemes.gradients.routing import BlockDependent, GroupedLosses
 from anytimenet.schemes.sampling import DrawnStages, Sandwich
 from anytimenet.schemes.scheme import Scheme
-from anytimenet.schemes.targets import Distillation, EMATeacher, FromLabels, GivenTeacher, TDLambda
-from anytimenet.schemes.weighting import (
-    AdaLossWeights,
-    AlternatingWeights,
-    CostWeights,
-    HalfEndWeights,
-    LinearWeights,
-    SieveWeights,
-)
+from anytimenet.schemes.targets.bootstrapping import TDLambda
+from anytimenet.schemes.targets.distillation import Distillation
+from anytimenet.schemes.targets.labels import FromLabels
+from anytimenet.schemes.targets.teachers import EMATeacher, GivenTeacher
+from anytimenet.schemes.weighting.adaloss import AdaLossWeights
+from anytimenet.schemes.weighting.alternating import AlternatingWeights
+from anytimenet.schemes.weighting.cost import CostWeights
+from anytimenet.schemes.weighting.fixed import HalfEndWeights, LinearWeights
+from anytimenet.schemes.weighting.sieve import SieveWeights
 
 
 @dataclass(frozen=True)

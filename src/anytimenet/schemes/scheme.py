@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from anytimenet.core.checks import instance
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.schemes.gradients import SummedGradients
+from anytimenet.schemes.gradients.summed import SummedGradients
 from anytimenet.schemes.hooks import (
     Criterion,
     GradientRule,
@@ -25,8 +25,8 @@ from anytimenet.schemes.hooks import (
     Weighting,
 )
 from anytimenet.schemes.sampling import AllStages
-from anytimenet.schemes.targets import FromLabels
-from anytimenet.schemes.weighting import ConstantWeights
+from anytimenet.schemes.targets.labels import FromLabels
+from anytimenet.schemes.weighting.fixed import ConstantWeights
 from anytimenet.schemes.weighting.stage_weights import StageWeights
 
 

@@ -14,7 +14,8 @@ from torch import nn
 from anytimenet.nets import create_net
 from anytimenet.nets.contract import AnytimeNet, claim
 from anytimenet.schemes import Scheme
-from anytimenet.schemes.gradients import ConflictProjection, OrthogonalGradients
+from anytimenet.schemes.gradients.conflict import ConflictProjection
+from anytimenet.schemes.gradients.orthogonal import OrthogonalGradients
 from anytimenet.schemes.gradients.projection import block_of
 from anytimenet.schemes.gradients.stagewise import parameter_users
 from anytimenet.schemes.hooks import RunFacts

@@ -12,7 +12,10 @@ from anytimenet.nets import create_net
 from anytimenet.schemes import FromLabels, RunFacts, Scheme
 from anytimenet.schemes.hooks import Lesson
 from anytimenet.schemes.sampling import DrawnStages, Sandwich
-from anytimenet.schemes.targets import Distillation, EMATeacher, TDLambda, divergence, soft_cross_entropy
+from anytimenet.schemes.targets.bootstrapping import TDLambda
+from anytimenet.schemes.targets.distillation import Distillation
+from anytimenet.schemes.targets.soft import divergence, soft_cross_entropy
+from anytimenet.schemes.targets.teachers import EMATeacher
 from anytimenet.tasks import Classification
 
 NETS = ["isresnext_tiny", "iresnext_tiny"]  # one graph, one pass for each stage

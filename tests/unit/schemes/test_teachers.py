@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from anytimenet.nets import create_net
 from anytimenet.schemes import RunFacts, Scheme
 from anytimenet.schemes.sampling import Sandwich
-from anytimenet.schemes.targets import EMATeacher, GivenTeacher, divergence
+from anytimenet.schemes.targets.soft import divergence
+from anytimenet.schemes.targets.teachers import EMATeacher, GivenTeacher
 
 NETS = ["isresnext_tiny", "iresnext_tiny"]
 

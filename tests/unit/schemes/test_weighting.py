@@ -13,18 +13,17 @@ import torch
 from anytimenet.nets import create_net
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes import RunFacts, Scheme, scheme_preset, scheme_to_dict
-from anytimenet.schemes.weighting import (
-    AdaLossWeights,
-    AlternatingWeights,
+from anytimenet.schemes.weighting.adaloss import AdaLossWeights
+from anytimenet.schemes.weighting.alternating import AlternatingWeights
+from anytimenet.schemes.weighting.cost import CostWeights
+from anytimenet.schemes.weighting.fixed import (
     CalledWeights,
     ConstantWeights,
-    CostWeights,
     GivenWeights,
     HalfEndWeights,
     LinearWeights,
-    SieveWeights,
-    sieve_units,
 )
+from anytimenet.schemes.weighting.sieve import SieveWeights, sieve_units
 from anytimenet.tasks import Classification
 
 # (stages, version): the units of all stages but the last, and their sum, as published.

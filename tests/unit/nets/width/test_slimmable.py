@@ -26,7 +26,7 @@ from anytimenet.nets.width.elastic_resnet import ElasticResNet
 from anytimenet.nets.width.slimmable import make_divisible, slimmable, universally_slimmable, widths_at
 from anytimenet.schemes import Scheme
 from anytimenet.schemes.sampling import Sandwich
-from anytimenet.schemes.targets import Distillation
+from anytimenet.schemes.targets.distillation import Distillation
 from anytimenet.tasks import Classification
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
