@@ -14,21 +14,9 @@ from anytimenet.bundle.counted import counted_manifest, stage_records, steps_of,
 from anytimenet.bundle.folder import ExtraFile, read_bundle, read_seen, stamp_of, write_bundle
 from anytimenet.bundle.predicting import Answering, SubNetworks
 from anytimenet.bundle.structure import check_belongs, origin_of
+from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.core.checks import (
-    LARGEST,
-    all_words,
-    flag,
-    function,
-    increasing,
-    instance,
-    number,
-    optional,
-    several,
-    whole_number,
-)
-from anytimenet.core.checks import path as checked_path
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.sources import image_sources
@@ -82,13 +70,13 @@ class Bundle:
         seen: SeenImages | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        instance(net, AnytimeNet, "net", "create_net(NAME)")
-        instance(manifest, Manifest, "manifest", "Manifest.read(PATH)")
+        checks.instance(net, AnytimeNet, "net", "create_net(NAME)")
+        checks.instance(manifest, Manifest, "manifest", "Manifest.read(PATH)")
         if cost_tables is not None:
-            instance(cost_tables, Mapping, "cost_tables", '{"cpu": CostTable(...)}')
+            checks.instance(cost_tables, Mapping, "cost_tables", '{"cpu": CostTable(...)}')
             for table in cost_tables.values():
-                instance(table, CostTable, "cost_tables", "profile(bundle)")
-        function(clock, "clock", "time.perf_counter")
+                checks.instance(table, CostTable, "cost_tables", "profile(bundle)")
+        checks.function(clock, "clock", "time.perf_counter")
         check_belongs(net, manifest)
         self.net = net
         structure = manifest.structure if net.origin is None else None
@@ -148,13 +136,15 @@ class Bundle:
         Raises:
             BundleError: if these do not belong together.
         """
-        instance(net, AnytimeNet, "net", "create_net(NAME)")
+        checks.instance(net, AnytimeNet, "net", "create_net(NAME)")
         as_rules(rules)
-        instance(preprocessing, Preprocessing, "preprocessing", "Preprocessing(32, 32, 3, mean, std)")
-        provenance = {} if provenance is None else instance(provenance, Mapping, "provenance", "{}")
-        names = tuple(all_words(level, "class_names") for level in several(class_names, "class_names"))
+        checks.instance(preprocessing, Preprocessing, "preprocessing", "Preprocessing(32, 32, 3, mean, std)")
+        provenance = {} if provenance is None else checks.instance(provenance, Mapping, "provenance", "{}")
+        names = tuple(
+            checks.all_words(level, "class_names") for level in checks.several(class_names, "class_names")
+        )
         shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-        costs = stage_costs(net, shape, rules=rules) if costs is None else several(costs, "costs")
+        costs = stage_costs(net, shape, rules=rules) if costs is None else checks.several(costs, "costs")
         stages = stage_records(costs, val_accuracies, coarser_val_accuracies)
         manifest = Manifest(
             *(None, names, preprocessing, shape, stages, taxonomy, {**provenance, **told_rules(rules)}),
@@ -191,10 +181,10 @@ class Bundle:
                 net is not registered, or it was built by hand and `net` is missing or another one.
             ValueError: if `stages` is not from 1 to K, the device cannot be used, or `net` is not needed.
         """
-        folder = find_bundle(checked_path(path, "path"))
-        stages = optional(stages, "stages", whole_number, -LARGEST)
+        folder = find_bundle(checks.path(path, "path"))
+        stages = checks.optional(stages, "stages", checks.whole_number, -checks.LARGEST)
         if net is not None:
-            instance(net, AnytimeNet, "net", "the net that was saved, built again")
+            checks.instance(net, AnytimeNet, "net", "the net that was saved, built again")
         found, manifest, tables = read_bundle(folder, stages=stages, device=device, net=net)
         bundle = cls(found.eval(), manifest, tables, seen=read_seen(folder, manifest), clock=clock)
         bundle._folder, bundle._stamp = folder, stamp_of(folder)
@@ -223,9 +213,9 @@ class Bundle:
             BundleError: if another bundle or something else is in the way, or the folder cannot be written;
                 what was at `path` is unchanged then.
         """
-        path = checked_path(path, "path")
+        path = checks.path(path, "path")
         own = self._folder is not None and path.resolve() == self._folder.resolve()
-        known = "any" if flag(overwrite, "overwrite") else self._stamp if own else None
+        known = "any" if checks.flag(overwrite, "overwrite") else self._stamp if own else None
         self.manifest = write_bundle(
             *(self.net, self.manifest, self.cost_tables, path, {} if extra_files is None else extra_files),
             seen=self.seen,
@@ -264,7 +254,7 @@ class Bundle:
         Raises:
             ValueError: if the stages are not an increasing, non-empty subset of 1..K.
         """
-        stages = increasing(stages, "stages", self.num_stages)
+        stages = checks.increasing(stages, "stages", self.num_stages)
         net = self.net.keep(stages)
         tables = kept_tables(self.cost_tables, stages)
         kept = Bundle(net, self.manifest.keep(stages), tables, seen=self.seen, clock=self._clock)
@@ -278,7 +268,7 @@ class Bundle:
         Raises:
             BundleError: if it was measured on inputs of another shape or a net with more stages.
         """
-        instance(table, CostTable, "table", "profile(bundle)")
+        checks.instance(table, CostTable, "table", "profile(bundle)")
         check_table(table, self.manifest)
         self.cost_tables[table.device] = table
 
@@ -317,7 +307,7 @@ class Bundle:
             BundleError: if it is for another number of stages, or has levels that the bundle lacks.
         """
         if selection is not None:
-            instance(selection, LevelSelection, "selection", "LevelSelection((2, 1), (0.8, 0.7), 0.7)")
+            checks.instance(selection, LevelSelection, "selection", "LevelSelection((2, 1), (0.8, 0.7), 0.7)")
         self.manifest = replace(self.manifest, level_selection=selection)
 
     def segment_for(self, stage: int) -> Segment:
@@ -326,7 +316,7 @@ class Bundle:
         Raises:
             ValueError: if there is no such stage.
         """
-        return self._sub_networks.of(whole_number(stage, "stage", 1, self.num_stages))
+        return self._sub_networks.of(checks.whole_number(stage, "stage", 1, self.num_stages))
 
     def predict(
         self, image: Any, *, stage: int | None = None, budget_macs: float | None = None
@@ -391,7 +381,10 @@ class Bundle:
         >>> next(bundle.predict_many(["nowhere.png"])).error
         'nowhere.png does not exist'
         """
-        batch_size, skip_bad = whole_number(batch_size, "batch_size", least=1), flag(skip_bad, "skip_bad")
+        batch_size, skip_bad = (
+            checks.whole_number(batch_size, "batch_size", least=1),
+            checks.flag(skip_bad, "skip_bad"),
+        )
         if self.manifest.mask_classes is not None:
             raise ValueError(
                 "predict_many gives one label an image, and this net labels pixels: use "
@@ -400,8 +393,8 @@ class Bundle:
         return self._answering(stage, budget_macs).many(image_sources(images), batch_size, skip_bad)
 
     def _answering(self, stage: int | None, budget_macs: float | None) -> Answering:
-        optional(budget_macs, "budget_macs", number, 0, infinite=True)
-        stage = optional(stage, "stage", whole_number, 1, self.num_stages)
+        checks.optional(budget_macs, "budget_macs", checks.number, 0, infinite=True)
+        stage = checks.optional(stage, "stage", checks.whole_number, 1, self.num_stages)
         if stage is not None and budget_macs is not None:
             raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
         over_budget = False

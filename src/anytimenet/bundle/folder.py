@@ -20,8 +20,7 @@ from anytimenet.bundle.shards import (
     shard_name,
 )
 from anytimenet.bundle.structure import origin_of, rebuild, structure_of
-from anytimenet.core.checks import instance, words
-from anytimenet.core.checks import path as checked_path
+from anytimenet.core import checks
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import read_regular
 from anytimenet.core.files.writing import new_folder, write_bytes, write_text
@@ -214,12 +213,12 @@ def _files(
 
 def _contents(extra_files: Mapping[str, ExtraFile]) -> dict[str, bytes]:
     """The content of added files, read before anything is written."""
-    instance(extra_files, Mapping, "extra_files", '{"curve.png": PATH}')
+    checks.instance(extra_files, Mapping, "extra_files", '{"curve.png": PATH}')
     contents = {}
     for name, source in extra_files.items():
-        if _is_own(check_file_name(words(name, "extra_files"))):
+        if _is_own(check_file_name(checks.words(name, "extra_files"))):
             raise BundleError(f"{name} is a name that the bundle itself uses: choose another")
-        file = source if isinstance(source, bytes) else checked_path(source, "extra_files")
+        file = source if isinstance(source, bytes) else checks.path(source, "extra_files")
         try:
             contents[name] = file if isinstance(file, bytes) else read_regular(file)
         except OSError as error:
@@ -240,7 +239,7 @@ def _is_own(name: str) -> bool:
 
 
 def _check_device(device: torch.device | str) -> None:
-    instance(device, (torch.device, str), "device", "'cpu'")
+    checks.instance(device, (torch.device, str), "device", "'cpu'")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:

@@ -10,16 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from anytimenet.core.checks import (
-    choice,
-    fraction,
-    fractions,
-    increasing,
-    optional,
-    settle,
-    several,
-    whole_numbers,
-)
+from anytimenet.core import checks
 from anytimenet.core.records import JsonForm, Record
 
 TargetFrom = Literal["given", "full_net"]
@@ -55,10 +46,10 @@ class LevelSelection(Record):
     json_form = JsonForm(what="a selection of levels")
 
     def __post_init__(self) -> None:
-        settle(self, "levels", whole_numbers, 1)
-        settle(self, "val_accuracies", fractions)
-        settle(self, "target_accuracy", fraction)
-        settle(self, "target_from", choice, get_args(TargetFrom))
+        checks.settle(self, "levels", checks.whole_numbers, 1)
+        checks.settle(self, "val_accuracies", checks.fractions)
+        checks.settle(self, "target_accuracy", checks.fraction)
+        checks.settle(self, "target_from", checks.choice, get_args(TargetFrom))
         if not self.levels:
             raise ValueError("levels must hold a level from 1 on for each stage, and is empty")
         if any(later > sooner for sooner, later in zip(self.levels, self.levels[1:], strict=False)):
@@ -74,7 +65,7 @@ class LevelSelection(Record):
 
     def keep(self, stages: Sequence[int]) -> LevelSelection:
         """The selection of the net with only these stages, an increasing subset."""
-        stages = increasing(stages, "stages", len(self.levels))
+        stages = checks.increasing(stages, "stages", len(self.levels))
         return replace(
             self,
             levels=tuple(self.levels[stage - 1] for stage in stages),
@@ -111,7 +102,7 @@ def select_levels(
     >>> select_levels([[0.5, 0.7], [0.6, 0.75], [0.7, 0.8]], 0.6).levels
     (2, 1, 1)
     """
-    rows = [fractions(row, "accuracies") for row in several(accuracies, "accuracies")]
+    rows = [checks.fractions(row, "accuracies") for row in checks.several(accuracies, "accuracies")]
     check_target(target_accuracy, tolerance, fallback)
     if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
         raise ValueError("levels are selected from one row of accuracies a stage, one entry a level in each")
@@ -133,10 +124,10 @@ def select_levels(
 
 def check_target(target_accuracy: object, tolerance: object, fallback: object) -> None:
     """Raises TypeError or ValueError unless levels can be selected for such a target."""
-    optional(target_accuracy, "target_accuracy", fraction)
-    if fraction(tolerance, "tolerance") and target_accuracy is not None:
+    checks.optional(target_accuracy, "target_accuracy", checks.fraction)
+    if checks.fraction(tolerance, "tolerance") and target_accuracy is not None:
         raise ValueError("tolerance lowers the full net's accuracy: leave it out beside target_accuracy")
-    choice(fallback, "fallback", get_args(Fallback))
+    checks.choice(fallback, "fallback", get_args(Fallback))
 
 
 def _reaches(accuracy: float, target: float) -> bool:

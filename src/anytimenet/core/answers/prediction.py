@@ -7,18 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anytimenet.core import checks
 from anytimenet.core.answers.probabilities import softmax
-from anytimenet.core.checks import (
-    all_words,
-    array,
-    flag,
-    number,
-    optional,
-    settle,
-    several,
-    texts,
-    whole_number,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +44,21 @@ class Prediction:
     error: None = None
 
     def __post_init__(self) -> None:
-        settle(self, "labels", all_words)
-        settle(self, "level_probabilities", several)
+        checks.settle(self, "labels", checks.all_words)
+        checks.settle(self, "level_probabilities", checks.several)
         for found in self.level_probabilities:
-            array(found, "level_probabilities", "probabilities (classes,)", (1,))
+            checks.array(found, "level_probabilities", "probabilities (classes,)", (1,))
         if len(self.level_probabilities) != len(self.labels) or not self.labels:
             raise ValueError(
                 f"labels and level_probabilities must be one a label level, not {len(self.labels)} and "
                 f"{len(self.level_probabilities)}"
             )
-        settle(self, "stage", whole_number, 1)
-        settle(self, "elapsed_ms", number)
-        settle(self, "macs", whole_number)
-        settle(self, "over_budget", flag)
-        settle(self, "level", whole_number, 1, len(self.labels))
-        settle(self, "source", optional, _source)
+        checks.settle(self, "stage", checks.whole_number, 1)
+        checks.settle(self, "elapsed_ms", checks.number)
+        checks.settle(self, "macs", checks.whole_number)
+        checks.settle(self, "over_budget", checks.flag)
+        checks.settle(self, "level", checks.whole_number, 1, len(self.labels))
+        checks.settle(self, "source", checks.optional, _source)
 
     @classmethod
     def of(
@@ -162,9 +152,9 @@ class FailedPrediction:
     error: str
 
     def __post_init__(self) -> None:
-        settle(self, "source", _source)
-        texts((self.error,), "error")  # it may name a file whose name is no Unicode
+        checks.settle(self, "source", _source)
+        checks.texts((self.error,), "error")  # it may name a file whose name is no Unicode
 
 
 def _source(value: object, name: str) -> str | int:
-    return texts((value,), name)[0] if isinstance(value, str) else whole_number(value, name)
+    return checks.texts((value,), name)[0] if isinstance(value, str) else checks.whole_number(value, name)

@@ -10,8 +10,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image, ImageOps
 
-from anytimenet.core.checks import path as checked_path
-from anytimenet.core.checks import raised_as
+from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.containers import MOST_PIXELS, check_pixels
 from anytimenet.core.images.formats import OpenedImage, opened_image
@@ -41,8 +40,8 @@ def open_image(
         return _to_grey_or_rgb(_from_array(source))
     if not isinstance(source, str | PathLike):
         raise DataError(f"an image is a PIL image, a uint8 array or a path, not {type(source).__name__}")
-    with raised_as(DataError):
-        checked_path(source, "image")
+    with checks.raised_as(DataError):
+        checks.path(source, "image")
     try:
         with opened_image(source) as opened:
             if before_decoding is not None:

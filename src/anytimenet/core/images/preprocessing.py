@@ -7,17 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from anytimenet.core.checks import (
-    MOST_SIDE,
-    choice,
-    instance,
-    numbers,
-    one_of,
-    optional,
-    raised_as,
-    settle,
-    whole_number,
-)
+from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import (
     RESAMPLE,
@@ -66,14 +56,14 @@ class Preprocessing(Record):
     json_form = JsonForm(DataError, "preprocessing", strict=True)
 
     def __post_init__(self) -> None:
-        with raised_as(DataError):
-            settle(self, "height", whole_number, 1, MOST_SIDE)
-            settle(self, "width", whole_number, 1, MOST_SIDE)
-            settle(self, "channels", one_of, (1, 3))
-            settle(self, "resample", choice, RESAMPLE)
-            settle(self, "mean", numbers)
-            settle(self, "std", numbers, above=0)
-            settle(self, "shorter_side", optional, whole_number, 1, MOST_SIDE)
+        with checks.raised_as(DataError):
+            checks.settle(self, "height", checks.whole_number, 1, checks.MOST_SIDE)
+            checks.settle(self, "width", checks.whole_number, 1, checks.MOST_SIDE)
+            checks.settle(self, "channels", checks.one_of, (1, 3))
+            checks.settle(self, "resample", checks.choice, RESAMPLE)
+            checks.settle(self, "mean", checks.numbers)
+            checks.settle(self, "std", checks.numbers, above=0)
+            checks.settle(self, "shorter_side", checks.optional, checks.whole_number, 1, checks.MOST_SIDE)
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
         if len(self.mean) != self.channels or len(self.std) != self.channels:
@@ -109,7 +99,7 @@ class Preprocessing(Record):
         Raises:
             DataError: for another dtype or shape.
         """
-        instance(images, np.ndarray, "images", "what decode returns, stacked")
+        checks.instance(images, np.ndarray, "images", "what decode returns, stacked")
         expected = (self.height, self.width, self.channels)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
             raise DataError(

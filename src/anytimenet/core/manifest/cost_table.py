@@ -8,18 +8,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anytimenet.core.checks import (
-    flag,
-    instance,
-    number,
-    raised_as,
-    settle,
-    several,
-    whole_number,
-    whole_numbers,
-    words,
-)
-from anytimenet.core.checks import path as checked_path
+from anytimenet.core import checks
 from anytimenet.core.errors import CostTableError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_json
@@ -55,14 +44,14 @@ class Latency(Record):
     json_form = JsonForm(CostTableError)
 
     def __post_init__(self) -> None:
-        with raised_as(CostTableError):
+        with checks.raised_as(CostTableError):
             for name in ("median_ms", "p95_ms", "p99_ms"):
-                settle(self, name, number, 0)
-            settle(self, "repeats", whole_number)
-            settle(self, "estimated", flag)
-            settle(self, "unstable", flag)
+                checks.settle(self, name, checks.number, 0)
+            checks.settle(self, "repeats", checks.whole_number)
+            checks.settle(self, "estimated", checks.flag)
+            checks.settle(self, "unstable", checks.flag)
             if self.low_ms is not None:
-                settle(self, "low_ms", number, 0)
+                checks.settle(self, "low_ms", checks.number, 0)
         times = (self.median_ms, self.p95_ms, self.p99_ms)
         if list(times) != sorted(times):
             raise CostTableError(
@@ -89,7 +78,7 @@ def _listed(entries: Mapping[Key, Latency]) -> list[dict[str, Any]]:
 
 def _by_segment(entries: Any) -> dict[Key, Latency]:
     found: dict[Key, Latency] = {}
-    for place, entry in enumerate(several(entries, "it")):
+    for place, entry in enumerate(checks.several(entries, "it")):
         key = astuple(from_json(_Measured, entry, f"[{place}]"))
         if key in found:
             raise CostTableError(f"entry {key} is there twice")
@@ -128,19 +117,19 @@ class CostTable:
     json_form = JsonForm(CostTableError)
 
     def __post_init__(self) -> None:
-        with raised_as(CostTableError):
-            settle(self, "device", words)
-            settle(self, "dtype", words)
-            settle(self, "threads", whole_number, 1)
-            settle(self, "input_shape", whole_numbers, 1)
+        with checks.raised_as(CostTableError):
+            checks.settle(self, "device", checks.words)
+            checks.settle(self, "dtype", checks.words)
+            checks.settle(self, "threads", checks.whole_number, 1)
+            checks.settle(self, "input_shape", checks.whole_numbers, 1)
             entries = {
-                _key(key): instance(entry, Latency, "entries", "Latency(2.0, 3.0, 4.0, repeats=50)")
-                for key, entry in instance(
+                _key(key): checks.instance(entry, Latency, "entries", "Latency(2.0, 3.0, 4.0, repeats=50)")
+                for key, entry in checks.instance(
                     self.entries, Mapping, "entries", "{(0, 1, 1): Latency(...)}"
                 ).items()
             }
         object.__setattr__(self, "entries", entries)
-        instance(self.machine, Mapping, "machine", "machine_stamp()")
+        checks.instance(self.machine, Mapping, "machine", "machine_stamp()")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.device):
             raise CostTableError(
                 f"device {self.device!r}: a name of letters, digits, dots and dashes is needed, such as 'cpu'"
@@ -173,9 +162,9 @@ class CostTable:
         Raises:
             CostTableError: for a segment without entries, or a batch size outside those known for it.
         """
-        with raised_as(CostTableError):
-            start, stop = whole_number(start, "start"), whole_number(stop, "stop")
-            batch = whole_number(batch, "batch")
+        with checks.raised_as(CostTableError):
+            start, stop = checks.whole_number(start, "start"), checks.whole_number(stop, "stop")
+            batch = checks.whole_number(batch, "batch")
         known = sorted(b for a, z, b in self.entries if (a, z) == (start, stop))
         if not known:
             raise CostTableError(f"the table for {self.device!r} has no segment ({start}, {stop})")
@@ -213,7 +202,7 @@ class CostTable:
         Raises:
             CostTableError: if it cannot be written there.
         """
-        file = checked_path(path, "path")
+        file = checks.path(path, "path")
         try:
             write_json(file, self.to_json())
         except OSError as error:
@@ -235,10 +224,10 @@ class CostTable:
         Raises:
             CostTableError: if the file is missing, malformed, or measured elsewhere.
         """
-        file = checked_path(path, "path")
-        flag(any_machine, "any_machine")
+        file = checks.path(path, "path")
+        checks.flag(any_machine, "any_machine")
         if machine is not None:
-            instance(machine, Mapping, "machine", "machine_stamp()")
+            checks.instance(machine, Mapping, "machine", "machine_stamp()")
         try:
             value = read_json(file)
         except OSError as error:
@@ -259,7 +248,7 @@ class CostTable:
 
 
 def _key(key: object) -> Key:
-    numbers = whole_numbers(key, "entries")
+    numbers = checks.whole_numbers(key, "entries")
     if len(numbers) != 3:
         raise ValueError(f"entries must be by (start, stop, batch size), not by {numbers}")
     return numbers[0], numbers[1], numbers[2]

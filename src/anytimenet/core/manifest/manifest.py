@@ -9,21 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.standing import best_stage
-from anytimenet.core.checks import (
-    all_words,
-    increasing,
-    instance,
-    json_values,
-    number,
-    raised_as,
-    settle,
-    several,
-    shape_of_images,
-    whole_number,
-)
-from anytimenet.core.checks import path as checked_path
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import sha256, write_json
@@ -114,20 +102,22 @@ class Manifest(Record):
     json_form = replace(IN_BUNDLE, keys=_KEYS)
 
     def __post_init__(self) -> None:
-        with raised_as(BundleError, kinds_too=True):
-            levels = several(self.class_names, "class_names")
-            object.__setattr__(self, "class_names", tuple(all_words(one, "class_names") for one in levels))
-            settle(self, "input_shape", shape_of_images)
-            settle(self, "stages", several)
-            settle(self, "provenance", json_values)
-            settle(self, "extensions", json_values)
+        with checks.raised_as(BundleError, kinds_too=True):
+            levels = checks.several(self.class_names, "class_names")
+            object.__setattr__(
+                self, "class_names", tuple(checks.all_words(one, "class_names") for one in levels)
+            )
+            checks.settle(self, "input_shape", checks.shape_of_images)
+            checks.settle(self, "stages", checks.several)
+            checks.settle(self, "provenance", checks.json_values)
+            checks.settle(self, "extensions", checks.json_values)
         for name, kind, example in _KINDS:
             if name not in _OPTIONAL or getattr(self, name) is not None:
-                instance(getattr(self, name), kind, name, example)
+                checks.instance(getattr(self, name), kind, name, example)
         for file in self.files.values():
-            instance(file, FileRecord, "files", "record_of(DATA)")
+            checks.instance(file, FileRecord, "files", "record_of(DATA)")
         for stage in self.stages:
-            instance(stage, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
+            checks.instance(stage, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
         task = self._told_task()
         score = self.score or ScoreRecord("accuracy" if task.masks is None else "mean_iou")
         read = self.input or InputRecord(self.input_shape)
@@ -195,7 +185,7 @@ class Manifest(Record):
                 "is in no count; say what a call of it costs, 0 if it is free, with "
                 "bundle.count_costs(rules={NAME: MULTIPLY_ADDS}), or give a stage"
             )
-        budget_macs = number(
+        budget_macs = checks.number(
             math.inf if budget_macs is None else budget_macs, "budget_macs", 0, infinite=True
         )
         costs, validated = zip(*((record.macs, record.val_accuracy) for record in self.stages), strict=True)
@@ -203,7 +193,7 @@ class Manifest(Record):
 
     def keep(self, stages: Sequence[int]) -> Manifest:
         """The manifest of the net with only these stages, renumbered from 1; it lists no files."""
-        stages = increasing(stages, "stages", self.num_stages)
+        stages = checks.increasing(stages, "stages", self.num_stages)
         before = (self.net.keep if self.net else None) or tuple(range(1, self.num_stages + 1))
         kept = self.net and replace(self.net, keep=tuple(before[stage - 1] for stage in stages))
         records = tuple(replace(self.stages[stage - 1], stage=i) for i, stage in enumerate(stages, 1))
@@ -266,7 +256,7 @@ class Manifest(Record):
         Raises:
             BundleError: if there is none, or it cannot be used.
         """
-        file = find_bundle(checked_path(path, "path")) / MANIFEST_NAME
+        file = find_bundle(checks.path(path, "path")) / MANIFEST_NAME
         try:
             return cls.from_dict(read_json(file, LARGEST_JSON))
         except BundleError as error:
@@ -290,7 +280,7 @@ class Manifest(Record):
 
     def write(self, folder: Path) -> None:
         """Writes `bundle.json` into `folder`."""
-        write_json(checked_path(folder, "folder") / MANIFEST_NAME, self.to_dict())
+        write_json(checks.path(folder, "folder") / MANIFEST_NAME, self.to_dict())
 
 
 _OPTIONAL = ("net", "taxonomy", "level_selection", "task", "score", "input", "thresholds", "structure")
@@ -315,14 +305,14 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def _check_version(version: Any) -> int:
-    with raised_as(BundleError, kinds_too=True):
-        number = whole_number(version, "format_version", 1)
-    if number > FORMAT_VERSION:
+    with checks.raised_as(BundleError, kinds_too=True):
+        found = checks.whole_number(version, "format_version", 1)
+    if found > FORMAT_VERSION:
         raise BundleError(
             f"format version {version} was made by a newer anytimenet, this one reads up to "
             f"{FORMAT_VERSION}: upgrade anytimenet"
         )
-    return number
+    return found
 
 
 def _as_of_3(value: dict[str, Any]) -> dict[str, Any]:

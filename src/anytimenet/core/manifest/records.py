@@ -7,22 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from anytimenet.core.checks import (
-    all_words,
-    flag,
-    fraction,
-    fractions,
-    json_values,
-    number,
-    optional,
-    raised_as,
-    settle,
-    several,
-    shown,
-    whole_number,
-    whole_numbers,
-    words,
-)
+from anytimenet.core import checks
 from anytimenet.core.errors import BundleError
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.manifest.folder import AGAIN, IN_BUNDLE
@@ -56,11 +41,11 @@ class NetOrigin(Record):
     json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
-        with raised_as(BundleError, kinds_too=True):
-            settle(self, "name", words)
-            settle(self, "arguments", json_values)
-            settle(self, "form", whole_number, 1)
-            settle(self, "keep", optional, whole_numbers, 1)
+        with checks.raised_as(BundleError, kinds_too=True):
+            checks.settle(self, "name", checks.words)
+            checks.settle(self, "arguments", checks.json_values)
+            checks.settle(self, "form", checks.whole_number, 1)
+            checks.settle(self, "keep", checks.optional, checks.whole_numbers, 1)
         if self.keep is not None and (not self.keep or list(self.keep) != sorted(set(self.keep))):
             raise BundleError(f"keep must be increasing stages, not {list(self.keep)}")
 
@@ -101,13 +86,13 @@ class StageRecord(Record):
     )
 
     def __post_init__(self) -> None:
-        with raised_as(BundleError, kinds_too=True):
-            settle(self, "uncounted_operators", all_words)
+        with checks.raised_as(BundleError, kinds_too=True):
+            checks.settle(self, "uncounted_operators", checks.all_words)
             counted = 0 if self.uncounted_operators else 1
             for name, least in (("stage", 1), ("macs", counted), ("full", counted), ("params", 0)):
-                settle(self, name, whole_number, least)
-            settle(self, "val_accuracy", optional, fraction)
-            settle(self, "coarser_val_accuracies", fractions)
+                checks.settle(self, name, checks.whole_number, least)
+            checks.settle(self, "val_accuracy", checks.optional, checks.fraction)
+            checks.settle(self, "coarser_val_accuracies", checks.fractions)
 
     @property
     def macs_complete(self) -> bool:
@@ -166,8 +151,8 @@ class ScoreRecord(Record):
     json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
-        with raised_as(BundleError, kinds_too=True):
-            settle(self, "kind", words)
+        with checks.raised_as(BundleError, kinds_too=True):
+            checks.settle(self, "kind", checks.words)
         _known("range", self.range, ((0, 1),))
         _known("better", self.better, ("higher",))
 
@@ -204,11 +189,11 @@ class InputRecord(Record):
     def __post_init__(self) -> None:
         _known("kind", self.kind, ("images",))
         _known("dtype", self.dtype, ("float32",))
-        with raised_as(BundleError, kinds_too=True):
-            settle(self, "shape", whole_numbers, 1)
-            settle(self, "smallest", optional, whole_numbers, 1)
-            settle(self, "multiple_of", optional, whole_number, 1)
-            settle(self, "fixed", optional, flag)
+        with checks.raised_as(BundleError, kinds_too=True):
+            checks.settle(self, "shape", checks.whole_numbers, 1)
+            checks.settle(self, "smallest", checks.optional, checks.whole_numbers, 1)
+            checks.settle(self, "multiple_of", checks.optional, checks.whole_number, 1)
+            checks.settle(self, "fixed", checks.optional, checks.flag)
 
 
 @dataclass(frozen=True)
@@ -230,10 +215,13 @@ class Thresholds(Record):
     json_form = IN_BUNDLE
 
     def __post_init__(self) -> None:
-        with raised_as(BundleError, kinds_too=True):
-            settle(self, "policy", words)
-            settle(self, "about", json_values)
-            values = [optional(value, "values", number) for value in several(self.values, "values")]
+        with checks.raised_as(BundleError, kinds_too=True):
+            checks.settle(self, "policy", checks.words)
+            checks.settle(self, "about", checks.json_values)
+            values = [
+                checks.optional(value, "values", checks.number)
+                for value in checks.several(self.values, "values")
+            ]
         object.__setattr__(self, "values", tuple(values))
 
 
@@ -256,12 +244,12 @@ class Structure(Record):
     json_form = replace(IN_BUNDLE, keys=("class_name", "tensors", "parts", "note"))
 
     def __post_init__(self) -> None:
-        with raised_as(BundleError, kinds_too=True):
-            settle(self, "class_name", words)
+        with checks.raised_as(BundleError, kinds_too=True):
+            checks.settle(self, "class_name", checks.words)
         for name in ("tensors", "parts"):
             value = getattr(self, name)
             if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
-                raise BundleError(f"{name} must be 64 hexadecimal digits, not {shown(value)}")
+                raise BundleError(f"{name} must be 64 hexadecimal digits, not {checks.shown(value)}")
 
     @property
     def note(self) -> str:
@@ -286,6 +274,6 @@ class Structure(Record):
 def _known(name: str, value: Any, known: Sequence[Any]) -> None:
     if value not in known or type(value) is not type(known[0]):
         raise BundleError(
-            f"{name} is {shown(value)}, which this anytimenet does not know (it knows "
+            f"{name} is {checks.shown(value)}, which this anytimenet does not know (it knows "
             f"{', '.join(map(str, known))}): upgrade anytimenet"
         )

@@ -10,16 +10,7 @@ from typing import get_args
 import numpy as np
 from PIL import Image
 
-from anytimenet.core.checks import (
-    MOST_SIDE,
-    choice,
-    flag,
-    number,
-    numbers,
-    raised_as,
-    settle,
-    whole_number,
-)
+from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import as_array, open_image, with_channels
 from anytimenet.core.images.formats import OpenedImage
@@ -80,20 +71,20 @@ class LargeImageAugmentation:
     backend: Backend = "auto"
 
     def __post_init__(self) -> None:
-        with raised_as(DataError):
-            settle(self, "flip", flag)
-            settle(self, "area", numbers, above=0, most=1)
-            settle(self, "ratio", numbers, above=0)
+        with checks.raised_as(DataError):
+            checks.settle(self, "flip", checks.flag)
+            checks.settle(self, "area", checks.numbers, above=0, most=1)
+            checks.settle(self, "ratio", checks.numbers, above=0)
             for name in ("area", "ratio"):
                 pair = tuple(float(value) for value in getattr(self, name))
                 if len(pair) != 2 or pair[0] > pair[1]:
                     raise ValueError(f"{name} must be two numbers, the smaller first, not {pair}")
                 object.__setattr__(self, name, pair)
-            settle(self, "colour_jitter", number, 0, 1)
-            settle(self, "hue", number, 0, 0.5)
-            settle(self, "lighting", number, 0)
-            settle(self, "cutout", whole_number, most=MOST_SIDE)
-            settle(self, "backend", choice, get_args(Backend))
+            checks.settle(self, "colour_jitter", checks.number, 0, 1)
+            checks.settle(self, "hue", checks.number, 0, 0.5)
+            checks.settle(self, "lighting", checks.number, 0)
+            checks.settle(self, "cutout", checks.whole_number, most=checks.MOST_SIDE)
+            checks.settle(self, "backend", checks.choice, get_args(Backend))
 
     def settled(self) -> LargeImageAugmentation:
         """The same with the backend that "auto" stands for on this machine.

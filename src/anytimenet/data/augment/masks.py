@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anytimenet.core.checks import (
-    MOST_SIDE,
-    flag,
-    numbers,
-    optional,
-    raised_as,
-    settle,
-    whole_number,
-)
+from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.data.augment.small_images import Augmentation
 
@@ -53,10 +45,10 @@ class MaskAugmentation:
     scale: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        with raised_as(DataError):
-            settle(self, "flip", flag)
-            settle(self, "pad", whole_number, most=MOST_SIDE)
-            settle(self, "scale", optional, numbers, above=0)
+        with checks.raised_as(DataError):
+            checks.settle(self, "flip", checks.flag)
+            checks.settle(self, "pad", checks.whole_number, most=checks.MOST_SIDE)
+            checks.settle(self, "scale", checks.optional, checks.numbers, above=0)
             if self.scale is None:
                 return
             scale = tuple(float(factor) for factor in self.scale)

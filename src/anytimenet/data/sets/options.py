@@ -8,19 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
-from anytimenet.core.checks import (
-    MOST_SIDE,
-    choice,
-    flag,
-    number,
-    one_of,
-    optional,
-    path,
-    raised_as,
-    settle,
-    whole_number,
-    whole_numbers,
-)
+from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import RESAMPLE
 from anytimenet.data.sets.taxonomies import TaxonomySource, settled_source
@@ -113,35 +101,35 @@ class DataOptions:
         object.__setattr__(self, "taxonomy", settled_source(self.taxonomy))
         if self.taxonomy is not None:
             object.__setattr__(self, "all_levels", True)
-        with raised_as(DataError):
+        with checks.raised_as(DataError):
             self._settle_sizes()
-            settle(self, "resample", choice, RESAMPLE)
-            settle(self, "seed", whole_number)
-            settle(self, "split_seed", whole_number)
-            settle(self, "val_fraction", optional, number, 0, below=1)
-            settle(self, "test_fraction", number, 0, below=1)
-            settle(self, "limit", optional, whole_number, 1)
-            settle(self, "images_per_class", optional, whole_number, 1)
-            settle(self, "standardise", choice, ("preset", "data", "cifar10"))
+            checks.settle(self, "resample", checks.choice, RESAMPLE)
+            checks.settle(self, "seed", checks.whole_number)
+            checks.settle(self, "split_seed", checks.whole_number)
+            checks.settle(self, "val_fraction", checks.optional, checks.number, 0, below=1)
+            checks.settle(self, "test_fraction", checks.number, 0, below=1)
+            checks.settle(self, "limit", checks.optional, checks.whole_number, 1)
+            checks.settle(self, "images_per_class", checks.optional, checks.whole_number, 1)
+            checks.settle(self, "standardise", checks.choice, ("preset", "data", "cifar10"))
             if not (isinstance(self.ignore_index, str) and self.ignore_index == "file"):
-                settle(self, "ignore_index", optional, whole_number, 0, 255)
+                checks.settle(self, "ignore_index", checks.optional, checks.whole_number, 0, 255)
             for name in ("skip_bad", "all_levels", "in_memory", "download"):
-                settle(self, name, flag)
+                checks.settle(self, name, checks.flag)
             for name in ("cache_dir", "data_root"):
-                settle(self, name, optional, path)
+                checks.settle(self, name, checks.optional, checks.path)
 
     def _settle_sizes(self) -> None:
         if self.image_size is not None:
             given = self.image_size
             one = isinstance(given, Integral) or not isinstance(given, Iterable)
-            sides = whole_numbers((given, given) if one else given, "image_size", 1, MOST_SIDE)
+            sides = checks.whole_numbers((given, given) if one else given, "image_size", 1, checks.MOST_SIDE)
             if len(sides) != 2:
                 raise ValueError(
                     f"image_size must be a side in pixels, or height and width such as (96, 128), not {sides}"
                 )
             # One form for one size: options are compared, and written into bundles.
             object.__setattr__(self, "image_size", sides[0] if sides[0] == sides[1] else sides)
-        settle(self, "shorter_side", optional, whole_number, 1, MOST_SIDE)
+        checks.settle(self, "shorter_side", checks.optional, checks.whole_number, 1, checks.MOST_SIDE)
         if self.shorter_side is not None:
             if self.size is None:
                 raise ValueError("shorter_side needs image_size: the side of the square that is cropped")
@@ -149,7 +137,7 @@ class DataOptions:
                 raise ValueError(
                     f"shorter_side must be at least image_size ({self.image_size}), got {self.shorter_side}"
                 )
-        settle(self, "channels", optional, one_of, (1, 3))
+        checks.settle(self, "channels", checks.optional, checks.one_of, (1, 3))
 
 
 def parse_ignore_index(text: str) -> int | None:

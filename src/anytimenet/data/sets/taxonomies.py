@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anytimenet.core.checks import all_words, raised_as, words
-from anytimenet.core.checks import path as checked_path
+from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.labels.taxonomy import Taxonomy
@@ -27,10 +26,10 @@ def settled_source(source: TaxonomySource | None) -> TaxonomySource | None:
     if source is None or (isinstance(source, str) and source in ("own", "nested")):
         return source
     if isinstance(source, Mapping):
-        with raised_as(DataError):
-            return {words(name, "taxonomy"): _coarser(up) for name, up in source.items()}
-    with raised_as(DataError):
-        path = checked_path(source, "taxonomy").expanduser()
+        with checks.raised_as(DataError):
+            return {checks.words(name, "taxonomy"): _coarser(up) for name, up in source.items()}
+    with checks.raised_as(DataError):
+        path = checks.path(source, "taxonomy").expanduser()
     if not path.is_file():
         raise DataError(
             f"the taxonomy {str(source)!r} is no file: give a JSON file of coarser names, 'nested' for "
@@ -40,7 +39,7 @@ def settled_source(source: TaxonomySource | None) -> TaxonomySource | None:
 
 
 def _coarser(up: object) -> str | list[str]:
-    return words(up, "taxonomy") if isinstance(up, str) else list(all_words(up, "taxonomy"))
+    return checks.words(up, "taxonomy") if isinstance(up, str) else list(checks.all_words(up, "taxonomy"))
 
 
 def chosen_taxonomy(
