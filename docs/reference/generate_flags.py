@@ -24,6 +24,7 @@ from anytimenet.core.images.decoding import RESAMPLE
 from anytimenet.data import Augmentation, DataOptions, LargeImageAugmentation, MaskAugmentation, Mixing
 from anytimenet.training import TrainConfig
 from anytimenet.training.config import _PRESETS
+from anytimenet.workflows import Reading
 
 CONFIGURATIONS = (
     TrainConfig,
@@ -32,10 +33,18 @@ CONFIGURATIONS = (
     LargeImageAugmentation,
     MaskAugmentation,
     Mixing,
+    Reading,
 )
 KINDS: dict[Any, str] = {int: "int", float: "float", str: "text", Path: "path"}
 PRESET = "Take optimiser and schedule from this preset; the official ones also start as PyTorch's layers do."
+FLAGS = {
+    "trust_paths": {"name": "trained_data", "field": "trust_paths"},
+    "device": {"kind": ["auto", "cpu", "cuda"], "default": "auto"},
+}
+"""Of `Reading`: what the flag is where it is not the field."""
 OWN_KINDS = {
+    "bundle": "bundle",
+    "data": "text",
     "image_size": "size",
     "ignore_index": "pixel",
     "taxonomy": "taxonomy",
@@ -65,6 +74,10 @@ def entries() -> dict[str, list[dict[str, Any]]]:
             lambda found: f"--{found[1].replace('_', '-')}" if found[1] in known else found[0],
             record["help"],
         )
+    # In Python its name is a warning, on the command line an offer; of other devices the command knows none.
+    every["Reading"] = [
+        record | FLAGS.get(record["name"], {}) for record in every["Reading"] if record["name"] != "bundle"
+    ]
     return {"preset": [{"name": "preset", "kind": list(_PRESETS), "help": PRESET}], **every}
 
 
@@ -82,7 +95,7 @@ def kind(field: Any, hint: Any) -> Any:
     if field.name in OWN_KINDS:
         return OWN_KINDS[field.name]
     if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (one for one in get_args(hint) if one is not types.NoneType)
+        hint = next(one for one in get_args(hint) if one is not types.NoneType)
     if hint is bool:  # what is off is switched on, and what is on may be switched off
         return "switch" if field.default is False else "yes_no"
     if get_origin(hint) is Literal:

@@ -42,10 +42,10 @@ class Derived:
         Raises:
             DataError: for a size or a pixel value that is none.
         """
-        values = {one.name: (one.metadata["kind"], getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
+        flags = [(one.metadata["of"], getattr(self, one.name)) for one in fields(self)]  # type: ignore[arg-type]
         return {
-            name: _read(kind, value)
-            for name, (kind, value) in values.items()
+            record.get("field", record["name"]): _read(record["kind"], value)
+            for record, value in flags
             if value is not None and value is not False
         }
 
@@ -54,20 +54,23 @@ class Derived:
         return replace(configuration, **self.given())  # type: ignore[type-var]
 
 
-def derived(title: str, *names: str, leave_out: Collection[str] = ()) -> type[Derived]:
+def derived(
+    title: str, *names: str, leave_out: Collection[str] = (), default: str = OF_RECIPE
+) -> type[Derived]:
     """A group of the flags of these entries of the table; of fields with one name the first is taken.
 
     Args:
         title: says in help what the group is for.
         names: of configurations.
         leave_out: fields that are no flags, or flags of their own.
+        default: what help says of a flag that is not given, where the table has no default.
     """
     records: dict[str, dict[str, Any]] = {}
     for record in (record for name in names for record in _table()[name]):
         records.setdefault(record["name"], record)
     made = make_dataclass(
         "Flags",
-        [_flag(record) for record in records.values() if record["name"] not in leave_out],
+        [_flag(record, default) for record in records.values() if record["name"] not in leave_out],
         bases=(Derived,),
         frozen=True,
     )
@@ -75,15 +78,16 @@ def derived(title: str, *names: str, leave_out: Collection[str] = ()) -> type[De
     return made
 
 
-def _flag(record: dict[str, Any]) -> tuple[str, Any, Any]:
+def _flag(record: dict[str, Any], default: str) -> tuple[str, Any, Any]:
     kind, switch = record["kind"], record["kind"] == "switch"
     words = isinstance(kind, list)
     hint, metavar = (
         (Literal[tuple(kind)], "|".join(map(str, kind))) if words else _KINDS.get(kind, (bool, None))
     )
-    told = tyro.conf.arg(help=record["help"], metavar=metavar, help_behavior_hint=OF_RECIPE)
-    default = field(default=False if switch else None, metadata={"kind": kind})
-    return record["name"], Annotated[hint if switch else hint | None, told], default
+    default = f"(default: {record['default']})" if "default" in record else default
+    told = tyro.conf.arg(help=record["help"], metavar=metavar, help_behavior_hint=default)
+    unset = field(default=False if switch else None, metadata={"of": record})
+    return record["name"], Annotated[hint if switch else hint | None, told], unset
 
 
 def _read(kind: Any, value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,17 +11,31 @@ import tyro
 
 from anytimenet.cli.output import emit_json, refuse
 from anytimenet.cli.parsing import Count
-from anytimenet.cli.report_text import (
-    print_budgeted,
-    print_chosen_levels,
-    print_report,
-    print_segmentation,
+from anytimenet.cli.reading import ReadingFlags, reading_arguments
+from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, print_report
+from anytimenet.core.answers.confidence import Confidence
+from anytimenet.core.answers.level_selection import Fallback, LevelSelection
+from anytimenet.core.errors import require
+from anytimenet.core.files.writing import write_json
+from anytimenet.core.manifest.folder import find_bundle
+from anytimenet.core.manifest.run_proof import check_report_folder
+from anytimenet.evaluation import (
+    BudgetedBatch,
+    Curve,
+    PlotOptions,
+    Report,
+    exit_costs,
+    plot_curves,
+    write_outputs,
+    write_report,
 )
+from anytimenet.evaluation.plots.plots import check_ending
+from anytimenet.evaluation.protocols.budgeted_batch import ExitCost, cost_unit
+from anytimenet.evaluation.protocols.outputs import check_outputs_path
+from anytimenet.evaluation.scores.ensembles import Ensemble
 
 if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
-    from anytimenet.core.answers.level_selection import LevelSelection
-    from anytimenet.evaluation import BudgetedBatch, Outputs, Report
     from anytimenet.workflows import Evaluation
 
 
@@ -39,24 +53,11 @@ class Evaluate:
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Folder of a bundle, or of the run that made it."""
-    data: str | None = None
-    """Data by name (`anytimenet list data`); by default what the bundle was trained on."""
-    data_root: Path | None = None
-    """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
     split: Literal["train", "val", "test"] = "test"
     """Which part of the data."""
     per_class: bool = False
     """Add precision and recall of each class; of a net that labels pixels print the IoU of each."""
-    skip_bad: bool = False
-    """Leave out images that cannot be read, and say how many."""
-    trained_data: bool = False
-    """Without --data: follow the path that the bundle says its training data is at; one from somebody else
-    could name any path."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the net runs; auto takes a CUDA device where there is one."""
-    workers: int | None = None
-    """Processes that decode images which are read from files; by default the cores of this machine."""
-    ensemble: Literal["mean", "geometric", "product"] | None = None
+    ensemble: Ensemble | None = None
     """Also judge the answer that combines stages 1..k: mean or geometric mean of their probabilities, or the
     product of their positive logits (Product Anytime)."""
     budgeted: bool = False
@@ -64,9 +65,9 @@ class Evaluate:
     validation images, for 39 mean costs, as in MSDNet."""
     mean_budgets: tuple[Count, ...] = ()
     """With --budgeted: solve thresholds for these mean costs an image, for example 1.5M 2M."""
-    confidence: Literal["max_probability", "margin", "entropy"] = "max_probability"
+    confidence: Confidence = "max_probability"
     """With --budgeted: what the thresholds compare."""
-    exit_cost: Literal["macs_cumulative", "msd", "macs", "full"] = "macs_cumulative"
+    exit_cost: ExitCost = "macs_cumulative"
     """What leaving at a stage costs, with --budgeted and in --figure: multiply-adds with all earlier answers,
     the same in MSDNet's convention, or the sub-network alone (macs, full)."""
     target_accuracy: float | Literal["full"] | None = None
@@ -74,7 +75,7 @@ class Evaluate:
     (a fraction) on the validation images, and judge the choice. `full` is the last stage's on fine labels."""
     tolerance: float = 0.0
     """With --target-accuracy full: how far below it the target lies."""
-    level_fallback: Literal["coarsest", "best"] = "coarsest"
+    level_fallback: Fallback = "coarsest"
     """With --target-accuracy: what a stage takes where no level reaches it: the coarsest, or its most
     accurate."""
     save_levels: bool = False
@@ -88,103 +89,57 @@ class Evaluate:
     --target-accuracy chosen_levels.json."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print the report as JSON, or write it to a file."""
+    images: ReadingFlags = field(default_factory=ReadingFlags)
 
     def run(self) -> None:
         """Evaluates and prints."""
-        from anytimenet.core.errors import require
-
         require("torch", "train")
-        from anytimenet.core.files.writing import write_json
-        from anytimenet.core.manifest.folder import find_bundle
-        from anytimenet.evaluation import Report, write_outputs, write_report
         from anytimenet.workflows import Evaluation, Reading, load
 
         self._check()
         bundle = load(self.bundle)
-        if bundle.manifest.mask_classes is not None:
-            self._evaluate_maps(bundle)
-            return
-        reading = Reading(
-            bundle,
-            self.data,
-            skip_bad=self.skip_bad,
-            data_root=self.data_root,
-            device=self.device,
-            workers=self.workers,
-            trust_paths=self.trained_data,
-        )
-        evaluation = Evaluation(reading)  # whatever is asked for, the net runs once over each split
+        evaluation = Evaluation(Reading(bundle, **reading_arguments(self.images)))
+        if evaluation.labels_pixels:
+            refuse(
+                self,
+                ("budgeted", "ensemble", "target_accuracy", "save_outputs", "exit_cost"),
+                "is for labels of whole images, and this bundle is for segmentation: leave it out",
+            )
+        # Whatever is asked for, the net runs once over each split.
         selection = self._selection(evaluation)
         budgeted = self._budgeted(evaluation) if self.budgeted else None
-        outputs = evaluation.outputs(self.split)
         if self.save_outputs is not None:
-            write_outputs(outputs, self.save_outputs)
+            write_outputs(evaluation.outputs(self.split), self.save_outputs)
         report = evaluation.report(self.split, per_class=self.per_class, ensemble=self.ensemble)
-        assert isinstance(report, Report)
         chosen = None if selection is None else evaluation.levels(selection, self._tried)
+        parts = {"budgeted": budgeted, "chosen_levels": chosen}
+        more = {name: part.to_dict() for name, part in parts.items() if part is not None}
         if self.out is not None:
             write_report(report, self.out)
-            if budgeted is not None:
-                write_json(self.out / "budgeted.json", budgeted.to_dict())
-            if chosen is not None:
-                write_json(self.out / "chosen_levels.json", chosen.to_dict())
+            for name, values in more.items():
+                write_json(self.out / f"{name}.json", values)
         if self.figure is not None:
-            self._draw(outputs, report, budgeted, self.figure)
+            self._draw(bundle, report, budgeted, self.figure)
         if self.json is not None:
-            parts = {"budgeted": budgeted, "chosen_levels": chosen}
-            more = {name: part.to_dict() for name, part in parts.items() if part is not None}
             emit_json({**report.to_dict(), **more}, self.json)
         if self.json != "-":
-            print_report(report)
+            print_report(report, per_class=self.per_class)
             if budgeted is not None:
                 print_budgeted(budgeted)
             if chosen is not None:
                 print_chosen_levels(chosen)
         if self.save_levels:
-            folder = find_bundle(self.bundle)
-            bundle.use_levels(selection)
-            bundle.save(folder)
-            if self.json != "-":
-                print(f"the levels are kept in {folder}: predict answers with labels of them")
+            self._save(bundle, selection)
 
-    def _evaluate_maps(self, bundle: Bundle) -> None:
-        """The same for label maps, whose outputs are too many to keep."""
-        from anytimenet.core.manifest.run_proof import check_report_folder
-        from anytimenet.evaluation import PlotOptions, SegmentationReport, plot_curves, write_report
-        from anytimenet.workflows import evaluate
-
-        refuse(
-            self,
-            ("budgeted", "ensemble", "target_accuracy", "save_outputs", "exit_cost"),
-            "is for labels of whole images, and this bundle labels pixels: leave it out",
-        )
-        if self.out is not None:
-            check_report_folder(self.out)
-        report = evaluate(
-            bundle,
-            self.data,
-            split=self.split,
-            skip_bad=self.skip_bad,
-            data_root=self.data_root,
-            device=self.device,
-            trust_paths=self.trained_data,
-        )
-        assert isinstance(report, SegmentationReport)
-        if self.out is not None:
-            write_report(report, self.out)
-        if self.figure is not None:
-            plot_curves([report], self.figure, options=PlotOptions(width_in=4.6, height_in=3.2))
-        if self.json is not None:
-            emit_json(report.to_dict(), self.json)
+    def _save(self, bundle: Bundle, selection: LevelSelection | None) -> None:
+        folder = find_bundle(self.bundle)
+        bundle.use_levels(selection)
+        bundle.save(folder)
         if self.json != "-":
-            print_segmentation(report, per_class=self.per_class)
+            print(f"the levels are kept in {folder}: predict answers with labels of them")
 
     def _check(self) -> None:
         """Refuses what could only fail after the net has run."""
-        from anytimenet.core.manifest.run_proof import check_report_folder
-        from anytimenet.evaluation.plots.plots import check_ending
-        from anytimenet.evaluation.protocols.outputs import check_outputs_path
-
         if self.mean_budgets and not self.budgeted:
             raise ValueError("--mean-budgets needs --budgeted")
         if self.confidence != "max_probability" and not self.budgeted:
@@ -242,8 +197,6 @@ class Evaluate:
 
     def _budgeted(self, evaluation: Evaluation) -> BudgetedBatch:
         """The budgeted batch; refuses budgets that pay for nothing before the net runs over the split."""
-        from anytimenet.evaluation import exit_costs
-
         cheapest = exit_costs(evaluation.outputs("val").costs, self.exit_cost)[0]
         for budget in self.mean_budgets:
             if not cheapest <= budget < math.inf:
@@ -255,15 +208,15 @@ class Evaluate:
             self._tried, confidence=self.confidence, cost=self.exit_cost, budgets=self.mean_budgets
         )
 
-    def _draw(self, outputs: Outputs, report: Report, budgeted: BudgetedBatch | None, figure: Path) -> None:
-        from anytimenet.evaluation import Curve, PlotOptions, exit_costs, plot_curves
-        from anytimenet.evaluation.protocols.budgeted_batch import cost_unit
-
-        costs, unit = exit_costs(outputs.costs, self.exit_cost), cost_unit(self.exit_cost)
-        curves = [Curve.from_points(costs, [stage.top1 for stage in report.stages], "anytime", unit)]
-        if report.ensemble is not None:
-            tops = [stage.top1 for stage in report.ensemble.stages]
-            curves.append(Curve.from_points(costs, tops, f"{report.ensemble.kind} of stages 1..k", unit))
+    def _draw(self, bundle: Bundle, report: Report, budgeted: BudgetedBatch | None, figure: Path) -> None:
+        if report.task == "segmentation":
+            items: list[Report | Curve] = [report]
+        else:
+            costs, unit = exit_costs(bundle.stage_costs(), self.exit_cost), cost_unit(self.exit_cost)
+            items = [Curve.from_points(costs, report.values, "anytime", unit)]
+            if report.ensemble is not None:
+                tops = [stage.top1 for stage in report.ensemble.stages]
+                items.append(Curve.from_points(costs, tops, f"{report.ensemble.kind} of stages 1..k", unit))
         if budgeted is not None:
-            curves.append(budgeted.curve())
-        plot_curves(curves, figure, options=PlotOptions(width_in=4.6, height_in=3.2))
+            items.append(budgeted.curve())
+        plot_curves(items, figure, options=PlotOptions(width_in=4.6, height_in=3.2))

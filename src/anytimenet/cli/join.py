@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from anytimenet.cli.output import emit_json
-from anytimenet.cli.report_text import judged_images
+from anytimenet.cli.reading import ReadingFlags, reading_arguments
+from anytimenet.cli.report_text import evaluated_images
 
 if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
@@ -30,21 +31,11 @@ class Join:
     """Folders of bundles or of the runs that made them, the cheapest first."""
     out: Path
     """The new folder."""
-    data: str | None = None
-    """Data by name to judge on. By default what all of them were trained on."""
-    data_root: Path | None = None
-    """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
-    skip_bad: bool = False
-    """Leave out images that cannot be read, and say how many."""
-    trained_data: bool = False
-    """Without --data: follow the path that the bundle says its training data is at; one from somebody else
-    could name any path."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the net runs; auto takes a CUDA device where there is one."""
     overwrite: bool = False
     """Replace a bundle that is in --out."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print the result as JSON, or write it to a file."""
+    images: ReadingFlags = field(default_factory=ReadingFlags)
 
     def run(self) -> None:
         """Joins, judges, saves and prints."""
@@ -57,28 +48,21 @@ class Join:
 
     def _run(self) -> None:
         from anytimenet.recipes.run_folder import RunFolder
-        from anytimenet.workflows import evaluate, join_bundles
+        from anytimenet.workflows import Evaluation, Reading, join_bundles
 
         self._check_out()
         bundle = join_bundles(self.bundles)
-        if self.data is None and "data" not in bundle.manifest.provenance:
+        reading = Reading(bundle, **reading_arguments(self.images))
+        if reading.data is None and "data" not in bundle.manifest.provenance:
             raise ValueError("the bundles were trained on different data: name one to judge on with --data")
-        report = evaluate(
-            bundle,
-            self.data,
-            skip_bad=self.skip_bad,
-            device=self.device,
-            workers=None,
-            data_root=self.data_root,
-            trust_paths=self.trained_data,
-        )
+        report = Evaluation(reading).report()
         curve = step_by_step(bundle, report)
         RunFolder(self.out).write_results(bundle, report)
         if self.json is not None:
             points = [asdict(point) for point in curve.points]
             emit_json({"out": str(self.out), **report.to_dict(), "run": points}, self.json)
         if self.json != "-":
-            print(f"{len(self.bundles)} nets one after the other; {judged_images(report)}")
+            print(f"{len(self.bundles)} nets one after the other; {evaluated_images(report)}")
             print(run_table(curve, report))
             print(f"Everything is in {self.out}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +10,8 @@ import tyro
 
 from anytimenet.cli.join import check_takes_bundle
 from anytimenet.cli.output import emit_json
-from anytimenet.cli.report_text import judged_images
+from anytimenet.cli.reading import ReadingFlags, reading_arguments
+from anytimenet.cli.report_text import evaluated_images
 
 if TYPE_CHECKING:
     from anytimenet.evaluation import Report
@@ -29,26 +30,16 @@ class Reestimate:
     """Folder of a bundle, of the run that made it, or of runs with several seeds."""
     out: Path
     """The new folder."""
-    data: str | None = None
-    """Data by name; its training part is read. By default what the bundle was trained on."""
-    data_root: Path | None = None
-    """Where the files of data by name are; $ANYTIMENET_DATA or ./data by default."""
     augmentation: Literal["trained", "none"] = "trained"
     """Change the images as in training, or not at all; without, statistics of a net that was trained with it
     are worse."""
     num_batches: int | None = None
     """How many batches of 256 images to read; all by default."""
-    skip_bad: bool = False
-    """Leave out images that cannot be read, and say how many."""
-    trained_data: bool = False
-    """Without --data: follow the path that the bundle says its training data is at; one from somebody else
-    could name any path."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the net runs; auto takes a CUDA device where there is one."""
     overwrite: bool = False
     """Replace a bundle that is in --out."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print the result as JSON, or write it to a file."""
+    images: ReadingFlags = field(default_factory=ReadingFlags)
 
     def run(self) -> None:
         """Estimates, judges, saves and prints."""
@@ -67,7 +58,7 @@ class Reestimate:
         if self.json is not None:
             emit_json({"out": str(self.out), **result.to_dict()}, self.json)
         if self.json != "-":
-            print(f"statistics estimated anew; {judged_images(reports[0])}")
+            print(f"statistics estimated anew; {evaluated_images(reports[0])}")
             print(result.table())
             print(f"Everything is in {self.out}.")
 
@@ -79,27 +70,11 @@ class Reestimate:
 
     def _one(self, source: Path, target: Path) -> Report:
         from anytimenet.recipes.run_folder import RunFolder
-        from anytimenet.workflows import evaluate, load, reestimate
+        from anytimenet.workflows import Evaluation, Reading, load, reestimate
 
-        bundle = reestimate(
-            load(source),
-            self.data,
-            augmentation="trained" if self.augmentation == "trained" else None,
-            num_batches=self.num_batches,
-            skip_bad=self.skip_bad,
-            device=self.device,
-            workers=None,
-            data_root=self.data_root,
-            trust_paths=self.trained_data,
-        )
-        report = evaluate(
-            bundle,
-            self.data,
-            skip_bad=self.skip_bad,
-            device=self.device,
-            workers=None,
-            data_root=self.data_root,
-            trust_paths=self.trained_data,
-        )
+        images = reading_arguments(self.images)
+        augmentation: Literal["trained"] | None = "trained" if self.augmentation == "trained" else None
+        bundle = reestimate(load(source), augmentation=augmentation, num_batches=self.num_batches, **images)
+        report = Evaluation(Reading(bundle, **images)).report()
         RunFolder(target).write_results(bundle, report)
         return report

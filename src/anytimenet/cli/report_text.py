@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report, SegmentationReport
+    from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report
     from anytimenet.evaluation.scores.metrics import ClassScore
 
 
-def print_report(report: Report) -> None:
+def print_report(report: Report, *, per_class: bool) -> None:
     """The table of the stages and what else the report says, for people."""
-    print(judged_images(report))
+    if report.task == "segmentation":
+        print(f"{evaluated_images(report)}, {report.pixels} pixels that count")
+        print(report.table())
+        if per_class:
+            print(f"intersection over union in % of each class:\n{report.class_table()}")
+        return
+    print(evaluated_images(report))
     print(report.table())
     print(
         f"area under the curve {report.area:.4f} (log budget {report.area_log:.4f}), "
@@ -30,17 +36,8 @@ def print_report(report: Report) -> None:
         print(class_table(report.per_class[-1]))
 
 
-def print_segmentation(report: SegmentationReport, *, per_class: bool) -> None:
-    """The table of the stages of label maps, for people."""
-    print(f"{judged_images(report)}, {report.pixels} pixels that count")
-    print(report.table())
-    if per_class:
-        print("intersection over union in % of each class:")
-        print(report.class_table())
-
-
-def judged_images(report: Report) -> str:
-    """How many images were judged, and which."""
+def evaluated_images(report: Report) -> str:
+    """How many images were evaluated, and which."""
     part = "" if report.split == "all" else f"{report.split} "
     return f"{report.count} {part}images of {report.data}"
 

@@ -19,7 +19,18 @@ Split = Literal["train", "val", "test"]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A bundle with the data for it, and how they are read and run; the arguments are those of `evaluate`.
+    """A bundle with the data for it, and how they are read and run.
+
+    Args:
+        bundle: from `fit` or `load`.
+        data: data by name (`anytimenet list data`), folder:PATH or masks:PATH; by default what the bundle was
+            trained on. `DataSplits`, a map-style dataset or an `ImageSet` will do, too.
+        data_root: where the files of data by name are, instead of $ANYTIMENET_DATA or ./data.
+        skip_bad: leave out images that cannot be read, and say how many.
+        trust_paths: where no data is named, follow the path that the bundle says its training data is at; one
+            from somebody else could name any path.
+        device: where the net runs; "auto" takes a CUDA device where there is one.
+        workers: processes that decode images which are read from files; None takes the cores of this machine.
 
     Raises:
         TypeError, ValueError: with the argument's name, before anything is read or run.

@@ -103,7 +103,7 @@ def reestimate(
         return fresh
     # The images themselves, whose part is settled.
     report = evaluate(fresh, val, split="train", device=device, workers=workers)
-    coarser = [[stage.top1 for stage in level.stages] for level in report.sections.get("levels", ())]
+    coarser = [[stage.top1 for stage in level.stages] for level in getattr(report.sections, "levels", ())]
     return _with_net(fresh, fresh.net, {}, [report.values, *coarser])
 
 
