@@ -212,6 +212,7 @@ class PlainTask:
 
     def __init__(self) -> None:
         self.own = Classification((2,))
+        self.kind, self.scores = self.own.kind, self.own.scores
         self.num_classes, self.augmentation = (2,), None
         self.loss, self.meter, self.decode = self.own.loss, self.own.meter, self.own.decode
 

@@ -385,7 +385,7 @@ class Bundle:
             checks.whole_number(batch_size, "batch_size", least=1),
             checks.flag(skip_bad, "skip_bad"),
         )
-        if self.manifest.mask_classes is not None:
+        if self.manifest.task_kind == "segmentation":
             raise ValueError(
                 "predict_many gives one label an image, and this net labels pixels: use "
                 "anytimenet.label_map(bundle, image) on each"

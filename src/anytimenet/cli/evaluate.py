@@ -99,11 +99,12 @@ class Evaluate:
         self._check()
         bundle = load(self.bundle)
         evaluation = Evaluation(Reading(bundle, **reading_arguments(self.images)))
-        if evaluation.labels_pixels:
+        if not evaluation.keeps_outputs:
             refuse(
                 self,
                 ("budgeted", "ensemble", "target_accuracy", "save_outputs", "exit_cost"),
-                "is for labels of whole images, and this bundle is for segmentation: leave it out",
+                "is for labels of whole images, and this bundle is for "
+                f"{bundle.manifest.task_kind}: leave it out",
             )
         # Whatever is asked for, the net runs once over each split.
         selection = self._selection(evaluation)
@@ -209,7 +210,7 @@ class Evaluate:
         )
 
     def _draw(self, bundle: Bundle, report: Report, budgeted: BudgetedBatch | None, figure: Path) -> None:
-        if report.task == "segmentation":
+        if report.task != "classification":
             items: list[Report | Curve] = [report]
         else:
             costs, unit = exit_costs(bundle.stage_costs(), self.exit_cost), cost_unit(self.exit_cost)

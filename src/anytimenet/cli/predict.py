@@ -68,7 +68,7 @@ class Predict:
         if not self.images:
             raise ValueError("no image was given: anytimenet predict BUNDLE IMAGE ...")
         bundle = load(self.bundle)
-        segments = bundle.manifest.mask_classes is not None
+        segments = bundle.manifest.task_kind == "segmentation"
         self._check(bundle, segments)
         images, searched = named_images(self.images)
         json = "-" if searched and self.json is None else self.json

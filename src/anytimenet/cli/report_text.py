@@ -19,6 +19,8 @@ def print_report(report: Report, *, per_class: bool) -> None:
         return
     print(evaluated_images(report))
     print(report.table())
+    if report.task != "classification":
+        return
     print(
         f"area under the curve {report.area:.4f} (log budget {report.area_log:.4f}), "
         f"{100 * report.example_violations:.1f} % of the images are right at a stage and wrong later"

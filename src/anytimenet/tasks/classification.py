@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor
 from anytimenet.core.checks import instance, number, settle, whole_numbers
 from anytimenet.core.errors import require
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.core.scores import CLASSIFICATION, ScoreSpec
 from anytimenet.tasks.task import Labels, probabilities
 
 
@@ -37,6 +38,7 @@ class Classification:
     num_classes: tuple[int, ...]
     label_smoothing: float = 0.0
     augmentation: BatchAugmentation | FileAugmentation | None = None
+    scores: ClassVar[tuple[ScoreSpec, ...]] = CLASSIFICATION
 
     def __post_init__(self) -> None:
         settle(self, "num_classes", whole_numbers, 1)
@@ -44,6 +46,11 @@ class Classification:
         if self.augmentation is not None:
             kinds = (BatchAugmentation, FileAugmentation)
             instance(self.augmentation, kinds, "augmentation", "Augmentation(flip=True, pad=4)")
+
+    @property
+    def kind(self) -> str:
+        """ "hierarchical" with several label levels, else "classification"."""
+        return "hierarchical" if len(self.num_classes) > 1 else "classification"
 
     def loss(self, output: tuple[Tensor, ...], labels: Labels) -> Tensor:
         """Sum over the levels of the mean cross-entropy; logits `(N, classes, ...)`.
@@ -95,6 +102,10 @@ class AccuracyMeter:
     def scores(self) -> Mapping[int, float]:
         """Accuracy in [0, 1] of each stage seen."""
         return {stage: float(metric.compute()) for stage, metric in self._metrics.items()}
+
+    def stage_scores(self, stage: int) -> Mapping[str, float]:
+        """Accuracy of a stage alone; `evaluation.make_report` measures more."""
+        return {"top1": float(self._metric(stage).compute())}
 
     def _metric(self, stage: int) -> Any:
         if stage not in self._metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from anytimenet.core.errors import require
 from anytimenet.core.images.augmentation import BatchAugmentation
 from anytimenet.core.labels.confusion import mean_iou, pixel_accuracy
 from anytimenet.core.labels.mask_classes import IGNORED
+from anytimenet.core.scores import SEGMENTATION, ScoreSpec
 from anytimenet.tasks.task import Labels, probabilities
 
 
@@ -47,6 +48,8 @@ class Segmentation:
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     augmentation: BatchAugmentation | None = None
+    kind: ClassVar[str] = "segmentation"
+    scores: ClassVar[tuple[ScoreSpec, ...]] = SEGMENTATION
 
     def __post_init__(self) -> None:
         settle(self, "num_classes", whole_numbers, 1)
@@ -144,9 +147,10 @@ class SegmentationMeter:
         """Mean intersection over union, in [0, 1], of each stage seen; absent classes are left out."""
         return {stage: mean_iou(self.confusion(stage)) for stage in self._metrics}
 
-    def pixel_accuracies(self) -> Mapping[int, float]:
-        """Share of the counted pixels that each stage got right."""
-        return {stage: pixel_accuracy(self.confusion(stage)) for stage in self._metrics}
+    def stage_scores(self, stage: int) -> Mapping[str, float]:
+        """Mean IoU and pixel accuracy of a stage."""
+        confusion = self.confusion(stage)
+        return {"mean_iou": mean_iou(confusion), "pixel_accuracy": pixel_accuracy(confusion)}
 
     def confusion(self, stage: int) -> np.ndarray:
         """The counts of a stage: int64 `(classes, classes)`, the truth in rows, the answers in columns."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
+from anytimenet.core.scores import ScoreSpec
 
 Labels = tuple[Tensor, ...]
 """The ground truth of a batch, one tensor per label level, fine level first."""
@@ -33,12 +34,23 @@ class Meter(Protocol):
         """
 
     def scores(self) -> Mapping[int, float]:
-        """The score of each stage seen."""
+        """The headline score of each stage seen."""
+
+    def stage_scores(self, stage: int) -> Mapping[str, Any]:
+        """Every score of a stage, by the keys of the task's `scores`."""
 
 
 @runtime_checkable
 class Task(Protocol):
-    """Loss, metric, augmentation and decoding of what is predicted."""
+    """Loss, scores, augmentation and decoding of what is predicted."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in bundles and reports; see `register_task`."""
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        """What its meters measure, the headline first: validation chooses by that."""
 
     @property
     def num_classes(self) -> tuple[int, ...]:

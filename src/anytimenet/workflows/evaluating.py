@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-import numpy as np
 import torch
 
 from anytimenet.bundle import Bundle
@@ -30,10 +30,11 @@ from anytimenet.evaluation import (
 )
 from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS, ExitCost
 from anytimenet.evaluation.protocols.outputs import OutputCost
+from anytimenet.evaluation.reports.report import make_task_report
 from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import check_finite
-from anytimenet.tasks import Segmentation
+from anytimenet.tasks import Classification, Meter, SegmentationMeter, Task, task_named
 from anytimenet.training import Batches, collect_logits
 from anytimenet.workflows.images import images_for, plain_loader
 from anytimenet.workflows.reading import Reading, Split, settled_device
@@ -63,15 +64,19 @@ class Evaluation:
         self._outputs: dict[str, Outputs] = {}
 
     @property
-    def labels_pixels(self) -> bool:
-        """Whether the net answers with label maps: their outputs are too many to keep, and give a report."""
-        return self.bundle.manifest.mask_classes is not None
+    def keeps_outputs(self) -> bool:
+        """Whether the net gives labels of whole images; other outputs are too many, and only scored."""
+        return isinstance(self._task, Classification)
+
+    @property
+    def _task(self) -> Task:
+        return task_named(self.bundle.manifest.task_kind, self.bundle.net.num_classes)
 
     def outputs(self, split: Split = "test") -> Outputs:
         """The logits of every stage on a split, with labels and costs."""
         choice(split, "split", SPLITS)
-        if self.labels_pixels:
-            raise ValueError("this net labels pixels, and its outputs are too many to keep: use evaluate")
+        if not self.keeps_outputs:
+            raise ValueError(f"{self._answers}, and its outputs are too many to keep: use evaluate")
         if split not in self._outputs:
             (logits, labels), where = self._run(split, collect_logits)
             self._outputs[split] = Outputs(
@@ -91,14 +96,33 @@ class Evaluation:
         flag(per_class, "per_class")
         optional(ensemble, "ensemble", choice, get_args(Ensemble))
         latencies = measured_latencies(self.bundle)
-        if not self.labels_pixels:
+        if self.keeps_outputs:
             outputs = self.outputs(split)
             return report_from_outputs(outputs, per_class=per_class, ensemble=ensemble, latencies=latencies)
         if ensemble is not None:
-            raise ValueError("an ensemble combines labels of whole images, and this net labels pixels")
-        (confusions, count), where = self._run(split, count_pixels)
-        costs, names = self.bundle.stage_costs(), self.bundle.manifest.class_names[0]
-        return make_segmentation_report(confusions, costs, names, count=count, latencies=latencies, **where)
+            raise ValueError(f"an ensemble combines labels of whole images, and {self._answers}")
+        task = self._task
+        (meter, count), where = self._run(split, partial(measured, task))
+        stages, costs = range(1, self.bundle.num_stages + 1), self.bundle.stage_costs()
+        if isinstance(meter, SegmentationMeter):
+            counts, names = [meter.confusion(stage) for stage in stages], self.bundle.manifest.class_names[0]
+            return make_segmentation_report(counts, costs, names, count=count, latencies=latencies, **where)
+        scores = [meter.stage_scores(stage) for stage in stages]
+        return make_task_report(
+            Report,
+            task.kind,
+            scores,
+            costs,
+            count=count,
+            specs=task.scores,
+            latencies=latencies,
+            **where,
+        )
+
+    @property
+    def _answers(self) -> str:
+        kind = self.bundle.manifest.task_kind
+        return "this net labels pixels" if kind == "segmentation" else f"the task of this net is {kind}"
 
     def budgeted(
         self,
@@ -312,26 +336,25 @@ def measured_latencies(bundle: Bundle) -> list[Latency] | None:
 
 
 @torch.inference_mode()
-def count_pixels(net: AnytimeNet, batches: Batches) -> tuple[list[np.ndarray], int]:
+def measured(task: Task, net: AnytimeNet, batches: Batches) -> tuple[Meter, int]:
     """Runs `net` in eval mode over `batches`.
 
     Returns:
-        For each stage the counts int64 `(classes, classes)`, the truth in rows, the answers in columns; and
-        how many images there were.
+        The meter of all stages, and how many images there were.
 
     Raises:
         NotFiniteError: if a stage answers with NaN or infinity.
     """
     was_training = net.training
     net.eval()
-    meter, count = Segmentation(net.num_classes).meter(), 0
+    meter, count = task.meter(), 0
     for x, labels in batches.epoch(0):
         count += len(x)
         for stage, output in enumerate(net(x), 1):
             check_finite(stage, output)
             meter.update(stage, output, labels)
     net.train(was_training)
-    return [meter.confusion(stage) for stage in range(1, net.num_stages + 1)], count
+    return meter, count
 
 
 def check_not_val(split: object, what: str) -> None:

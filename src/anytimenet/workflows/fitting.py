@@ -40,7 +40,7 @@ from anytimenet.data import (
 )
 from anytimenet.evaluation import level_accuracies
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.tasks import Classification, Task
+from anytimenet.tasks import Task
 from anytimenet.training import (
     Reporter,
     TrainConfig,
@@ -170,7 +170,7 @@ def fit(
             teacher=plan.teacher,
         )
     accuracies: Sequence[Sequence[float]] = [(score,) for score in result.val_scores]
-    if isinstance(plan.task, Classification) and len(net.num_classes) > 1 and len(splits.val):
+    if plan.task.kind == "hierarchical" and len(splits.val):
         # Once, with the chosen weights: while it trains, only the fine level is watched.
         batches = plain_loader(splits.val, splits.preprocessing, fabric.device, workers=workers)
         accuracies = level_accuracies(*collect_logits(net, batches))

@@ -177,7 +177,7 @@ def _of_folder(
 def _options(bundle: Bundle, skip_bad: bool) -> DataOptions:
     """How data other than that of the training is brought into the bundle's shape."""
     manifest, p = bundle.manifest, bundle.manifest.preprocessing
-    told = trained_on(manifest.provenance).options if manifest.mask_classes is not None else None
+    told = trained_on(manifest.provenance).options if manifest.task_kind == "segmentation" else None
     return DataOptions(
         image_size=(p.height, p.width),
         shorter_side=p.shorter_side,

@@ -48,7 +48,7 @@ def lifted(bundle: Bundle, images: AnyImages) -> AnyImages:
 
 
 def check_kind(bundle: Bundle, *, masks: bool, what: str) -> None:
-    labels_pixels = bundle.manifest.mask_classes is not None
+    labels_pixels = bundle.manifest.task_kind == "segmentation"
     if labels_pixels and not masks:
         raise DataError(
             f"this bundle labels pixels, and {what} has no masks: judge it on images with masks, "

@@ -29,7 +29,7 @@ from anytimenet.data import (
 )
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.teacher import Teacher
-from anytimenet.tasks import Classification, Segmentation, Task
+from anytimenet.tasks import Task
 from anytimenet.training import TrainConfig, check_share
 from anytimenet.training.logs import notice
 from anytimenet.training.settling import settled
@@ -96,7 +96,7 @@ class Plan:
         shape = _input_shape(splits)
         example = torch.zeros(2, *shape)
         config = settled(config, net, images=len(splits.train), example=example, folder=resumed)
-        check_output(net, splits)
+        check_output(net, splits, task)
         if task is not None:
             _check_given_once(task, augmentation, config)
             augmentation = task.augmentation  # type: ignore[assignment]
@@ -108,7 +108,7 @@ class Plan:
         plan = cls(
             net, splits, config, task, augmentation, mixing, teaching, costs, rules, dict(provenance or {})
         )
-        levels = len(net.num_classes) if isinstance(task, Classification) else 1
+        levels = len(net.num_classes) if task.kind == "hierarchical" else 1
         nothing = [(0.0,) * levels] * net.num_stages if len(splits.val) else []
         bundle = plan.bundle(config.epochs, nothing)
         savable(bundle.net, bundle.manifest)
@@ -174,7 +174,7 @@ class Plan:
             provenance={**own, **self.provenance},
             costs=self.costs,
             rules=self.rules,
-            task=_task_record(splits, task),
+            task=TaskRecord.of(task.kind, splits.mask_classes),
             score=_score_record(task),
         )
 
@@ -252,13 +252,6 @@ def _fractions(accuracies: Sequence[Sequence[float]], task: Task) -> Sequence[Se
     return []
 
 
-def _task_record(splits: DataSplits, task: Task) -> TaskRecord:
-    if isinstance(task, Segmentation) or splits.mask_classes is not None:
-        return TaskRecord("segmentation", splits.mask_classes)
-    return TaskRecord()
-
-
 def _score_record(task: Task) -> ScoreRecord:
-    if isinstance(task, Segmentation):
-        return ScoreRecord("mean_iou")
-    return ScoreRecord("accuracy" if isinstance(task, Classification) else f"{type(task).__name__} score")
+    headline = task.scores[0]
+    return ScoreRecord(headline.key if task.kind == "segmentation" else headline.label)

@@ -123,7 +123,7 @@ def test_the_meter_agrees_with_counting_by_hand_over_unequal_batches():
     assert class_ious(meter.confusion(2)) == pytest.approx(expected)
     right = sum((a == t).sum() for a, t in zip(answers, truths, strict=True))
     counted = sum((t != IGNORED).sum() for t in truths)
-    assert meter.pixel_accuracies() == {2: pytest.approx(right / counted)}
+    assert meter.stage_scores(2)["pixel_accuracy"] == pytest.approx(right / counted)
     assert meter.confusion(2).dtype == np.int64
     assert meter.confusion(2).sum() == counted
 
@@ -141,14 +141,14 @@ def test_meters_of_two_processes_add_up_to_one_of_all_images_also_where_one_saw_
     for part in parts:
         part.add_up([1], lambda _: total)
         assert part.scores() == whole.scores()
-        assert part.pixel_accuracies() == whole.pixel_accuracies()
+        assert part.stage_scores(1) == whole.stage_scores(1)
 
 
 def test_nothing_counted_scores_nothing():
     meter = Segmentation((3,)).meter()
     meter.update(1, (torch.zeros(1, 3, 2, 2),), (torch.full((1, 4, 4), IGNORED),))
     assert meter.scores() == {1: 0.0}
-    assert meter.pixel_accuracies() == {1: 0.0}
+    assert meter.stage_scores(1)["pixel_accuracy"] == 0.0
 
 
 def test_scores_in_closed_form():

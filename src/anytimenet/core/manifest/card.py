@@ -89,7 +89,7 @@ def _usage(manifest: Manifest) -> str:
         code = 'from anytimenet import load\n\nbundle = load("PATH OF THIS FOLDER", net=NET)'
         return f"{_plain(manifest.structure.note)}\n\n{_fenced(code, 'python')}"
     less = "  # stages=1 reads less and loads the first stage only" if manifest.num_stages > 1 else ""
-    budget, maps = manifest.stages[-1].macs, manifest.mask_classes is not None
+    budget, maps = manifest.stages[-1].macs, manifest.task_kind == "segmentation"
     spend = "" if manifest.uncounted_operators else f", budget_macs={budget}"
     names, answer = (
         ("Bundle, label_map", f'label_map(bundle, "IMAGE.png"{spend}).classes')

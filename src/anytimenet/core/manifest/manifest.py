@@ -36,6 +36,7 @@ from anytimenet.core.manifest.folder import (
     find_bundle,
 )
 from anytimenet.core.manifest.records import (
+    OWN,
     InputRecord,
     NetOrigin,
     ScoreRecord,
@@ -119,7 +120,7 @@ class Manifest(Record):
         for stage in self.stages:
             checks.instance(stage, StageRecord, "stages", "StageRecord(1, macs=9, full=9, params=9)")
         task = self._told_task()
-        score = self.score or ScoreRecord("accuracy" if task.masks is None else "mean_iou")
+        score = self.score or ScoreRecord("mean_iou" if task.kind == "segmentation" else "accuracy")
         read = self.input or InputRecord(self.input_shape)
         for name, record in (("task", task), ("score", score), ("input", read)):
             object.__setattr__(self, name, record)
@@ -136,6 +137,12 @@ class Manifest(Record):
     def num_stages(self) -> int:
         """K."""
         return len(self.stages)
+
+    @property
+    def task_kind(self) -> str:
+        """What is predicted: "classification", "hierarchical", "segmentation", or a task of one's own."""
+        assert self.task is not None  # __post_init__ puts one there
+        return self.task.kind
 
     @property
     def mask_classes(self) -> MaskClasses | None:
@@ -268,6 +275,8 @@ class Manifest(Record):
 
     def _told_task(self) -> TaskRecord:
         """The task; where it was not given, what provenance and label levels tell of it."""
+        if self.task is not None and self.task.decoding == OWN:
+            return self.task
         told = self.provenance.get("masks")
         segmentation = self.task is not None and self.task.kind == "segmentation"
         if self.task is not None and segmentation and (self.task.masks is not None or told is None):

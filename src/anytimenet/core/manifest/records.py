@@ -14,6 +14,7 @@ from anytimenet.core.manifest.folder import AGAIN, IN_BUNDLE
 from anytimenet.core.records import Record, stored
 
 TASKS = ("classification", "hierarchical", "segmentation")
+OWN = "own"
 STEPS = "steps"
 """Extension of a bundle: for each stage what the way to it costs, which its record does not say."""
 STEP_COSTS = ("macs_step", "macs_cumulative", "msd", "params_cumulative")
@@ -115,9 +116,9 @@ class TaskRecord(Record):
 
     Attributes:
         kind: "classification" gives one label an image, "hierarchical" one a label level, "segmentation" one
-            a pixel.
+            a pixel; else a task of one's own.
         masks: of segmentation, what the classes of the label maps are.
-        decoding: from logits to probabilities.
+        decoding: "softmax" makes probabilities of the logits; `OWN` is what the code of the task does.
 
     Raises:
         BundleError: for a task that this version does not know.
@@ -129,10 +130,19 @@ class TaskRecord(Record):
     json_form = replace(IN_BUNDLE, keys=("kind", "decoding", "masks"))
 
     def __post_init__(self) -> None:
-        _known("kind", self.kind, TASKS)
-        _known("decoding", self.decoding, ("softmax",))
+        _known("decoding", self.decoding, ("softmax", OWN))
+        if self.decoding == OWN:
+            with checks.raised_as(BundleError, kinds_too=True):
+                checks.settle(self, "kind", checks.words)
+        else:
+            _known("kind", self.kind, TASKS)
         if self.masks is not None and self.kind != "segmentation":
             raise BundleError(f"{self.kind} has no masks; {AGAIN}")
+
+    @classmethod
+    def of(cls, kind: str, masks: MaskClasses | None = None) -> TaskRecord:
+        """The record of a task of this package, or of another."""
+        return cls(kind, masks if kind == "segmentation" else None, "softmax" if kind in TASKS else OWN)
 
 
 @dataclass(frozen=True)
