@@ -1,0 +1,85 @@
+"""The programs in examples/ run as they stand, short as they are."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_one_short_file(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_the_sliced_net_needs_no_anytimenet_and_learns() -> None:
+    assert "import anytimenet" not in (EXAMPLES / "sliced_net.py").read_text(encoding="utf-8")
+    first, second, third = loaded("sliced_net").main()
+    assert first > 0.7
+    assert third > 0.93
+    assert first < second < third + 0.01
+
+
+def test_a_sliced_net_goes_on_bit_for_bit_where_it_was_stopped() -> None:
+    example = loaded("sliced_net")
+    torch.manual_seed(0)
+    net = example.SlicedNet()
+    net(torch.randn(32, 1, 8, 8))  # in training mode: statistics other than 0 and 1
+    net.eval()
+    image = torch.randn(1, 1, 8, 8)
+
+    def run(stops: bool) -> list[Any]:
+        outputs: list[Any] = []
+        left: list[list[torch.Tensor]] = []
+        for _ in range(3):
+            if stops:  # what is left behind goes to disk, or to another process
+                left = [[torch.tensor(slice_.tolist()) for slice_ in block] for block in left]
+                net(torch.randn(4, 1, 8, 8))
+            logits, left = net.resume(image, left)
+            outputs.append(logits)
+        return outputs
+
+    for stopped, straight, whole in zip(run(True), run(False), net(image), strict=True):
+        assert torch.equal(stopped, straight)
+        torch.testing.assert_close(stopped, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_a_slice_reads_no_later_one() -> None:
+    example = loaded("sliced_net")
+    net = example.SlicedNet().eval()
+    image = torch.randn(1, 1, 8, 8)
+    before = net(image)
+    with torch.no_grad():
+        for block in net.blocks:
+            block.mix.rows[2].add_(1)
+            block.conv.weight[example.EDGES[2] :].add_(1)
+    after = net(image)
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+    assert not torch.equal(before[2], after[2])
+
+
+def test_a_bundle_is_made_ready_for_deadlines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = loaded("deadline_ready")
+    *in_time, small, large = example.main(tmp_path)
+    stages = [prediction.stage for prediction in in_time]
+    assert len(stages) == 3
+    assert all(1 <= stage <= 4 for stage in stages)
+    assert small.stage <= large.stage
+    assert not small.over_budget
+    assert "99 % within" in capsys.readouterr().out
