@@ -5,8 +5,9 @@ from anytimenet.costs.counting import UnknownOperatorError, count
 from anytimenet.costs.latency import Prepare, profile_segments, torch_threads
 from anytimenet.costs.path_costs import segment_macs
 from anytimenet.costs.rules import Rules
-from anytimenet.costs.stage_costs import StageCost, meta_copy, stage_costs
+from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.costs.torch_segments import torch_segments
+from anytimenet.nets.snapshot import meta_copy
 
 __all__ = [
     "OperationCount",

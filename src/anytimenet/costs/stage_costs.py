@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anytimenet.core.checks import instance
 from anytimenet.costs.conventions import OperationCount
@@ -16,9 +15,7 @@ from anytimenet.costs.counting import count
 from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.nets.chain.shapes import ShapesOnly
 from anytimenet.nets.contract import AnytimeNet, ChainView, State
-from anytimenet.nets.snapshot import Snapshot
-
-_Module = TypeVar("_Module", bound=nn.Module)
+from anytimenet.nets.snapshot import Snapshot, meta_copy
 
 
 @dataclass(frozen=True)
@@ -145,22 +142,6 @@ def countable(net: AnytimeNet, input_shape: Sequence[int]) -> tuple[AnytimeNet, 
             except RuntimeError:
                 raise error from None
     return copied, image
-
-
-def meta_copy(module: _Module) -> _Module:
-    """A copy of `module` whose parameters and buffers are on the meta device; theirs are never read.
-
-    >>> meta_copy(nn.Linear(2, 3)).weight.device
-    device(type='meta')
-    """
-    # deepcopy asks its memo before it copies anything: filled in advance, no weight is touched.
-    memo: dict[int, object] = {}
-    for parameter in module.parameters():
-        empty = torch.empty_like(parameter, device="meta")
-        memo[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
-    for buffer in module.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(module, memo)
 
 
 def _count_step(

@@ -168,7 +168,11 @@ class AnytimeNet(nn.Module):
             raise ValueError(f"dtype {dtype}: a floating format such as torch.bfloat16 is needed")
         with torch.no_grad():
             frozen = frozen_copy(self, torch.device(device), dtype)
-        return Snapshot(self.num_stages, lambda a, b, last: frozen._segment(a, b, last=last).eval())
+
+        def take(start: int, stop: int, last: bool) -> Segment:
+            return frozen._segment(start, stop, last=last).eval().requires_grad_(False)
+
+        return Snapshot(self.num_stages, take)
 
     def segment(self, start: int, stop: int, *, last: bool = False) -> Segment:
         """The work from stage `start` (0: the input) to stage `stop`, with weights of its own; see `Segment`.

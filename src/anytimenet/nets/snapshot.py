@@ -13,7 +13,7 @@ from anytimenet.layers.folding import fold_norms
 from anytimenet.layers.snapshots import copied, tensors_of
 from anytimenet.nets.segment import Segment, check_segment
 
-_Net = TypeVar("_Net", bound=nn.Module)
+_Module = TypeVar("_Module", bound=nn.Module)
 Take = Callable[[int, int, bool], Segment]
 """`take(start, stop, last)` gives a segment in eval mode."""
 
@@ -92,7 +92,7 @@ def storages_of(module: nn.Module) -> dict[int, int]:
     return {storage._cdata: storage.nbytes() for storage in storages}
 
 
-def frozen_copy(net: _Net, device: torch.device, dtype: torch.dtype | None) -> _Net:
+def frozen_copy(net: _Module, device: torch.device, dtype: torch.dtype | None) -> _Module:
     """A copy of `net` in eval mode that does not learn; on the meta device it stays there.
 
     The parameters of a `ParameterList` come to lie one after the other in one memory, so that those that
@@ -112,6 +112,15 @@ def frozen_copy(net: _Net, device: torch.device, dtype: torch.dtype | None) -> _
         if isinstance(part, nn.ParameterList):
             _lay_together(list(part))
     return frozen
+
+
+def meta_copy(module: _Module) -> _Module:
+    """A copy of `module` without values, on the meta device; those of `module` are never read.
+
+    >>> meta_copy(nn.Linear(2, 3)).weight.device
+    device(type='meta')
+    """
+    return copied(module, lambda tensor: torch.empty_like(tensor, device="meta"))
 
 
 def _lay_together(parameters: list[nn.Parameter]) -> None:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from anytimenet.layers.folding import fold_norms
 from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets
 from anytimenet.nets.registry import net_entry
+from anytimenet.testing import NetUnderTest, check_snapshots
 from anytimenet.testing.net_under_test import count_as_estimated, redraw
 
 FORMS = [name for name in list_nets() if re.search(r"_(tiny|small)(_|$)", name)]
@@ -81,6 +82,12 @@ def test_views_give_bit_for_bit_what_own_weights_give(name):
             ):
                 assert len(got) == len(truth)
                 assert all(torch.equal(a, b) for a, b in zip(got, truth, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in FORMS if "small" in name])
+def test_snapshots_of_small_forms_keep_their_promise(name):
+    """Of tiny ones the proof of the whole contract, which they have to themselves, says so."""
+    check_snapshots(NetUnderTest(create_net(name), net_entry(name).input_shape))
 
 
 def test_a_segment_is_built_once_while_it_is_in_use():
@@ -159,7 +166,7 @@ class Copies(AnytimeNet):
 class CopiedLayer(Segment):
     def __init__(self, net, start, stop, *, last):
         super().__init__(net, start, stop, last=last)
-        self.layer = copy.deepcopy(net.layer)
+        self.layer = copy.deepcopy(net.layer).requires_grad_()
 
     def work(self, state):
         return state, (self.layer(state[0]).mean((2, 3)),)
@@ -174,6 +181,7 @@ def test_a_net_whose_segments_copy_is_right_though_not_thin():
         net.layer.weight.zero_()
         assert torch.equal(first((x,))[1][0], truth)
         assert torch.equal(second((x,))[1][0], truth)
+    assert not any(parameter.requires_grad for parameter in first.parameters())
     assert snapshot.nbytes == 2 * bytes_reached(net)
 
 
