@@ -12,11 +12,13 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from anytimenet.core.checks import choice, flag, instance, number, shown, whole_number
+from anytimenet.core.checks import choice, flag, instance, number, path, shown, whole_number
+from anytimenet.core.errors import suggest
 
 Made = TypeVar("Made")
 
@@ -31,6 +33,7 @@ class JsonForm:
         cure: what to do about it; the end of each refusal.
         keys: the fields and properties that are written, in this order; all fields by default.
         strict: whether a key that no field has is refused; else it is passed over.
+        defaults: whether a key may be left out where the field has a default: of what people write.
     """
 
     error: type[ValueError] = ValueError
@@ -38,6 +41,7 @@ class JsonForm:
     cure: str = ""
     keys: tuple[str, ...] = ()
     strict: bool = False
+    defaults: bool = False
 
 
 class Record:
@@ -82,6 +86,7 @@ class _Stored:
     key: str | None
     later: bool
     brief: bool
+    here: bool
     inline: bool
     write: Callable[[Any], Any] | None
     read: Callable[[Any], Any] | None
@@ -92,6 +97,7 @@ def stored(
     key: str | None = None,
     later: bool = False,
     brief: bool = False,
+    here: bool = False,
     inline: bool = False,
     write: Callable[[Any], Any] | None = None,
     read: Callable[[Any], Any] | None = None,
@@ -102,12 +108,13 @@ def stored(
         key: its name in the file.
         later: a file may lack it, as it came later than others; the default stands for it then.
         brief: the same, and it is not written either where it is the default.
+        here: the same, and it is never written, for it is of this machine or run alone.
         inline: of a mapping or a record, whose entries stand in the object itself; a mapping reads what no
             other field has.
         write: makes the JSON value.
         read: makes the field of the JSON value; ValueError and TypeError are told with the field's place.
     """
-    return {"stored": _Stored(key, later or brief, brief, inline, write, read)}
+    return {"stored": _Stored(key, later or brief or here, brief, here, inline, write, read)}
 
 
 def as_json(value: Any) -> Any:
@@ -120,6 +127,8 @@ def as_json(value: Any) -> Any:
         return _written(value)
     if isinstance(value, tuple | list):
         return [as_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, Mapping):
         return {key: as_json(item) for key, item in value.items()}
     return value
@@ -154,7 +163,7 @@ def _written(record: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in form.keys or told:
         value, how = getattr(record, name), _how(told.get(name))
-        if how.brief and value == told[name].default:
+        if how.here or (how.brief and value == told[name].default):
             continue
         if how.inline:
             found |= as_json(value)
@@ -171,7 +180,7 @@ def _record(kind: type[Made], value: Any, where: str) -> Made:
         with _placed(where):
             values = kind._as_read(values)
     keys = {_how(field).key or field.name: field for field in told if not _how(field).inline}
-    _check_keys(form, {key: _how(field).later for key, field in keys.items()}, declared, values, where)
+    _check_keys(form, {key: _may_lack(field, form) for key, field in keys.items()}, declared, values, where)
     given = {
         field.name: _field(field, declared[field.name], values[key], f"{where}.{key}" if where else key)
         for key, field in keys.items()
@@ -192,11 +201,21 @@ def _check_keys(
     if form.strict:
         needed += [key for key in form.keys if key not in declared]  # those of properties
     missing, unknown = [key for key in needed if key not in values], set(values) - set(needed) - set(keys)
-    if form.strict and (missing or unknown):
+    if form.strict and not form.defaults and (missing or unknown):
         lists = f"missing: {sorted(missing)}, unknown: {sorted(unknown)}"
         raise _RefusedError(f"{where or 'the object'} has wrong fields ({lists})")
+    about = where and f"{where}: "
+    if form.strict and unknown:
+        wrong = min(unknown)
+        raise _RefusedError(f"{about}it has a key {wrong!r}, which is none: {suggest(wrong, keys)}")
     if missing:
-        raise _RefusedError(f"{where and f'{where}: '}the key {missing[0]!r} is missing")
+        raise _RefusedError(f"{about}the key {missing[0]!r} is missing")
+
+
+def _may_lack(field: Field[Any], form: JsonForm) -> bool:
+    """Whether a file may lack the field's key."""
+    given = field.default is not MISSING or field.default_factory is not MISSING
+    return _how(field).later or (form.defaults and given)
 
 
 def _field(field: Field[Any], wanted: Any, value: Any, where: str) -> Any:
@@ -269,6 +288,7 @@ _CHECKS: dict[Any, Callable[[object, str], Any]] = {
     int: whole_number,
     float: number,
     str: _text,
+    Path: path,
 }
 
 
@@ -291,7 +311,7 @@ def _how(field: Field[Any] | None) -> _Stored:
     return _AS_DECLARED if field is None else field.metadata.get("stored", _AS_DECLARED)
 
 
-_AS_DECLARED = _Stored(None, False, False, False, None, None)
+_AS_DECLARED = _Stored(None, False, False, False, False, None, None)
 
 
 @cache

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from anytimenet.core.checks import instance, optional, settle, texts, whole_numbers, words, workers
+from anytimenet.core.records import JsonForm, Record, stored
 from anytimenet.core.registered import unknown
 from anytimenet.data import (
     AnyAugmentation,
@@ -14,6 +15,7 @@ from anytimenet.data import (
     DataOptions,
     LargeImageAugmentation,
     Mixing,
+    augmentation_from,
     augmentation_to_dict,
 )
 from anytimenet.training import TrainConfig
@@ -26,7 +28,7 @@ CUB = "--data cub:PATH"
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Record):
     """What `anytimenet.run` needs to train a net and judge it.
 
     Args:
@@ -50,10 +52,18 @@ class Experiment:
     net_arguments: Mapping[str, Any] = field(default_factory=dict)
     options: DataOptions = field(default_factory=DataOptions)
     config: TrainConfig = field(default_factory=TrainConfig)
-    augmentation: AnyAugmentation = field(default_factory=Augmentation)
+    augmentation: AnyAugmentation = field(
+        default_factory=Augmentation,
+        metadata=stored(write=augmentation_to_dict, read=augmentation_from),
+    )
     stages: tuple[int, ...] | None = None
     mixing: Mixing | None = None
-    workers: int | None = None
+    workers: int | None = field(default=None, metadata=stored(here=True))
+    json_form = JsonForm(
+        keys=("data", "net", "net_arguments", "options", "config", "augmentation", "mixing", "stages"),
+        strict=True,
+        defaults=True,
+    )
 
     def __post_init__(self) -> None:
         texts((self.data,), "data")
@@ -71,19 +81,6 @@ class Experiment:
                 "this recipe crops and resizes images at random as they are read from files: leave out "
                 "in_memory=True"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return {
-            "data": self.data,
-            "net": self.net,
-            "net_arguments": dict(self.net_arguments),
-            "options": self.options.to_dict(),
-            "config": self.config.to_dict(),
-            "augmentation": augmentation_to_dict(self.augmentation),
-            "mixing": None if self.mixing is None else asdict(self.mixing),
-            "stages": None if self.stages is None else list(self.stages),
-        }
 
 
 @dataclass(frozen=True)

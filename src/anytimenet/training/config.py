@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor
 
-from anytimenet.core.checks import choice, flag, number, numbers, optional, settle, shown, whole_number
-from anytimenet.schemes import Scheme, scheme_preset, scheme_to_dict
+from anytimenet.core.checks import choice, flag, number, numbers, optional, settle, shown, whole_number, words
+from anytimenet.core.records import JsonForm, Record, stored
+from anytimenet.schemes import Scheme, scheme_from_dict, scheme_preset, scheme_to_dict
+
+
+def _scheme_to_json(scheme: str | Scheme) -> Any:
+    return scheme if isinstance(scheme, str) else scheme_to_dict(scheme)
+
+
+def _scheme_from_json(value: Any) -> str | Scheme:
+    return scheme_from_dict(value) if isinstance(value, Mapping) else words(value, "it")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Record):
     """Optimiser, schedule, precision and bookkeeping of one run.
 
     The defaults are the CIFAR settings of the sliced-networks paper, appendix A (methods.md 1.3).
@@ -83,7 +93,9 @@ class TrainConfig:
     channels_last: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
-    scheme: str | Scheme = "anytime"
+    scheme: str | Scheme = field(
+        default="anytime", metadata=stored(write=_scheme_to_json, read=_scheme_from_json)
+    )
     select: Literal["last", "mean"] = "last"
     checkpoint_steps: int | None = field(default=None)
     statistics: Literal["auto", "running", "precise"] = "auto"
@@ -92,6 +104,7 @@ class TrainConfig:
     sync_batchnorm: bool = False
     decay_norms_and_biases: bool = True
     drop_last: bool = True
+    json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
         settle(self, "epochs", whole_number, least=1)
@@ -125,13 +138,6 @@ class TrainConfig:
         for name, known in _CHOICES.items():
             settle(self, name, choice, known)
         _check_scheme(self.scheme)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        scheme = self.scheme if isinstance(self.scheme, str) else scheme_to_dict(self.scheme)
-        plain = asdict(replace(self, scheme="anytime"))
-        steps = {"milestones": list(self.milestones), "lr_factors": list(self.lr_factors)}
-        return {**plain, **steps, "scheme": scheme}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import as_array, open_image, with_channels
 from anytimenet.core.images.formats import OpenedImage
 from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.records import JsonForm
 from anytimenet.data.augment.pixels import (
     Change,
     change,
@@ -69,6 +70,7 @@ class LargeImageAugmentation:
     lighting: float = 0.0
     cutout: int = 0
     backend: Backend = "auto"
+    json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
         with checks.raised_as(DataError):

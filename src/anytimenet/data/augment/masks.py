@@ -10,6 +10,7 @@ import numpy as np
 
 from anytimenet.core import checks
 from anytimenet.core.errors import DataError
+from anytimenet.core.records import JsonForm
 from anytimenet.data.augment.small_images import Augmentation
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class MaskAugmentation:
     flip: bool = True
     pad: int = 0
     scale: tuple[float, float] | None = None
+    json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
         with checks.raised_as(DataError):

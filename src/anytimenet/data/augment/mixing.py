@@ -9,6 +9,7 @@ import numpy as np
 
 from anytimenet.core.checks import number, raised_as, settle
 from anytimenet.core.errors import DataError
+from anytimenet.core.records import JsonForm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +40,7 @@ class Mixing:
 
     mixup: float = 0.0
     cutmix: float = 0.0
+    json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
         with raised_as(DataError):

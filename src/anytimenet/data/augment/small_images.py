@@ -10,6 +10,7 @@ import numpy as np
 
 from anytimenet.core.checks import MOST_SIDE, flag, raised_as, settle, whole_number
 from anytimenet.core.errors import DataError
+from anytimenet.core.records import JsonForm
 from anytimenet.data.augment.pixels import cut_array, cut_tensor, draw_squares
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Augmentation:
     flip: bool = True
     pad: int = 4
     cutout: int = 0
+    json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
         with raised_as(DataError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from anytimenet.core.checks import choice
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentation
 from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.records import as_json, from_json
 from anytimenet.data.augment.large_images import LargeImageAugmentation
 from anytimenet.data.augment.masks import MaskAugmentation
 from anytimenet.data.augment.mixing import Mixing
@@ -136,7 +136,7 @@ def augmentation_to_dict(augmentation: AnyAugmentation | None) -> dict[str, Any]
     >>> augmentation_to_dict(Augmentation(pad=2))
     {'class': 'Augmentation', 'flip': True, 'pad': 2, 'cutout': 0}
     """
-    return None if augmentation is None else {"class": type(augmentation).__name__, **asdict(augmentation)}
+    return None if augmentation is None else {"class": type(augmentation).__name__, **as_json(augmentation)}
 
 
 def augmentation_from(values: Mapping[str, Any] | None) -> AnyAugmentation | None:
@@ -150,11 +150,10 @@ def augmentation_from(values: Mapping[str, Any] | None) -> AnyAugmentation | Non
     """
     if values is None:
         return None
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     kinds = {kind.__name__: kind for kind in get_args(AnyAugmentation)}
-    before = "LargeImage" if "area" in given else "Mask" if "scale" in given else ""
-    kind = choice(given.pop("class", f"{before}Augmentation"), "the augmentation", kinds)
-    found: AnyAugmentation = kinds[kind](**given)
+    before = "LargeImage" if "area" in values else "Mask" if "scale" in values else ""
+    name = choice(values.get("class", f"{before}Augmentation"), "the augmentation", kinds)
+    found: AnyAugmentation = from_json(kinds[name], {k: v for k, v in values.items() if k != "class"})
     return found
 
 

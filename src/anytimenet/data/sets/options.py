@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.decoding import RESAMPLE
+from anytimenet.core.records import JsonForm, Record, stored
 from anytimenet.data.sets.taxonomies import TaxonomySource, settled_source
-
-_OF_THIS_MACHINE = ("cache_dir", "data_root", "download")
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Record):
     """How images are brought into shape and split.
 
     Attributes:
@@ -75,13 +74,14 @@ class DataOptions:
     images_per_class: int | None = None
     skip_bad: bool = False
     all_levels: bool = False
-    taxonomy: TaxonomySource | None = None
+    taxonomy: TaxonomySource | None = field(default=None, metadata=stored(read=settled_source))
     standardise: Literal["preset", "data", "cifar10"] = "preset"
     ignore_index: int | Literal["file"] | None = "file"
     in_memory: bool = False
-    cache_dir: Path | None = None
-    data_root: Path | None = None
-    download: bool = False
+    cache_dir: Path | None = field(default=None, metadata=stored(here=True))
+    data_root: Path | None = field(default=None, metadata=stored(here=True))
+    download: bool = field(default=False, metadata=stored(here=True))
+    json_form = JsonForm(strict=True, defaults=True)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -92,10 +92,6 @@ class DataOptions:
         """
         sides = self.image_size
         return (sides, sides) if isinstance(sides, int) else sides
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields that change the data, as JSON values; `DataOptions(**values)` reads them."""
-        return {name: value for name, value in asdict(self).items() if name not in _OF_THIS_MACHINE}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "taxonomy", settled_source(self.taxonomy))
