@@ -67,6 +67,7 @@ COMMANDS = {
     "compare": Command(("judged", "--out", "curves.png"), {"runs": 0}),
     "list": Command(("nets",), {"what": 0, "pattern": 1}),
     "info": Command(("resnet_tiny",), {"what": 0}),
+    "completion": Command(("bash",), {"shell": 0}),
 }
 
 

@@ -32,6 +32,7 @@ POSITIONAL = {
     "compare": ("runs",),
     "list": ("what", "pattern"),
     "info": ("name",),
+    "completion": ("shell",),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anytimenet.cli.output import NotUnderstoodError, print_error, warnings_once
 from anytimenet.cli.wording import in_flags
@@ -26,6 +26,7 @@ VERBS = {
     "compare": ("compare.Compare", "draw the curves of several runs in one figure"),
     "list": ("listing.List", "show nets, recipes, schemes or data sets"),
     "info": ("info.Info", "counted costs of a net or a bundle"),
+    "completion": ("completion.Completion", "print a script for the shell that completes words"),
 }
 
 _USAGE = f"""anytimenet {__version__}: train one network, answer within any budget.
@@ -65,6 +66,9 @@ def run(arguments: Sequence[str]) -> int:
     if verb in ("--help", "-h"):
         print(_USAGE.format(verbs="\n".join(f"  {name:11}{line}" for name, (_, line) in VERBS.items())))
         return 0
+    if verb == "--complete":
+        print(*_completed(rest[1:]), sep="\n")
+        return 0
     if verb not in VERBS:
         print_error(f"no verb is named {verb!r}: {_instead_of_verb(verb)}")
         return 2
@@ -89,6 +93,20 @@ def run(arguments: Sequence[str]) -> int:
         if launched_rank() == 0 or not isinstance(error, SharedTrainingError):
             print_error(_in_words(error, verb))
         return 1
+
+
+def _completed(words: Sequence[str]) -> Iterable[str]:
+    """What the last of the words of a command may become; scripts of `anytimenet completion` ask for it."""
+    *given, current = words or [""]
+    while given[:1] == ["--import"]:
+        given = given[2:]
+    if not given:
+        return (word for word in (*VERBS, "--import", "--help", "--version") if word.startswith(current))
+    if given[0] not in VERBS:
+        return ()
+    from anytimenet.cli.completion import candidates
+
+    return candidates(_command(given[0]), [word for word in given[1:] if word != "="], current.lstrip("="))
 
 
 def _instead_of_verb(word: str) -> str:

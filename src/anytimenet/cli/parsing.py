@@ -88,11 +88,12 @@ def in_one_line(box: str) -> str:
     return said.rstrip(".") + (f": did you mean {close[1]}?" if close else "")
 
 
-def flags_of(command: type) -> dict[str, Any]:
+def flags_of(command: type, *, include_extras: bool = False) -> dict[str, Any]:
     """The names of all flags and positional words of a command, those of its groups too, and their types."""
     flags: dict[str, Any] = {}
-    for name, hint in get_type_hints(command).items():
-        flags |= flags_of(hint) if is_dataclass(hint) else {name: hint}  # type: ignore[arg-type]
+    for name, hint in get_type_hints(command, include_extras=include_extras).items():
+        group = isinstance(hint, type) and is_dataclass(hint)
+        flags |= flags_of(hint, include_extras=include_extras) if group else {name: hint}
     return flags
 
 
