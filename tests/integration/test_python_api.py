@@ -178,7 +178,7 @@ def test_two_label_levels_train_evaluate_and_predict():
 def test_thresholds_of_one_dataset_are_judged_on_another_but_not_on_itself(bundle):
     val, test = an.collect_outputs(bundle, pictures(40, 2)), an.collect_outputs(bundle, pictures(50, 3))
     assert len(budgeted_from_outputs(val, test).points) == 39
-    with pytest.raises(DataError, match="judged on the same images"):
+    with pytest.raises(DataError, match="evaluated on the same images"):
         budgeted_from_outputs(val, val)
 
 

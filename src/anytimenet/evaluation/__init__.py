@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from anytimenet.evaluation.protocols.chosen_levels import (
         ChosenLevels,
         ChosenStage,
-        judge_levels,
+        evaluate_selection,
         level_accuracies,
     )
     from anytimenet.evaluation.protocols.from_outputs import budgeted_from_outputs, report_from_outputs
@@ -104,7 +104,7 @@ _NAMES = {
     "anytimenet.evaluation.protocols.chosen_levels": (
         "ChosenLevels",
         "ChosenStage",
-        "judge_levels",
+        "evaluate_selection",
         "level_accuracies",
     ),
     "anytimenet.evaluation.protocols.from_outputs": ("budgeted_from_outputs", "report_from_outputs"),
@@ -183,6 +183,7 @@ __all__ = [
     "confidences",
     "curve_figure",
     "delay_factor",
+    "evaluate_selection",
     "exit_costs",
     "expected_calibration_error",
     "expected_delay_bound",
@@ -191,7 +192,6 @@ __all__ = [
     "failure_auroc",
     "format_count",
     "geometric_ensemble",
-    "judge_levels",
     "leaving_stages",
     "level_accuracies",
     "make_ensemble_report",

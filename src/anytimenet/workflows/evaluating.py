@@ -23,7 +23,7 @@ from anytimenet.evaluation import (
     Outputs,
     Report,
     budgeted_from_outputs,
-    judge_levels,
+    evaluate_selection,
     level_accuracies,
     make_segmentation_report,
     report_from_outputs,
@@ -177,7 +177,7 @@ class Evaluation:
     def levels(self, selection: LevelSelection, split: Literal["train", "test"] = "test") -> ChosenLevels:
         """How right each stage is on the level that was chosen for it."""
         check_not_val(split, "levels are chosen")
-        return judge_levels(self.outputs(split), selection, self.bundle.manifest.taxonomy)
+        return evaluate_selection(self.outputs(split), selection, self.bundle.manifest.taxonomy)
 
     def _run(
         self, split: Split, collect: Callable[[AnytimeNet, Batches], Found]

@@ -138,7 +138,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FailedPrediction:
-    """What takes the place of an answer where one image of many cannot be read or judged.
+    """What takes the place of an answer where one image of many cannot be read or answered.
 
     Attributes:
         source: what the image is called: the path of its file, or its place, from 0.

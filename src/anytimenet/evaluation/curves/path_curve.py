@@ -23,7 +23,7 @@ class PathPoint:
         stage: the stage that the segment reached.
         spent: cost of everything that was run since the start.
         answer: the stage that answers if the run ends now, or before the next segment is finished.
-        accuracy: what the answer is worth on the data that the run is judged on.
+        accuracy: what the answer is worth on the data that the run is evaluated on.
     """
 
     stage: int
@@ -110,7 +110,7 @@ def path_curve(
     Args:
         path: segments (start, stop), the first from 0, each from where the one before stops.
         segment_costs: of each segment, positive; `costs.segment_macs` counts them.
-        accuracies: of stages 1..K on the data that the run is judged on, from 0 to 1.
+        accuracies: of stages 1..K on the data that the run is evaluated on, from 0 to 1.
         validated: of stages 1..K on validation data, None for a stage that was not validated; None for no
             stage validated.
         unit: what the costs count.

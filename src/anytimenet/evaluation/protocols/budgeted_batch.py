@@ -53,9 +53,9 @@ class BudgetedPoint(Record):
         p: the exit shares aimed at are proportional to p^k.
         thresholds: T_1..T_K; +inf where nobody leaves, -inf for the last stage. In JSON null for +inf, and
             without the last stage's.
-        shares: share of the judged examples that leaves at each stage.
-        mean_cost: of a judged example.
-        accuracy: share of the judged examples answered right.
+        shares: share of the test examples that leaves at each stage.
+        mean_cost: of a test example.
+        accuracy: share of the test examples answered right.
         val_shares: share of the validation examples that leaves at each stage.
         val_mean_cost: of a validation example.
         budget: the mean cost that the thresholds were solved for; None for a point of the sweep.
@@ -82,9 +82,9 @@ class BudgetedBatch(Record):
         confidence: kind of confidence that the thresholds compare, see `CONFIDENCES`.
         cost: what `stage_costs` count, see `EXIT_COSTS`.
         stage_costs: cost of an example that leaves at each stage.
-        stage_accuracies: of the judged examples, if all left at that stage.
+        stage_accuracies: of the test examples, if all left at that stage.
         val_count: validation examples.
-        count: judged examples.
+        count: test examples.
         points: one for each p, in the order given.
         for_budgets: one for each mean budget asked for.
     """
@@ -147,8 +147,8 @@ def sweep_budgeted_batch(
 
     Args:
         val_confidence: of the validation examples, (stages, examples), higher = surer.
-        confidence: of the judged examples, (stages, examples).
-        right: whether each stage is right on the judged examples, (stages, examples).
+        confidence: of the test examples, (stages, examples).
+        right: whether each stage is right on the test examples, (stages, examples).
         stage_costs: cost of an example that leaves at each stage; see `exit_costs`.
         ps: the sweep; MSDNet's 39 values by default.
         budgets: mean costs to solve thresholds for, besides the sweep; see `solve_for_budget`.

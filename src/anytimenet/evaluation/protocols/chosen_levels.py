@@ -59,7 +59,7 @@ class ChosenLevels(Record):
     """A level selection on one data split.
 
     Attributes:
-        selection: what was judged.
+        selection: what was evaluated.
         data: name of the data.
         split: name of the split.
         count: examples.
@@ -126,10 +126,10 @@ class ChosenLevels(Record):
         return plain_table(columns)
 
 
-def judge_levels(
+def evaluate_selection(
     outputs: Outputs, selection: LevelSelection, taxonomy: Taxonomy | None = None
 ) -> ChosenLevels:
-    """Judges a level selection on outputs of all stages and levels.
+    """Evaluates a level selection on outputs of all stages and levels.
 
     Args:
         outputs: of images that the selection was not made on.
@@ -145,7 +145,7 @@ def judge_levels(
     >>> fine, coarse = np.array([[2.0, 1.9, 1.8]]), np.array([[0.0, 1.0]])
     >>> outputs = Outputs(((fine, coarse),), np.array([[1, 1]]), (cost,))
     >>> taxonomy = Taxonomy((("oak", "cat", "dog"), ("plant", "animal")), ((0,), (1,), (1,)))
-    >>> found = judge_levels(outputs, LevelSelection((2,), (0.9,), 0.8), taxonomy)
+    >>> found = evaluate_selection(outputs, LevelSelection((2,), (0.9,), 0.8), taxonomy)
     >>> found.worst_accuracy, found.worst_fine_accuracy, found.worst_summed_accuracy, found.mean_information
     (1.0, 0.0, 1.0, 1.0)
     """
@@ -197,7 +197,7 @@ def level_accuracies(
 
 def _check(outputs: Outputs, selection: LevelSelection, taxonomy: Taxonomy | None, sizes: list[int]) -> None:
     if outputs.count == 0:
-        raise DataError("levels are judged on examples, and there are none")
+        raise DataError("levels are evaluated on examples, and there are none")
     if len(selection.levels) != outputs.num_stages or max(selection.levels) > len(sizes):
         raise DataError(
             f"levels {selection.levels} were selected, and there are outputs of {outputs.num_stages} stages "

@@ -61,14 +61,14 @@ def report_from_outputs(
 
 def budgeted_from_outputs(
     val: Outputs,
-    judged: Outputs,
+    outputs: Outputs,
     *,
     confidence: Confidence = "max_probability",
     cost: ExitCost = "macs_cumulative",
     ps: Sequence[float] = MSDNET_PS,
     budgets: Sequence[float] = (),
 ) -> BudgetedBatch:
-    """Solves thresholds on `val` and applies them to `judged`, fine label level; see `sweep_budgeted_batch`.
+    """Solves thresholds on `val` and applies them to `outputs`, fine label level; see `sweep_budgeted_batch`.
 
     Raises:
         DataError: if the two are outputs of different nets, or the same split of the same data; or for
@@ -86,27 +86,27 @@ def budgeted_from_outputs(
     >>> point.shares, point.mean_cost, point.accuracy
     ((0.5, 0.5), 15.0, 1.0)
     """
-    if val.costs != judged.costs or [z.shape[1] for z in val.fine()] != [z.shape[1] for z in judged.fine()]:
+    if val.costs != outputs.costs or [z.shape[1] for z in val.fine()] != [z.shape[1] for z in outputs.fine()]:
         raise DataError(
             "the validation outputs and the others differ in stages, costs or classes: "
             "thresholds hold for the net they were solved with only"
         )
-    if len(budgets) and (uncounted := uncounted_in(judged.costs)):
+    if len(budgets) and (uncounted := uncounted_in(outputs.costs)):
         raise DataError(
             f"budgets cannot be kept: no rule counts {', '.join(uncounted)} of this net; give "
             "rules={NAME: MULTIPLY_ADDS} to collect_outputs or evaluate_budgeted, 0 for a free one"
         )
-    if _same_images(val, judged):
+    if _same_images(val, outputs):
         raise DataError(
             f"thresholds solved on the {val.split} split of {val.data or 'some data'} say nothing when "
-            "judged on the same images: give another split"
+            "evaluated on the same images: give another split"
         )
-    outcomes = judged.outcomes(confidence=confidence)
+    outcomes = outputs.outcomes(confidence=confidence)
     return sweep_budgeted_batch(
         confidences(val.fine(), confidence),
         outcomes.confidence,
         outcomes.right,
-        exit_costs(judged.costs, cost),
+        exit_costs(outputs.costs, cost),
         ps=ps,
         budgets=budgets,
         kind=confidence,

@@ -85,7 +85,7 @@ class OptimalityGap:
             if (report.data, report.split, report.count) != (first.data, first.split, first.count):
                 raise ValueError(
                     f"{report.count} {report.split} images of {report.data} do not compare with "
-                    f"{first.count} {first.split} images of {first.data}: judge both on the same"
+                    f"{first.count} {first.split} images of {first.data}: evaluate both on the same"
                 )
         return cls(
             data=first.data,

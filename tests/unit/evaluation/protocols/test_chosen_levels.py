@@ -12,7 +12,7 @@ import pytest
 from anytimenet.core.answers.level_selection import LevelSelection, select_levels
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.evaluation import ChosenLevels, judge_levels, level_accuracies, softmax
+from anytimenet.evaluation import ChosenLevels, evaluate_selection, level_accuracies, softmax
 from anytimenet.evaluation.protocols.outputs import OutputCost, Outputs
 
 TAXONOMY = Taxonomy.from_mapping("abcd", {"a": "x", "b": "x", "c": "y", "d": "z"})
@@ -35,7 +35,7 @@ def outputs() -> Outputs:
 
 
 def test_every_number_is_what_counting_gives(outputs):
-    found = judge_levels(outputs, LevelSelection((2, 2, 1), (0.7, 0.8, 0.7), 0.65), TAXONOMY)
+    found = evaluate_selection(outputs, LevelSelection((2, 2, 1), (0.7, 0.8, 0.7), 0.65), TAXONOMY)
     for stage, logits in zip(found.stages, outputs.logits, strict=True):
         level = (2, 2, 1)[stage.stage - 1]
         right = [
@@ -54,7 +54,7 @@ def test_every_number_is_what_counting_gives(outputs):
 
 
 def test_the_baseline_sums_the_fine_probabilities_of_each_coarser_class(outputs):
-    found = judge_levels(outputs, LevelSelection((2, 2, 1), (0.7, 0.8, 0.7), 0.65), TAXONOMY)
+    found = evaluate_selection(outputs, LevelSelection((2, 2, 1), (0.7, 0.8, 0.7), 0.65), TAXONOMY)
     for stage, logits in zip(found.stages[:2], outputs.logits, strict=False):
         p = softmax(logits[0])
         answers = np.stack([p[:, 0] + p[:, 1], p[:, 2], p[:, 3]], axis=1).argmax(1)
@@ -65,7 +65,7 @@ def test_the_baseline_sums_the_fine_probabilities_of_each_coarser_class(outputs)
 
 def test_levels_chosen_on_the_same_images_hold_their_target_there(outputs):
     selection = select_levels(level_accuracies(outputs.logits, outputs.labels))
-    found = judge_levels(outputs, selection)
+    found = evaluate_selection(outputs, selection)
     assert selection.levels == (2, 2, 1)
     assert [stage.accuracy for stage in found.stages] == list(selection.val_accuracies)
     assert found.worst_accuracy >= selection.target_accuracy > found.worst_fine_accuracy
@@ -73,7 +73,9 @@ def test_levels_chosen_on_the_same_images_hold_their_target_there(outputs):
 
 
 def test_json_and_table(outputs):
-    found = judge_levels(outputs, LevelSelection((2, 1, 1), (0.7, 0.6, 0.6), 0.65, "full_net"), TAXONOMY)
+    found = evaluate_selection(
+        outputs, LevelSelection((2, 1, 1), (0.7, 0.6, 0.6), 0.65, "full_net"), TAXONOMY
+    )
     values = json.loads(json.dumps(found.to_dict()))
     assert ChosenLevels.from_dict(values) == found
     assert values["missed"] == [2, 3]
@@ -81,24 +83,24 @@ def test_json_and_table(outputs):
     lines = found.table().splitlines()
     assert len(lines) == 4
     assert lines[1].split()[2:5] == ["2", "3", "1.58"]
-    bare = judge_levels(outputs, found.selection)
+    bare = evaluate_selection(outputs, found.selection)
     assert bare.table().splitlines()[1].split()[-1] == "-"
     assert ChosenLevels.from_dict(bare.to_dict()) == bare
 
 
 def test_what_does_not_belong_together_is_refused(outputs):
     with pytest.raises(DataError, match="outputs of 3 stages on 2 levels: select them for this net"):
-        judge_levels(outputs, LevelSelection((1, 1), (0.5, 0.5), 0.5))
+        evaluate_selection(outputs, LevelSelection((1, 1), (0.5, 0.5), 0.5))
     with pytest.raises(DataError, match="select them for this net"):
-        judge_levels(outputs, LevelSelection((3, 1, 1), (0.5,) * 3, 0.5))
+        evaluate_selection(outputs, LevelSelection((3, 1, 1), (0.5,) * 3, 0.5))
     other = Taxonomy.from_mapping("abc", {"a": "x", "b": "x", "c": "y"})
     selection = LevelSelection((1, 1, 1), (0.5,) * 3, 0.5)
     with pytest.raises(DataError, match=r"\[3, 2\] classes and the net predicts \[4, 3\]"):
-        judge_levels(outputs, selection, other)
+        evaluate_selection(outputs, selection, other)
     none = replace(
         outputs,
         logits=tuple(tuple(z[:0] for z in stage) for stage in outputs.logits),
         labels=outputs.labels[:0],
     )
     with pytest.raises(DataError, match="there are none"):
-        judge_levels(none, selection)
+        evaluate_selection(none, selection)

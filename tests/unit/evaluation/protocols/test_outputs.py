@@ -72,7 +72,7 @@ def test_thresholds_come_from_validation_outputs():
     )
     assert result == expected
     assert result.stage_costs == (125, 250, 375)
-    with pytest.raises(DataError, match="say nothing when judged on the same"):
+    with pytest.raises(DataError, match="say nothing when evaluated on the same"):
         budgeted_from_outputs(test, test)
     with pytest.raises(DataError, match="differ in stages, costs or classes"):
         budgeted_from_outputs(outputs_of("val", classes=(5, 3), names=()), test)
