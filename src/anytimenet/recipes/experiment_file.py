@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anytimenet.core.checks import optional, settle, shown, texts, whole_number
-from anytimenet.core.checks import path as checked_path
+from anytimenet.core import checks
 from anytimenet.core.errors import ExperimentError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_json
@@ -36,9 +35,9 @@ class StartedExperiment:
     teacher: Path | str | None = None
 
     def __post_init__(self) -> None:
-        texts((self.recipe,), "recipe")
-        settle(self, "init", optional, checked_path)
-        settle(self, "teacher", optional, checked_path)
+        checks.texts((self.recipe,), "recipe")
+        checks.settle(self, "init", checks.optional, checks.path)
+        checks.settle(self, "teacher", checks.optional, checks.path)
 
     def write(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
@@ -58,7 +57,7 @@ class StartedExperiment:
             ExperimentError: for an unknown key, a value of a wrong type or range, or a later version.
             OSError: if it cannot be read.
         """
-        path = checked_path(path, "config")
+        path = checks.path(path, "config")
         path = RunFolder(path).experiment if path.is_dir() else path
         try:
             values = read_json(path)
@@ -69,10 +68,10 @@ class StartedExperiment:
 
 def _started(values: Any) -> StartedExperiment:
     if not isinstance(values, dict):
-        raise TypeError(f"it must be a JSON object, not {shown(values)}")
+        raise TypeError(f"it must be a JSON object, not {checks.shown(values)}")
     if (kind := values.pop("format", FORMAT)) != FORMAT:
-        raise ValueError(f"format must be {FORMAT!r}, not {shown(kind)}")
-    version = whole_number(values.pop("version", VERSION), "version")
+        raise ValueError(f"format must be {FORMAT!r}, not {checks.shown(kind)}")
+    version = checks.whole_number(values.pop("version", VERSION), "version")
     if version > VERSION:
         raise ValueError(
             f"it is of version {version}, and this anytimenet reads {VERSION} at most: upgrade anytimenet"

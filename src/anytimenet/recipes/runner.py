@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anytimenet.bundle import Bundle
-from anytimenet.core.checks import flag, instance, optional, texts
-from anytimenet.core.checks import path as checked_path
+from anytimenet.core import checks
 from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.writing import write_text
 from anytimenet.core.launcher import launched_count, launched_rank
@@ -73,14 +72,14 @@ def run(
         TrainingError: if `out` holds a run and neither `resume` nor `overwrite` is given, holds anything
             else, or another run is writing into it; or training cannot go on.
     """
-    instance(experiment, Experiment, "experiment", "recipe(NAME).build()")
+    checks.instance(experiment, Experiment, "experiment", "recipe(NAME).build()")
     if not isinstance(out, HeldFolder):
-        out = checked_path(out, "out")
+        out = checks.path(out, "out")
     for name, given in (("init", init), ("teacher", teacher)):
-        optional(given, name, checked_path)
+        checks.optional(given, name, checks.path)
     for name, switch in (("resume", resume), ("overwrite", overwrite), ("quiet", quiet)):
-        flag(switch, name)
-    texts((recipe_name,), "recipe_name")
+        checks.flag(switch, name)
+    checks.texts((recipe_name,), "recipe_name")
     with hold(out) as held:
         folder = RunFolder(held.path)
         folder.claim(resume=resume, overwrite=overwrite)

@@ -9,16 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anytimenet.bundle import Bundle
-from anytimenet.core.checks import (
-    dataset,
-    flag,
-    instance,
-    json_values,
-    optional,
-    path,
-    raised_as,
-)
-from anytimenet.core.checks import workers as checked_workers
+from anytimenet.core import checks
 from anytimenet.core.errors import BundleError, DataError, TrainingError
 from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.temporaries import sweep
@@ -120,18 +111,18 @@ def fit(
     >>> bundle.num_stages
     3
     """
-    instance(net, AnytimeNet, "net", "create_net(NAME)")
+    checks.instance(net, AnytimeNet, "net", "create_net(NAME)")
     config = TrainConfig() if config is None else config
-    instance(config, TrainConfig, "config", "TrainConfig(epochs=10)")
-    dataset(train, "train", PathLike, DataSplits, ImageSet, MaskSet)
+    checks.instance(config, TrainConfig, "config", "TrainConfig(epochs=10)")
+    checks.dataset(train, "train", PathLike, DataSplits, ImageSet, MaskSet)
     if val is not None:
-        dataset(val, "val", PathLike, ImageSet, MaskSet)
+        checks.dataset(val, "val", PathLike, ImageSet, MaskSet)
     _check_kinds(augmentation, mixing, task, reporter, teacher, init)
-    out = out if isinstance(out, HeldFolder) else optional(out, "out", path)
-    flag(resume, "resume")
-    workers = checked_workers(workers)
-    provenance = optional(provenance, "provenance", json_values)
-    if optional(progress, "progress", flag) is not None and reporter is not None:
+    out = out if isinstance(out, HeldFolder) else checks.optional(out, "out", checks.path)
+    checks.flag(resume, "resume")
+    workers = checks.workers(workers)
+    provenance = checks.optional(provenance, "provenance", checks.json_values)
+    if checks.optional(progress, "progress", checks.flag) is not None and reporter is not None:
         raise ValueError("give progress or a reporter, not both: a reporter shows what it likes")
     splits = _as_splits(train, val, config.seed)
     started = None if init is None else "a bundle" if isinstance(init, Bundle) else str(init)
@@ -186,7 +177,7 @@ def _check_kinds(
     """Raises TypeError, with an example, for what is none of the things that `fit` takes there."""
     told = ("note", "start", "step", "epoch", "stop")  # what training calls, of whatever class
     if reporter is not None and not all(callable(getattr(reporter, name, None)) for name in told):
-        instance(reporter, Reporter, "reporter", "Reporter()")
+        checks.instance(reporter, Reporter, "reporter", "Reporter()")
     by_path = "a bundle, or the path of one"
     for name, value, kinds, example in (
         ("augmentation", augmentation, get_args(AnyAugmentation), "Augmentation(flip=True, pad=4)"),
@@ -196,10 +187,10 @@ def _check_kinds(
         ("init", init, (Bundle, Path, str), by_path),
     ):
         if isinstance(value, str | Path):
-            with raised_as(BundleError):
-                instance(path(value, name), kinds, name, example)
+            with checks.raised_as(BundleError):
+                checks.instance(checks.path(value, name), kinds, name, example)
         elif value is not None:
-            instance(value, kinds, name, example)
+            checks.instance(value, kinds, name, example)
 
 
 def _reporter(net: AnytimeNet, splits: DataSplits, progress: bool | None) -> Reporter:

@@ -13,8 +13,7 @@ import torch
 
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.inputs import as_input
-from anytimenet.core.checks import instance, number, optional, whole_number
-from anytimenet.core.checks import path as checked_path
+from anytimenet.core import checks
 from anytimenet.core.files.writing import write_bytes
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.data import MaskSet
@@ -64,8 +63,8 @@ def label_map(
             exist, or both a stage and a budget.
     """
     _classes(bundle)
-    stage = optional(stage, "stage", whole_number, 1, bundle.num_stages)
-    optional(budget_macs, "budget_macs", number, 0, infinite=True)
+    stage = checks.optional(stage, "stage", checks.whole_number, 1, bundle.num_stages)
+    checks.optional(budget_macs, "budget_macs", checks.number, 0, infinite=True)
     if stage is not None and budget_macs is not None:
         raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
     over_budget = False
@@ -105,8 +104,8 @@ def write_masks(bundle: Bundle, image: Path | str, folder: Path | str) -> list[P
     Raises:
         ValueError: for a bundle that gives one label an image, or a file that is no image.
     """
-    classes, image = _classes(bundle), checked_path(image, "image")
-    folder, stem = checked_path(folder, "folder"), image.stem
+    classes, image = _classes(bundle), checks.path(image, "image")
+    folder, stem = checks.path(folder, "folder"), image.stem
     maps = _all_stages(bundle, image)
     paths = [folder / f"{stem}-stage-{found.stage}.png" for found in maps]
     for path, found in zip(paths, maps, strict=True):
@@ -146,7 +145,7 @@ def _all_stages(bundle: Bundle, image: Any) -> list[LabelMap]:
 
 
 def _classes(bundle: Bundle) -> MaskClasses:
-    classes = instance(bundle, Bundle, "bundle", "load(PATH)").manifest.mask_classes
+    classes = checks.instance(bundle, Bundle, "bundle", "load(PATH)").manifest.mask_classes
     if classes is None:
         raise ValueError("this bundle gives one label an image, no label maps: use Bundle.predict")
     return classes

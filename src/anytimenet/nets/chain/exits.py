@@ -8,13 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from anytimenet.core.checks import (
-    class_counts,
-    function,
-    instance,
-    several,
-    shape_of_images,
-)
+from anytimenet.core import checks
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.heads import default_head
 from anytimenet.nets.arguments import check_exits
@@ -69,13 +63,13 @@ class ExitNet(ChainNet):
         input_shape: Sequence[int] | None = None,
         input_spec: InputSpec | None = None,
     ) -> None:
-        for unit in (*(() if stem is None else (stem,)), *(units := list(several(blocks, "blocks")))):
-            instance(unit, nn.Module, "stem and each of blocks", "nn.Conv2d(3, 16, 3)")
+        for unit in (*(() if stem is None else (stem,)), *(units := list(checks.several(blocks, "blocks")))):
+            checks.instance(unit, nn.Module, "stem and each of blocks", "nn.Conv2d(3, 16, 3)")
         if head is not None:
-            function(head, "head", HEAD_EXAMPLE)
+            checks.function(head, "head", HEAD_EXAMPLE)
         input_spec, input_shape = input_for(input_shape, input_spec)
         exits = check_exits(exits_after, len(units))
-        classes = class_counts(num_classes)
+        classes = checks.class_counts(num_classes)
         names = [f"block{number}" for number in range(1, len(units) + 1)]
         before = [INPUT if stem is None else "stem", *names]
         nodes = [Node(name, unit, (read,)) for name, unit, read in zip(names, units, before, strict=False)]
@@ -104,9 +98,9 @@ class ExitNet(ChainNet):
 def input_for(shape: Sequence[int] | None, spec: InputSpec | None) -> tuple[InputSpec, tuple[int, ...]]:
     """What a net reads, and an example's shape, each settled by the other where it is not given."""
     if spec is None:
-        spec = InputSpec("images", 3 if shape is None else shape_of_images(shape)[0])
+        spec = InputSpec("images", 3 if shape is None else checks.shape_of_images(shape)[0])
         shape = (3, 32, 32) if shape is None else shape
-    instance(spec, InputSpec, "input_spec", 'InputSpec("images", 3, smallest=8)')
+    checks.instance(spec, InputSpec, "input_spec", 'InputSpec("images", 3, smallest=8)')
     shape = spec.smallest_shape if shape is None else spec.shape_of(shape)
     spec.check(shape)
     return spec, shape
@@ -135,5 +129,5 @@ def new_heads(
                 f"head cannot build a module for features of shape {shape} ({reason}): it is called with "
                 f"that shape, as in {HEAD_EXAMPLE}"
             ) from error
-        instance(made[-1], nn.Module, "what head returns", "nn.Linear(16, 10)")
+        checks.instance(made[-1], nn.Module, "what head returns", "nn.Linear(16, 10)")
     return made

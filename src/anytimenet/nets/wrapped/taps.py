@@ -7,14 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from anytimenet.core.checks import (
-    MOST_CLASSES,
-    all_words,
-    flag,
-    function,
-    instance,
-    whole_numbers,
-)
+from anytimenet.core import checks
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.frozen import Frozen
@@ -71,13 +64,13 @@ def wrap(
     >>> net.num_stages, [tuple(logits.shape) for (logits,) in net(torch.zeros(2, 3, 8, 8))]
     (2, [(2, 10), (2, 10)])
     """
-    instance(module, nn.Module, "module", "nn.Sequential(...)")
-    taps = _check_taps(module, all_words(taps, "taps"))
+    checks.instance(module, nn.Module, "module", "nn.Sequential(...)")
+    taps = _check_taps(module, checks.all_words(taps, "taps"))
     if head is not None:
-        function(head, "head", HEAD_EXAMPLE)
-    frozen = flag(frozen, "frozen")
+        checks.function(head, "head", HEAD_EXAMPLE)
+    frozen = checks.flag(frozen, "frozen")
     input_spec, input_shape = input_for(input_shape, input_spec)
-    coarser = whole_numbers(coarser, "coarser", 1, MOST_CLASSES)
+    coarser = checks.whole_numbers(coarser, "coarser", 1, checks.MOST_CLASSES)
     _check_has_values(module)
     example = _example(module, input_shape)
     was_training = {part: part.training for part in module.modules()}
