@@ -37,7 +37,7 @@ def reach(*_: Any, **__: Any) -> Any:
 WORK = (
     "recipes.runner.fit",
     "recipes.runner.RunFolder",
-    "workflows.evaluating.collect_logits",
+    "workflows.evaluation.collect_logits",
     "workflows.reestimating.reestimate_statistics",
     "workflows.profiling.profile_segments",
     "evaluation.plots.plots.plot_curves",

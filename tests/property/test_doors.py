@@ -217,6 +217,7 @@ IMAGES = (
     "bundle/inputs.py",
 )
 DATA = (
+    "workflows/evaluation.py",
     "workflows/images.py",
     "data/sources/folder.py",
     "workflows/trained_data.py",
@@ -296,26 +297,26 @@ _ROWS = (
     Row(
         "evaluate",
         lambda w: {"bundle": w.bundle, "data": w.splits, "per_class": False, **JUDGED},
-        work=("workflows.evaluating.collect_logits",),
+        work=("workflows.evaluation.collect_logits",),
         doors=DATA,
         words={"data": ("data",)},
     ),
     Row(
         "evaluate_budgeted",
         lambda w: {"bundle": w.bundle, "data": w.splits, "ps": (0.5, 1.0), **JUDGED},
-        work=("workflows.evaluating.collect_logits",),
+        work=("workflows.evaluation.collect_logits",),
         doors=DATA,
     ),
     Row(
         "evaluate_levels",
         lambda w: {"bundle": w.levels, "data": w.level_splits, "tolerance": 0.0, **JUDGED},
-        work=("workflows.evaluating.collect_logits",),
-        doors=(*DATA, "workflows/evaluating.py"),
+        work=("workflows.evaluation.collect_logits",),
+        doors=DATA,
     ),
     Row(
         "collect_outputs",
         lambda w: {"bundle": w.bundle, "data": w.splits, **JUDGED},
-        work=("workflows.evaluating.collect_logits",),
+        work=("workflows.evaluation.collect_logits",),
         doors=DATA,
     ),
     Row(

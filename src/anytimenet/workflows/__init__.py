@@ -1,13 +1,8 @@
 """The front door from Python: `fit`, `evaluate`, `profile`, `reestimate`, `load` and what belongs to them."""
 
 from anytimenet.bundle import load
-from anytimenet.workflows.evaluating import (
-    Evaluation,
-    collect_outputs,
-    evaluate,
-    evaluate_budgeted,
-    measured_latencies,
-)
+from anytimenet.workflows.evaluating import collect_outputs, evaluate, evaluate_budgeted
+from anytimenet.workflows.evaluation import Evaluation, measured_latencies
 from anytimenet.workflows.fitting import check_fit, fit
 from anytimenet.workflows.joining import join_bundles
 from anytimenet.workflows.label_maps import LabelMap, draw_masks, label_map, write_masks

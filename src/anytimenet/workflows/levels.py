@@ -8,7 +8,7 @@ from typing import Any, Literal
 from anytimenet.bundle import Bundle
 from anytimenet.core.answers.level_selection import Fallback, LevelSelection
 from anytimenet.evaluation import ChosenLevels
-from anytimenet.workflows.evaluating import Evaluation, check_not_val
+from anytimenet.workflows.evaluation import Evaluation, check_not_val
 from anytimenet.workflows.reading import Reading
 
 

@@ -10,7 +10,7 @@ import pytest
 import anytimenet as an
 from anytimenet.data import DataSplits
 from anytimenet.training import Batches, collect_logits
-from anytimenet.workflows import Evaluation, Reading, evaluating
+from anytimenet.workflows import Evaluation, Reading
 
 CONFIG = an.TrainConfig(epochs=1, device="cpu")
 SHAPE = {str(digit): "round" if digit in (0, 3, 6, 8, 9) else "straight" for digit in range(10)}
@@ -36,7 +36,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(batches))
         return collect_logits(net, batches)
 
-    monkeypatch.setattr(evaluating, "collect_logits", counted)
+    monkeypatch.setattr("anytimenet.workflows.evaluation.collect_logits", counted)
     return seen
 
 

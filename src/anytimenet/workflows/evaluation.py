@@ -1,0 +1,237 @@
+"""A bundle on some data, from one pass of its net over each split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, TypeVar, get_args
+
+import torch
+
+from anytimenet.bundle import Bundle
+from anytimenet.core.answers.confidence import Confidence
+from anytimenet.core.answers.level_selection import Fallback, LevelSelection, check_target, select_levels
+from anytimenet.core.checks import SPLITS, choice, flag, numbers, optional
+from anytimenet.core.errors import DataError
+from anytimenet.core.manifest.cost_table import Latency
+from anytimenet.core.manifest.machine import machine_stamp
+from anytimenet.costs import Rules
+from anytimenet.evaluation import (
+    BudgetedBatch,
+    ChosenLevels,
+    Outputs,
+    Report,
+    budgeted_from_outputs,
+    evaluate_selection,
+    level_accuracies,
+    make_segmentation_report,
+    report_from_outputs,
+)
+from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS, ExitCost
+from anytimenet.evaluation.protocols.outputs import OutputCost
+from anytimenet.evaluation.reports.report import make_task_report
+from anytimenet.evaluation.scores.ensembles import Ensemble
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.finite import check_finite
+from anytimenet.tasks import Classification, Meter, SegmentationMeter, Task, task_named
+from anytimenet.training import Batches, collect_logits
+from anytimenet.workflows.images import images_for, plain_loader
+from anytimenet.workflows.reading import Reading, Split, settled_device
+
+Found = TypeVar("Found")
+
+
+class Evaluation:
+    """A bundle on some data: whatever is asked for, the net runs once over each split.
+
+    A report, a budgeted batch and a choice of label levels follow from the outputs of all stages, which are
+    kept. Arguments and errors of the methods are those of `evaluate`, `evaluate_budgeted`, `evaluate_levels`.
+
+    Args:
+        reading: the bundle and its data.
+        rules: what operators cost that the counter does not know; the bundle remembers them.
+
+    >>> from anytimenet import TrainConfig, create_net, fit
+    >>> bundle = fit(create_net("resnet_tiny", in_channels=1), "digits", config=TrainConfig(epochs=1))
+    >>> evaluation = Evaluation(Reading(bundle, "digits"))
+    >>> evaluation.report().count, len(evaluation.budgeted().points)
+    (539, 39)
+    """
+
+    def __init__(self, reading: Reading, rules: Rules | None = None) -> None:
+        self.bundle, self._reading, self._rules = reading.bundle, reading, rules
+        self._outputs: dict[str, Outputs] = {}
+
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether the net gives labels of whole images; other outputs are too many, and only scored."""
+        return isinstance(self._task, Classification)
+
+    @property
+    def _task(self) -> Task:
+        return task_named(self.bundle.manifest.task_kind, self.bundle.net.num_classes)
+
+    def outputs(self, split: Split = "test") -> Outputs:
+        """The logits of every stage on a split, with labels and costs."""
+        choice(split, "split", SPLITS)
+        if not self.keeps_outputs:
+            raise ValueError(f"{self._answers}, and its outputs are too many to keep: use evaluate")
+        if split not in self._outputs:
+            (logits, labels), where = self._run(split, collect_logits)
+            self._outputs[split] = Outputs(
+                logits=tuple(tuple(stage) for stage in logits),
+                labels=labels,
+                costs=tuple(OutputCost.of(cost) for cost in self.bundle.stage_costs()),
+                class_names=tuple(self.bundle.manifest.class_names[0]),
+                **where,
+            )
+        return self._outputs[split]
+
+    def report(
+        self, split: Split = "test", *, per_class: bool = False, ensemble: Ensemble | None = None
+    ) -> Report:
+        """The scores of every stage on a split."""
+        choice(split, "split", SPLITS)
+        flag(per_class, "per_class")
+        optional(ensemble, "ensemble", choice, get_args(Ensemble))
+        latencies = measured_latencies(self.bundle)
+        if self.keeps_outputs:
+            outputs = self.outputs(split)
+            return report_from_outputs(outputs, per_class=per_class, ensemble=ensemble, latencies=latencies)
+        if ensemble is not None:
+            raise ValueError(f"an ensemble combines labels of whole images, and {self._answers}")
+        task = self._task
+        (meter, count), where = self._run(split, partial(measured, task))
+        stages, costs = range(1, self.bundle.num_stages + 1), self.bundle.stage_costs()
+        if isinstance(meter, SegmentationMeter):
+            counts, names = [meter.confusion(stage) for stage in stages], self.bundle.manifest.class_names[0]
+            return make_segmentation_report(counts, costs, names, count=count, latencies=latencies, **where)
+        scores = [meter.stage_scores(stage) for stage in stages]
+        return make_task_report(
+            Report,
+            task.kind,
+            scores,
+            costs,
+            count=count,
+            specs=task.scores,
+            latencies=latencies,
+            **where,
+        )
+
+    @property
+    def _answers(self) -> str:
+        kind = self.bundle.manifest.task_kind
+        return "this net labels pixels" if kind == "segmentation" else f"the task of this net is {kind}"
+
+    def budgeted(
+        self,
+        split: Literal["train", "test"] = "test",
+        *,
+        confidence: Confidence = "max_probability",
+        cost: ExitCost = "macs_cumulative",
+        ps: Sequence[float] = MSDNET_PS,
+        budgets: Sequence[float] = (),
+    ) -> BudgetedBatch:
+        """Images that share one budget, with thresholds that are solved on the validation images."""
+        choice(confidence, "confidence", get_args(Confidence))
+        choice(cost, "cost", get_args(ExitCost))
+        ps = numbers(ps, "ps", above=0)
+        budgets = numbers(budgets, "budgets", above=0)
+        check_not_val(split, "thresholds are solved")
+        if not self._reading.has_parts:
+            raise DataError(
+                "thresholds need validation images: give data by name or DataSplits, which have some, or use "
+                "collect_outputs on two datasets and evaluation.budgeted_from_outputs"
+            )
+        val, outputs = self.outputs("val"), self.outputs(split)
+        return budgeted_from_outputs(val, outputs, confidence=confidence, cost=cost, ps=ps, budgets=budgets)
+
+    def select_levels(
+        self,
+        *,
+        target_accuracy: float | Literal["full"] | None = None,
+        tolerance: float = 0.0,
+        fallback: Fallback = "coarsest",
+    ) -> LevelSelection:
+        """The label level of each stage that holds an accuracy on the validation images."""
+        manifest = self.bundle.manifest
+        if len(manifest.class_names) < 2:
+            raise DataError(
+                "this bundle predicts one label level, so there is none to choose: train it with "
+                "DataOptions(taxonomy=FILE)"
+            )
+        target = None if isinstance(target_accuracy, str) and target_accuracy == "full" else target_accuracy
+        check_target(target, tolerance, fallback)
+        accuracies = manifest.level_accuracies
+        if accuracies is None:
+            if not self._reading.has_parts:
+                raise DataError(
+                    "the bundle does not know how right it is on each label level, and a dataset has no "
+                    "validation part: give data by name or DataSplits"
+                )
+            outputs = self.outputs("val")
+            accuracies = level_accuracies(outputs.logits, outputs.labels)
+        return select_levels(accuracies, target, tolerance=tolerance, fallback=fallback)
+
+    def levels(self, selection: LevelSelection, split: Literal["train", "test"] = "test") -> ChosenLevels:
+        """How right each stage is on the level that was chosen for it."""
+        check_not_val(split, "levels are chosen")
+        return evaluate_selection(self.outputs(split), selection, self.bundle.manifest.taxonomy)
+
+    def _run(
+        self, split: Split, collect: Callable[[AnytimeNet, Batches], Found]
+    ) -> tuple[Found, dict[str, Any]]:
+        """What `collect` makes of the net and a split, with the names of data, part and device."""
+        if self._rules is not None:
+            self.bundle.count_costs(self._rules)
+        device, workers = settled_device(self._reading.device), self._reading.workers
+        images, name, part = images_for(self._reading, split)
+        if len(images) == 0:
+            why = "the net was trained on all of them (val_fraction=0)" if part == "val" else "it is empty"
+            raise DataError(
+                f"the {part} split of {name} holds no images: {why}; choose another split or data"
+            )
+        preprocessing, workers = self.bundle.manifest.preprocessing, self._reading.workers
+        batches = plain_loader(images, preprocessing, torch.device(device), workers=workers)
+        found = collect(self.bundle.net.to(device), batches)
+        self.bundle.net.cpu()
+        return found, {"data": name, "split": part, "device": device}
+
+
+def measured_latencies(bundle: Bundle) -> list[Latency] | None:
+    """Batch-1 latency of each sub-network on this machine, if it was profiled here."""
+    here = machine_stamp()["id"]
+    for table in bundle.cost_tables.values():
+        known = all((0, stage, 1) in table.entries for stage in range(1, bundle.num_stages + 1))
+        if table.machine["id"] == here and known:
+            return [table.latency(0, stage) for stage in range(1, bundle.num_stages + 1)]
+    return None
+
+
+@torch.inference_mode()
+def measured(task: Task, net: AnytimeNet, batches: Batches) -> tuple[Meter, int]:
+    """Runs `net` in eval mode over `batches`.
+
+    Returns:
+        The meter of all stages, and how many images there were.
+
+    Raises:
+        NotFiniteError: if a stage answers with NaN or infinity.
+    """
+    was_training = net.training
+    net.eval()
+    meter, count = task.meter(), 0
+    for x, labels in batches.epoch(0):
+        count += len(x)
+        for stage, output in enumerate(net(x), 1):
+            check_finite(stage, output)
+            meter.update(stage, output, labels)
+    net.train(was_training)
+    return meter, count
+
+
+def check_not_val(split: object, what: str) -> None:
+    """Raises unless `split` is one on which choices that were made on the validation images can be tried."""
+    if isinstance(split, str) and split == "val":
+        raise ValueError(f"split: {what} on the validation images: judge them on another split")
+    choice(split, "split", ("train", "test"))
