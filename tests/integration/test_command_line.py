@@ -340,7 +340,7 @@ def test_compare_says_dearer_and_warns_of_different_data(trained, tmp_path, caps
     assert run(["compare", str(trained), str(tmp_path / "dear"), "--out", str(tmp_path / "f.png")]) == 0
     printed = capsys.readouterr()
     assert "100.0 % dearer than" in printed.out
-    assert "judged on different data (digits, others)" in printed.err
+    assert "evaluated on different data (digits, others)" in printed.err
 
 
 def test_a_folder_of_several_runs_or_of_an_unfinished_one_says_what_to_give(trained, tmp_path, capsys):

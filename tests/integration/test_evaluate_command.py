@@ -95,7 +95,7 @@ def test_the_thresholds_can_be_solved_again_from_stored_outputs(trained, bundle,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--budgeted", "--split", "val"], "judge another --split"),
+        (["--budgeted", "--split", "val"], "evaluate another --split"),
         (["--mean-budgets", "1e5"], "--mean-budgets needs --budgeted"),
         (
             ["--budgeted", "--mean-budgets", "3"],
@@ -122,7 +122,7 @@ def test_python_refuses_data_without_validation_images_and_unknown_choices(bundl
     with pytest.raises(DataError, match="thresholds need validation images"):
         anytimenet.evaluate_budgeted(bundle, dataset)
     for options, message in (
-        ({"split": "val"}, "judge them on another split"),
+        ({"split": "val"}, "evaluate them on another split"),
         ({"confidence": "maximum"}, "confidence 'maximum' does not exist"),
         ({"cost": "flops"}, "cost 'flops' does not exist"),
     ):

@@ -176,7 +176,7 @@ def test_members_of_different_data_need_data_to_be_judged_on(bundles, trained, t
     other.save(tmp_path / "other")
     command = ["join", str(trained / CHEAP), str(tmp_path / "other"), "--out", str(tmp_path / "out")]
     assert run(command) == 1
-    assert "name one to judge on with --data" in capsys.readouterr().err
+    assert "name one to evaluate on with --data" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert run([*command, "--data", "digits"]) == 0
 

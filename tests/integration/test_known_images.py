@@ -127,7 +127,7 @@ def test_new_images_beside_old_ones_are_judged_and_the_old_ones_told(bundle, pet
 def test_nothing_but_training_images_is_refused(bundle, pets):
     train = an.load_data(f"folder:{pets}", OPTIONS).train
     with pytest.raises(
-        DataError, match="holds no image to judge: of its 34 there are 34 that the bundle was"
+        DataError, match="holds no image to evaluate: of its 34 there are 34 that the bundle was"
     ):
         an.evaluate(bundle, train)
     assert an.evaluate(bundle, train, split="train").count == 34
@@ -219,7 +219,7 @@ def test_all_images_of_a_new_folder_are_judged(bundle, tmp_path, capsys, saved):
 def test_what_a_folder_lacks_is_said(bundle, tmp_path):
     new = write(tmp_path / "new", {"cat": 3, "dog": 3}, start=600)
     with pytest.raises(
-        DataError, match="has no val part, it has no parts: all of it is judged as split='test'"
+        DataError, match="has no val part, it has no parts: all of it is evaluated as split='test'"
     ):
         an.evaluate(bundle, f"folder:{new}", split="val")
     with pytest.raises(DataError, match="has no val part"):

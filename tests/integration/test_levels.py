@@ -204,7 +204,7 @@ def test_nested_folders_train_and_are_found_again(tmp_path, capsys):
         (["--tolerance", "0.1"], "--tolerance needs --target-accuracy"),
         (["--level-fallback", "best"], "--level-fallback needs --target-accuracy"),
         (["--target-accuracy", "47.5"], "--target-accuracy 47.5 must be a fraction from 0 to 1, or full"),
-        (["--target-accuracy", "0.5", "--split", "val"], "judge another --split"),
+        (["--target-accuracy", "0.5", "--split", "val"], "evaluate another --split"),
         (["--target-accuracy", "0.5", "--tolerance", "0.1"], "name the lower accuracy instead"),
     ],
 )
@@ -231,7 +231,7 @@ def test_one_label_level_leaves_nothing_to_choose():
         DataError, match=r"one label level, so there is none to choose: train it with .*taxonomy=FILE"
     ):
         evaluate_levels(bundle)
-    with pytest.raises(ValueError, match="judge them on another split"):
+    with pytest.raises(ValueError, match="evaluate them on another split"):
         evaluate_levels(bundle, split="val")
 
 

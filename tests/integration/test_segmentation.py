@@ -227,9 +227,9 @@ def test_what_does_not_fit_together_is_refused_in_one_line(folder, trained):
         bundle.predict(folder / "test" / "images" / "0.png")
     with pytest.raises(ValueError, match="use evaluate"):
         an.collect_outputs(bundle)
-    with pytest.raises(ValueError, match="judge it on images with masks"):
+    with pytest.raises(ValueError, match="evaluate it on images with masks"):
         an.evaluate(bundle, [(np.zeros((16, 24, 3), np.uint8), 0)])
-    with pytest.raises(ValueError, match="judge it on images with masks"):
+    with pytest.raises(ValueError, match="evaluate it on images with masks"):
         an.reestimate(bundle, [(np.zeros((16, 24, 3), np.uint8), 0)])
     other = an.MaskSet(splits.test.images, np.full_like(splits.test.masks, 7), splits.test.names)
     with pytest.raises(ValueError, match="the masks hold class 7 and the bundle knows 3 classes"):

@@ -350,8 +350,8 @@ class Bundle:
     ) -> Iterator[Prediction | FailedPrediction]:
         """The answers for many images, in order and as they come: what `predict` says of each.
 
-        Images run in batches, so that many are answered sooner. An image that cannot be read or judged gets a
-        `FailedPrediction`, with its `source` and `error`, in the place of its answer, and the others go on.
+        Images run in batches, so that many are answered sooner. An image that cannot be read or answered gets
+        a `FailedPrediction`, with its `source` and `error`, in the place of its answer, and the others go on.
 
         Args:
             images: a folder, a pattern such as "photos/*.jpg", or an iterable of what `predict` reads; or a

@@ -105,10 +105,10 @@ def read_run(path: Path, cost: str, *, trust_paths: bool = False) -> Report | Sp
     require("torch", "train")
     from anytimenet.workflows import evaluate, load
 
-    judged = evaluate(load(path), trust_paths=trust_paths)
-    if cost == "ms" and not all(stage.latency_median_ms for stage in judged.stages):
+    evaluated = evaluate(load(path), trust_paths=trust_paths)
+    if cost == "ms" and not all(stage.latency_median_ms for stage in evaluated.stages):
         raise ValueError(f"{path} was not profiled on this machine: anytimenet profile {path}")
-    return judged
+    return evaluated
 
 
 def run_label(path: Path) -> str:
@@ -156,7 +156,7 @@ def _warn_of_mixed_data(items: list[Report | Spread]) -> None:
     names = sorted({item.data for item in items})
     if len(names) > 1:
         print(
-            f"these runs were judged on different data ({', '.join(names)}): areas and savings mean "
+            f"these runs were evaluated on different data ({', '.join(names)}): areas and savings mean "
             "something only if that is the same data under several names",
             file=sys.stderr,
         )

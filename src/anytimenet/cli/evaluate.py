@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Judge every stage of a bundle on held-out images.
+    """Evaluate every stage of a bundle on held-out images.
 
     JSON keys: data, split, count, num_classes, stages [{stage, macs, full, params, top1, top1_low, top1_high,
     top5, ece, nll, ...}], area, area_log, expected_accuracy, budget_range, violations, example_violations,
@@ -58,11 +58,11 @@ class Evaluate:
     per_class: bool = False
     """Add precision and recall of each class; of a net that labels pixels print the IoU of each."""
     ensemble: Ensemble | None = None
-    """Also judge the answer that combines stages 1..k: mean or geometric mean of their probabilities, or the
-    product of their positive logits (Product Anytime)."""
+    """Also evaluate the answer that combines stages 1..k: mean or geometric mean of their probabilities, or
+    the product of their positive logits (Product Anytime)."""
     budgeted: bool = False
-    """Also judge images that share one budget, where sure ones leave early; the thresholds are solved on the
-    validation images, for 39 mean costs, as in MSDNet."""
+    """Also evaluate images that share one budget, where sure ones leave early; the thresholds are solved on
+    the validation images, for 39 mean costs, as in MSDNet."""
     mean_budgets: tuple[Count, ...] = ()
     """With --budgeted: solve thresholds for these mean costs an image, for example 1.5M 2M."""
     confidence: Confidence = "max_probability"
@@ -72,7 +72,8 @@ class Evaluate:
     the same in MSDNet's convention, or the sub-network alone (macs, full)."""
     target_accuracy: float | Literal["full"] | None = None
     """Of a net with several label levels: choose for each stage the finest level that reaches this accuracy
-    (a fraction) on the validation images, and judge the choice. `full` is the last stage's on fine labels."""
+    (a fraction) on the validation images, and evaluate the choice. `full` is the last stage's on fine
+    labels."""
     tolerance: float = 0.0
     """With --target-accuracy full: how far below it the target lies."""
     level_fallback: Fallback = "coarsest"
@@ -83,7 +84,8 @@ class Evaluate:
     figure: Path | None = None
     """Draw the stages, the ensemble and the budgeted batch in one .png, .pdf or .svg."""
     save_outputs: Path | None = None
-    """Keep the logits of all stages and the labels in a .safetensors file, to judge again without the net."""
+    """Keep the logits of all stages and the labels in a .safetensors file, to evaluate again without the
+    net."""
     out: Path | None = None
     """Also write report.json, report.csv and curve.png into this folder; with --budgeted budgeted.json, with
     --target-accuracy chosen_levels.json."""
@@ -152,7 +154,7 @@ class Evaluate:
             )
         if self.budgeted and self.split == "val":
             raise ValueError(
-                "--budgeted solves its thresholds on the validation images: judge another --split"
+                "--budgeted solves its thresholds on the validation images: evaluate another --split"
             )
         self._check_levels()
         if self.figure is not None:
@@ -173,7 +175,7 @@ class Evaluate:
                 raise ValueError(f"{flag} needs --target-accuracy")
         elif self.split == "val":
             raise ValueError(
-                "--target-accuracy chooses levels on the validation images: judge another --split"
+                "--target-accuracy chooses levels on the validation images: evaluate another --split"
             )
         elif self.target_accuracy != "full":
             if self.tolerance:

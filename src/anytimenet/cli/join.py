@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Join:
     """Make one bundle of several: nets of growing cost that run one after the other.
 
-    Nothing is trained. Writes --out like a run: bundle/, report.json, report.csv and curve.png, judged on the
-    test images. A run keeps its answer until a stage with a better validation accuracy is finished; the table
-    says what it has spent and what it answers after each stage. JSON: what `evaluate` gives, `out`, and
+    Nothing is trained. Writes --out like a run: bundle/, report.json, report.csv and curve.png, evaluated on
+    the test images. A run keeps its answer until a stage with a better validation accuracy is finished; the
+    table says what it has spent and what it answers after each stage. JSON: what `evaluate` gives, `out`, and
     `run`: [{stage, spent, answer, accuracy}], of label maps with mean IoU as accuracy.
     """
 
@@ -38,7 +38,7 @@ class Join:
     images: ReadingFlags = field(default_factory=ReadingFlags)
 
     def run(self) -> None:
-        """Joins, judges, saves and prints."""
+        """Joins, evaluates, saves and prints."""
         from anytimenet.core.errors import require
         from anytimenet.core.files.folder_lock import hold
 
@@ -54,7 +54,9 @@ class Join:
         bundle = join_bundles(self.bundles)
         reading = Reading(bundle, **reading_arguments(self.images))
         if reading.data is None and "data" not in bundle.manifest.provenance:
-            raise ValueError("the bundles were trained on different data: name one to judge on with --data")
+            raise ValueError(
+                "the bundles were trained on different data: name one to evaluate on with --data"
+            )
         report = Evaluation(reading).report()
         curve = step_by_step(bundle, report)
         RunFolder(self.out).write_results(bundle, report)
@@ -96,7 +98,7 @@ def check_takes_bundle(folder: Path, overwrite: bool) -> None:
 
 
 def step_by_step(bundle: Bundle, report: Report) -> PathCurve:
-    """The run of all steps (0, 1), (1, 2), ... of a bundle, judged by a report on it."""
+    """The run of all steps (0, 1), (1, 2), ... of a bundle, evaluated by a report on it."""
     from anytimenet.costs import segment_macs
     from anytimenet.evaluation import path_curve
 

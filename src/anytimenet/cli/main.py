@@ -16,9 +16,12 @@ from anytimenet.core.version import __version__
 
 # Verb, its class in the module of the same name, and its line in the list of verbs.
 VERBS = {
-    "quickstart": ("quickstart.Quickstart", "train, judge and try a first anytime net on handwritten digits"),
+    "quickstart": (
+        "quickstart.Quickstart",
+        "train, evaluate and try a first anytime net on handwritten digits",
+    ),
     "train": ("train.Train", "train a net by a recipe"),
-    "evaluate": ("evaluate.Evaluate", "judge every stage of a bundle on held-out images"),
+    "evaluate": ("evaluate.Evaluate", "evaluate every stage of a bundle on held-out images"),
     "reestimate": ("reestimate.Reestimate", "estimate a bundle's BatchNorm statistics anew"),
     "join": ("join.Join", "make one bundle of several nets that run one after the other"),
     "profile": ("profile.Profile", "measure a bundle's latency on this machine"),

@@ -41,7 +41,7 @@ def print_error(error: object) -> None:
 def warnings_once() -> Iterator[None]:
     """Inside, a warning of the library is one line on standard error, however often it comes.
 
-    A command may read the same images several times: to train, to judge, to estimate statistics.
+    A command may read the same images several times: to train, to evaluate, to estimate statistics.
     """
     said: set[str] = set()
 

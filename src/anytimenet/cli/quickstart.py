@@ -17,7 +17,7 @@ ENLARGED = 16
 
 @dataclass(frozen=True)
 class Quickstart:
-    """Train a real anytime network on 1,797 handwritten digits, judge it, and predict under three budgets.
+    """Train a real anytime network on 1,797 handwritten digits, evaluate it, and predict under three budgets.
 
     Needs no download: the images ship inside scikit-learn. 30 % of them are held out for the table and never
     used to choose anything. Writes bundle/, curve.png, report.json and digit.png into --out.

@@ -22,8 +22,8 @@ class Reestimate:
     """Estimate a bundle's BatchNorm statistics anew on training images; no weight changes.
 
     Stages that share BatchNorms get own copies of them with statistics of their own. Writes --out like a run:
-    bundle/, report.json, report.csv and curve.png, judged on the test images. A folder of `train --seeds` is
-    done seed by seed. JSON: what `evaluate` gives and `out`; for seeds what `train --seeds` gives.
+    bundle/, report.json, report.csv and curve.png, evaluated on the test images. A folder of `train --seeds`
+    is done seed by seed. JSON: what `evaluate` gives and `out`; for seeds what `train --seeds` gives.
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
@@ -42,7 +42,7 @@ class Reestimate:
     images: ReadingFlags = field(default_factory=ReadingFlags)
 
     def run(self) -> None:
-        """Estimates, judges, saves and prints."""
+        """Estimates, evaluates, saves and prints."""
         from anytimenet.core.errors import require
         from anytimenet.core.files.folder_lock import hold
 

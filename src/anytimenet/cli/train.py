@@ -112,7 +112,7 @@ class Train:
     mixing: _Mixing = field(default_factory=_Mixing)
 
     def run(self) -> None:
-        """Trains, judges, saves and prints."""
+        """Trains, evaluates, saves and prints."""
         from anytimenet.core.errors import require
 
         torch = require("torch", "train")

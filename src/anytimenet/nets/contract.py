@@ -128,7 +128,7 @@ class AnytimeNet(nn.Module):
         return ()
 
     def stages_to_estimate(self) -> tuple[int, ...]:
-        """Stages that may be judged with BatchNorm statistics estimated anew while the net learns.
+        """Stages that may be evaluated with BatchNorm statistics estimated anew while the net learns.
 
         Those whose statistics training tracks, unless several stages share one set that sees different
         features in each: what that does to them is a finding, and no estimate could be right for all.

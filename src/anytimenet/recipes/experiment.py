@@ -29,7 +29,7 @@ CUB = "--data cub:PATH"
 
 @dataclass(frozen=True)
 class Experiment(Record):
-    """What `anytimenet.run` needs to train a net and judge it.
+    """What `anytimenet.run` needs to train a net and evaluate it.
 
     Args:
         data: a data set by name, "digits" or "folder:PATH".

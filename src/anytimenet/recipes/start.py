@@ -52,7 +52,9 @@ class Start:
             start_from(net, init)
         require("matplotlib", "train")  # a run would only stumble over it at its end
         if len(splits.test) == 0 and len(splits.val) == 0:
-            raise DataError(f"{splits.name} leaves no images to judge the net on: set a part of them aside")
+            raise DataError(
+                f"{splits.name} leaves no images to evaluate the net on: set a part of them aside"
+            )
         return cls(experiment, splits, net, init, teacher)
 
     @property

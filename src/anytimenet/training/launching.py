@@ -36,7 +36,7 @@ def launch(config: TrainConfig) -> Any:
     with quiet_fabric():
         if options["devices"] * options["num_nodes"] > 1:
             strategies = require("lightning_fabric.strategies", "train")
-            # The first process may judge a finished run for long while the others wait.
+            # The first process may evaluate a finished run for long while the others wait.
             options["strategy"] = strategies.DDPStrategy(timeout=timedelta(hours=2), **wrapper_options())
         fabric = fabric_module.Fabric(**options)
         if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched already and forbids it

@@ -17,7 +17,7 @@ from anytimenet.training.launching import process_count
 from anytimenet.training.statistics import followed_norms
 
 FEW_STEPS = 1000
-"""Runs of fewer steps than these are judged with precise statistics where "auto" decides.
+"""Runs of fewer steps than these are evaluated with precise statistics where "auto" decides.
 
 Measured: reproductions/small_data.
 """

@@ -34,15 +34,15 @@ def evaluate(
     rules: Rules | None = None,
     trust_paths: bool = False,
 ) -> Report:
-    """Judges every stage of a bundle on a split of some data.
+    """Evaluates every stage of a bundle on a split of some data.
 
     A net that labels pixels gets a `SegmentationReport`, with mean IoU in the place of accuracy.
 
     Args:
         bundle: from `fit` or `load`.
-        data: data by name or `DataSplits`, of which a split is judged, or a map-style dataset or `ImageSet`,
-            of which every image is; by default the data of the training, split in the same way. For a net
-            that labels pixels data with masks, or a `MaskSet`. A folder without parts is judged whole, and
+        data: data by name or `DataSplits`, of which a split is evaluated, or a map-style dataset or
+            `ImageSet`, of which every image is; by default the data of the training, split in the same way.
+            For segmentation data with masks, or a `MaskSet`. A folder without parts is evaluated whole, and
             may hold some of the classes. Classes are matched by name. Images that the bundle was trained on
             are known again, whatever they are called and wherever they lie, and left out with a warning.
         split: "train", "val" or "test".
@@ -89,7 +89,7 @@ def evaluate_budgeted(
     rules: Rules | None = None,
     trust_paths: bool = False,
 ) -> BudgetedBatch:
-    """Judges a bundle when many images share one budget: sure ones leave early, the others go on.
+    """Evaluates a bundle when many images share one budget: sure ones leave early, the others go on.
 
     Thresholds are solved on the validation images and applied to `split`; `evaluation.sweep_budgeted_batch`
     says how.
@@ -97,7 +97,7 @@ def evaluate_budgeted(
     Args:
         bundle: from `fit` or `load`.
         data: data by name or `DataSplits`; by default the data of the training, split in the same way.
-        split: what the thresholds are judged on.
+        split: what the thresholds are evaluated on.
         confidence: what they compare: "max_probability", "margin" or "entropy".
         cost: what leaving at a stage costs; see `evaluation.budgeted_batch.EXIT_COSTS`.
         ps: the sweep; MSDNet's 39 values by default.

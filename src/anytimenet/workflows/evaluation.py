@@ -233,5 +233,5 @@ def measured(task: Task, net: AnytimeNet, batches: Batches) -> tuple[Meter, int]
 def check_not_val(split: object, what: str) -> None:
     """Raises unless `split` is one on which choices that were made on the validation images can be tried."""
     if isinstance(split, str) and split == "val":
-        raise ValueError(f"split: {what} on the validation images: judge them on another split")
+        raise ValueError(f"split: {what} on the validation images: evaluate them on another split")
     choice(split, "split", ("train", "test"))

@@ -170,7 +170,7 @@ def _of_folder(
     if uncut and cut:
         splits = load_data(name, options)
         return labelled_as(bundle, getattr(splits, split), splits), name, split
-    there = "no parts: all of it is judged as split='test'" if uncut else f"{' and '.join(parts)} alone"
+    there = "no parts: all of it is evaluated as split='test'" if uncut else f"{' and '.join(parts)} alone"
     raise DataError(f"{name} has no {split} part, it has {there}; choose another split or data")
 
 
@@ -199,7 +199,7 @@ def _of_dataset(bundle: Bundle, data: Any, skip_bad: bool) -> Images | MaskSet:
     else:
         images = data
     if len(images) == 0:
-        raise DataError("the data holds no images: give some to judge the bundle on")
+        raise DataError("the data holds no images: give some to evaluate the bundle on")
     if isinstance(images, MaskSet):
         check_masks(bundle, images)
         return images

@@ -1,4 +1,4 @@
-"""Images that a bundle was trained on, known again in other data and left out of what it is judged on."""
+"""Images that a bundle was trained on, known again in other data and left out of what it is evaluated on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def held_out(bundle: Bundle, images: Images | MaskSet, split: str, what: str) -> Images | MaskSet:
-    """`images` without those that may not be judged as `split`, and how many those are in a line of the log.
+    """`images` without those that may not be evaluated as `split`, and how many those are in the log.
 
     For "val" and "test" that are images that the bundle was trained on, for "test" also those that chose its
     weights. What was held out in its training stays, and so does everything for "train", and where the bundle
@@ -50,8 +50,8 @@ def held_out(bundle: Bundle, images: Images | MaskSet, split: str, what: str) ->
     ]
     if out.all():
         raise DataError(
-            f"{what} holds no image to judge: of its {len(images)} there are {' and '.join(told)}; give "
-            "images that were held out, or split='train' to judge those of the training"
+            f"{what} holds no image to evaluate: of its {len(images)} there are {' and '.join(told)}; give "
+            "images that were held out, or split='train' to evaluate those of the training"
         )
     _log.warning("%s: %s of %d images are left out", what, " and ".join(told), len(images))
     return images.subset(np.flatnonzero(~out))

@@ -1,4 +1,4 @@
-"""Labels of data that a bundle is judged on, in the bundle's own classes; refused where they cannot be."""
+"""Labels of data that a bundle is evaluated on, in the bundle's own classes; refused where they cannot be."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def check_kind(bundle: Bundle, *, masks: bool, what: str) -> None:
     labels_pixels = bundle.manifest.task_kind == "segmentation"
     if labels_pixels and not masks:
         raise DataError(
-            f"this bundle labels pixels, and {what} has no masks: judge it on images with masks, "
+            f"this bundle labels pixels, and {what} has no masks: evaluate it on images with masks, "
             "camvid:PATH, masks:PATH or a MaskSet"
         )
     if masks and not labels_pixels:
         raise DataError(
-            f"this bundle gives one label an image, and {what} has a mask for each: judge it on images with "
-            "labels, data by name, a dataset of (image, label) or an ImageSet"
+            f"this bundle gives one label an image, and {what} has a mask for each: evaluate it on images "
+            "with labels, data by name, a dataset of (image, label) or an ImageSet"
         )
 
 

@@ -26,9 +26,9 @@ def evaluate_levels(
     workers: int | None = 0,
     trust_paths: bool = False,
 ) -> ChosenLevels:
-    """Chooses a label level for each stage so that an accuracy holds at every budget, and judges the choice.
+    """Chooses a label level for each stage so that an accuracy holds at every budget, and evaluates it.
 
-    The choice is made on validation accuracies (`choose_levels`) and judged on `split`. To have a bundle
+    The choice is made on validation accuracies (`choose_levels`) and evaluated on `split`. To have a bundle
     answer by it: `bundle.use_levels(found.selection)`, then `bundle.save`.
 
     Args:
@@ -38,7 +38,7 @@ def evaluate_levels(
         tolerance: how far below that default the target lies.
         fallback: what a stage takes where no level reaches the target: "coarsest", or "best" for its most
             accurate level.
-        split: what the choice is judged on.
+        split: what the choice is evaluated on.
         skip_bad, data_root, device, workers, trust_paths: as in `evaluate`.
 
     Raises:

@@ -89,7 +89,7 @@ def data_to_follow(bundle: Bundle, trust_paths: bool) -> TrainedOn:
     if told.several:
         raise DataError("this bundle is joined, and its members were trained on different data: name one")
     if not told.known:
-        raise DataError("this bundle was trained on data that has no name: give the data to judge it on")
+        raise DataError("this bundle was trained on data that has no name: give the data to evaluate it on")
     if names_a_path(told.name or "") and not (trust_paths or bundle.fitted_here):
         raise DataError(
             f"the bundle says that it was trained on {told.name!r}, and a path that comes with a bundle is "

@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_refused_before_the_net_runs(
     with pytest.raises(TypeError, match="skip_bad must be True or False"):
         Reading(bundle, data, skip_bad="no")  # type: ignore[arg-type]
     evaluation = Evaluation(Reading(bundle, data))
-    with pytest.raises(ValueError, match="judge them on another split"):
+    with pytest.raises(ValueError, match="evaluate them on another split"):
         evaluation.budgeted("val")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="split 'tset' does not exist"):
         evaluation.report("tset")  # type: ignore[arg-type]

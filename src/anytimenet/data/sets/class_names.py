@@ -21,8 +21,8 @@ def relabel(
 ) -> AnyImages:
     """`images` with the fine labels that `wanted` has for the classes which they call `names`.
 
-    The one rule for a second data set: of a validation part, and of images that a bundle is judged on. Where
-    either side has no names (None, or the numbers from 0 on) the labels stay as they are.
+    The one rule for a second data set: of a validation part, and of images that a bundle is evaluated on.
+    Where either side has no names (None, or the numbers from 0 on) the labels stay as they are.
 
     Args:
         images: labelled by places in `names`; only the names that a label uses must be known.

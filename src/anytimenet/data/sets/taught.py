@@ -17,12 +17,12 @@ _log = logging.getLogger(__name__)
 def check_taught(
     class_names: Sequence[Sequence[str]], train: np.ndarray, others: Mapping[str, np.ndarray]
 ) -> None:
-    """Warns of classes without an image in a part: nothing teaches them, or nothing judges them.
+    """Warns of classes without an image in a part: nothing teaches them, or nothing evaluates them.
 
     Args:
         class_names: of each label level.
         train: labels int64 `(N, levels)` of the training part as it is left after every limit.
-        others: those of the other parts; one without images is not judged at all.
+        others: those of the other parts; one without images is not evaluated at all.
     """
     for level, names in enumerate(class_names):
         where = "" if len(class_names) == 1 else f" on level {level + 1}"
@@ -30,7 +30,7 @@ def check_taught(
         _warn_untaught(names, taught, f"image{where}")
         for part, labels in others.items():
             if len(labels):
-                _warn_unjudged(names, taught & (_counts(labels[:, level], len(names)) == 0), part, where)
+                _warn_unevaluated(names, taught & (_counts(labels[:, level], len(names)) == 0), part, where)
 
 
 def check_taught_pixels(
@@ -70,7 +70,7 @@ def check_taught_pixels(
     for part, masks in others.items():
         if len(masks):
             absent = _pixels(masks)[: len(classes.names)] == 0
-            _warn_unjudged(classes.names, taught & absent, part, "")
+            _warn_unevaluated(classes.names, taught & absent, part, "")
 
 
 def _warn_untaught(names: Sequence[str], taught: np.ndarray, what: str) -> None:
@@ -85,7 +85,7 @@ def _warn_untaught(names: Sequence[str], taught: np.ndarray, what: str) -> None:
         )
 
 
-def _warn_unjudged(names: Sequence[str], absent: np.ndarray, part: str, where: str) -> None:
+def _warn_unevaluated(names: Sequence[str], absent: np.ndarray, part: str, where: str) -> None:
     lacking = [name for name, missing in zip(names, absent, strict=True) if missing]
     if lacking:
         _log.warning(
