@@ -27,15 +27,14 @@ from anytimenet.workflows.teachers import teacher_identity
 def described(value: Any) -> Any:
     """JSON values of `value`: a dataclass by its class and fields, another object by the name of its class.
 
-        The same choice has the same description in every process: nothing of it is an address.
+    The same choice has the same description in every process: nothing of it is an address.
 
-        >>> from anytimenet.schemes.teacher import Teacher
-    from anytimenet.tasks import Segmentation
-        >>> told = described(Segmentation((2,), class_weights=(1, 3)))
-        >>> told["class"], told["class_weights"], told["augmentation"]
-        ('Segmentation', [1.0, 3.0], None)
-        >>> described(object())
-        'object'
+    >>> from anytimenet.tasks import Segmentation
+    >>> told = described(Segmentation((2,), class_weights=(1, 3)))
+    >>> told["class"], told["class_weights"], told["augmentation"]
+    ('Segmentation', [1.0, 3.0], None)
+    >>> described(object())
+    'object'
     """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON knows no such number

@@ -21,6 +21,7 @@ def divide(images: Divided, runs: Sequence[np.ndarray]) -> list[Divided]:
     Pixels in memory are moved within the array that holds them, and the parts are views of it, so that large
     data is there once. Whoever calls this owns `images` and does not use them afterwards.
 
+    >>> from anytimenet.data import ImageSet
     >>> made = ImageSet(np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1), np.array([[0]] * 4), tuple("abcd"))
     >>> train, val = divide(made, [np.array([3, 1]), np.array([0])])
     >>> train.names, train.images.ravel().tolist(), val.images.ravel().tolist()
