@@ -1,5 +1,5 @@
 # make quickstart   train, evaluate and try a first anytime network (nothing but Python 3.11+ needed)
-# make test         every test          make check    lint, format and types
+# make test         every test          make check    lint, format, types and spelling
 # make bench        the benchmarks      make docs         the documentation site, in site/
 # all of them take VENV=<folder> and PYTHON=<interpreter>
 VENV   ?= .venv
@@ -20,6 +20,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell src docs examples reproductions benchmarks *.md
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

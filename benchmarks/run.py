@@ -1,8 +1,9 @@
-"""Runs the benchmarks, all or some, and writes `results/<name>.json` for each.
+"""Runs the benchmarks, all or some, and writes `results/<name>/<commit>-<machine>.json` for each.
 
 python benchmarks/run.py                      every benchmark, one process each
 python benchmarks/run.py training/steps       one of them
 python benchmarks/run.py --rounds 3           fewer rounds
+python benchmarks/run.py --history nets/msdnet       what was measured of one so far
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from history import commit, history, place, rows_by_commit
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -31,6 +34,12 @@ SCRIPTS = (
 
 def main() -> int:
     options = _options()
+    if options.history:
+        for script in options.scripts or SCRIPTS:
+            name = importlib.import_module(script.replace("/", ".")).NAME
+            print(f"\n{script}")
+            _show(rows_by_commit(history(options.out, name)))
+        return 0
     if len(options.scripts) == 1:
         _run(options.scripts[0], options.rounds, options.out)
         return 0
@@ -51,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help=", ".join(SCRIPTS))
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds of each comparison")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+    parser.add_argument("--history", action="store_true", help="print what was measured so far, run nothing")
     options = parser.parse_args()
     for script in options.scripts:
         if script not in SCRIPTS:
@@ -71,14 +81,16 @@ def _run(script: str, rounds: int, out: Path) -> None:
     module = importlib.import_module(script.replace("/", "."))
     print(f"\n{script}: {module.__doc__.splitlines()[0]}", flush=True)
     result = module.measure(rounds)
+    stamp = machine_stamp({"torch": torch.__version__})
     head = {
         "benchmark": script,
+        "commit": commit(),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine_stamp({"torch": torch.__version__}),
+        "machine": stamp,
         "threads": 1,
         "rounds": rounds,
     }
-    path = out / f"{module.NAME}.json"
+    path = place(out, module.NAME, head["commit"], stamp["id"])
     write_json(path, {**head, **result})
     _show(result["rows"])
     print(f"written to {path}", flush=True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from anytimenet.core.deprecation import deprecated
+
 # Functions with the name of their module, which would stand in their place once it is imported.
 from anytimenet.evaluation.curves.delay_factor import delay_factor
 from anytimenet.evaluation.curves.path_curve import path_curve
 
 if TYPE_CHECKING:
-    from anytimenet.core.answers.confidence import confidences
-    from anytimenet.core.answers.exit_thresholds import leaving_stages, solve_for_budget, solve_thresholds
-    from anytimenet.core.answers.probabilities import softmax
     from anytimenet.evaluation.curves.curve import Curve, shared_range
     from anytimenet.evaluation.curves.delay_factor import (
         delay_factor,
@@ -79,9 +78,6 @@ if TYPE_CHECKING:
     from anytimenet.evaluation.text.units import format_count
 
 _NAMES = {
-    "anytimenet.core.answers.confidence": ("confidences",),
-    "anytimenet.core.answers.exit_thresholds": ("leaving_stages", "solve_for_budget", "solve_thresholds"),
-    "anytimenet.core.answers.probabilities": ("softmax",),
     "anytimenet.evaluation.curves.curve": ("Curve", "shared_range"),
     "anytimenet.evaluation.curves.delay_factor": (
         "expected_delay_bound",
@@ -144,6 +140,13 @@ _NAMES = {
     "anytimenet.evaluation.text.units": ("format_count",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
+_MOVED = {
+    "confidences": "anytimenet.core.answers.confidence",
+    "leaving_stages": "anytimenet.core.answers.exit_thresholds",
+    "softmax": "anytimenet.core.answers.probabilities",
+    "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
+    "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
+}
 
 __all__ = [
     "BudgetedBatch",
@@ -180,7 +183,6 @@ __all__ = [
     "budgeted_from_outputs",
     "class_scores",
     "compare",
-    "confidences",
     "curve_figure",
     "delay_factor",
     "evaluate_selection",
@@ -192,7 +194,6 @@ __all__ = [
     "failure_auroc",
     "format_count",
     "geometric_ensemble",
-    "leaving_stages",
     "level_accuracies",
     "make_ensemble_report",
     "make_report",
@@ -212,9 +213,6 @@ __all__ = [
     "relative_saving",
     "report_from_outputs",
     "shared_range",
-    "softmax",
-    "solve_for_budget",
-    "solve_thresholds",
     "spread_of",
     "sweep_budgeted_batch",
     "top_k_accuracy",
@@ -226,9 +224,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = _HOMES.get(name) or _MOVED.get(name)
+    if home is None:
         raise AttributeError(f"module 'anytimenet.evaluation' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MOVED:
+        old, new = f"anytimenet.evaluation.{name}", f"{home}.{name}"
+        deprecated(old, since="0.2.0", removed_in="0.4.0", instead=new)
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from anytimenet.core.answers.confidence import CONFIDENCES
-from anytimenet.evaluation import confidences
+from anytimenet.core.answers.confidence import CONFIDENCES, confidences
 
 rng = np.random.default_rng(0)
 

@@ -11,13 +11,13 @@ from anytimenet.core.answers.exit_thresholds import (
     exit_shares,
     leaving_shares,
     leaving_stages,
+    solve_for_budget,
     solve_thresholds,
 )
 from anytimenet.evaluation import (
     BudgetedBatch,
     curve_figure,
     exit_costs,
-    solve_for_budget,
     sweep_budgeted_batch,
 )
 from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from anytimenet.core.answers.level_selection import LevelSelection, select_levels
+from anytimenet.core.answers.probabilities import softmax
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.evaluation import ChosenLevels, evaluate_selection, level_accuracies, softmax
+from anytimenet.evaluation import ChosenLevels, evaluate_selection, level_accuracies
 from anytimenet.evaluation.protocols.outputs import OutputCost, Outputs
 
 TAXONOMY = Taxonomy.from_mapping("abcd", {"a": "x", "b": "x", "c": "y", "d": "z"})

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from anytimenet.evaluation import geometric_ensemble, mean_ensemble, product_ensemble, softmax
+from anytimenet.core.answers.probabilities import softmax
+from anytimenet.evaluation import geometric_ensemble, mean_ensemble, product_ensemble
 from anytimenet.evaluation.scores.ensembles import ENSEMBLES, ensemble_rule
 from anytimenet.evaluation.scores.outcomes import Outcomes
 
