@@ -573,6 +573,11 @@ _ROWS = (
         doors=("core/manifest/records.py", "core/manifest/folder.py", "core/manifest/checks.py"),
     ),
     Row("Manifest.best_stage", lambda w: {"budget_macs": 1e9}, on=lambda w: w.bundle.manifest),
+    Row(
+        "Manifest.answering_stage",
+        lambda w: {"stage": 1, "budget_macs": None},
+        on=lambda w: w.bundle.manifest,
+    ),
     Row("Manifest.keep", lambda w: {"stages": (1, 2)}, on=lambda w: w.bundle.manifest),
     Row(
         "Manifest.from_dict",

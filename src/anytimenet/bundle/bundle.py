@@ -393,14 +393,8 @@ class Bundle:
         return self._answering(stage, budget_macs).many(image_sources(images), batch_size, skip_bad)
 
     def _answering(self, stage: int | None, budget_macs: float | None) -> Answering:
-        checks.optional(budget_macs, "budget_macs", checks.number, 0, infinite=True)
-        stage = checks.optional(stage, "stage", checks.whole_number, 1, self.num_stages)
-        if stage is not None and budget_macs is not None:
-            raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
-        over_budget = False
-        if stage is None:
-            stage, over_budget = self.manifest.best_stage(budget_macs)
-        return Answering(self.segment_for(stage), self.manifest, stage, over_budget, self._clock)
+        chosen, over_budget = self.manifest.answering_stage(stage, budget_macs)
+        return Answering(self.segment_for(chosen), self.manifest, chosen, over_budget, self._clock)
 
     def _repr_html_(self) -> str:
         records = self.manifest.stages

@@ -15,6 +15,7 @@ from anytimenet.core.checks import SPLITS, choice, flag, numbers, optional
 from anytimenet.core.errors import DataError
 from anytimenet.core.manifest.cost_table import Latency
 from anytimenet.core.manifest.machine import machine_stamp
+from anytimenet.core.uncounted import uncounted_in
 from anytimenet.costs import Rules
 from anytimenet.evaluation import (
     BudgetedBatch,
@@ -29,7 +30,7 @@ from anytimenet.evaluation import (
 )
 from anytimenet.evaluation.protocols.budgeted_batch import MSDNET_PS, ExitCost
 from anytimenet.evaluation.protocols.outputs import OutputCost
-from anytimenet.evaluation.reports.report import make_task_report
+from anytimenet.evaluation.reports.stages import default_range, make_stages
 from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import check_finite
@@ -106,15 +107,14 @@ class Evaluation:
         if isinstance(meter, SegmentationMeter):
             counts, names = [meter.confusion(stage) for stage in stages], self.bundle.manifest.class_names[0]
             return make_segmentation_report(counts, costs, names, count=count, latencies=latencies, **where)
-        scores = [meter.stage_scores(stage) for stage in stages]
-        return make_task_report(
-            Report,
-            task.kind,
-            scores,
-            costs,
+        told = make_stages([meter.stage_scores(stage) for stage in stages], costs, latencies)
+        return Report(
+            task=task.kind,
             count=count,
+            stages=told,
+            budget_range=default_range(told),
             specs=task.scores,
-            latencies=latencies,
+            uncounted_operators=uncounted_in(costs),
             **where,
         )
 

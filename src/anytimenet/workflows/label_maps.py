@@ -63,13 +63,7 @@ def label_map(
             exist, or both a stage and a budget.
     """
     _classes(bundle)
-    stage = checks.optional(stage, "stage", checks.whole_number, 1, bundle.num_stages)
-    checks.optional(budget_macs, "budget_macs", checks.number, 0, infinite=True)
-    if stage is not None and budget_macs is not None:
-        raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
-    over_budget = False
-    if stage is None:
-        stage, over_budget = bundle.manifest.best_stage(budget_macs)
+    stage, over_budget = bundle.manifest.answering_stage(stage, budget_macs)
     sub_network = bundle.segment_for(stage)
     began = time.perf_counter()
     x = as_input(image, bundle.manifest.preprocessing)

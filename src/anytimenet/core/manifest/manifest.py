@@ -198,6 +198,20 @@ class Manifest(Record):
         costs, validated = zip(*((record.macs, record.val_accuracy) for record in self.stages), strict=True)
         return best_stage(costs, validated, budget_macs)
 
+    def answering_stage(self, stage: int | None, budget_macs: float | None) -> tuple[int, bool]:
+        """The stage that was asked for, or that of `best_stage`; and whether it exceeds the budget.
+
+        Raises:
+            TypeError, ValueError: for a stage that does not exist, or both a stage and a budget.
+        """
+        checks.optional(budget_macs, "budget_macs", checks.number, 0, infinite=True)
+        stage = checks.optional(stage, "stage", checks.whole_number, 1, self.num_stages)
+        if stage is None:
+            return self.best_stage(budget_macs)
+        if budget_macs is not None:
+            raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
+        return stage, False
+
     def keep(self, stages: Sequence[int]) -> Manifest:
         """The manifest of the net with only these stages, renumbered from 1; it lists no files."""
         stages = checks.increasing(stages, "stages", self.num_stages)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from anytimenet.core.errors import DataError
+from anytimenet.core.uncounted import uncounted_in
 from anytimenet.evaluation.reports.ensemble import EnsembleReport, EnsembleStage
-from anytimenet.evaluation.reports.report import Report, make_task_report
+from anytimenet.evaluation.reports.report import Report
 from anytimenet.evaluation.reports.sections import ClassificationSections, LevelReport
-from anytimenet.evaluation.reports.stages import CumulativeCosts, StageLatency, make_stages
+from anytimenet.evaluation.reports.stages import CumulativeCosts, StageLatency, default_range, make_stages
 from anytimenet.evaluation.scores.ensembles import Ensemble, ensemble_rule
 from anytimenet.evaluation.scores.example_quality import example_violations, measure_example_quality
 from anytimenet.evaluation.scores.metrics import (
@@ -70,14 +71,14 @@ def make_report(
     scores = [[_scores(found, number) for number in range(len(logits))] for found in outcomes]
     widths = [level[0].shape[1] for level in by_level]
     fine = outcomes[0]
-    return make_task_report(
-        Report,
-        "classification",
-        scores[0],
-        stage_costs,
-        count=len(labels),
+    stages = make_stages(scores[0], stage_costs, latencies)
+    return Report(
+        task="classification",
         data=data,
         split=split,
+        count=len(labels),
+        stages=stages,
+        budget_range=default_range(stages) if budget_range is None else budget_range,
         sections=ClassificationSections(
             num_classes=widths[0],
             example_violations=example_violations(fine.right),
@@ -93,9 +94,8 @@ def make_report(
             example_quality=measure_example_quality(fine.label_probability, fine.right),
             ensemble=ensemble and make_ensemble_report(logits, labels, stage_costs, ensemble),
         ),
-        budget_range=budget_range,
-        latencies=latencies,
         device=device,
+        uncounted_operators=uncounted_in(stage_costs),
     )
 
 

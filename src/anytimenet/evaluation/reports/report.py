@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from anytimenet.core.checks import (
     all_words,
@@ -23,16 +23,13 @@ from anytimenet.core.checks import (
 from anytimenet.core.html_table import html_table
 from anytimenet.core.records import JsonForm, Record, as_json, from_json, stored
 from anytimenet.core.scores import ScoreSpec
-from anytimenet.core.uncounted import uncounted_in, with_note
+from anytimenet.core.uncounted import with_note
 from anytimenet.evaluation.curves.curve import Curve, check_range, worse_than_before
 from anytimenet.evaluation.reports.sections import LAYOUTS
 from anytimenet.evaluation.reports.stages import (
     Cost,
     ReadByName,
-    StageCosts,
-    StageLatency,
     StageReport,
-    make_stages,
     scored,
     stage_costs_in,
 )
@@ -285,45 +282,6 @@ class Report(ReadByName, Record):
 
 
 BEFORE_STAGES = ("scores", "num_classes", "pixels", "class_names")
-AnyReport = TypeVar("AnyReport", bound=Report)
-
-
-def make_task_report(
-    kind: type[AnyReport],
-    task: str,
-    scores: Sequence[Mapping[str, Any]],
-    stage_costs: Sequence[StageCosts],
-    *,
-    count: int,
-    data: str = "",
-    split: str = "test",
-    sections: Any = None,
-    specs: Sequence[ScoreSpec] = (),
-    budget_range: tuple[float, float] | None = None,
-    latencies: Sequence[StageLatency | None] | None = None,
-    device: str | None = None,
-) -> AnyReport:
-    """The report of what a task measured.
-
-    Args:
-        kind: `Report`, or its subclass for the task.
-        task, count, data, split, sections, specs, device: the attributes.
-        scores: of each stage, by key.
-        stage_costs: one entry a stage, with `stage`, `macs`, `full` and `params`.
-        budget_range: multiply-adds from and to which areas are taken; `Curve.default_range` by default.
-        latencies: one entry a stage, with `median_ms`, `p99_ms` and `estimated`, or None where not measured.
-
-    Raises:
-        ValueError: for numbers of stages that differ, or a bad range.
-    """
-    stages = make_stages(scores, stage_costs, latencies)
-    if budget_range is None:
-        budget_range = Curve.from_points([s.macs for s in stages], [0.0] * len(stages)).default_range
-    return kind(
-        *(task, data, split, count, stages, budget_range, {} if sections is None else sections, tuple(specs)),
-        device=device,
-        uncounted_operators=uncounted_in(stage_costs),
-    )
 
 
 def _milliseconds(stage: StageReport, name: str) -> str:

@@ -9,10 +9,16 @@ import numpy as np
 
 from anytimenet.core.checks import several
 from anytimenet.core.labels.confusion import check_confusion, class_ious, mean_iou, pixel_accuracy
-from anytimenet.core.uncounted import with_note
-from anytimenet.evaluation.reports.report import Report, make_task_report
+from anytimenet.core.uncounted import uncounted_in, with_note
+from anytimenet.evaluation.reports.report import Report
 from anytimenet.evaluation.reports.sections import SegmentationSections
-from anytimenet.evaluation.reports.stages import StageCosts, StageLatency, StageReport
+from anytimenet.evaluation.reports.stages import (
+    StageCosts,
+    StageLatency,
+    StageReport,
+    default_range,
+    make_stages,
+)
 from anytimenet.evaluation.text.tables import plain_table
 
 TASK = "segmentation"
@@ -90,7 +96,7 @@ def make_segmentation_report(
         stage_costs: one entry a stage, with `stage`, `macs`, `full` and `params`.
         class_names: of the classes, class 0 first.
         count: images.
-        data, split, budget_range, latencies, device: as in `make_task_report`.
+        data, split, budget_range, latencies, device: as in `make_report`.
 
     Raises:
         DataError: for matrices that are no counts.
@@ -103,25 +109,23 @@ def make_segmentation_report(
     (0.775, 0.875, 8)
     """
     counts = [check_confusion(confusion) for confusion in confusions]
-    return make_task_report(
-        SegmentationReport,
-        TASK,
-        [pixel_scores(matrix) for matrix in counts],
-        stage_costs,
-        count=count,
+    scores = [
+        {
+            "mean_iou": mean_iou(matrix),
+            "pixel_accuracy": pixel_accuracy(matrix),
+            "class_ious": tuple(class_ious(matrix)),
+        }
+        for matrix in counts
+    ]
+    stages = make_stages(scores, stage_costs, latencies)
+    return SegmentationReport(
+        task=TASK,
         data=data,
         split=split,
-        sections=SegmentationSections(int(counts[0].sum()) if counts else 0, tuple(class_names)),
-        budget_range=budget_range,
-        latencies=latencies,
+        count=count,
+        stages=stages,
+        budget_range=default_range(stages) if budget_range is None else budget_range,
+        sections=SegmentationSections(int(counts[0].sum()), tuple(class_names)),
         device=device,
+        uncounted_operators=uncounted_in(stage_costs),
     )
-
-
-def pixel_scores(confusion: np.ndarray) -> dict[str, Any]:
-    """The scores of one stage from the counts of its pixels."""
-    return {
-        "mean_iou": mean_iou(confusion),
-        "pixel_accuracy": pixel_accuracy(confusion),
-        "class_ious": tuple(class_ious(confusion)),
-    }

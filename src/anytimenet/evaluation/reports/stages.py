@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from anytimenet.core.checks import choice, flag, instance, number, optional, settle, shown, whole_number
 from anytimenet.core.records import Record, stored
 from anytimenet.core.scores import ScoreSpec
+from anytimenet.evaluation.curves.curve import Curve
 
 Cost = Literal["macs", "full", "ms"]
 
@@ -138,6 +139,11 @@ def make_stages(
         )
         for found, cost, latency in zip(scores, stage_costs, latencies or [None] * len(scores), strict=True)
     )
+
+
+def default_range(stages: Sequence[StageReport]) -> tuple[float, float]:
+    """The multiply-adds from and to which areas are taken, where nobody says: `Curve.default_range`."""
+    return Curve.from_points([stage.macs for stage in stages], [0.0] * len(stages)).default_range
 
 
 def stage_costs_in(stages: Sequence[StageReport], cost: Cost) -> list[float]:
