@@ -17,6 +17,9 @@ Output = tuple[Tensor, ...]
 State = tuple[Tensor, ...]
 """The tensors that later segments need; it depends on the stage reached, never on the path taken."""
 
+CHANNELS = 0
+"""The axis of the channels in one example, along which states grow."""
+
 Join = Callable[[str, Tensor | None, Tensor, int], Tensor]
 """`join(name, old, new, axis)` gives the tensor `name`: `old`, None if there is nothing yet, and behind it
 `new`, along `axis` of one example, 0 for channels (a batch has a dimension before). It may lie in new memory,

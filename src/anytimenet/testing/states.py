@@ -67,12 +67,19 @@ class _Joins:
     """The eager join, which remembers what it gave."""
 
     def __init__(self) -> None:
-        self.given: list[tuple[str, Tensor | None, Tensor, int]] = []
+        self.given: list[tuple[Tensor | None, Tensor, int]] = []
 
     def __call__(self, name: str, old: Tensor | None, new: Tensor, axis: int) -> Tensor:
         whole = concatenate(name, old, new, axis)
-        self.given.append((name, old, whole, axis))
+        self.given.append((old, whole, axis))
         return whole
+
+    def lead(self, before: Tensor, whole: Tensor, axis: int) -> bool:
+        """Whether `whole` came about by joining `before` and what is new, in one step or in several."""
+        for old, gave, along in reversed(self.given):
+            if gave is whole and along == axis and old is not None:
+                whole = old
+        return whole is before
 
 
 def _check_changed(
@@ -111,7 +118,7 @@ def _check_growth(
             f"{where} does not begin with {name!r} along axis {axis}",
             "changes promises that the earlier values come first along that axis, unchanged",
         )
-    if not any(gave is whole and had is before and along == axis for _, had, gave, along in joins.given):
+    if not joins.lead(before, whole, axis):
         raise BreachError(
             f"{where} is not what join(name, {name!r}, ..) gave", "advance joins by itself: call join"
         )

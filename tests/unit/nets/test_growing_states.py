@@ -111,6 +111,60 @@ def test_a_net_whose_blocks_write_all_slices_never_copies_what_is_finished(name)
     assert backend.moved == []
 
 
+class Arena:
+    """For one image and any names: writes behind a tensor where nothing has been written there yet."""
+
+    def __init__(self) -> None:
+        self.filled: dict[int, tuple[Tensor, int]] = {}
+        self.joined = self.copied = 0
+
+    def join(self, name: str, old: Tensor | None, new: Tensor, axis: int) -> Tensor:
+        assert old is not None
+        assert axis == 0
+        self.joined += 1
+        whole = old.shape[1] + new.shape[1]
+        buffer, used = self.filled.get(old.data_ptr(), (new[:, :0], 0))
+        if used != old.shape[1] or whole > buffer.shape[1]:
+            self.copied += 1
+            buffer = torch.full((1, 512, *new.shape[2:]), torch.nan)
+            buffer[:, : old.shape[1]] = old
+        buffer[:, old.shape[1] : whole] = new
+        self.filled[buffer.data_ptr()] = buffer, whole
+        return buffer[:, :whole]
+
+
+@pytest.mark.parametrize(
+    "name", ["msdnet_tiny", "msdnet_small", "densenet_tiny", "ranet_small", "ann_msdnet_tiny"]
+)
+def test_nodes_that_append_write_behind_what_they_read(name):
+    net, snapshot, x = filled(name)
+    joined = copied = 0
+    for path in some_paths(net.num_stages):
+        arena, state, eager = Arena(), {"x": x}, (x,)
+        with torch.inference_mode():
+            for start, stop in path:
+                segment = snapshot.segment(start, stop)
+                before = {name: tensor.clone() for name, tensor in state.items()}
+                changes, output = segment.advance(tuple(state[n] for n in segment.reads), arena.join)
+                assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
+                state = {name: changes.get(name, state.get(name)) for name in segment.writes}
+                eager, expected = segment(eager)
+                assert all(torch.equal(a, b) for a, b in zip(output, expected, strict=True))
+                assert all(torch.equal(a, b) for a, b in zip(state.values(), eager, strict=True))
+        joined, copied = joined + arena.joined, copied + arena.copied
+    assert copied < joined
+
+
+def test_a_chain_says_what_its_nodes_say():
+    net = create_net("msdnet_tiny")
+    assert net.segment(1, 2).changes == {
+        "layer1_scale0": ("layer0_scale0", 0),
+        "layer2_scale1": ("layer1_scale1", 0),
+        "transition3_scale2": None,
+    }
+    assert set(create_net("resnet_ann_tiny").segment(1, 2).changes.values()) == {None}
+
+
 def test_a_tensor_can_change_its_name_and_begin_several_others():
     net = create_net("doubling_depth_tiny")
     segment = net.segment(1, 2)

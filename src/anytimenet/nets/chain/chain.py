@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from anytimenet.core.checks import (
@@ -31,6 +33,7 @@ from anytimenet.nets.contract import (
     TensorSpec,
     claim,
 )
+from anytimenet.nets.segment import CHANNELS, concatenate
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Node:
         module: what computes it.
         inputs: names of earlier nodes, or "x" for the images. The module must not overwrite them: others may
             read them, too.
+
+    A module that appends channels to one of its inputs can say so, for states that grow: its attribute
+    `continues` is the number of that input (None: of no one), and `grow(*inputs)` gives what it appends, a
+    tuple of tensors.
     """
 
     name: str
@@ -156,7 +163,14 @@ class ChainNet(AnytimeNet):
             return [self.spec(INPUT, input_shape)]
         self.input_spec.check(input_shape)
         shapes = self.node_shapes(input_shape, self.graph.needed((stage,)))
-        return [self.spec(name, shapes[name]) for name in self.state_names(stage)]
+        before = self.state_names(stage - 1)
+        specs = []
+        for name in self.state_names(stage):
+            old = None if name in before else self._beginning(name, before)
+            specs.append(
+                self.spec(name, shapes[name], continues=old, grows=None if old is None else CHANNELS)
+            )
+        return specs
 
     def state_names(self, stage: int) -> tuple[str, ...]:
         self.check_reached(stage)
@@ -202,6 +216,16 @@ class ChainNet(AnytimeNet):
             num_classes=self.num_classes,
             input_spec=self.input_spec,
         )
+
+    def _beginning(self, name: str, held: Collection[str]) -> str | None:
+        """The tensor among `held` that is the unchanged beginning of a node's, as far as modules say so."""
+        links = {link.name: link for link in self.graph.links}
+        while name not in held:
+            place = getattr(self._module(links[name]), "continues", None) if name in links else None
+            if place is None:
+                return None
+            name = links[name].inputs[place]
+        return name
 
     def _module(self, link: Link | Step) -> nn.Module:
         block = self.blocks[link.block - 1]
@@ -287,7 +311,8 @@ class _ChainSegment(Segment):
 
     def __init__(self, net: ChainNet, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
-        self.changes = {name: None for name in self.writes if name not in self.reads}
+        found = {name: net._beginning(name, self.reads) for name in self.writes if name not in self.reads}
+        self.changes = {name: None if old is None else (old, CHANNELS) for name, old in found.items()}
         self.exit = net.graph.exits[stop - 1]
         finished = net.graph.need(start) if start else frozenset()
         wanted = net.graph.need(stop) - finished
@@ -298,7 +323,14 @@ class _ChainSegment(Segment):
     def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
         tensors = dict(zip(self.reads, state, strict=True))
         for step in self.steps:
-            tensors[step.name] = self.nodes[step.name](*(tensors[name] for name in step.inputs))
+            node: Any = self.nodes[step.name]
+            inputs = [tensors[name] for name in step.inputs]
+            place = getattr(node, "continues", None)
+            if place is None or join is concatenate:  # a node's own concatenation is one copy less
+                tensors[step.name] = node(*inputs)
+            else:
+                new = torch.cat(node.grow(*inputs), 1)
+                tensors[step.name] = join(step.name, inputs[place], new, CHANNELS)
             for name in step.frees:
                 del tensors[name]
         return {name: tensors[name] for name in self.changes}, self.head((tensors[self.exit],))

@@ -38,6 +38,7 @@ class DenseLayer(nn.Module):
         super().__init__()
         middle = BOTTLENECK * growth if bottleneck else growth
         self.transition = transition
+        self.continues = 0 if transition is None else None
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, middle, *((1, 1, 0) if bottleneck else (3, 1, 1)), bias=False)
         self.norm2 = nn.BatchNorm2d(middle) if bottleneck else None
@@ -46,10 +47,14 @@ class DenseLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.transition is not None:
             x = self.transition(x)
+        return torch.cat((x, *self.grow(x)), 1)
+
+    def grow(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What is appended to `x`."""
         h = self.conv1(F.relu_(self.norm1(x)))
         if self.norm2 is not None and self.conv2 is not None:
             h = self.conv2(F.relu_(self.norm2(h)))
-        return torch.cat((x, h), 1)
+        return (h,)
 
 
 class DenseTransition(nn.Module):

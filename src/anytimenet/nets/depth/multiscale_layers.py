@@ -33,6 +33,8 @@ class DenseNode(nn.Module):
     torch.Size([1, 12, 4, 4])
     """
 
+    continues = -1
+
     def __init__(
         self,
         own: int,
@@ -54,12 +56,15 @@ class DenseNode(nn.Module):
         self.same = Edge(own, new, bottleneck=own_bottleneck, capped=capped)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        old = inputs[-1]
+        return torch.cat((inputs[-1], *self.grow(*inputs)), 1)
+
+    def grow(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What is appended to the last input."""
         if self.down is None:
-            return torch.cat((old, self.same(old)), 1)
+            return (self.same(inputs[-1]),)
         if self.own_first:
-            return torch.cat((old, self.same(old), self.down(inputs[0])), 1)
-        return torch.cat((old, self.down(inputs[0]), self.same(old)), 1)
+            return self.same(inputs[-1]), self.down(inputs[0])
+        return self.down(inputs[0]), self.same(inputs[-1])
 
 
 class ConvNormReLU(nn.Module):

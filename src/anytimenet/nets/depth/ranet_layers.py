@@ -50,15 +50,21 @@ class FusionLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.coarse = coarse
+        self.continues = 0 if stride == 1 else None
         new = growth if coarse is None else growth - borrowed
         self.same = Edge(channels, new, bottleneck=bottleneck, stride=stride)
         self.up = None if coarse is None else Edge(coarse, borrowed, bottleneck=coarse_bottleneck)
 
     def forward(self, own: Tensor, coarse: Tensor | None = None) -> Tensor:
+        new = self.grow(own, coarse)
+        return torch.cat((fitted(own, new[-1]), *new), 1)
+
+    def grow(self, own: Tensor, coarse: Tensor | None = None) -> tuple[Tensor, ...]:
+        """What is appended to its own features."""
         new = self.same(own)
         if self.up is None or coarse is None:
-            return torch.cat((fitted(own, new), new), 1)
-        return torch.cat((fitted(own, new), fitted(self.up(coarse[:, : self.coarse]), new), new), 1)
+            return (new,)
+        return fitted(self.up(coarse[:, : self.coarse]), new), new
 
 
 class FusionTail(nn.Module):
@@ -73,12 +79,18 @@ class FusionTail(nn.Module):
     torch.Size([1, 10, 5, 5])
     """
 
+    continues = 0
+
     def __init__(self, *, coarse: int, borrowed: int) -> None:
         super().__init__()
         self.coarse = ConvNormReLU(coarse, borrowed, 1)
 
     def forward(self, own: Tensor, coarse: Tensor) -> Tensor:
-        return torch.cat((own, fitted(self.coarse(coarse), own)), 1)
+        return torch.cat((own, *self.grow(own, coarse)), 1)
+
+    def grow(self, own: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
+        """What is appended to its own features."""
+        return (fitted(self.coarse(coarse), own),)
 
 
 def fitted(x: Tensor, like: Tensor) -> Tensor:

@@ -10,12 +10,9 @@ from torch import Tensor, nn
 
 from anytimenet.layers.snapshots import conv_view, norm_view, stacked
 from anytimenet.layers.transitions import append_zeros_in_slices
-from anytimenet.nets.segment import HasStages, Join, Output, Segment, State
+from anytimenet.nets.segment import CHANNELS, HasStages, Join, Output, Segment, State
 from anytimenet.nets.slices.blocks import SlicedBlock, SlicedStem, add_from, finish_stem, leading
 from anytimenet.nets.slices.plan import FEATURES, SlicePlan
-
-CHANNELS = 0
-"""The axis of one example along which finished slices and new ones are joined."""
 
 
 class SlicedNet(HasStages, Protocol):
