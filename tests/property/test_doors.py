@@ -211,6 +211,7 @@ class Row:
 IMAGE: dict[str, tuple[str, ...]] = {"image": ("image", "predict reads")}
 JUDGED = {"split": "test", "skip_bad": False, "workers": 0, "device": "cpu"}
 IMAGES = (
+    "core/manifest/manifest.py",
     "core/images/decoding.py",
     "core/images/formats.py",
     "core/images/containers.py",
