@@ -683,6 +683,13 @@ _ROWS = (
     Row("Segmentation", lambda w: {"num_classes": (2,), "class_weights": (1.0, 2.0), "label_smoothing": 0.1}),
     Row("Experiment", lambda w: {"data": "digits", "net": "resnet_tiny", "stages": (1,), "workers": 0}),
     Row(
+        "Experiment.from_dict",
+        lambda w: {"values": {"data": "digits", "net": "resnet_tiny"}},
+        words={"values": ("values", "key")},
+    ),
+    Row("TrainConfig.from_dict", lambda w: {"values": {"epochs": 3}}, words={"values": ("values", "key")}),
+    Row("DataOptions.from_dict", lambda w: {"values": {"seed": 3}}, words={"values": ("values", "key")}),
+    Row(
         "EANN",
         lambda w: {"members": [an.create_net("resnet_tiny", 2)]},
         doors=("nets/members/specs.py",),

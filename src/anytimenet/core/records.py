@@ -274,6 +274,9 @@ def _listed(inner: tuple[Any, ...], value: Any, where: str, fixed: bool) -> list
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _RefusedError(f"{where or 'it'} must be a JSON object, not {shown(value)}")
+    for key in value:
+        if not isinstance(key, str):
+            raise _RefusedError(f"{where or 'it'} has the key {shown(key)}, which is no text")
     return dict(value)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -96,6 +97,8 @@ def test_what_lacks_a_key_or_is_no_object_is_refused():
         Outer.from_dict({})
     with pytest.raises(DataError, match="it must be a JSON object, not 7"):
         from_json(Outer, 7)
+    with pytest.raises(DataError, match="by_name has the key 3, which is no text"):
+        Outer.from_dict({**FULL.to_dict(), "by_name": {3: {}, "k": {}}})
     with pytest.raises(TypeError, match="values must be Mapping"):
         Outer.from_dict(7)
 
@@ -128,6 +131,26 @@ def test_a_strict_form_refuses_keys_that_it_does_not_know_and_says_what_to_do():
         Strict.from_dict({"count": -1, "even": True})
     with pytest.raises(BundleError, match=r"^count is above 9: count again$"):  # which says its own cure
         Strict.from_dict({"count": 10, "even": True})
+
+
+@dataclass(frozen=True)
+class Written(Record):
+    """What a person writes."""
+
+    name: str
+    size: int = 3
+    folder: Path | None = field(default=None, metadata=stored(here=True))
+    json_form = JsonForm(strict=True, defaults=True)
+
+
+def test_what_a_person_writes_may_leave_out_what_has_a_default():
+    assert Written.from_dict({"name": "x"}) == Written("x")
+    assert Written("x", folder=Path("here")).to_dict() == {"name": "x", "size": 3}
+    assert Written.from_dict({"name": "x", "folder": "here"}) == Written("x", folder=Path("here"))
+    with pytest.raises(ValueError, match="the key 'name' is missing"):
+        Written.from_dict({})
+    with pytest.raises(ValueError, match=r"it has a key 'sise', which is none: did you mean 'size'\?"):
+        Written.from_dict({"name": "x", "sise": 3})
 
 
 def test_records_without_a_form_are_read_and_written_by_function():
