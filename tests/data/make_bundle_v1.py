@@ -13,7 +13,7 @@ import torch
 from anytimenet.bundle import Bundle
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.cost_table import CostTable, Latency
-from anytimenet.core.manifest.manifest import FORMAT_VERSION
+from anytimenet.core.manifest.versions import FORMAT_VERSION
 from anytimenet.nets import AnytimeNet, create_net
 
 HERE = Path(__file__).parent

@@ -16,8 +16,8 @@ from anytimenet.bundle import Bundle
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
-from anytimenet.core.manifest.manifest import FORMAT_VERSION
 from anytimenet.core.manifest.records import Thresholds
+from anytimenet.core.manifest.versions import FORMAT_VERSION
 from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.nets.slices.isresnext import ISResNeXt
 

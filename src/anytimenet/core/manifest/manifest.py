@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.standing import best_stage
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import read_json
-from anytimenet.core.files.writing import sha256, write_json
+from anytimenet.core.files.writing import write_json
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
@@ -27,7 +26,6 @@ from anytimenet.core.manifest.checks import (
 )
 from anytimenet.core.manifest.folder import (
     AGAIN,
-    FORMAT,
     IN_BUNDLE,
     LARGEST_JSON,
     MANIFEST_NAME,
@@ -45,15 +43,9 @@ from anytimenet.core.manifest.records import (
     TaskRecord,
     Thresholds,
 )
+from anytimenet.core.manifest.versions import FORMAT_VERSION, checked, stamped
 from anytimenet.core.records import Record, from_json
 
-FORMAT_VERSION = 3
-"""What this package writes, and the newest that it reads.
-
-Since 2 a bundle may tell of its coarser label levels; since 3 it tells its task, score and input, the form of
-its net, thresholds, and how a net built by hand is recognised.
-"""
-_ABOUT_ITSELF = ("format", "format_version", "digest")
 _KEYS = (
     *("net", "structure", "task", "score", "input", "class_names", "taxonomy", "preprocessing"),
     *("input_shape", "stages", "level_selection", "thresholds", "provenance", "extensions", "files"),
@@ -240,9 +232,7 @@ class Manifest(Record):
             raise BundleError(
                 "nothing says how this net is built again, nor how it is recognised: use Bundle.save"
             )
-        written = {"format": FORMAT, "format_version": FORMAT_VERSION, **super().to_dict()}
-        value = json.loads(json.dumps(written, allow_nan=False))
-        return {**value, "digest": _digest(value)}
+        return stamped(super().to_dict())
 
     @classmethod
     def from_dict(cls, values: Any) -> Manifest:
@@ -251,18 +241,13 @@ class Manifest(Record):
         Raises:
             BundleError: if it is of another format or version, changed since, or malformed.
         """
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise BundleError(f'not written by anytimenet ("format" is not "{FORMAT}"); give another folder')
-        version = _check_version(values.get("format_version"))
-        if values.get("digest") != _digest(values):
-            raise BundleError(f"its digest does not match: it was changed or damaged; {AGAIN}")
-        value = {key: item for key, item in values.items() if key not in _ABOUT_ITSELF}
-        if version < 3:
-            return from_json(cls, _as_of_3(value))
-        if None in (value.get("task", 0), value.get("score", 0), value.get("input", 0)):
-            raise BundleError(f"task, score and input must be JSON objects, not null; {AGAIN}")
+        value, version = checked(values)
         if (value.get("net", 0) is None) == (value.get("structure", 0) is None):
             raise BundleError(f"net and structure: exactly one of them must be null; {AGAIN}")
+        if version < FORMAT_VERSION:
+            return from_json(cls, value)
+        if None in (value.get("task", 0), value.get("score", 0), value.get("input", 0)):
+            raise BundleError(f"task, score and input must be JSON objects, not null; {AGAIN}")
         found = from_json(cls, value)
         if found.task is not None and found.task.kind != value["task"]["kind"]:
             raise BundleError(
@@ -319,36 +304,3 @@ _KINDS: tuple[tuple[str, type, str], ...] = (
     ("thresholds", Thresholds, 'Thresholds("max_probability", (0.9, None))'),
     ("structure", Structure, "that of a saved bundle"),
 )
-
-
-def _digest(value: dict[str, Any]) -> str:
-    """SHA-256 of the object without its digest: keys sorted, no spaces, ASCII."""
-    rest = {key: item for key, item in value.items() if key != "digest"}
-    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
-
-
-def _check_version(version: Any) -> int:
-    with checks.raised_as(BundleError, kinds_too=True):
-        found = checks.whole_number(version, "format_version", 1)
-    if found > FORMAT_VERSION:
-        raise BundleError(
-            f"format version {version} was made by a newer anytimenet, this one reads up to "
-            f"{FORMAT_VERSION}: upgrade anytimenet"
-        )
-    return found
-
-
-def _as_of_3(value: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier version wrote, as version 3 does."""
-    later = sorted(set(value) & _SINCE_3.keys())
-    if later:
-        raise BundleError(f"the object has wrong fields (missing: [], unknown: {later}); {AGAIN}")
-    if isinstance(value.get("net"), dict):
-        value["net"] = {"form": 1, **value["net"]}
-    return {"level_selection": None, **_SINCE_3, **value}
-
-
-_SINCE_3: dict[str, Any] = {
-    **dict.fromkeys(("structure", "task", "score", "input", "thresholds")),
-    "extensions": {},
-}

@@ -18,8 +18,9 @@ from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.folder import FileRecord, check_file_name, find_bundle, read_listed, record_of
-from anytimenet.core.manifest.manifest import FORMAT_VERSION, Manifest, _digest
+from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.records import NetOrigin, StageRecord, Structure, TaskRecord, Thresholds
+from anytimenet.core.manifest.versions import FORMAT_VERSION, digest_of
 
 LEVELS = (("cat", "dog", "eiche, blühend"), ("animal", "plant"))
 
@@ -45,7 +46,7 @@ def changed(manifest: Manifest, path: tuple[Any, ...], value: Any) -> dict[str, 
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
-    whole["digest"] = _digest(whole)
+    whole["digest"] = digest_of(whole)
     return whole
 
 
@@ -173,7 +174,7 @@ def test_every_field_is_checked_even_under_a_right_digest(
 def test_a_missing_field_is_named(manifest: Manifest, name: str) -> None:
     whole = manifest.to_dict()
     del whole[name]
-    whole["digest"] = _digest(whole)
+    whole["digest"] = digest_of(whole)
     with pytest.raises(BundleError, match=rf"missing: \['{name}'\]"):
         Manifest.from_dict(whole)
 
@@ -356,7 +357,7 @@ def as_before(manifest: Manifest, version: int) -> dict[str, Any]:
     for stage in value["stages"]:
         del stage["macs_complete"], stage["uncounted_operators"]
     value["format_version"] = version
-    return {**value, "digest": _digest(value)}
+    return {**value, "digest": digest_of(value)}
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -367,7 +368,10 @@ def test_what_earlier_versions_wrote_means_the_same(levelled: Manifest, version:
     )
     later = {**as_before(levelled, version), "task": {}}
     with pytest.raises(BundleError, match=r"unknown: \['task'\]"):
-        Manifest.from_dict({**later, "digest": _digest(later)})
+        Manifest.from_dict({**later, "digest": digest_of(later)})
+    without = {**as_before(levelled, version), "net": None}
+    with pytest.raises(BundleError, match="net and structure: exactly one of them must be null"):
+        Manifest.from_dict({**without, "digest": digest_of(without)})
 
 
 def test_version_3_is_always_written_and_tells_everything(manifest: Manifest) -> None:
