@@ -63,11 +63,16 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def fit(image: Image.Image, height: int, width: int, resample: str = "bilinear") -> Image.Image:
+def fit(
+    image: Image.Image, height: int, width: int, resample: str = "bilinear", shorter_side: int | None = None
+) -> Image.Image:
     """Resizes the side that is shorter (relative to the target) and crops the centre.
 
-    `box` at an integer factor is the exact mean of each square of pixels, rounded once.
+    `box` at an integer factor is the exact mean of each square of pixels, rounded once. With `shorter_side`
+    the shorter side is resized to so many pixels first: the usual evaluation of large images, 256 to 224.
     """
+    if shorter_side is not None:
+        return _fit_shorter_side(image, shorter_side, height, width, resample)
     if image.size == (width, height):
         return image
     factor = _integer_factor(image, height, width)
@@ -79,24 +84,24 @@ def fit(image: Image.Image, height: int, width: int, resample: str = "bilinear")
     return _crop_centre(image.resize(size, Image.Resampling[resample.upper()]), height, width)
 
 
-def fit_labels(labels: Image.Image, height: int, width: int, resample: str = "bilinear") -> Image.Image:
+def fit_labels(
+    labels: Image.Image, height: int, width: int, resample: str = "bilinear", shorter_side: int | None = None
+) -> Image.Image:
     """A picture of class ids cut where `fit` cuts an image with the filter `resample`, nearest pixels taken.
 
     Filters that mix pixels would make ids that mean something else.
     """
     factor = _integer_factor(labels, height, width)
-    if resample == "box" and factor:
+    if resample == "box" and factor and shorter_side is None:
         labels = _crop_centre(labels, factor * height, factor * width)
-    return fit(labels, height, width, "nearest")
+    return fit(labels, height, width, "nearest", shorter_side)
 
 
-def fit_shorter_side(
-    image: Image.Image, shorter_side: int, height: int, width: int, resample: str = "bilinear"
+def _fit_shorter_side(
+    image: Image.Image, shorter_side: int, height: int, width: int, resample: str
 ) -> Image.Image:
-    """Resizes the shorter side to `shorter_side` pixels and crops `height` x `width` out of the centre.
-
-    The usual evaluation of large images, 256 to 224. The longer side is rounded down and the corner of the
-    crop to the nearest even half, as torchvision's Resize and CenterCrop do, for equal pixels.
+    """The longer side is rounded down and the corner of the crop to the nearest even half, as torchvision's
+    Resize and CenterCrop do, for equal pixels.
     """
     long = int(shorter_side * max(image.size) / min(image.size))
     size = (shorter_side, long) if image.width <= image.height else (long, shorter_side)

@@ -14,7 +14,6 @@ from anytimenet.core.images.decoding import (
     ImageLike,
     as_array,
     fit,
-    fit_shorter_side,
     open_image,
     with_channels,
 )
@@ -87,9 +86,7 @@ class Preprocessing(Record):
             DataError: if the file cannot be read or the array is not a uint8 image.
         """
         opened = with_channels(open_image(image), self.channels)
-        if self.shorter_side is None:
-            return as_array(fit(opened, self.height, self.width, self.resample))
-        return as_array(fit_shorter_side(opened, self.shorter_side, self.height, self.width, self.resample))
+        return as_array(fit(opened, self.height, self.width, self.resample, self.shorter_side))
 
     def standardise(self, images: np.ndarray) -> np.ndarray:
         """`(value / 255 - mean) / std` of uint8 `(N, H, W, C)`, as float32 `(N, C, H, W)`.

@@ -17,7 +17,6 @@ from anytimenet.core.images.decoding import (
     ImageLike,
     as_array,
     fit,
-    fit_shorter_side,
     open_image,
     with_channels,
 )
@@ -130,10 +129,8 @@ def decode_one(source: ImageLike, options: DataOptions) -> np.ndarray:
     image = open_image(source)
     if options.channels == 1:
         image = with_channels(image, 1)
-    if options.size is not None and options.shorter_side is not None:
-        image = fit_shorter_side(image, options.shorter_side, *options.size, options.resample)
-    elif options.size is not None:
-        image = fit(image, *options.size, options.resample)
+    if options.size is not None:
+        image = fit(image, *options.size, options.resample, options.shorter_side)
     return as_array(image)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.regular import read_json
-from anytimenet.core.images.decoding import fit_labels, fit_shorter_side
+from anytimenet.core.images.decoding import fit_labels
 from anytimenet.core.images.formats import opened_image
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses, default_palette
 from anytimenet.data.sets.options import DataOptions
@@ -124,10 +124,7 @@ def fit_mask(mask: np.ndarray, options: DataOptions) -> np.ndarray:
     """A mask uint8 `(H, W)` cut and resized as its image is, nearest pixels taken."""
     if options.size is None:
         return mask
-    picture = Image.fromarray(mask)
-    if options.shorter_side is not None:
-        return np.array(fit_shorter_side(picture, options.shorter_side, *options.size, "nearest"))
-    return np.array(fit_labels(picture, *options.size, options.resample))
+    return np.array(fit_labels(Image.fromarray(mask), *options.size, options.resample, options.shorter_side))
 
 
 def _colour(value: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from anytimenet.core.errors import DataError
-from anytimenet.core.images.decoding import fit_shorter_side
+from anytimenet.core.images.decoding import fit
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import LargeImageAugmentation
 from anytimenet.data.augment.pixels import change, light
@@ -283,7 +283,7 @@ def test_large_images_are_evaluated_as_torchvision_evaluates_them(torchvision, s
 
     image = photo(*size)
     theirs = v2.Compose([v2.Resize(40), v2.CenterCrop((33, 36))])(image)
-    assert np.array_equal(fit_shorter_side(image, 40, 33, 36), theirs)
+    assert np.array_equal(fit(image, 33, 36, shorter_side=40), theirs)
 
 
 def test_the_shorter_side_survives_json_and_is_absent_without():
