@@ -148,6 +148,8 @@ def test_its_report_is_read_compared_and_drawn_where_nobody_knows_the_task(
 def test_what_only_labels_of_images_have_is_refused_in_words(bundle: an.Bundle) -> None:
     with pytest.raises(ValueError, match="the task of this net is restoration, and its outputs are too many"):
         an.collect_outputs(bundle, SPLITS)
+    with pytest.raises(ValueError, match="an answer names classes, and this net is one for restoration"):
+        bundle.predict(np.zeros((16, 24, 3), np.uint8))
     labels = an.evaluate(bundle, SPLITS)
     with pytest.raises(ValueError, match="PSNR and no error"):
         curve_figure([labels], options=an.evaluation.PlotOptions(value="error"))

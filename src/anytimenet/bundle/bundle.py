@@ -24,7 +24,7 @@ from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import STEPS, ScoreRecord, TaskRecord
+from anytimenet.core.manifest.records import STEPS, TASKS, ScoreRecord, TaskRecord
 from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.core.manifest.tables import check_table, kept_tables
 from anytimenet.costs.rules import Rules, as_rules
@@ -393,6 +393,11 @@ class Bundle:
         return self._answering(stage, budget_macs).many(image_sources(images), batch_size, skip_bad)
 
     def _answering(self, stage: int | None, budget_macs: float | None) -> Answering:
+        if self.manifest.task_kind not in TASKS:
+            raise ValueError(
+                f"an answer names classes, and this net is one for {self.manifest.task_kind}: use "
+                "Bundle.segment_for(stage) for its output"
+            )
         chosen, over_budget = self.manifest.answering_stage(stage, budget_macs)
         return Answering(self.segment_for(chosen), self.manifest, chosen, over_budget, self._clock)
 

@@ -12,7 +12,7 @@ from typing import Any
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.writing import sha256
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import NetOrigin, Structure
+from anytimenet.core.manifest.records import TASKS, NetOrigin, Structure
 from anytimenet.costs import meta_copy
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.members.eann import EANN
@@ -64,6 +64,8 @@ def rebuild(manifest: Manifest, folder: Path, given: AnytimeNet | None) -> Anyti
 def check_belongs(net: AnytimeNet, manifest: Manifest) -> None:
     """Raises BundleError unless the manifest is one of this net."""
     classes = tuple(len(names) for names in manifest.class_names)
+    if manifest.task_kind not in TASKS:
+        classes = net.num_classes  # a task of one's own need not predict the classes that its data has
     told = (manifest.num_stages, classes, manifest.input_shape[0])
     real = (net.num_stages, tuple(net.num_classes), net.in_channels)
     for what, is_told, is_real in zip(("stages", "classes", "input channels"), told, real, strict=True):

@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.labels.mask_classes import IGNORED, MaskClasses
+from anytimenet.core.manifest.records import TASKS
 from anytimenet.data import DataSplits, Images, MaskSet, relabel
 
 AnyImages = TypeVar("AnyImages", bound=Images | MaskSet)
@@ -48,13 +49,15 @@ def lifted(bundle: Bundle, images: AnyImages) -> AnyImages:
 
 
 def check_kind(bundle: Bundle, *, masks: bool, what: str) -> None:
-    labels_pixels = bundle.manifest.task_kind == "segmentation"
+    """Raises DataError for masks where labels are needed, and the other way; a task of one's own knows."""
+    kind = bundle.manifest.task_kind
+    labels_pixels = kind == "segmentation"
     if labels_pixels and not masks:
         raise DataError(
             f"this bundle labels pixels, and {what} has no masks: evaluate it on images with masks, "
             "camvid:PATH, masks:PATH or a MaskSet"
         )
-    if masks and not labels_pixels:
+    if masks and kind in TASKS and not labels_pixels:
         raise DataError(
             f"this bundle gives one label an image, and {what} has a mask for each: evaluate it on images "
             "with labels, data by name, a dataset of (image, label) or an ImageSet"

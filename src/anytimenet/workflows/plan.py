@@ -12,7 +12,7 @@ import torch
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.folder import savable
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.manifest.records import ScoreRecord, TaskRecord
+from anytimenet.core.manifest.records import TASKS, ScoreRecord, TaskRecord
 from anytimenet.core.uncounted import MARK, incomplete_note
 from anytimenet.costs import Rules, StageCost, stage_costs
 from anytimenet.data import (
@@ -92,7 +92,7 @@ class Plan:
             TypeError: for rules that are none.
             ValueError: for arguments that do not fit each other.
         """
-        _check_net(net, splits)
+        _check_net(net, splits, task)
         shape = _input_shape(splits)
         example = torch.zeros(2, *shape)
         config = settled(config, net, images=len(splits.train), example=example, folder=resumed)
@@ -201,7 +201,7 @@ def _batch_size(config: TrainConfig, splits: DataSplits) -> int:
     return min(config.batch_size, len(splits.train))
 
 
-def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
+def _check_net(net: AnytimeNet, splits: DataSplits, task: Task | None) -> None:
     weight = next(net.parameters())
     if weight.is_meta or weight.dtype != torch.float32:
         raise ValueError(
@@ -211,10 +211,12 @@ def _check_net(net: AnytimeNet, splits: DataSplits) -> None:
     learnt = {stage for part in net.parts() if part.name in learning for stage in part.stages}
     if not learnt:
         raise ValueError("no weight of this net can learn: every one has requires_grad=False")
-    if net.num_classes != splits.num_classes:
+    own = task is not None and task.kind not in TASKS  # which need not predict the classes of the data
+    what, wanted = ("task", task.num_classes) if task and own else ("data", splits.num_classes)
+    if net.num_classes != wanted:
         raise ValueError(
-            f"the net predicts {net.num_classes} classes and the data has {splits.num_classes}: "
-            f"build it with num_classes={splits.num_classes}"
+            f"the net predicts {net.num_classes} classes and the {what} has {wanted}: "
+            f"build it with num_classes={wanted}"
         )
     net.input_spec.check(_input_shape(splits))
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.records import TASKS
 from anytimenet.core.manifest.seen_images import SEEN_NAME
 from anytimenet.core.uncounted import MARK, incomplete_note
 
@@ -91,11 +92,11 @@ def _usage(manifest: Manifest) -> str:
     less = "  # stages=1 reads less and loads the first stage only" if manifest.num_stages > 1 else ""
     budget, maps = manifest.stages[-1].macs, manifest.task_kind == "segmentation"
     spend = "" if manifest.uncounted_operators else f", budget_macs={budget}"
-    names, answer = (
-        ("Bundle, label_map", f'label_map(bundle, "IMAGE.png"{spend}).classes')
-        if maps
-        else ("Bundle", f'bundle.predict("IMAGE.png"{spend}).label')
-    )
+    names, answer = "Bundle", f'bundle.predict("IMAGE.png"{spend}).label'
+    if maps:
+        names, answer = "Bundle, label_map", f'label_map(bundle, "IMAGE.png"{spend}).classes'
+    elif manifest.task_kind not in TASKS:
+        answer = f"bundle.segment_for({manifest.num_stages})((INPUT,))"
     code = (
         f"from anytimenet import {names}\n\n"
         f'bundle = Bundle.load("PATH OF THIS FOLDER"){less}\n'

@@ -116,7 +116,7 @@ class Manifest(Record):
         read = self.input or InputRecord(self.input_shape)
         for name, record in (("task", task), ("score", score), ("input", read)):
             object.__setattr__(self, name, record)
-        check_classes(self.class_names, self.taxonomy, self.net)
+        check_classes(self.class_names, self.taxonomy, None if task.decoding == OWN else self.net)
         check_input(self.input_shape, self.preprocessing, read)
         check_stages(self.stages, self.net, self.thresholds)
         check_levels(self.stages, len(self.class_names), self.level_selection)
