@@ -1,4 +1,4 @@
-"""Answers of many images as `predict` prints them: each when it is there, bad images named, the rest told."""
+"""Answers of many images as `predict` prints them: each when it is there, and bad images by name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def named_images(given: Sequence[Path]) -> tuple[list[str], bool]:
         DataError: for a folder or pattern without images.
     """
     searched = [names_many(str(path)) for path in given]
-    found = [
+    images = [
         image_paths(str(path)) if many else [str(path)] for path, many in zip(given, searched, strict=True)
     ]
-    return [path for paths in found for path in paths], any(searched)
+    return [path for paths in images for path in paths], any(searched)
 
 
 class AnswerPrinter:
@@ -44,7 +44,7 @@ class AnswerPrinter:
         self._tell(record, line)
 
     def bad(self, source: str, error: str) -> None:
-        """One image that has no answer: told on standard error, and in the JSON in its place."""
+        """One image that has no answer: named on standard error, and in the JSON in its place."""
         self._bad += 1
         more = "; it is left out" if self._skip_bad else ""
         print_error((error if source in error else f"{source}: {error}") + more)

@@ -29,7 +29,7 @@ class Compare:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
     """Folders of runs or bundles."""
     out: Path | None = None
-    """The figure: a .png, .pdf or .svg file; without it the numbers alone are told."""
+    """The figure: a .png, .pdf or .svg file; without it the numbers alone are printed."""
     labels: tuple[str, ...] = ()
     """One name a run for the legend; the folders' names by default."""
     cost: Literal["macs", "full", "ms"] = "macs"

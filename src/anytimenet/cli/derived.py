@@ -85,9 +85,9 @@ def _flag(record: dict[str, Any], default: str) -> tuple[str, Any, Any]:
         (Literal[tuple(kind)], "|".join(map(str, kind))) if words else _KINDS.get(kind, (bool, None))
     )
     default = f"(default: {record['default']})" if "default" in record else default
-    told = tyro.conf.arg(help=record["help"], metavar=metavar, help_behavior_hint=default)
+    shown = tyro.conf.arg(help=record["help"], metavar=metavar, help_behavior_hint=default)
     unset = field(default=False if switch else None, metadata={"of": record})
-    return record["name"], Annotated[hint if switch else hint | None, told], unset
+    return record["name"], Annotated[hint if switch else hint | None, shown], unset
 
 
 def _read(kind: Any, value: Any) -> Any:

@@ -46,7 +46,7 @@ class Evaluate:
     JSON keys: data, split, count, num_classes, stages [{stage, macs, full, params, top1, top1_low, top1_high,
     top5, ece, nll, ...}], area, area_log, expected_accuracy, budget_range, violations, example_violations,
     levels, per_class, example_quality, ensemble, budgeted with --budgeted, and chosen_levels with
-    --target-accuracy. Of a net that labels pixels: kind, data, split, count, pixels, class_names, stages
+    --target-accuracy. For segmentation: kind, data, split, count, pixels, class_names, stages
     [{stage, macs, full, params, mean_iou, pixel_accuracy, class_ious, ...}], area, area_log, budget_range,
     violations. Accuracies and areas are fractions, budgets multiply-adds.
     """
@@ -56,7 +56,7 @@ class Evaluate:
     split: Literal["train", "val", "test"] = "test"
     """Which part of the data."""
     per_class: bool = False
-    """Add precision and recall of each class; of a net that labels pixels print the IoU of each."""
+    """Add precision and recall of each class; for segmentation print the IoU of each."""
     ensemble: Ensemble | None = None
     """Also evaluate the answer that combines stages 1..k: mean or geometric mean of their probabilities, or
     the product of their positive logits (Product Anytime)."""

@@ -168,8 +168,8 @@ def _of_manifest(manifest: Manifest) -> dict[str, Any]:
     """The JSON of a bundle as far as it is written down in it; None for what is not."""
     from anytimenet.core.manifest.records import STEP_COSTS, STEPS
 
-    told = manifest.extensions.get(STEPS)
-    steps = told if isinstance(told, list) and len(told) == manifest.num_stages else []
+    stored = manifest.extensions.get(STEPS)
+    steps = stored if isinstance(stored, list) and len(stored) == manifest.num_stages else []
     stages = []
     for index, record in enumerate(manifest.stages):
         alone = {name: getattr(record, name) for name in ("stage", "macs", "full", "params")}
@@ -178,10 +178,10 @@ def _of_manifest(manifest: Manifest) -> dict[str, Any]:
             "uncounted_operators": list(record.uncounted_operators),
         }
         step = steps[index] if steps and isinstance(steps[index], dict) else {}
-        found = {name: step.get(name) for name in STEP_COSTS}
+        costs = {name: step.get(name) for name in STEP_COSTS}
         # From a file, which anyone may have written.
-        whole = all(isinstance(value, int) and not isinstance(value, bool) for value in found.values())
-        stages.append({**alone, **(found if whole else dict.fromkeys(STEP_COSTS))})
+        whole = all(isinstance(value, int) and not isinstance(value, bool) for value in costs.values())
+        stages.append({**alone, **(costs if whole else dict.fromkeys(STEP_COSTS))})
     return {
         "name": "a net built by hand" if manifest.net is None else manifest.net.name,
         **({} if manifest.structure is None else {"note": manifest.structure.note}),

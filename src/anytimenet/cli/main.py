@@ -94,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         # Of several processes each tells what happened to it alone, and the first what happened to all.
         if launched_rank() == 0 or not isinstance(error, SharedTrainingError):
-            print_error(_in_words(error, verb))
+            print_error(_message(error, verb))
         return 1
 
 
@@ -140,7 +140,7 @@ def _import_modules(arguments: Sequence[str]) -> Sequence[str]:
     return arguments
 
 
-def _in_words(error: Exception, verb: str) -> str:
+def _message(error: Exception, verb: str) -> str:
     """One paragraph that says what is wrong and what to do, in the words of the command line."""
     if isinstance(error, AnytimeNetError | ValueError) or _is_of_a_check(error):
         return in_flags(str(error), _arguments(verb), _arguments("train"))

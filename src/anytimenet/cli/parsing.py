@@ -105,8 +105,8 @@ def shown(command: type) -> type:
         several = default is MISSING and "tuple" in str(hints[field.name])
         if several or default is None or default is False or default == ():
             metavar = _metavar(hints[field.name])
-            told = tyro.conf.arg(metavar=metavar, help_behavior_hint=_hint(hints[field.name]))
-            command.__annotations__[field.name] = Annotated[hints[field.name], told]
+            short = tyro.conf.arg(metavar=metavar, help_behavior_hint=_hint(hints[field.name]))
+            command.__annotations__[field.name] = Annotated[hints[field.name], short]
     return command
 
 

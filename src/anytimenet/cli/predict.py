@@ -33,7 +33,7 @@ class Predict:
     label is of the level that `evaluate --target-accuracy A --save-levels` chose for the stage, else of level
     1, the fine one.
 
-    A net that labels pixels tells the share of each class, {image, shares: {class: share}, stage, macs,
+    A net for segmentation gives the share of each class, {image, shares: {class: share}, stage, macs,
     elapsed_ms}; with --out it writes the masks of every stage, and "masks" lists the files.
     """
 
@@ -46,9 +46,9 @@ class Predict:
     budget_macs: Count | None = None
     """Answer with the best validated stage whose multiply-adds fit, for example 2e6 or 1.5M."""
     out: Path | None = None
-    """Of a net that labels pixels: write the mask of every stage into this folder, as PNG pictures."""
+    """For segmentation: write the mask of every stage into this folder, as PNG pictures."""
     batch_size: int = 32
-    """Images that run together; they share the time that is told."""
+    """Images that run together; they share the time that is shown."""
     skip_bad: bool = False
     """Leave out images that cannot be predicted, and name them."""
     threads: int = 1

@@ -104,13 +104,13 @@ def write_hard_digit(bundle: Bundle, splits: DataSplits, path: Path) -> tuple[Pa
     names = splits.class_names[0]
     hardest, least = 0, 3.0
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        found = [bundle.predict(image, stage=1)]
-        if found[0].probabilities[label] >= least:
+        answers = [bundle.predict(image, stage=1)]
+        if answers[0].probabilities[label] >= least:
             continue
-        found += [bundle.predict(image, stage=stage) for stage in range(2, bundle.num_stages + 1)]
-        known = [answer.probabilities[label] for answer in found]
+        answers += [bundle.predict(image, stage=stage) for stage in range(2, bundle.num_stages + 1)]
+        known = [answer.probabilities[label] for answer in answers]
         # Without any such digit, as after an epoch, the first one shows how unsure the stages are.
-        if found[-1].label == names[label] and known == sorted(known):
+        if answers[-1].label == names[label] and known == sorted(known):
             hardest, least = index, known[0]
     for stage in range(1, bundle.num_stages + 1):
         bundle.predict(images[hardest], stage=stage)

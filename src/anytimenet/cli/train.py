@@ -272,20 +272,20 @@ def parse_arguments(flag: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     >>> parse_arguments("--net-args", ("slices=[2,2]", "normalisation=shared"))
     {'slices': [2, 2], 'normalisation': 'shared'}
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"{flag} {pair}: KEY=VALUE is needed, for example {_EXAMPLES[flag]}")
-        if name in found:
+        if name in arguments:
             raise ValueError(f"{flag} gives {name} twice")
         if (flag, name) == ("--net-args", "num_classes"):
             raise ValueError("--net-args num_classes: the data says how many; `info` has --num-classes")
         try:
-            found[name] = json_module.loads(value)
+            arguments[name] = json_module.loads(value)
         except json_module.JSONDecodeError:
-            found[name] = value
-    return found
+            arguments[name] = value
+    return arguments
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -63,9 +63,9 @@ def in_flags(message: str, flags: Collection[str], train_flags: Collection[str] 
 
     def unwrapped(match: re.Match[str]) -> str:
         inner = [_ARGUMENT.fullmatch(part.strip()) for part in match["arguments"].split(", ")]
-        told = [argument(part) for part in inner if part is not None]
-        known = len(told) == len(inner) and all(word.startswith(("--", "train --")) for word in told)
-        return " ".join(told) if known else match[0]
+        words = [argument(part) for part in inner if part is not None]
+        known = len(words) == len(inner) and all(word.startswith(("--", "train --")) for word in words)
+        return " ".join(words) if known else match[0]
 
     return _ARGUMENT.sub(argument, _OBJECT.sub(unwrapped, message))
 

@@ -63,7 +63,7 @@ class Start:
         return augmentation_for(self.splits.train, self.experiment.augmentation)
 
     def provenance(self, recipe_name: str) -> dict[str, Any]:
-        """What the bundle remembers beside what `fit` tells it."""
+        """What the bundle remembers beside what `fit` notes."""
         return {
             "recipe": recipe_name,
             "experiment": self.experiment.to_dict(),

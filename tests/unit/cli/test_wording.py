@@ -102,15 +102,15 @@ def test_the_command_line_names_its_flag_and_python_its_argument(tmp_path, capsy
 
 
 def test_a_type_that_a_check_refuses_is_no_unexpected_error(capsys):
-    from anytimenet.cli.main import _in_words
+    from anytimenet.cli.main import _message
     from anytimenet.core import checks
 
     with pytest.raises(TypeError) as refused:
         checks.whole_number("3", "batch_size")
-    assert _in_words(refused.value, "train") == "--batch-size must be a whole number, not '3'"
+    assert _message(refused.value, "train") == "--batch-size must be a whole number, not '3'"
     with pytest.raises(TypeError) as other:
         len(3)
-    assert _in_words(other.value, "train").startswith("unexpected TypeError")
+    assert _message(other.value, "train").startswith("unexpected TypeError")
 
 
 def test_flags_are_the_fields_of_a_command_and_of_its_groups():
