@@ -22,6 +22,7 @@ from page_file import write_or_check
 from anytimenet.cli.derived import TABLE
 from anytimenet.core.images.decoding import RESAMPLE
 from anytimenet.data import Augmentation, DataOptions, LargeImageAugmentation, MaskAugmentation, Mixing
+from anytimenet.evaluation import PlotOptions
 from anytimenet.training import TrainConfig
 from anytimenet.training.config import _PRESETS
 from anytimenet.workflows import Reading
@@ -34,6 +35,7 @@ CONFIGURATIONS = (
     MaskAugmentation,
     Mixing,
     Reading,
+    PlotOptions,
 )
 KINDS: dict[Any, str] = {int: "int", float: "float", str: "text", Path: "path"}
 PRESET = "Take optimiser and schedule from this preset; the official ones also start as PyTorch's layers do."
@@ -78,6 +80,9 @@ def entries() -> dict[str, list[dict[str, Any]]]:
     every["Reading"] = [
         record | FLAGS.get(record["name"], {}) for record in every["Reading"] if record["name"] != "bundle"
     ]
+    for record, field in zip(every["PlotOptions"], fields(PlotOptions), strict=True):
+        if field.default and field.name not in ("width_in", "height_in"):  # they follow the number of curves
+            record["default"] = field.default
     return {"preset": [{"name": "preset", "kind": list(_PRESETS), "help": PRESET}], **every}
 
 

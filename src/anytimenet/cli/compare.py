@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.derived import Derived, derived
+from anytimenet.cli.output import emit
 
 if TYPE_CHECKING:
     from anytimenet.evaluation import Compared, Report, Spread
+
+    _Picture: TypeAlias = Derived
+else:
+    _Picture = derived("How the figure is drawn.", "PlotOptions", default="")
 
 
 @dataclass(frozen=True)
@@ -32,55 +37,34 @@ class Compare:
     """The figure: a .png, .pdf or .svg file; without it the numbers alone are printed."""
     labels: tuple[str, ...] = ()
     """One name a run for the legend; the folders' names by default."""
-    cost: Literal["macs", "full", "ms"] = "macs"
-    """The x axis: multiply-adds, the `full` count, or measured milliseconds."""
-    value: Literal["accuracy", "error"] = "accuracy"
-    """The y axis."""
-    log: bool = False
-    """Logarithmic budget axis."""
-    title: str = ""
-    """Above the axes."""
     trained_data: bool = False
     """Of bundles without a report: follow the path that the bundle says its training data is at."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print JSON, or write it to a file."""
+    picture: _Picture = field(default_factory=_Picture)
 
     def run(self) -> None:
         """Draws and prints."""
+        from anytimenet.evaluation import PlotOptions, plot_curves
         from anytimenet.evaluation.reports.comparison import compare
 
         if not self.runs:
             raise ValueError("no run was given: anytimenet compare RUN ... --out FILE.png")
         if self.labels and len(self.labels) != len(self.runs):
             raise ValueError(f"{len(self.labels)} labels for {len(self.runs)} runs: one each is needed")
+        wide = len(self.runs) > 1
+        size = PlotOptions(width_in=4.6 if wide else 3.4, height_in=3.2 if wide else 2.6)
+        options = self.picture.change(size)
         labels = list(self.labels) or [run_label(path) for path in self.runs]
-        items = [read_run(path, self.cost, trust_paths=self.trained_data) for path in self.runs]
+        items = [read_run(path, options.cost, trust_paths=self.trained_data) for path in self.runs]
         _warn_of_mixed_data(items)
         if self.out is not None:
-            self._draw(items, labels, self.out)
-        compared = compare(items, labels, self.cost)
-        if self.json is not None:
-            curves = [
-                {"path": str(path), **net.to_dict()} for path, net in zip(self.runs, compared, strict=True)
-            ]
-            figure = None if self.out is None else str(self.out)
-            emit_json({"figure": figure, "curves": curves}, self.json)
-        if self.json != "-":
+            plot_curves(items, self.out, labels=labels, options=options)
+        compared = compare(items, labels, options.cost)
+        figure = None if self.out is None else str(self.out)
+        curves = [{"path": str(path), **net.to_dict()} for path, net in zip(self.runs, compared, strict=True)]
+        if emit(self.json, {"figure": figure, "curves": curves}):
             print_compared(compared, self.out)
-
-    def _draw(self, items: list[Report | Spread], labels: list[str], figure: Path) -> None:
-        from anytimenet.evaluation import PlotOptions, plot_curves
-
-        wide = len(items) > 1
-        options = PlotOptions(
-            cost=self.cost,
-            value=self.value,
-            log=self.log,
-            title=self.title,
-            width_in=4.6 if wide else 3.4,
-            height_in=3.2 if wide else 2.6,
-        )
-        plot_curves(items, figure, labels=labels, options=options)
 
 
 def read_run(path: Path, cost: str, *, trust_paths: bool = False) -> Report | Spread:

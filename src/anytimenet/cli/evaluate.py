@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from anytimenet.cli.output import emit_json, refuse
+from anytimenet.cli.output import emit, refuse
 from anytimenet.cli.parsing import Count
 from anytimenet.cli.reading import ReadingFlags, reading_arguments
 from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, print_report
@@ -123,9 +123,7 @@ class Evaluate:
                 write_json(self.out / f"{name}.json", values)
         if self.figure is not None:
             self._draw(bundle, report, budgeted, self.figure)
-        if self.json is not None:
-            emit_json({**report.to_dict(), **more}, self.json)
-        if self.json != "-":
+        if emit(self.json, {**report.to_dict(), **more}):
             print_report(report, per_class=self.per_class)
             if budgeted is not None:
                 print_budgeted(budgeted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import emit
 from anytimenet.core.errors import MissingExtraError, require
 from anytimenet.core.registered import registered, unknown
 
@@ -62,9 +62,7 @@ class Info:
         for stage in result["stages"]:
             stage.setdefault("macs_complete", True)
             stage.setdefault("uncounted_operators", [])
-        if self.json is not None:
-            emit_json(result, self.json)
-        if self.json != "-":
+        if emit(self.json, result):
             self._print(result)
 
     def _known(self, manifest: Manifest | None) -> dict[str, Any] | None:

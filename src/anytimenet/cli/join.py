@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import emit
 from anytimenet.cli.reading import ReadingFlags, reading_arguments
 from anytimenet.cli.report_text import evaluated_images
 
@@ -60,10 +60,8 @@ class Join:
         report = Evaluation(reading).report()
         curve = step_by_step(bundle, report)
         RunFolder(self.out).write_results(bundle, report)
-        if self.json is not None:
-            points = [asdict(point) for point in curve.points]
-            emit_json({"out": str(self.out), **report.to_dict(), "run": points}, self.json)
-        if self.json != "-":
+        points = [asdict(point) for point in curve.points]
+        if emit(self.json, {"out": str(self.out), **report.to_dict(), "run": points}):
             print(f"{len(self.bundles)} nets one after the other; {evaluated_images(report)}")
             print(run_table(curve, report))
             print(f"Everything is in {self.out}.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import emit
 from anytimenet.core.registered import Kind, registered
 
 
@@ -36,9 +36,7 @@ class List:
     def run(self) -> None:
         """Prints the list."""
         records = [record for record in records_of(self.what) if fnmatch(record["name"], self.pattern)]
-        if self.json is not None:
-            emit_json(records, self.json)
-        if self.json != "-":
+        if emit(self.json, records):
             width = max((len(record["name"]) for record in records), default=0)
             for record in records:
                 print(f"{record['name']:{width}}  {record['summary']}")

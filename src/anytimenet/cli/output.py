@@ -32,6 +32,17 @@ def emit_json(value: Any, target: str) -> None:
         write_text(Path(target), text)
 
 
+def emit(json: str | None, value: Any) -> bool:
+    """Writes the JSON that `--json` asks for, if it was given.
+
+    Returns:
+        Whether standard output is free for what people read.
+    """
+    if json is not None:
+        emit_json(value, json)
+    return json != "-"
+
+
 def print_error(error: object) -> None:
     """One paragraph on standard error."""
     print(f"anytimenet: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import emit
 
 if TYPE_CHECKING:
     from anytimenet.core.manifest.cost_table import CostTable
@@ -55,9 +55,7 @@ class Profile:
             device=self.device,
         )
         bundle.save(find_bundle(self.bundle))
-        if self.json is not None:
-            emit_json(table.to_json(), self.json)
-        if self.json != "-":
+        if emit(self.json, table.to_json()):
             print_table(table)
 
 

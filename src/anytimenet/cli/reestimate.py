@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from anytimenet.cli.join import check_takes_bundle
-from anytimenet.cli.output import emit_json
+from anytimenet.cli.output import emit
 from anytimenet.cli.reading import ReadingFlags, reading_arguments
 from anytimenet.cli.report_text import evaluated_images
 
@@ -55,9 +55,7 @@ class Reestimate:
             self._check_out([target for _, target in pairs])
             reports = [self._one(source, target) for source, target in pairs]
         result = spread_of(reports) if seeds else reports[0]
-        if self.json is not None:
-            emit_json({"out": str(self.out), **result.to_dict()}, self.json)
-        if self.json != "-":
+        if emit(self.json, {"out": str(self.out), **result.to_dict()}):
             print(f"statistics estimated anew; {evaluated_images(reports[0])}")
             print(result.table())
             print(f"Everything is in {self.out}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import tyro
 
 from anytimenet.cli.derived import OF_RECIPE, Derived, derived
-from anytimenet.cli.output import NotUnderstoodError, check_threads, emit_json
+from anytimenet.cli.output import NotUnderstoodError, check_threads, emit
 from anytimenet.core.checks import LARGEST
 from anytimenet.core.launcher import launched_rank
 
@@ -230,9 +230,7 @@ class Train:
         )
         if launched_rank() > 0:
             return
-        if self.json is not None:
-            emit_json({"out": str(out), **gap.to_dict()}, self.json)
-        if self.json != "-":
+        if emit(self.json, {"out": str(out), **gap.to_dict()}):
             print(gap.table())
             print(f"Everything is in {out}: joint/, alone-K/, optimality_gap.json and optimality_gap.png.")
 
@@ -241,9 +239,7 @@ class Train:
 
         if launched_rank() > 0:
             return
-        if self.json is not None:
-            emit_json({"out": str(run.folder), **run.report.to_dict()}, self.json)
-        if self.json != "-":
+        if emit(self.json, {"out": str(run.folder), **run.report.to_dict()}):
             print(RunFolder(run.folder).summary.read_text(encoding="utf-8"))
             print(f"Everything is in {run.folder}: bundle/ is the net, curve.png the picture.")
 
@@ -256,9 +252,7 @@ class Train:
         result = spread_of([run.report for run in runs])
         write_json(out / "spread.json", result.to_dict())
         plot_curves([result], out / "curve.png")
-        if self.json is not None:
-            emit_json({"out": str(out), **result.to_dict()}, self.json)
-        if self.json != "-":
+        if emit(self.json, {"out": str(out), **result.to_dict()}):
             print(result.table())
             print(f"Everything is in {out}: one folder a seed, spread.json and curve.png.")
 

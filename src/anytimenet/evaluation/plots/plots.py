@@ -51,12 +51,13 @@ class PlotOptions:
     """How curves are drawn.
 
     Attributes:
-        cost: what reports and spreads show on the x axis: "macs", "full" or "ms" (median latency).
-        value: "accuracy" or "error".
+        cost: what reports and spreads show on the x axis: multiply-adds ("macs"), the "full" count, or the
+            median latency ("ms").
+        value: what the y axis shows: "accuracy" or "error".
         line: "points" joins the stages by straight lines, as papers do; "step" shows what each budget gets.
         log: logarithmic budget axis.
         chance: accuracy of guessing, drawn as a dotted line; None leaves it out.
-        title: above the axes; papers put it into the caption instead.
+        title: what stands above the axes; papers put it into the caption instead.
         width_in: width in inches; 3.4 is one column of most two-column papers.
         height_in: height in inches.
         dpi: dots per inch of a PNG.
