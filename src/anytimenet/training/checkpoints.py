@@ -101,11 +101,11 @@ class Checkpoint:
 
     def check_run(self, run: Mapping[str, Any]) -> None:
         """Raises TrainingError, naming what differs, unless this is a checkpoint of `run`."""
-        wanted, found = json.loads(json.dumps({**_MEANT, **run})), {**_MEANT, **self.run}
+        wanted, saved = json.loads(json.dumps({**_MEANT, **run})), {**_MEANT, **self.run}
         self.check_forms(wanted)
-        names = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+        names = sorted(name for name in {*wanted, *saved} if wanted.get(name) != saved.get(name))
         if names:
-            changes = "; ".join(_change(name, found.get(name), wanted.get(name)) for name in names)
+            changes = "; ".join(_change(name, saved.get(name), wanted.get(name)) for name in names)
             raise TrainingError(
                 f"the checkpoint belongs to another run ({changes}): give the same settings, or start "
                 "another run, which may begin with these weights (init=CHECKPOINT), in another out"
@@ -115,8 +115,8 @@ class Checkpoint:
         """Raises TrainingError if the same net, or a member of it, is built in another form today."""
         if self.run.get("net") != wanted.get("net"):
             return
-        told = self.run.get("net_forms")
-        before, now = told if isinstance(told, dict) else {}, wanted.get("net_forms") or {}
+        saved = self.run.get("net_forms")
+        before, now = saved if isinstance(saved, dict) else {}, wanted.get("net_forms") or {}
         for name in sorted({*before, *now}):
             try:
                 check_saved_form(name, before.get(name, 1))
@@ -135,13 +135,13 @@ def told_run(path: Path) -> dict[str, Any]:
 
 
 def check_tensors(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], unless: Iterable[str] = ()
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], unless: Iterable[str] = ()
 ) -> None:
     """Raises TrainingError for the first tensor that is missing, too many, or of another shape or kind."""
-    for name in sorted({*found, *expected} - set(unless)):
-        if name not in found or name not in expected:
+    for name in sorted({*tensors, *expected} - set(unless)):
+        if name not in tensors or name not in expected:
             raise TrainingError(f"{name} is {'missing' if name in expected else 'unknown'} in it")
-        one, other = found[name], expected[name]
+        one, other = tensors[name], expected[name]
         if (one.shape, one.dtype) != (other.shape, other.dtype):
             raise TrainingError(
                 f"{name} in it is {one.dtype} {tuple(one.shape)}, not {other.dtype} {tuple(other.shape)}"

@@ -142,11 +142,11 @@ class TrainConfig(Record):
     @property
     def identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that it goes on with: all but the processes."""
-        told = {k: v for k, v in self.to_dict().items() if k not in ("devices", "sync_batchnorm")}
+        values = {k: v for k, v in self.to_dict().items() if k not in ("devices", "sync_batchnorm")}
         for name in _ADDED_LATER:
-            if told[name] == getattr(TrainConfig, name):
-                del told[name]  # runs that began before there was a choice go on
-        return {**told, "scheme": scheme_to_dict(self.chosen_scheme)}
+            if values[name] == getattr(TrainConfig, name):
+                del values[name]  # runs that began before there was a choice go on
+        return {**values, "scheme": scheme_to_dict(self.chosen_scheme)}
 
     @property
     def chosen_scheme(self) -> Scheme:

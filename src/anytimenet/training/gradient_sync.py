@@ -91,16 +91,16 @@ def unreached_parameters(net: AnytimeNet, x: Tensor) -> list[str]:
 def _leaves(functions: Iterable[torch.autograd.graph.Node | None]) -> set[int]:
     """The ids of the tensors at the leaves of a graph."""
     waiting = [function for function in functions if function is not None]
-    seen, found = set(waiting), set()
+    seen, leaves = set(waiting), set()
     while waiting:
         function = waiting.pop()
         if hasattr(function, "variable"):
-            found.add(id(function.variable))
+            leaves.add(id(function.variable))
         for following, _ in function.next_functions:
             if following is not None and following not in seen:
                 seen.add(following)
                 waiting.append(following)
-    return found
+    return leaves
 
 
 class _WrappedNet(AnytimeNet):

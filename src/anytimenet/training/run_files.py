@@ -115,12 +115,12 @@ class RunFiles:
         """What can still be done where the last checkpoint is of no use."""
         best = self._path("best")
         try:
-            found = Checkpoint.load(best)
+            checkpoint = Checkpoint.load(best)
         except TrainingError:
             return "Start again in another out"
         return (
-            f"Start again in another out; the run may begin with the weights of epoch {found.epoch}, which "
-            f"are whole: init={str(best)!r}"
+            f"Start again in another out; the run may begin with the weights of epoch {checkpoint.epoch}, "
+            f"which are whole: init={str(best)!r}"
         )
 
     def _path(self, name: str) -> Path:

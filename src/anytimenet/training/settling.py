@@ -35,8 +35,8 @@ def batch_size_for(images: int, processes: int = 1) -> int:
     >>> [batch_size_for(count) for count in (40, 243, 500, 50_000)]
     [16, 16, 32, 64]
     """
-    found = next((size for size in _BATCH_SIZES if images // size >= _STEPS_AN_EPOCH), _BATCH_SIZES[-1])
-    return max(2, min(found, images) // processes) * processes
+    size = next((size for size in _BATCH_SIZES if images // size >= _STEPS_AN_EPOCH), _BATCH_SIZES[-1])
+    return max(2, min(size, images) // processes) * processes
 
 
 def settled(

@@ -131,7 +131,7 @@ class _Estimate:
         assert mean is not None
         assert variance is not None
         assert counter is not None
-        found = cls(
+        estimate = cls(
             norm,
             norm.momentum,
             (mean.clone(), variance.clone(), counter.clone()),
@@ -143,7 +143,7 @@ class _Estimate:
         mean.nan_to_num_(0.0)
         variance.nan_to_num_(1.0)
         counter.zero_()
-        return found
+        return estimate
 
     def add(self, stages: Sequence[int]) -> None:
         """After a batch. A BatchNorm that did not run has counted nothing."""

@@ -81,30 +81,39 @@ def check_answers(
 
 
 @torch.inference_mode()
-def collect_logits(net: AnytimeNet, batches: Batches) -> tuple[list[list[np.ndarray]], np.ndarray]:
-    """Runs `net` in eval mode over `batches`.
-
-    Returns:
-        logits: for each stage and label level an array `(examples, classes)`, float32.
-        labels: `(examples, levels)`.
+def answers(net: AnytimeNet, batches: Batches) -> Iterator[tuple[list[Output], tuple[Tensor, ...]]]:
+    """The outputs of all stages for each batch, in eval mode and without a graph, with its labels.
 
     Raises:
         NotFiniteError: if a stage answers with NaN or infinity.
     """
     was_training = net.training
     net.eval()
-    found: list[list[list[np.ndarray]]] = [[[] for _ in net.num_classes] for _ in range(net.num_stages)]
-    labels: list[np.ndarray] = []
     try:
-        for x, batch_labels in batches.epoch(0):
-            for number, (stage, output) in enumerate(zip(found, net(x), strict=True), 1):
-                check_finite(number, output)
-                for level, logits in zip(stage, output, strict=True):
-                    level.append(logits.float().cpu().numpy())
-            labels.append(np.stack([level.cpu().numpy() for level in batch_labels], axis=1))
+        for x, labels in batches.epoch(0):
+            outputs = net(x)
+            for stage, output in enumerate(outputs, 1):
+                check_finite(stage, output)
+            yield outputs, labels
     finally:
         net.train(was_training)
-    return [[np.concatenate(level) for level in stage] for stage in found], np.concatenate(labels)
+
+
+def collect_logits(net: AnytimeNet, batches: Batches) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Runs `net` in eval mode over `batches`; raises what `answers` does.
+
+    Returns:
+        logits: for each stage and label level an array `(examples, classes)`, float32.
+        labels: `(examples, levels)`.
+    """
+    collected: list[list[list[np.ndarray]]] = [[[] for _ in net.num_classes] for _ in range(net.num_stages)]
+    labels: list[np.ndarray] = []
+    for outputs, batch_labels in answers(net, batches):
+        for stage, output in zip(collected, outputs, strict=True):
+            for level, logits in zip(stage, output, strict=True):
+                level.append(logits.float().cpu().numpy())
+        labels.append(np.stack([level.cpu().numpy() for level in batch_labels], axis=1))
+    return [[np.concatenate(level) for level in stage] for stage in collected], np.concatenate(labels)
 
 
 def _broken(outputs: Sequence[Output]) -> Tensor:

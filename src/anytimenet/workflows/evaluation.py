@@ -33,9 +33,9 @@ from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.reports.stages import default_range, make_stages
 from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.finite import check_finite
 from anytimenet.tasks import Classification, Meter, SegmentationMeter, Task, task_named
 from anytimenet.training import Batches, collect_logits
+from anytimenet.training.validation import answers
 from anytimenet.workflows.images import images_for, plain_loader
 from anytimenet.workflows.reading import Reading, Split, settled_device
 
@@ -193,9 +193,9 @@ class Evaluation:
             )
         preprocessing, workers = self.bundle.manifest.preprocessing, self._reading.workers
         batches = plain_loader(images, preprocessing, torch.device(device), workers=workers)
-        found = collect(self.bundle.net.to(device), batches)
+        collected = collect(self.bundle.net.to(device), batches)
         self.bundle.net.cpu()
-        return found, {"data": name, "split": part, "device": device}
+        return collected, {"data": name, "split": part, "device": device}
 
 
 def measured_latencies(bundle: Bundle) -> list[Latency] | None:
@@ -210,23 +210,16 @@ def measured_latencies(bundle: Bundle) -> list[Latency] | None:
 
 @torch.inference_mode()
 def measured(task: Task, net: AnytimeNet, batches: Batches) -> tuple[Meter, int]:
-    """Runs `net` in eval mode over `batches`.
-
-    Returns:
-        The meter of all stages, and how many images there were.
+    """The meter of all stages, run in eval mode over `batches`, and how many images there were.
 
     Raises:
         NotFiniteError: if a stage answers with NaN or infinity.
     """
-    was_training = net.training
-    net.eval()
     meter, count = task.meter(), 0
-    for x, labels in batches.epoch(0):
-        count += len(x)
-        for stage, output in enumerate(net(x), 1):
-            check_finite(stage, output)
+    for outputs, labels in answers(net, batches):
+        count += len(labels[0])
+        for stage, output in enumerate(outputs, 1):
             meter.update(stage, output, labels)
-    net.train(was_training)
     return meter, count
 
 

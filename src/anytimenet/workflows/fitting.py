@@ -175,8 +175,8 @@ def _check_kinds(
     augmentation: object, mixing: object, task: object, reporter: object, teacher: object, init: object
 ) -> None:
     """Raises TypeError, with an example, for what is none of the things that `fit` takes there."""
-    told = ("note", "start", "step", "epoch", "stop")  # what training calls, of whatever class
-    if reporter is not None and not all(callable(getattr(reporter, name, None)) for name in told):
+    called = ("note", "start", "step", "epoch", "stop")  # what training calls, of whatever class
+    if reporter is not None and not all(callable(getattr(reporter, name, None)) for name in called):
         checks.instance(reporter, Reporter, "reporter", "Reporter()")
     by_path = "a bundle, or the path of one"
     for name, value, kinds, example in (

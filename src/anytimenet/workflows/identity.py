@@ -30,8 +30,8 @@ def described(value: Any) -> Any:
     The same choice has the same description in every process: nothing of it is an address.
 
     >>> from anytimenet.tasks import Segmentation
-    >>> told = described(Segmentation((2,), class_weights=(1, 3)))
-    >>> told["class"], told["class_weights"], told["augmentation"]
+    >>> note = described(Segmentation((2,), class_weights=(1, 3)))
+    >>> note["class"], note["class_weights"], note["augmentation"]
     ('Segmentation', [1.0, 3.0], None)
     >>> described(object())
     'object'

@@ -113,16 +113,16 @@ def evaluation_batch(images: Images | MaskSet) -> int:
 
 def _by_name(reading: Reading, name: str, split: str, cut: bool) -> tuple[Images | MaskSet, str, str]:
     bundle = reading.bundle
-    told = trained_on(bundle.manifest.provenance)
-    same, folder = told.known and same_data(name, told.name or ""), reads_whole(name)
-    if same or (folder and told.known and bundle.seen is None):
-        splits = _as_trained(reading, name, told, or_none=not same)
-        exactly = splits is not None and splits.fingerprint == told.fingerprint
+    trained = trained_on(bundle.manifest.provenance)
+    same, folder = trained.known and same_data(name, trained.name or ""), reads_whole(name)
+    if same or (folder and trained.known and bundle.seen is None):
+        splits = _as_trained(reading, name, trained, or_none=not same)
+        exactly = splits is not None and splits.fingerprint == trained.fingerprint
         if splits is not None and (exactly or (same and (bundle.seen is None or not folder))):
             images = labelled_as(bundle, getattr(splits, split), splits)
             if not exactly:
                 images = held_out(bundle, images, split, name)
-                if bundle.seen is None and told.fingerprint is not None and split != "train":
+                if bundle.seen is None and trained.fingerprint is not None and split != "train":
                     _log.warning(_CHANGED, name, split)
             return images, splits.name, split
     options = replace(_options(bundle, reading.skip_bad), data_root=reading.root)
@@ -133,20 +133,20 @@ def _by_name(reading: Reading, name: str, split: str, cut: bool) -> tuple[Images
     return held_out(bundle, images, split, splits.name), splits.name, split
 
 
-def _as_trained(reading: Reading, name: str, told: TrainedOn, *, or_none: bool) -> DataSplits | None:
+def _as_trained(reading: Reading, name: str, trained: TrainedOn, *, or_none: bool) -> DataSplits | None:
     """Data cut exactly as that of the training was; nothing that was decoded then is decoded again."""
-    assert told.options is not None
-    skip_bad = told.options.skip_bad or reading.skip_bad
-    options = replace(told.options, skip_bad=skip_bad, data_root=reading.root)
+    assert trained.options is not None
+    skip_bad = trained.options.skip_bad or reading.skip_bad
+    options = replace(trained.options, skip_bad=skip_bad, data_root=reading.root)
     try:
         return load_data(name, options)
     except DataError as error:
         if or_none:
             return None
-        if name != told.name:
+        if name != trained.name:
             raise
         raise DataError(
-            f"{error} (the bundle was trained on {told.name!r}, seen from where training was started: go "
+            f"{error} (the bundle was trained on {trained.name!r}, seen from where training was started: go "
             "there, or name the data)"
         ) from error
 
@@ -156,9 +156,9 @@ def _of_folder(
 ) -> tuple[Images | MaskSet, str, str]:
     """Images of a folder that need not be the one of the training."""
     check_kind(bundle, masks=has_masks(name), what=name)
-    found = read_whole(name, options, bundle.manifest.class_names)
-    check_mask_classes(bundle, found.mask_classes, name)
-    parts = {part: lifted(bundle, images) for part, images in found.parts.items()}
+    whole = read_whole(name, options, bundle.manifest.class_names)
+    check_mask_classes(bundle, whole.mask_classes, name)
+    parts = {part: lifted(bundle, images) for part, images in whole.parts.items()}
     uncut = WHOLE in parts
     chosen = parts.get(WHOLE if split == "test" else "") if uncut else parts.get(split)
     if chosen is not None:
@@ -177,7 +177,7 @@ def _of_folder(
 def _options(bundle: Bundle, skip_bad: bool) -> DataOptions:
     """How data other than that of the training is brought into the bundle's shape."""
     manifest, p = bundle.manifest, bundle.manifest.preprocessing
-    told = trained_on(manifest.provenance).options if manifest.task_kind == "segmentation" else None
+    trained = trained_on(manifest.provenance).options if manifest.task_kind == "segmentation" else None
     return DataOptions(
         image_size=(p.height, p.width),
         shorter_side=p.shorter_side,
@@ -186,7 +186,7 @@ def _options(bundle: Bundle, skip_bad: bool) -> DataOptions:
         # Where the bundle has a taxonomy, fine labels are lifted along it, whatever the other data has.
         all_levels=len(manifest.class_names) > 1 and manifest.taxonomy is None,
         skip_bad=skip_bad,
-        ignore_index="file" if told is None else told.ignore_index,
+        ignore_index="file" if trained is None else trained.ignore_index,
     )
 
 

@@ -67,12 +67,14 @@ def join_bundles(bundles: Iterable[Bundle | Path | str]) -> Bundle:
     names = [
         _name(number, item, m) for number, (item, m) in enumerate(zip(bundles, manifests, strict=True), 1)
     ]
-    told = [(name, trained_on(manifest.provenance)) for name, manifest in zip(names, manifests, strict=True)]
-    for one, other in combinations(told, 2):
+    trained = [
+        (name, trained_on(manifest.provenance)) for name, manifest in zip(names, manifests, strict=True)
+    ]
+    for one, other in combinations(trained, 2):
         _check_drawn_alike(*one, *other)
     for name, manifest in zip(names[1:], manifests[1:], strict=True):
         _check_same(names[0], manifests[0], name, manifest)
-    for one, other in combinations(told, 2):
+    for one, other in combinations(trained, 2):
         _check_unchanged(*one, *other)
     _check_growing(names, manifests)
     records = [record for manifest in manifests for record in manifest.stages]
@@ -131,7 +133,7 @@ def _check_drawn_alike(one_name: str, one: TrainedOn, name: str, other: TrainedO
     different = [key for key in _DRAWING if getattr(one.options, key) != getattr(other.options, key)]
     if different:
         before, said = (
-            " and ".join(f"{key} {getattr(told.options, key)}" for key in different) for told in (one, other)
+            " and ".join(f"{key} {getattr(each.options, key)}" for key in different) for each in (one, other)
         )
         raise ValueError(
             f"{name} was trained with {said} and {one_name} with {before}, which set aside other validation "
@@ -164,17 +166,17 @@ def _check_growing(names: Sequence[str], manifests: Sequence[Manifest]) -> None:
 
 
 def _provenance(manifests: Sequence[Manifest]) -> dict[str, Any]:
-    told = [manifest.provenance for manifest in manifests]
+    notes = [manifest.provenance for manifest in manifests]
     data = _shared_data(manifests)
     shared = {} if data is None else {"data": data}
     shared |= {
-        key: told[0][key]
+        key: notes[0][key]
         for key in _CARRIED
-        if key in told[0] and all(_fields(other.get(key)) == _fields(told[0][key]) for other in told[1:])
+        if key in notes[0] and all(_fields(other.get(key)) == _fields(notes[0][key]) for other in notes[1:])
     }
     members = [
         {"net": manifest.net.name if manifest.net else None, "stages": manifest.num_stages, **provenance}
-        for manifest, provenance in zip(manifests, told, strict=True)
+        for manifest, provenance in zip(manifests, notes, strict=True)
     ]
     return {**shared, "joined": members}
 
@@ -190,15 +192,15 @@ def _shared_data(manifests: Sequence[Manifest]) -> dict[str, Any] | None:
     notes = [manifest.provenance.get("data") for manifest in manifests]
     first = data[0]
     if isinstance(notes[0], dict) and all(
-        note == notes[0] or _equal_images(first, told) for note, told in zip(notes, data, strict=True)
+        note == notes[0] or _equal_images(first, each) for note, each in zip(notes, data, strict=True)
     ):
-        return next((note for note, told in zip(notes, data, strict=True) if told.known), notes[0])
-    if not isinstance(notes[0], dict) or not all(_same_source(first, told) for told in data):
+        return next((note for note, each in zip(notes, data, strict=True) if each.known), notes[0])
+    if not isinstance(notes[0], dict) or not all(_same_source(first, each) for each in data):
         return None
     # The same validation images. Where some members saw a part of the training images, all are named.
     options = dict(notes[0]["options"])
     for key in _FEWER:
-        if any(getattr(told.options, key) != getattr(first.options, key) for told in data):
+        if any(getattr(each.options, key) != getattr(first.options, key) for each in data):
             options[key] = None
     return {**notes[0], "fingerprint": None, "options": options}
 

@@ -40,7 +40,7 @@ def held_out(bundle: Bundle, images: Images | MaskSet, split: str, what: str) ->
     out = learnt | chose
     if not out.any():
         return images
-    told = [
+    left_out = [
         f"{count} {words}"
         for count, words in (
             (int(learnt.sum()), "that the bundle was trained on"),
@@ -50,10 +50,10 @@ def held_out(bundle: Bundle, images: Images | MaskSet, split: str, what: str) ->
     ]
     if out.all():
         raise DataError(
-            f"{what} holds no image to evaluate: of its {len(images)} there are {' and '.join(told)}; give "
-            "images that were held out, or split='train' to evaluate those of the training"
+            f"{what} holds no image to evaluate: of its {len(images)} there are {' and '.join(left_out)}; "
+            "give images that were held out, or split='train' to evaluate those of the training"
         )
-    _log.warning("%s: %s of %d images are left out", what, " and ".join(told), len(images))
+    _log.warning("%s: %s of %d images are left out", what, " and ".join(left_out), len(images))
     return images.subset(np.flatnonzero(~out))
 
 
@@ -86,15 +86,15 @@ def prints_for(bundle: Bundle, images: Images | MaskSet, what: str) -> np.ndarra
     if kind == "files" and not isinstance(images, ImageFiles):
         # Images of a folder are called by their files there, whether or not they are in memory.
         _, colon, root = what.partition(":")
-        found = ImageFiles(Path(root).expanduser(), np.zeros((len(images), 1), np.int64), images.names)
-        if not colon or not all(found.path(i).is_file() for i in range(len(found))):
+        files = ImageFiles(Path(root).expanduser(), np.zeros((len(images), 1), np.int64), images.names)
+        if not colon or not all(files.path(i).is_file() for i in range(len(files))):
             _log.warning(
                 "the bundle knows the images of its training by their files, and those of %s are in memory: "
                 "whether it was trained on some of them cannot be told",
                 what,
             )
             return None
-        return image_prints(found, kind, bundle.manifest.preprocessing)
+        return image_prints(files, kind, bundle.manifest.preprocessing)
     p = bundle.manifest.preprocessing
     if not isinstance(images, ImageFiles) and images.images.shape[1:] != (p.height, p.width, p.channels):
         return None  # refused where they are read

@@ -71,9 +71,9 @@ def label_map(
     with torch.inference_mode():
         output = sub_network((x.to(weight.device, weight.dtype),))
         check_finite(stage, output)
-        found = Segmentation(bundle.net.num_classes).class_map(output, x.shape[2:])
+        classes = Segmentation(bundle.net.num_classes).class_map(output, x.shape[2:])
     return LabelMap(
-        found[0].cpu().numpy(),
+        classes[0].cpu().numpy(),
         stage,
         bundle.manifest.stages[stage - 1].macs,
         1000 * (time.perf_counter() - began),
@@ -101,13 +101,13 @@ def write_masks(bundle: Bundle, image: Path | str, folder: Path | str) -> list[P
     classes, image = _classes(bundle), checks.path(image, "image")
     folder, stem = checks.path(folder, "folder"), image.stem
     maps = _all_stages(bundle, image)
-    paths = [folder / f"{stem}-stage-{found.stage}.png" for found in maps]
-    for path, found in zip(paths, maps, strict=True):
-        write_bytes(path, classes.png(found.classes))
+    paths = [folder / f"{stem}-stage-{each.stage}.png" for each in maps]
+    for path, each in zip(paths, maps, strict=True):
+        write_bytes(path, classes.png(each.classes))
     pixels = bundle.manifest.preprocessing.decode(image)
     plot_masks(
         pixels,
-        [found.classes for found in maps],
+        [each.classes for each in maps],
         classes,
         folder / f"{stem}-stages.png",
         titles=_titles(bundle),
@@ -130,7 +130,7 @@ def draw_masks(bundle: Bundle, images: MaskSet, place: int, path: Path | str) ->
     """
     pixels, classes = images.images[place], _classes(bundle)
     x = torch.from_numpy(bundle.manifest.preprocessing.standardise(pixels[None]))
-    maps = [found.classes for found in _all_stages(bundle, x)]
+    maps = [each.classes for each in _all_stages(bundle, x)]
     return plot_masks(pixels, maps, classes, path, truth=images.masks[place], titles=_titles(bundle))
 
 

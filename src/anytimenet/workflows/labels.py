@@ -66,10 +66,10 @@ def check_kind(bundle: Bundle, *, masks: bool, what: str) -> None:
 
 def _check_levels(bundle: Bundle, data: DataSplits) -> None:
     theirs, ours = data.class_names, bundle.manifest.class_names
-    for level, (found, known) in enumerate(zip(theirs, ours, strict=False), start=1):
-        if found != known:
+    for level, (given, known) in enumerate(zip(theirs, ours, strict=False), start=1):
+        if given != known:
             where = "" if len(theirs) == len(ours) == 1 else f" on level {level}"
-            _refuse_names(data.name, where, found, known)
+            _refuse_names(data.name, where, given, known)
     if len(theirs) != len(ours):
         raise DataError(
             f"{data.name} has labels on {len(theirs)} level(s) and the bundle knows {len(ours)}: load "
@@ -111,10 +111,10 @@ def check_labels(bundle: Bundle, images: Images) -> None:
         )
 
 
-def _refuse_names(what: str, where: str, found: Sequence[str], known: Sequence[str]) -> NoReturn:
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(found, known, strict=False)))
+def _refuse_names(what: str, where: str, given: Sequence[str], known: Sequence[str]) -> NoReturn:
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(given, known, strict=False)))
     raise DataError(
-        f"the classes of {what}{where} are not those that the bundle knows: {_shown(found[same:])} instead "
+        f"the classes of {what}{where} are not those that the bundle knows: {_shown(given[same:])} instead "
         f"of {_shown(known[same:])}"
     )
 

@@ -76,9 +76,9 @@ def settled_device(device: object) -> str:
     """
     if _is_auto(device):
         return "cuda" if torch.cuda.is_available() else "cpu"
-    found = checks.device(device)
-    check_device(found)
-    return found
+    name = checks.device(device)
+    check_device(name)
+    return name
 
 
 def _is_auto(device: object) -> bool:

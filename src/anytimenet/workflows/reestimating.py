@@ -117,8 +117,8 @@ def _seen_since(bundle: Bundle, train: Images | MaskSet, val: Images | MaskSet |
 
 
 def _trained_augmentation(bundle: Bundle) -> AnyAugmentation | None:
-    told = bundle.manifest.provenance
-    for place in (told, told.get("experiment")):
+    provenance = bundle.manifest.provenance
+    for place in (provenance, provenance.get("experiment")):
         if isinstance(place, dict) and "augmentation" in place:
             try:
                 return augmentation_from(place["augmentation"])

@@ -61,24 +61,24 @@ class _Source:
 def _source(net: AnytimeNet, init: Bundle | Path | str) -> _Source:
     if not isinstance(init, Bundle) and Path(init).suffix == ".safetensors":
         return _of_checkpoint(net, Path(init))
-    found = (init if isinstance(init, Bundle) else Bundle.load(init)).net
-    name, arguments = (None, {}) if found.origin is None else (found.origin.name, found.origin.arguments)
-    return _Source("the bundle", found.state_dict(), found.num_classes, name, arguments)
+    other = (init if isinstance(init, Bundle) else Bundle.load(init)).net
+    name, arguments = (None, {}) if other.origin is None else (other.origin.name, other.origin.arguments)
+    return _Source("the bundle", other.state_dict(), other.num_classes, name, arguments)
 
 
 def _of_checkpoint(net: AnytimeNet, path: Path) -> _Source:
     checkpoint = Checkpoint.load(path)
     checkpoint.check_forms(net_identity(net))
-    weights, told = checkpoint.weights, checkpoint.run
+    weights, run = checkpoint.weights, checkpoint.run
     learnt = {name for name, _ in net.named_parameters()}
     broken = not_finite({name: tensor for name, tensor in weights.items() if name in learnt})
     if broken is not None:
         raise TrainingError(f"{broken} in {path} is not finite: no run can start from it")
-    arguments = told.get("net_args")
+    arguments = run.get("net_args")
     arguments = arguments if isinstance(arguments, dict) else {}
     classes = arguments.get("num_classes", net.num_classes)
     counts = classes if isinstance(classes, list | tuple) else [classes]
-    name = told.get("net") if net.origin is not None else None
+    name = run.get("net") if net.origin is not None else None
     return _Source("the checkpoint", weights, tuple(counts), name, arguments)
 
 

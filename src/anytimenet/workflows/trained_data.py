@@ -55,14 +55,14 @@ def trained_on(provenance: Mapping[str, Any]) -> TrainedOn:
     >>> trained_on({"data": {"name": "digits", "options": {"magic": 3}}}).trouble
     "unknown options of data: 'magic'"
     """
-    told = provenance.get("data")
-    if told is None:
+    note = provenance.get("data")
+    if note is None:
         return TrainedOn(several="joined" in provenance)
-    if not isinstance(told, dict):
-        return TrainedOn(trouble=f"its note of the data is {shown(told)}, no JSON object")
-    fingerprint = told.get("fingerprint")
+    if not isinstance(note, dict):
+        return TrainedOn(trouble=f"its note of the data is {shown(note)}, no JSON object")
+    fingerprint = note.get("fingerprint")
     fingerprint = fingerprint if isinstance(fingerprint, str) else None
-    name, options = told.get("name"), told.get("options")
+    name, options = note.get("name"), note.get("options")
     if options is None:
         return TrainedOn(fingerprint=fingerprint)
     if not isinstance(name, str) or not name:
@@ -80,23 +80,23 @@ def data_to_follow(bundle: Bundle, trust_paths: bool) -> TrainedOn:
         DataError: if the bundle does not say what it is, says it in a form that this version does not know,
             or says a path and is not trusted with it.
     """
-    told = trained_on(bundle.manifest.provenance)
-    if told.trouble:
+    data = trained_on(bundle.manifest.provenance)
+    if data.trouble:
         raise DataError(
-            f"what the bundle says of its training data cannot be used here ({told.trouble}); it may be of a "
+            f"what the bundle says of its training data cannot be used here ({data.trouble}); it may be of a "
             "newer anytimenet: name the data"
         )
-    if told.several:
+    if data.several:
         raise DataError("this bundle is joined, and its members were trained on different data: name one")
-    if not told.known:
+    if not data.known:
         raise DataError("this bundle was trained on data that has no name: give the data to evaluate it on")
-    if names_a_path(told.name or "") and not (trust_paths or bundle.fitted_here):
+    if names_a_path(data.name or "") and not (trust_paths or bundle.fitted_here):
         raise DataError(
-            f"the bundle says that it was trained on {told.name!r}, and a path that comes with a bundle is "
-            f"not followed by itself: name the data, data={told.name!r}, or give trust_paths=True to follow "
+            f"the bundle says that it was trained on {data.name!r}, and a path that comes with a bundle is "
+            f"not followed by itself: name the data, data={data.name!r}, or give trust_paths=True to follow "
             "what the bundle says"
         )
-    return told
+    return data
 
 
 def _options(values: Any) -> DataOptions:

@@ -27,7 +27,7 @@ def as_leaves(state: State) -> State:
 
 def take_gradients(leaves: Sequence[Tensor]) -> list[Tensor | None]:
     """What has gathered in `.grad` of each leaf, which is cleared."""
-    found = [leaf.grad for leaf in leaves]
+    gradients = [leaf.grad for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
-    return found
+    return gradients

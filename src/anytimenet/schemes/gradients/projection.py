@@ -51,15 +51,15 @@ class ProjectedGradients(GradientRule):
         self.mixer = mixer
 
     def forward(self, net: AnytimeNet, x: Tensor, stages: Sequence[int], loss: GroupLoss) -> None:
-        found = stage_gradients(net, self._users, x, stages, loss)
+        gradients = stage_gradients(net, self._users, x, stages, loss)
         # Inner products in bfloat16 would be worth nothing.
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            self.average([each.rows for each in found])
-            self._combine(found, sorted(stages, reverse=self._latest_first))
+            self.average([each.rows for each in gradients])
+            self._combine(gradients, sorted(stages, reverse=self._latest_first))
 
-    def _combine(self, found: Sequence[StageGradients], order: Sequence[int]) -> None:
-        shared = [each for each in found if each.shared]
-        for each in found:
+    def _combine(self, gradients: Sequence[StageGradients], order: Sequence[int]) -> None:
+        shared = [each for each in gradients if each.shared]
+        for each in gradients:
             if not each.shared:
                 add_gradient(each.parameter, each.rows[0])
         if not shared:

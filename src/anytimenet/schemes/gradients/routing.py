@@ -199,11 +199,11 @@ class _BlockGraph:
             return {first: take_gradients(self.before)}
         every = [_sum(*tensors) for tensors in zip(*streams.values(), strict=True)]
         self._backward(every, self._parameters, keep=bool(onward))
-        found = {}
+        passed_on = {}
         for left, (first, stream) in zip(reversed(range(len(onward))), onward.items(), strict=True):
             self._backward(stream, inputs, keep=left > 0)
-            found[first] = take_gradients(self.before)
-        return found
+            passed_on[first] = take_gradients(self.before)
+        return passed_on
 
     def _backward(self, stream: Sequence[Tensor | None], inputs: Sequence[Tensor], *, keep: bool) -> None:
         pairs = [

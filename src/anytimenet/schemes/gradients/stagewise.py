@@ -80,14 +80,14 @@ def stage_gradients(
             losses[stage], list(used.values()), retain_graph=stage != last, materialize_grads=True
         )
         own.update({(name, stage): g for name, g in zip(used, gradients, strict=True)})
-    found = []
+    by_parameter = []
     for name, parameter in named:
         touching = tuple(stage for stage in sorted(stages) if (name, stage) in own)
         if touching:
             # Taken out one by one, so that the gradients are never in memory twice.
             rows = torch.stack([own.pop((name, stage)).flatten() for stage in touching])
-            found.append(StageGradients(name, parameter, touching, rows))
-    return found
+            by_parameter.append(StageGradients(name, parameter, touching, rows))
+    return by_parameter
 
 
 def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:

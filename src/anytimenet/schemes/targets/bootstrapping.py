@@ -57,7 +57,7 @@ class _TDLambda(Targets):
     def losses(self, group: Group, lesson: Lesson) -> list[Tensor]:
         if self._decay == 1:
             return [lesson.criterion(output, lesson.labels) for _, output in group]
-        found: dict[int, Tensor] = {}
+        losses: dict[int, Tensor] = {}
         learning = dict(group)
         soft: Output | None = None
         share = 1.0
@@ -66,10 +66,10 @@ class _TDLambda(Targets):
             if soft is not None:
                 soft = resized(soft, held)
             if stage in learning:
-                found[stage] = self._loss(learning[stage], soft, share, lesson)
+                losses[stage] = self._loss(learning[stage], soft, share, lesson)
             soft = self._one_earlier(held, soft)
             share *= self._decay
-        return [found[stage] for stage, _ in group]
+        return [losses[stage] for stage, _ in group]
 
     def _one_earlier(self, held: Output, soft: Output | None) -> Output:
         """The soft part of the target one stage earlier: of mass 1 - decay^(T-t), as the formula's sum."""

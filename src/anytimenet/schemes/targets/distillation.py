@@ -93,14 +93,14 @@ class _Distillation(Targets):
 
     def losses(self, group: Group, lesson: Lesson) -> list[Tensor]:
         loss = self._warmed_up()
-        found = []
+        losses = []
         for stage, output in group:
             teacher = self._teacher_of(stage, lesson)
             if teacher is None:
-                found.append(lesson.criterion(output, lesson.labels))
+                losses.append(lesson.criterion(output, lesson.labels))
             else:
-                found.append(loss(output, lesson.outputs[teacher], lesson))
-        return found
+                losses.append(loss(output, lesson.outputs[teacher], lesson))
+        return losses
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self._steps)
