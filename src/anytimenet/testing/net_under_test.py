@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.costs import Rule
+from anytimenet.layers.snapshots import copied
 from anytimenet.nets.contract import AnytimeNet, Output, State
 from anytimenet.testing.compare import unchanged
 
@@ -93,7 +94,7 @@ class NetUnderTest:
 
     def copy_of_net(self) -> AnytimeNet:
         """Another copy, for checks that change it."""
-        return copy.deepcopy(self.net)
+        return copied(self.net)
 
     def net_on_meta(self) -> AnytimeNet:
         """The same net without values."""

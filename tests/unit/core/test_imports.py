@@ -26,7 +26,7 @@ ARROWS = {
     "evaluation": {"core"},
     "training": {"layers", "nets", "schemes", "tasks", "data", "evaluation", "costs", "core"},
     "bundle": {"nets", "costs", "core"},
-    "testing": {"nets", "costs", "core"},
+    "testing": {"nets", "layers", "costs", "core"},
     "workflows": {"bundle", "core", "costs", "data", "evaluation", "nets", "schemes", "tasks", "training"},
     "recipes": {"workflows", "bundle", "core", "data", "evaluation", "nets", "schemes", "training"},
     "cli": EVERYTHING,
