@@ -27,7 +27,9 @@ from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.records import STEPS, TASKS, ScoreRecord, TaskRecord
 from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.core.manifest.tables import check_table, kept_tables
+from anytimenet.core.segments import SegmentSpec
 from anytimenet.costs.rules import Rules, as_rules
+from anytimenet.costs.segment_specs import segment_specs
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
 
@@ -218,6 +220,7 @@ class Bundle:
         known = "any" if checks.flag(overwrite, "overwrite") else self._stamp if own else None
         self.manifest = write_bundle(
             *(self.net, self.manifest, self.cost_tables, path, {} if extra_files is None else extra_files),
+            segments=self.segment_specs(),
             seen=self.seen,
             carry_from=self._folder,
             known=known,
@@ -292,6 +295,10 @@ class Bundle:
     def stage_costs(self) -> list[StageCost]:
         """The costs of the stages with all steps, counted with the rules that were given for this bundle."""
         return stage_costs(self.net, self.manifest.input_shape, rules=self.rules)
+
+    def segment_specs(self) -> tuple[SegmentSpec, ...]:
+        """What every segment reads, gives and costs, by the rules that were given; `save` stores it."""
+        return segment_specs(self.net, self.manifest.input_shape, rules=self.rules)
 
     @property
     def rules(self) -> Rules:

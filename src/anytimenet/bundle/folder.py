@@ -38,7 +38,9 @@ from anytimenet.core.manifest.folder import (
 )
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.seen_images import SEEN_NAME, SeenImages
+from anytimenet.core.manifest.segments import SEGMENTS_NAME, pack_segments
 from anytimenet.core.manifest.tables import COSTS, kept_tables, pack_table, readable_table
+from anytimenet.core.segments import SegmentSpec
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.registry import build_on_meta, rebuild_net
 
@@ -53,6 +55,7 @@ def write_bundle(
     path: Path,
     extra_files: Mapping[str, ExtraFile],
     *,
+    segments: Sequence[SegmentSpec] = (),
     seen: SeenImages | None = None,
     carry_from: Path | None = None,
     known: str | None = None,
@@ -60,6 +63,7 @@ def write_bundle(
     """Writes the folder and returns the manifest that lies in it; `Bundle.save` says what is raised.
 
     Args:
+        segments: of the net.
         carry_from: the folder that the bundle was loaded from; files that were added to it are written, too.
         known: the stamp of a bundle that may be replaced; "any" for whichever is there.
     """
@@ -71,7 +75,7 @@ def write_bundle(
     try:
         with new_folder(path) as folder:
             records = {}
-            for name, data in _files(net, layout, tables, seen, extra):
+            for name, data in _files(net, layout, tables, segments, seen, extra):
                 write_bytes(folder / name, data)
                 records[name] = record_of(data)
             saved = replace(saved, files=records)
@@ -198,6 +202,7 @@ def _files(
     net: AnytimeNet,
     layout: Sequence[Layout],
     tables: Mapping[str, CostTable],
+    segments: Sequence[SegmentSpec],
     seen: SeenImages | None,
     extra: Mapping[str, bytes],
 ) -> Iterator[tuple[str, bytes]]:
@@ -206,6 +211,8 @@ def _files(
         yield shard_name(stage, net.num_stages), shard
     for table in tables.values():
         yield pack_table(table)
+    if segments:
+        yield pack_segments(segments)
     if seen is not None:
         yield SEEN_NAME, seen.to_bytes()
     yield from extra.items()
@@ -235,7 +242,11 @@ def _carried(manifest: Manifest, folder: Path | None) -> dict[str, bytes]:
 
 
 def _is_own(name: str) -> bool:
-    return name in (MANIFEST_NAME, CARD_NAME, SEEN_NAME) or name.startswith(COSTS) or is_shard(name)
+    return (
+        name in (MANIFEST_NAME, CARD_NAME, SEEN_NAME, SEGMENTS_NAME)
+        or name.startswith(COSTS)
+        or is_shard(name)
+    )
 
 
 def _check_device(device: torch.device | str) -> None:

@@ -1,13 +1,14 @@
-"""What a net shows to planners, exporters and engines, without torch: its input and its states."""
+"""What a net shows to planners, exporters and engines, without torch: its input, states and segments."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from anytimenet.core.checks import MOST_SIDE, choice, optional, settle, whole_number, whole_numbers
+from anytimenet.core.records import JsonForm, Record, stored
 
 INPUT = "x"
 """The name of the input in every state."""
@@ -44,8 +45,8 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         settle(self, "kind", choice, _AXES)
-        for field in ("channels", "smallest", "multiple_of"):
-            settle(self, field, whole_number, 1, MOST_SIDE)
+        for name in ("channels", "smallest", "multiple_of"):
+            settle(self, name, whole_number, 1, MOST_SIDE)
         settle(self, "fixed", optional, whole_numbers, 1, MOST_SIDE)
         if self.fixed is not None:
             if len(self.fixed) != len(self._axes) - 1:
@@ -135,8 +136,8 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
-    continues: str | None = None
-    grows: int | None = None
+    continues: str | None = field(default=None, metadata=stored(brief=True))
+    grows: int | None = field(default=None, metadata=stored(brief=True))
 
     def __post_init__(self) -> None:
         if (self.continues is None) != (self.grows is None):
@@ -154,3 +155,51 @@ class TensorSpec:
         number = _NUMBER.fullmatch(self.dtype)
         bits = 8 if number is None else int(number[1])
         return prod(self.shape) * max(bits // 8, 1)
+
+
+@dataclass(frozen=True)
+class SegmentSpec(Record):
+    """One segment, as planners, exporters and engines read it; shapes and bytes are those of one example.
+
+    Attributes:
+        start: the stage that is finished, 0 for none.
+        stop: the stage that it predicts.
+        reads: the tensors of the state at `start`, in order.
+        changes: those of the state at `stop` that it gives, in the state's order. One that `continues` a
+            tensor of `reads` is that one and what the segment appends to it. What the state holds beside them
+            is carried from `reads`, by name.
+        outputs: the logits of stage `stop`, one a label level, "level1" the finest.
+        macs: counted multiply-adds.
+        weight_bytes: of the weights and statistics that it reads.
+        state_bytes: that the whole state at `stop` takes; 0 after the last stage.
+
+    Raises:
+        ValueError: unless 0 <= start < stop, or if a tensor continues one that is not read.
+
+    >>> x, logits = TensorSpec("x", (3, 8, 8)), TensorSpec("level1", (10,))
+    >>> spec = SegmentSpec(0, 1, (x,), (), (logits,), macs=1920, weight_bytes=7720, state_bytes=0)
+    >>> SegmentSpec.from_dict(spec.to_dict()) == spec
+    True
+    """
+
+    start: int
+    stop: int
+    reads: tuple[TensorSpec, ...]
+    changes: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    macs: int
+    weight_bytes: int
+    state_bytes: int
+    json_form = JsonForm(what="a segment", strict=True)
+
+    def __post_init__(self) -> None:
+        for name in ("start", "macs", "weight_bytes", "state_bytes"):
+            settle(self, name, whole_number)
+        settle(self, "stop", whole_number, self.start + 1)
+        known = {spec.name for spec in self.reads}
+        for spec in self.changes:
+            if spec.continues is not None and spec.continues not in known:
+                raise ValueError(
+                    f"segment ({self.start}, {self.stop}): {spec.name!r} continues {spec.continues!r}, which "
+                    f"is none of {sorted(known)}"
+                )

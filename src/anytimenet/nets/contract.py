@@ -22,11 +22,11 @@ from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.segments import InputSpec
 from anytimenet.core.segments import TensorSpec as TensorSpec
 from anytimenet.layers.snapshots import copied
+from anytimenet.nets.segment import Changes, check_segment
 from anytimenet.nets.segment import Join as Join
 from anytimenet.nets.segment import Output as Output
 from anytimenet.nets.segment import Segment as Segment
 from anytimenet.nets.segment import State as State
-from anytimenet.nets.segment import check_segment
 from anytimenet.nets.segment import rows as rows
 from anytimenet.nets.snapshot import Snapshot as Snapshot
 from anytimenet.nets.snapshot import frozen_copy
@@ -57,6 +57,13 @@ class Part:
     def of(self, tensor: Tensor) -> Tensor:
         """The view of `tensor` that this part names."""
         return tensor[tuple(slice(start, stop) for start, stop in self.box)]
+
+
+class Pieces(NamedTuple):
+    """A segment that is made of modules of the net: their names, and what changes in the state."""
+
+    modules: tuple[str, ...]
+    changes: Changes
 
 
 class ChainView(NamedTuple):
@@ -151,6 +158,13 @@ class AnytimeNet(nn.Module):
     def whole_nets(self) -> tuple[AnytimeNet, ...]:
         """The nets that this one runs one after the other; itself alone, unless it joins several."""
         return (self,)
+
+    def pieces(self, start: int, stop: int) -> Pieces | None:
+        """What segment (start, stop) is made of, where segments are whole modules that run once; else None.
+
+        Whichever segment runs a module does the same work in it, so that counting modules counts segments.
+        """
+        return None
 
     # --- deployment ---------------------------------------------------------------------------------
 

@@ -64,6 +64,10 @@ def concatenate(name: str, old: Tensor | None, new: Tensor, axis: int) -> Tensor
     return new if old is None else torch.cat([old, new], axis + 1)
 
 
+Changes = Mapping[str, tuple[str, int] | None]
+"""Of each tensor that a segment gives: None, or the earlier tensor that it continues, and the axis."""
+
+
 class HasStages(Protocol):
     """What a segment reads of its net."""
 
@@ -91,7 +95,7 @@ class Segment(nn.Module):
             carried.
     """
 
-    changes: Mapping[str, tuple[str, int] | None]
+    changes: Changes
 
     def __init__(self, net: HasStages, start: int, stop: int, *, last: bool) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ ARROWS = {
     "core": set(),
     "layers": {"core"},
     "nets": {"layers", "core"},
-    "costs": {"nets", "core"},
+    "costs": {"layers", "nets", "core"},
     "schemes": {"nets", "core"},
     "tasks": {"core"},
     "data": {"core"},

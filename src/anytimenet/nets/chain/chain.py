@@ -28,12 +28,13 @@ from anytimenet.nets.contract import (
     Join,
     Output,
     Part,
+    Pieces,
     Segment,
     State,
     TensorSpec,
     claim,
 )
-from anytimenet.nets.segment import CHANNELS, concatenate
+from anytimenet.nets.segment import CHANNELS, Changes, concatenate
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ class ChainNet(AnytimeNet):
         self.check_reached(stage)
         return self.graph.state(stage) if stage else (INPUT,)
 
+    def pieces(self, start: int, stop: int) -> Pieces:
+        new = self.graph.need(stop) - (self.graph.need(start) if start else frozenset())
+        nodes = (f"blocks.{link.block - 1}.{link.name}" for link in self.graph.links if link.name in new)
+        return Pieces((*nodes, f"heads.{stop - 1}"), self._changes(start, stop))
+
     def chain(self) -> ChainView:
         return ChainView(self.blocks, self.heads)
 
@@ -216,6 +222,12 @@ class ChainNet(AnytimeNet):
             num_classes=self.num_classes,
             input_spec=self.input_spec,
         )
+
+    def _changes(self, start: int, stop: int) -> Changes:
+        """The tensors that the state at `stop` has and that at `start` lacks."""
+        reads, writes = self.state_names(start), self.state_names(stop)
+        found = {name: self._beginning(name, reads) for name in writes if name not in reads}
+        return {name: None if old is None else (old, CHANNELS) for name, old in found.items()}
 
     def _beginning(self, name: str, held: Collection[str]) -> str | None:
         """The tensor among `held` that is the unchanged beginning of a node's, as far as modules say so."""
@@ -311,8 +323,7 @@ class _ChainSegment(Segment):
 
     def __init__(self, net: ChainNet, start: int, stop: int, *, last: bool) -> None:
         super().__init__(net, start, stop, last=last)
-        found = {name: net._beginning(name, self.reads) for name in self.writes if name not in self.reads}
-        self.changes = {name: None if old is None else (old, CHANNELS) for name, old in found.items()}
+        self.changes = net._changes(start, stop) if self.carries else {}
         self.exit = net.graph.exits[stop - 1]
         finished = net.graph.need(start) if start else frozenset()
         wanted = net.graph.need(stop) - finished

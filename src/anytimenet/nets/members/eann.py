@@ -14,7 +14,16 @@ from anytimenet.core.checks import several
 from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.core.segments import INPUT
 from anytimenet.nets.arguments import check_positive
-from anytimenet.nets.contract import AnytimeNet, Join, Output, Part, Segment, State, TensorSpec
+from anytimenet.nets.contract import (
+    AnytimeNet,
+    Join,
+    Output,
+    Part,
+    Pieces,
+    Segment,
+    State,
+    TensorSpec,
+)
 from anytimenet.nets.depth import resnet_ann  # noqa: F401  (registers the members)
 from anytimenet.nets.members.specs import (
     MemberSpec,
@@ -25,6 +34,7 @@ from anytimenet.nets.members.specs import (
     spell_out,
 )
 from anytimenet.nets.registry import register_net
+from anytimenet.nets.segment import Changes
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"
 FAMILY = "eann"
@@ -146,6 +156,14 @@ class EANN(AnytimeNet):
     def whole_nets(self) -> tuple[AnytimeNet, ...]:
         return tuple(self._member(number) for number in range(1, len(self.members) + 1))
 
+    def pieces(self, start: int, stop: int) -> Pieces | None:
+        number, own_stop = self.place(stop)
+        found = self._member(number).pieces(max(start - self._before(number), 0), own_stop)
+        if found is None:
+            return None
+        modules = tuple(f"members.{number - 1}.{name}" for name in found.modules)
+        return Pieces(modules, _outer_changes(number, found.changes))
+
     def state_spec(self, stage: int, input_shape: Sequence[int]) -> list[TensorSpec]:
         self.check_reached(stage, input_shape)
         image = [self.spec(INPUT, input_shape)] if INPUT in self.state_names(stage) else []
@@ -214,10 +232,7 @@ class _EANNSegment(Segment):
         own_start = max(start - net._before(number), 0)
         self.inner = member._segment(own_start, own_stop, last=last)
         self.number = number
-        self.changes = {
-            _outer(number, name): None if old is None else (_outer(number, old[0]), old[1])
-            for name, old in self.inner.changes.items()
-        }
+        self.changes = _outer_changes(number, self.inner.changes)
 
     def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
         old = dict(zip(self.reads, state, strict=True))
@@ -233,6 +248,13 @@ class _EANNSegment(Segment):
 def _outer(member: int, own: str) -> str:
     """What a tensor of a member's state is called beside those of the others."""
     return own if own == INPUT else f"member{member}.{own}"
+
+
+def _outer_changes(member: int, own: Changes) -> Changes:
+    return {
+        _outer(member, name): None if old is None else (_outer(member, old[0]), old[1])
+        for name, old in own.items()
+    }
 
 
 def _named_by(member: int, spec: TensorSpec) -> TensorSpec:
