@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from anytimenet.core.answers.confidence import confidences
 from anytimenet.core.errors import DataError
 from anytimenet.evaluation import (
     Outputs,
     budgeted_from_outputs,
-    confidences,
     exit_costs,
     mean_ensemble,
     read_outputs,
