@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from anytimenet.data import DataOptions, LargeImageAugmentation
-from anytimenet.recipes.experiment import FOUR_GPUS, IMAGENET, Experiment, Recipe
+from anytimenet.recipes.experiment import Experiment, Recipe
 from anytimenet.training import preset
 
 _ALL_IMAGES = DataOptions(val_fraction=0.0)
@@ -47,15 +47,7 @@ def _imagenet(net: str, minutes: float, summary: str, expected: str) -> Recipe:
         # Strengths as in MSDNet's first code; the source says that both are there, not how much.
         augmentation=LargeImageAugmentation(colour_jitter=0.4, lighting=0.1),
     )
-    return Recipe.of(
-        net,
-        experiment,
-        flags=IMAGENET,
-        summary=summary,
-        hardware=FOUR_GPUS,
-        minutes=minutes,
-        expected=expected,
-    )
+    return Recipe.of(net, experiment, summary=summary, minutes=minutes, expected=expected)
 
 
 RECIPES = (

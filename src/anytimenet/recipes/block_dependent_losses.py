@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from anytimenet.data import DataOptions, LargeImageAugmentation
-from anytimenet.recipes.experiment import FOUR_GPUS, IMAGENET, Experiment, Recipe
+from anytimenet.recipes.experiment import Experiment, Recipe
 from anytimenet.schemes import BlockDependent, Scheme, override, scheme_preset
 from anytimenet.training import preset
 
@@ -45,15 +45,7 @@ def _imagenet(name: str, scheme: str | Scheme, minutes: float, summary: str) -> 
         config=replace(preset("official_code_imagenet"), scheme=scheme),
         augmentation=LargeImageAugmentation(),
     )
-    return Recipe.of(
-        name,
-        experiment,
-        flags=IMAGENET,
-        summary=summary,
-        hardware=FOUR_GPUS,
-        minutes=minutes,
-        expected=_CLAIM,
-    )
+    return Recipe.of(name, experiment, summary=summary, minutes=minutes, expected=_CLAIM)
 
 
 RECIPES = (

@@ -20,10 +20,9 @@ from anytimenet.data import (
 )
 from anytimenet.training import TrainConfig
 
-ONE_GPU = "one GPU; days on 2 CPU cores"
-FOUR_GPUS = "four GPUs with --devices 4, or one large one"
-DATA_ROOT = "--data-root data"
-IMAGENET = "--data imagenet:PATH"
+_ON_CIFAR = ("one GPU; days on 2 CPU cores", "--data-root data")
+_ON_IMAGENET = ("four GPUs with --devices 4, or one large one", "--data imagenet:PATH")
+"""The usual hardware, and what the command says of the data."""
 CUB = "--data cub:PATH"
 
 
@@ -114,16 +113,20 @@ class Recipe:
         summary: str,
         minutes: float,
         expected: str,
-        hardware: str = ONE_GPU,
-        flags: str = DATA_ROOT,
+        hardware: str | None = None,
+        flags: str | None = None,
     ) -> Recipe:
-        """A row of a table: always the same experiment, of which each caller gets a copy of its own."""
+        """A row of a table: always the same experiment, of which each caller gets a copy of its own.
+
+        Where data is the user's, it is ImageNet and takes four GPUs unless `flags` and `hardware` say else.
+        """
 
         def build() -> Experiment:
             return replace(experiment, net_arguments=dict(experiment.net_arguments))
 
-        command = f"anytimenet train {name} {flags}".rstrip()
-        return cls(name, build, summary, command, hardware, minutes, expected)
+        usual_hardware, usual_flags = _ON_CIFAR if experiment.data else _ON_IMAGENET
+        command = f"anytimenet train {name} {usual_flags if flags is None else flags}".rstrip()
+        return cls(name, build, summary, command, hardware or usual_hardware, minutes, expected)
 
 
 _RECIPES: dict[str, Recipe] = {}

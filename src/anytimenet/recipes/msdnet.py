@@ -9,7 +9,7 @@ Minutes are estimates.
 from __future__ import annotations
 
 from anytimenet.data import DataOptions, LargeImageAugmentation
-from anytimenet.recipes.experiment import FOUR_GPUS, IMAGENET, Experiment, Recipe
+from anytimenet.recipes.experiment import Experiment, Recipe
 from anytimenet.training import preset
 
 _ALL_IMAGES = DataOptions(val_fraction=0.0)
@@ -24,15 +24,8 @@ def _cifar(net: str, data: str, minutes: float, summary: str, options: DataOptio
 def _imagenet(net: str, minutes: float, summary: str, expected: str = _NO_NUMBER) -> Recipe:
     # As the Lua code; the PyTorch code has crop and flip only.
     colours = LargeImageAugmentation(colour_jitter=0.4, lighting=0.1)
-    return Recipe.of(
-        net,
-        Experiment("", net, config=preset("msdnet_imagenet"), augmentation=colours),
-        flags=IMAGENET,
-        summary=summary,
-        hardware=FOUR_GPUS,
-        minutes=minutes,
-        expected=expected,
-    )
+    experiment = Experiment("", net, config=preset("msdnet_imagenet"), augmentation=colours)
+    return Recipe.of(net, experiment, summary=summary, minutes=minutes, expected=expected)
 
 
 RECIPES = (

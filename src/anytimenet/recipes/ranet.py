@@ -9,7 +9,7 @@ reading. Minutes are estimates.
 from __future__ import annotations
 
 from anytimenet.data import DataOptions, LargeImageAugmentation
-from anytimenet.recipes.experiment import FOUR_GPUS, IMAGENET, Experiment, Recipe
+from anytimenet.recipes.experiment import Experiment, Recipe
 from anytimenet.training import preset
 
 _ALL_IMAGES = DataOptions(val_fraction=0.0)
@@ -23,15 +23,8 @@ def _cifar(net: str, minutes: float, summary: str) -> Recipe:
 
 def _imagenet(net: str, minutes: float, summary: str) -> Recipe:
     config, crops = preset("official_code_imagenet"), LargeImageAugmentation()
-    return Recipe.of(
-        net,
-        Experiment("", net, options=_ALL_IMAGES, config=config, augmentation=crops),
-        flags=IMAGENET,
-        summary=summary,
-        hardware=FOUR_GPUS,
-        minutes=minutes,
-        expected=_NO_NUMBER,
-    )
+    experiment = Experiment("", net, options=_ALL_IMAGES, config=config, augmentation=crops)
+    return Recipe.of(net, experiment, summary=summary, minutes=minutes, expected=_NO_NUMBER)
 
 
 RECIPES = (

@@ -8,7 +8,7 @@ user's: `--data imagenet:PATH`, `--data cub:PATH`. `--alone` trains every sub-ne
 from __future__ import annotations
 
 from anytimenet.data import DataOptions, LargeImageAugmentation
-from anytimenet.recipes.experiment import CUB, IMAGENET, Experiment, Recipe
+from anytimenet.recipes.experiment import CUB, Experiment, Recipe
 from anytimenet.training import preset
 
 _PAPER = preset("paper")
@@ -115,7 +115,6 @@ LARGE = (  # sections 4.2 and 4.3, Fig. 4c; 50,000 and 1,000 training images hel
     Recipe.of(
         "isresnext_imagenet",
         Experiment("", "isresnext_62_imagenet", config=preset("paper_imagenet"), augmentation=_CROPS),
-        flags=IMAGENET,
         summary="the paper's ImageNet model: IS-ResNeXt, L=20 W=160 K=5 C=30, 90 epochs, batches of 96",
         hardware="one large GPU, or several with --devices",
         minutes=4000,
