@@ -39,7 +39,7 @@ def doubling(
         Shared: everything that an earlier stage computes; new slices read old ones, never the reverse.
         Per stage: the head (own BN and FC, one for each label level), and slice k of the trunk.
         State: what later slices read of the old ones: normalised inputs of blocks that both write, the
-            trunk where new blocks stand, and the last features. See `sliced_plan.SlicePlan`.
+            trunk where new blocks stand, and the last features. See `slices.plan.SlicePlan`.
         Training: meant for the scheme "osgd". One graph; BatchNorms are shared, as a channel is the same
             for every stage that has it.
         Deviations: written without the paper's code and details at hand. The block is IS-ResNeXt's. Width:

@@ -69,12 +69,6 @@ class SlicedSegment(Segment):
             for name, old in (plan.continued(finished, end) if self.carries else {}).items()
         }
         self.sources = {place: plan.source(finished, int(place)) for place in self.blocks} if finished else {}
-        # Where the state takes the trunk: the name it gets, and the old name of its finished slices.
-        self.carried_trunks = {
-            place: plan.trunk(finished, place) if finished else ""
-            for place in range(self.places)
-            if f"t{place + 1}" in self.writes
-        }
 
     def advance(self, state: State, join: Join) -> tuple[dict[str, Tensor], Output]:
         old = dict(zip(self.reads, state, strict=True))
@@ -85,9 +79,10 @@ class SlicedSegment(Segment):
             if place in self.starts:
                 x = append_zeros_in_slices(x, [width * factor for width in self.new_widths])
                 factor *= 2
-            if place in self.carried_trunks:
-                trunk = f"t{place + 1}"
-                new[trunk] = join(trunk, old.get(self.carried_trunks[place]), x, CHANNELS)
+            trunk = f"t{place + 1}"
+            if trunk in self.changes:
+                finished = self.changes[trunk]
+                new[trunk] = join(trunk, old[finished[0]] if finished else None, x, CHANNELS)
             if str(place) in self.blocks:
                 x = self._block(place, x, old, new, join)
         new[FEATURES] = join(FEATURES, old.get(FEATURES), x, CHANNELS)
