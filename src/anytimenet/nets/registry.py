@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from typing import Any
 
 import torch
@@ -92,6 +93,33 @@ def register_net(
         return build
 
     return register
+
+
+def forms_of(
+    build: Builder, *, paper: str = "", family: str = "", form: int = 1, changed: str = ""
+) -> Callable[[str, tuple[int, int, int], str], Callable[..., None]]:
+    """Registers one builder under several names: `forms_of(build)(name, input_shape, summary)(**arguments)`.
+
+    The arguments are those of the builder that the name stands for; the rest is as in `register_net`.
+    """
+
+    def named(name: str, input_shape: tuple[int, int, int], summary: str) -> Callable[..., None]:
+        register = register_net(
+            name,
+            input_shape=input_shape,
+            summary=summary,
+            paper=paper,
+            family=family,
+            form=form,
+            changed=changed,
+        )
+
+        def stands_for(**arguments: Any) -> None:
+            register(partial(build, **arguments) if arguments else build)
+
+        return stands_for
+
+    return named
 
 
 def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: Any) -> AnytimeNet:

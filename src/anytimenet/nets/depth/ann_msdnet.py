@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,7 +12,7 @@ from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"
 FORMS = ("cifar", "imagenet")
@@ -220,15 +219,8 @@ _TINY: dict[str, Any] = {
     "classifier_width": 4,
 }
 
-for _name, _input_shape, _summary, _build in (
-    ("ann_msdnet_26", (3, 224, 224), "5 exits, 4 units apart", ann_msdnet),
-    (
-        "ann_msdnet_36",
-        (3, 224, 224),
-        "5 exits, 6 units apart",
-        partial(ann_msdnet, units=(9, 8, 8, 8), stack=6),
-    ),
-    ("ann_msdnet_41", (3, 224, 224), "5 exits, 7 units apart", partial(ann_msdnet, **_41)),
-    ("ann_msdnet_tiny", (3, 8, 8), "for tests: 2 exits", partial(ann_msdnet, **_TINY)),
-):
-    register_net(_name, family="ann_msdnet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(ann_msdnet, paper=PAPER, family="ann_msdnet")
+_form("ann_msdnet_26", (3, 224, 224), "5 exits, 4 units apart")()
+_form("ann_msdnet_36", (3, 224, 224), "5 exits, 6 units apart")(units=(9, 8, 8, 8), stack=6)
+_form("ann_msdnet_41", (3, 224, 224), "5 exits, 7 units apart")(**_41)
+_form("ann_msdnet_tiny", (3, 8, 8), "for tests: 2 exits")(**_TINY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -16,7 +15,7 @@ from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, ch
 from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.depth.densenet_layers import DenseLayer, DenseTransition
 from anytimenet.nets.depth.multiscale_layers import LargeImageStem
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 
 PAPER = "Densely Connected Convolutional Networks"
 PLAIN_STEM = 16
@@ -153,44 +152,22 @@ def _check_reduction(reduction: float) -> None:
 _PLAIN: dict[str, Any] = {"bottleneck": False, "reduction": 1.0}
 _121: dict[str, Any] = {"layers": (6, 12, 24, 16), "growth": 32, "stem": "imagenet"}
 
-for _name, _input_shape, _summary, _build in (
-    (
-        "densenet_40_12",
-        (3, 32, 32),
-        "without bottlenecks: L=40 k=12",
-        partial(densenet, layers=(12, 12, 12), **_PLAIN),
-    ),
-    ("densenet_bc_100_12", (3, 32, 32), "DenseNet-BC: L=100 k=12", densenet),
-    (
-        "densenet_bc_190_40",
-        (3, 32, 32),
-        "DenseNet-BC: L=190 k=40",
-        partial(densenet, layers=(31, 31, 31), growth=40),
-    ),
-    (
-        "densenet_bc_100_12_exits",
-        (3, 32, 32),
-        "DenseNet-BC with 3 predictors, at block ends: L=100 k=12",
-        partial(densenet, exits_after="block_ends"),
-    ),
-    ("densenet_121_imagenet", (3, 224, 224), "ImageNet form: L=121 k=32", partial(densenet, **_121)),
-    (
-        "densenet_121_imagenet_exits",
-        (3, 224, 224),
-        "ImageNet form with 4 predictors, at block ends: L=121 k=32",
-        partial(densenet, exits_after="block_ends", **_121),
-    ),
-    (
-        "densenet_small",
-        (3, 16, 16),
-        "minutes on 2 cores: DenseNet-BC with 4 predictors, after its first layer and at block ends: k=6",
-        partial(densenet, layers=(2, 4, 8), growth=6, exits_after=(1, 2, 6, 14)),
-    ),
-    (
-        "densenet_tiny",
-        (3, 8, 8),
-        "for tests: DenseNet-BC with 3 predictors, at block ends: k=3",
-        partial(densenet, layers=(2, 1, 1), growth=3, exits_after="block_ends"),
-    ),
-):
-    register_net(_name, family="densenet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(densenet, paper=PAPER, family="densenet")
+_form("densenet_40_12", (3, 32, 32), "without bottlenecks: L=40 k=12")(layers=(12, 12, 12), **_PLAIN)
+_form("densenet_bc_100_12", (3, 32, 32), "DenseNet-BC: L=100 k=12")()
+_form("densenet_bc_190_40", (3, 32, 32), "DenseNet-BC: L=190 k=40")(layers=(31, 31, 31), growth=40)
+_form("densenet_bc_100_12_exits", (3, 32, 32), "DenseNet-BC with 3 predictors, at block ends: L=100 k=12")(
+    exits_after="block_ends"
+)
+_form("densenet_121_imagenet", (3, 224, 224), "ImageNet form: L=121 k=32")(**_121)
+_form(
+    "densenet_121_imagenet_exits", (3, 224, 224), "ImageNet form with 4 predictors, at block ends: L=121 k=32"
+)(exits_after="block_ends", **_121)
+_form(
+    "densenet_small",
+    (3, 16, 16),
+    "minutes on 2 cores: DenseNet-BC with 4 predictors, after its first layer and at block ends: k=6",
+)(layers=(2, 4, 8), growth=6, exits_after=(1, 2, 6, 14))
+_form("densenet_tiny", (3, 8, 8), "for tests: DenseNet-BC with 3 predictors, at block ends: k=3")(
+    layers=(2, 1, 1), growth=3, exits_after="block_ends"
+)

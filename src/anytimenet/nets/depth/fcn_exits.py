@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_blocks, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 
 PAPER = "Fully Convolutional Networks for Semantic Segmentation, on a dilated ResNet"
 SMALLEST = 8
@@ -192,24 +191,15 @@ def _shortcut(channels: int, wanted: int, stride: int) -> nn.Module:
 
 _BASIC: dict[str, Any] = {"unit": "basic", "stem_kernel": 3}
 
-for _name, _input_shape, _summary, _build in (
-    (
-        "fcn_exits",
-        (3, 360, 480),
-        "segmentation, a head on each block of a dilated ResNet-50: 3, 4, 6, 3 bottlenecks",
-        fcn_exits,
-    ),
-    (
-        "fcn_exits_small",
-        (3, 96, 128),
-        "segmentation in minutes on 2 cores: 2, 2, 1, 1 basic units",
-        partial(fcn_exits, blocks=(2, 2, 1, 1), widths=(32, 64, 96, 128), head_divisor=2, **_BASIC),
-    ),
-    (
-        "fcn_exits_tiny",
-        (3, 16, 24),
-        "for tests: segmentation, one basic unit a block",
-        partial(fcn_exits, blocks=(1, 1, 1, 1), widths=(6, 12, 12, 16), head_divisor=2, **_BASIC),
-    ),
-):
-    register_net(_name, family="fcn_exits", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(fcn_exits, paper=PAPER, family="fcn_exits")
+_form(
+    "fcn_exits",
+    (3, 360, 480),
+    "segmentation, a head on each block of a dilated ResNet-50: 3, 4, 6, 3 bottlenecks",
+)()
+_form("fcn_exits_small", (3, 96, 128), "segmentation in minutes on 2 cores: 2, 2, 1, 1 basic units")(
+    blocks=(2, 2, 1, 1), widths=(32, 64, 96, 128), head_divisor=2, **_BASIC
+)
+_form("fcn_exits_tiny", (3, 16, 24), "for tests: segmentation, one basic unit a block")(
+    blocks=(1, 1, 1, 1), widths=(6, 12, 12, 16), head_divisor=2, **_BASIC
+)

@@ -14,7 +14,7 @@ from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, ch
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.depth.msdnet_plan import MSDNetPlan, PlannedLayer
 from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
-from anytimenet.nets.registry import Builder, register_net
+from anytimenet.nets.registry import Builder, forms_of
 
 PAPER = "Multi-Scale Dense Networks for Resource Efficient Image Classification"
 FORMS = ("cifar", "imagenet")
@@ -217,25 +217,17 @@ def _imagenet(step: int) -> Builder:
     return partial(msdnet, **_IMAGENET, base=step, step=step)
 
 
-for _name, _input_shape, _summary, _build in (
-    ("msdnet_cifar_7", (3, 32, 32), "7 exits at layers 4, 6, .. 16", partial(msdnet, exits=7)),
-    ("msdnet_cifar_10", (3, 32, 32), "10 exits at layers 4, 6, .. 22", partial(msdnet, exits=10)),
-    (
-        "msdnet_cifar_batch_5",
-        (3, 32, 32),
-        "for budgeted batches: 5 exits at layers 1, 3, 6, 10, 15",
-        partial(msdnet, exits=5, **_BATCH),
-    ),
-    (
-        "msdnet_cifar_batch_7",
-        (3, 32, 32),
-        "for budgeted batches: 7 exits at layers 1, 3, 6, .. 28",
-        partial(msdnet, exits=7, **_BATCH),
-    ),
-    ("msdnet_imagenet_step4", (3, 224, 224), "5 exits, 4 layers apart", _imagenet(4)),
-    ("msdnet_imagenet_step6", (3, 224, 224), "5 exits, 6 layers apart", _imagenet(6)),
-    ("msdnet_imagenet_step7", (3, 224, 224), "5 exits, 7 layers apart", _imagenet(7)),
-    ("msdnet_small", (3, 16, 16), "minutes on 2 cores: 4 exits", partial(msdnet, **_SMALL)),
-    ("msdnet_tiny", (3, 8, 8), "for tests: 3 exits", partial(msdnet, **_TINY)),
-):
-    register_net(_name, family="msdnet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(msdnet, paper=PAPER, family="msdnet")
+_form("msdnet_cifar_7", (3, 32, 32), "7 exits at layers 4, 6, .. 16")(exits=7)
+_form("msdnet_cifar_10", (3, 32, 32), "10 exits at layers 4, 6, .. 22")(exits=10)
+_form("msdnet_cifar_batch_5", (3, 32, 32), "for budgeted batches: 5 exits at layers 1, 3, 6, 10, 15")(
+    exits=5, **_BATCH
+)
+_form("msdnet_cifar_batch_7", (3, 32, 32), "for budgeted batches: 7 exits at layers 1, 3, 6, .. 28")(
+    exits=7, **_BATCH
+)
+_form("msdnet_imagenet_step4", (3, 224, 224), "5 exits, 4 layers apart")(**_IMAGENET, base=4, step=4)
+_form("msdnet_imagenet_step6", (3, 224, 224), "5 exits, 6 layers apart")(**_IMAGENET, base=6, step=6)
+_form("msdnet_imagenet_step7", (3, 224, 224), "5 exits, 7 layers apart")(**_IMAGENET, base=7, step=7)
+_form("msdnet_small", (3, 16, 16), "minutes on 2 cores: 4 exits")(**_SMALL)
+_form("msdnet_tiny", (3, 8, 8), "for tests: 3 exits")(**_TINY)

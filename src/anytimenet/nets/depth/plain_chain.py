@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_positive
 from anytimenet.nets.chain.exits import ExitNet
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 
 
 def plain_chain(
@@ -86,8 +85,6 @@ def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return channels
 
 
-for _name, _input_shape, _summary, _build in (
-    ("plain_chain_small", (3, 16, 16), "minutes on 2 cores: 6 exits, W=32 to 128", plain_chain),
-    ("plain_chain_tiny", (3, 8, 8), "for tests: 3 exits, W=4 to 8", partial(plain_chain, widths=(4, 4, 8))),
-):
-    register_net(_name, family="plain_chain", input_shape=_input_shape, summary=_summary)(_build)
+_form = forms_of(plain_chain, family="plain_chain")
+_form("plain_chain_small", (3, 16, 16), "minutes on 2 cores: 6 exits, W=32 to 128")()
+_form("plain_chain_tiny", (3, 8, 8), "for tests: 3 exits, W=4 to 8")(widths=(4, 4, 8))

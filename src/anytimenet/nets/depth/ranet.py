@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,7 +14,7 @@ from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, LargeImageStem, MultiScaleHead
 from anytimenet.nets.depth.ranet_layers import FusionLayer, FusionTail
 from anytimenet.nets.depth.ranet_plan import PlannedBlock, RANetPlan
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 
 PAPER = "Resolution Adaptive Networks for Efficient Inference"
 CHANGED = "the flows have the authors' layers now, where form 1 guessed at them"
@@ -241,31 +240,17 @@ _TINY: dict[str, Any] = {
     "classifier_width": 4,
 }
 
-for _name, _input_shape, _summary, _build in (
-    ("ranet_cifar_8", (3, 32, 32), "8 exits in 4 flows, 4 layers a block", ranet),
-    ("ranet_cifar_6", (3, 32, 32), "6 exits in 3 flows, 4 layers a block", partial(ranet, **_THREE)),
-    (
-        "ranet_cifar_6_growing",
-        (3, 32, 32),
-        "6 exits in 3 flows, 2 layers in first blocks, 4 in second ones, .. 12",
-        partial(ranet, **_THREE, layers=2, step_mode="lin_grow"),
-    ),
-    ("ranet_imagenet", (3, 224, 224), "8 exits in 4 flows, 8 layers a block", partial(ranet, **_IMAGENET)),
-    (
-        "ranet_imagenet_wide",
-        (3, 224, 224),
-        "8 exits in 4 flows, 8 layers a block, twice the channels",
-        partial(ranet, **_IMAGENET, **_WIDE),
-    ),
-    ("ranet_small", (3, 16, 16), "minutes on 2 cores: 4 exits in 3 flows", partial(ranet, **_SMALL)),
-    ("ranet_tiny", (3, 8, 8), "for tests: 3 exits in 2 flows", partial(ranet, **_TINY)),
-):
-    register_net(
-        _name,
-        family="ranet",
-        input_shape=_input_shape,
-        summary=_summary,
-        paper=PAPER,
-        form=2,
-        changed=CHANGED,
-    )(_build)
+_form = forms_of(ranet, paper=PAPER, family="ranet", form=2, changed=CHANGED)
+_form("ranet_cifar_8", (3, 32, 32), "8 exits in 4 flows, 4 layers a block")()
+_form("ranet_cifar_6", (3, 32, 32), "6 exits in 3 flows, 4 layers a block")(**_THREE)
+_form(
+    "ranet_cifar_6_growing",
+    (3, 32, 32),
+    "6 exits in 3 flows, 2 layers in first blocks, 4 in second ones, .. 12",
+)(**_THREE, layers=2, step_mode="lin_grow")
+_form("ranet_imagenet", (3, 224, 224), "8 exits in 4 flows, 8 layers a block")(**_IMAGENET)
+_form("ranet_imagenet_wide", (3, 224, 224), "8 exits in 4 flows, 8 layers a block, twice the channels")(
+    **_IMAGENET, **_WIDE
+)
+_form("ranet_small", (3, 16, 16), "minutes on 2 cores: 4 exits in 3 flows")(**_SMALL)
+_form("ranet_tiny", (3, 8, 8), "for tests: 3 exits in 2 flows")(**_TINY)

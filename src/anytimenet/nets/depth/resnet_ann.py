@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from anytimenet.layers.transitions import between_zeros
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.depth.multiscale_layers import LargeImageStem
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"
 
@@ -191,45 +190,29 @@ def _exits(exits_after: Sequence[int] | None, stack: int | None, units: int) -> 
 
 _LARGE: dict[str, Any] = {"width": 64, "unit": "bottleneck", "stem": "imagenet"}
 
-for _name, _input_shape, _summary, _build in (
-    ("resnet_ann_45", (3, 32, 32), "21 predictors: n=7 c=32", resnet_ann),
-    ("resnet_ann_81", (3, 32, 32), "39 predictors: n=13 c=32", partial(resnet_ann, units=(13, 13, 13))),
-    ("resnet_ann_153", (3, 32, 32), "75 predictors: n=25 c=32", partial(resnet_ann, units=(25, 25, 25))),
-    (
-        "resnet_ann_50_imagenet",
-        (3, 224, 224),
-        "ImageNet form, bottlenecks, 16 predictors: 3, 4, 6, 3 units c=64",
-        partial(resnet_ann, units=(3, 4, 6, 3), **_LARGE),
-    ),
-    (
-        "resnet_ann_101_imagenet",
-        (3, 224, 224),
-        "ImageNet form, bottlenecks, 33 predictors: 3, 4, 23, 3 units c=64",
-        partial(resnet_ann, units=(3, 4, 23, 3), **_LARGE),
-    ),
-    (
-        "resnet_ann_bottleneck_small",
-        (3, 16, 16),
-        "minutes on 2 cores: bottlenecks, 5 predictors: 2, 2, 1 units c=8",
-        partial(resnet_ann, units=(2, 2, 1), width=8, unit="bottleneck"),
-    ),
-    (
-        "resnet_ann_small",
-        (3, 16, 16),
-        "minutes on 2 cores: 9 predictors: n=3 c=16",
-        partial(resnet_ann, units=(3, 3, 3), width=16),
-    ),
-    (
-        "resnet_ann_small_6",
-        (3, 16, 16),
-        "minutes on 2 cores: 6 predictors, every 2 units: n=4 c=16",
-        partial(resnet_ann, units=(4, 4, 4), width=16, exits_after=(2, 4, 6, 8, 10, 12)),
-    ),
-    (
-        "resnet_ann_tiny",
-        (3, 8, 8),
-        "for tests: 3 predictors: n=1 c=4",
-        partial(resnet_ann, units=(1, 1, 1), width=4),
-    ),
-):
-    register_net(_name, family="resnet_ann", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(resnet_ann, paper=PAPER, family="resnet_ann")
+_form("resnet_ann_45", (3, 32, 32), "21 predictors: n=7 c=32")()
+_form("resnet_ann_81", (3, 32, 32), "39 predictors: n=13 c=32")(units=(13, 13, 13))
+_form("resnet_ann_153", (3, 32, 32), "75 predictors: n=25 c=32")(units=(25, 25, 25))
+_form(
+    "resnet_ann_50_imagenet",
+    (3, 224, 224),
+    "ImageNet form, bottlenecks, 16 predictors: 3, 4, 6, 3 units c=64",
+)(units=(3, 4, 6, 3), **_LARGE)
+_form(
+    "resnet_ann_101_imagenet",
+    (3, 224, 224),
+    "ImageNet form, bottlenecks, 33 predictors: 3, 4, 23, 3 units c=64",
+)(units=(3, 4, 23, 3), **_LARGE)
+_form(
+    "resnet_ann_bottleneck_small",
+    (3, 16, 16),
+    "minutes on 2 cores: bottlenecks, 5 predictors: 2, 2, 1 units c=8",
+)(units=(2, 2, 1), width=8, unit="bottleneck")
+_form("resnet_ann_small", (3, 16, 16), "minutes on 2 cores: 9 predictors: n=3 c=16")(
+    units=(3, 3, 3), width=16
+)
+_form("resnet_ann_small_6", (3, 16, 16), "minutes on 2 cores: 6 predictors, every 2 units: n=4 c=16")(
+    units=(4, 4, 4), width=16, exits_after=(2, 4, 6, 8, 10, 12)
+)
+_form("resnet_ann_tiny", (3, 8, 8), "for tests: 3 predictors: n=1 c=4")(units=(1, 1, 1), width=4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from anytimenet.layers.init import init_weights
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_positive
 from anytimenet.nets.chain.exits import ExitNet
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 
 PAPER = "Anytime Neural Prediction via Slicing Networks Vertically, section 4.1 (Fig. 3c)"
 
@@ -104,21 +103,11 @@ class ResNeXtBlock(nn.Module):
 
 _SMALL: dict[str, Any] = {"exits_after": (1, 2, 3), "blocks": (1, 1, 1)}
 
-for _name, _input_shape, _summary, _build in (
-    ("resnext_29_exits", (3, 32, 32), "shallow exits after blocks 2..9: L=9 W=64 C=8", resnext_exits),
-    (
-        "resnext_exits_small",
-        (3, 16, 16),
-        "minutes on 2 cores: exits after blocks 1..3: L=3 W=32 C=4",
-        partial(resnext_exits, **_SMALL, width=32, branches=4),
-    ),
-    (
-        "resnext_exits_tiny",
-        (3, 8, 8),
-        "for tests: exits after blocks 1..3: L=3 W=8 C=2",
-        partial(resnext_exits, **_SMALL, width=8, branches=2, branch_width=2),
-    ),
-):
-    register_net(_name, family="resnext_exits", input_shape=_input_shape, summary=_summary, paper=PAPER)(
-        _build
-    )
+_form = forms_of(resnext_exits, paper=PAPER, family="resnext_exits")
+_form("resnext_29_exits", (3, 32, 32), "shallow exits after blocks 2..9: L=9 W=64 C=8")()
+_form("resnext_exits_small", (3, 16, 16), "minutes on 2 cores: exits after blocks 1..3: L=3 W=32 C=4")(
+    **_SMALL, width=32, branches=4
+)
+_form("resnext_exits_tiny", (3, 8, 8), "for tests: exits after blocks 1..3: L=3 W=8 C=2")(
+    **_SMALL, width=8, branches=2, branch_width=2
+)

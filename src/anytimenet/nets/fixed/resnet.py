@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from anytimenet.layers.snapshots import copy_leading
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_positive
 from anytimenet.nets.contract import AnytimeNet, Join, Output, Part, Segment, State, TensorSpec, claim
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.remembered import remembered, twin
 
 PAPER = "Identity Mappings in Deep Residual Networks"
@@ -124,11 +123,9 @@ class _WholeNet(Segment):
         return {}, self.net(state[0])
 
 
-for _name, _input_shape, _summary, _build in (
-    ("resnet_20", (3, 32, 32), "n=3", ResNet),
-    ("resnet_56", (3, 32, 32), "n=9", partial(ResNet, blocks=(9, 9, 9))),
-    ("resnet_110", (3, 32, 32), "n=18", partial(ResNet, blocks=(18, 18, 18))),
-    ("resnet_small", (3, 16, 16), "minutes on 2 cores: n=1 W=16", partial(ResNet, blocks=(1, 1, 1))),
-    ("resnet_tiny", (3, 8, 8), "for tests: n=1 W=4", partial(ResNet, width=4, blocks=(1, 1, 1))),
-):
-    register_net(_name, family="resnet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(ResNet, paper=PAPER, family="resnet")
+_form("resnet_20", (3, 32, 32), "n=3")()
+_form("resnet_56", (3, 32, 32), "n=9")(blocks=(9, 9, 9))
+_form("resnet_110", (3, 32, 32), "n=18")(blocks=(18, 18, 18))
+_form("resnet_small", (3, 16, 16), "minutes on 2 cores: n=1 W=16")(blocks=(1, 1, 1))
+_form("resnet_tiny", (3, 8, 8), "for tests: n=1 W=4")(width=4, blocks=(1, 1, 1))

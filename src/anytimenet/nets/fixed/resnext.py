@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.width.iresnext import IResNeXt
 
 PAPER = "Aggregated Residual Transformations for Deep Neural Networks; form of the sliced-networks paper"
@@ -37,20 +36,12 @@ def resnext(
     )
 
 
-for _name, _input_shape, _summary, _build in (
-    ("resnext_29", (3, 32, 32), "L=9 W=64 C=8", partial(resnext, blocks=(3, 3, 3))),
-    ("resnext_65", (3, 32, 32), "L=21 W=64 C=8", resnext),
-    (
-        "resnext_small",
-        (3, 16, 16),
-        "minutes on 2 cores: L=3 W=32 C=4",
-        partial(resnext, branches=4, width=32, blocks=(1, 1, 1)),
-    ),
-    (
-        "resnext_tiny",
-        (3, 8, 8),
-        "for tests: L=3 W=8 C=2",
-        partial(resnext, branches=2, width=8, branch_width=2, blocks=(1, 1, 1)),
-    ),
-):
-    register_net(_name, family="resnext", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(resnext, paper=PAPER, family="resnext")
+_form("resnext_29", (3, 32, 32), "L=9 W=64 C=8")(blocks=(3, 3, 3))
+_form("resnext_65", (3, 32, 32), "L=21 W=64 C=8")()
+_form("resnext_small", (3, 16, 16), "minutes on 2 cores: L=3 W=32 C=4")(
+    branches=4, width=32, blocks=(1, 1, 1)
+)
+_form("resnext_tiny", (3, 8, 8), "for tests: L=3 W=8 C=2")(
+    branches=2, width=8, branch_width=2, blocks=(1, 1, 1)
+)

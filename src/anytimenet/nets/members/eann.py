@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -33,7 +32,7 @@ from anytimenet.nets.members.specs import (
     origin_of_members,
     spell_out,
 )
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.segment import Changes
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"
@@ -305,25 +304,12 @@ def eann(
     return EANN(build_members(members, num_classes, in_channels, init))
 
 
-for _name, _input_shape, _summary, _build in (
-    (FAMILY, (3, 16, 16), "any nets one after the other: members=[...]", eann),
-    (
-        "eann_45_81_153",
-        (3, 32, 32),
-        "ResANN of n=7, 13, 25 one after the other: c=32",
-        partial(eann, members=_RESNETS_ANN),
-    ),
-    (
-        "eann_small",
-        (3, 16, 16),
-        "minutes on 2 cores: ResANN of n=1, 2, 4 one after the other: c=6",
-        partial(eann, members=_SMALL),
-    ),
-    (
-        "eann_tiny",
-        (3, 8, 8),
-        "for tests: ResANN, I-ResNeXt and IS-ResNeXt one after the other",
-        partial(eann, members=_TINY),
-    ),
-):
-    register_net(_name, family="eann", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(eann, paper=PAPER, family="eann")
+_form(FAMILY, (3, 16, 16), "any nets one after the other: members=[...]")()
+_form("eann_45_81_153", (3, 32, 32), "ResANN of n=7, 13, 25 one after the other: c=32")(members=_RESNETS_ANN)
+_form("eann_small", (3, 16, 16), "minutes on 2 cores: ResANN of n=1, 2, 4 one after the other: c=6")(
+    members=_SMALL
+)
+_form("eann_tiny", (3, 8, 8), "for tests: ResANN, I-ResNeXt and IS-ResNeXt one after the other")(
+    members=_TINY
+)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 from anytimenet.nets.arguments import check_blocks, check_positive, check_word
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.slices.blocks import StemForm
 from anytimenet.nets.slices.isresnext import ISResNeXt
 from anytimenet.nets.slices.plan import Range
@@ -103,47 +102,32 @@ def _level(place: int, stages: int) -> int:
     return level
 
 
-_TINY = partial(doubling, width=4, branch_width=2, blocks=(1, 1))
 _CIFAR, _SMALL = (3, 32, 32), (3, 16, 16)
-for _name, _input_shape, _summary, _build in (
-    (
-        "doubling_width_cifar",
-        _CIFAR,
-        "4 widths, 16 to 128 channels: L=9",
-        partial(doubling, growth="width", stages=4, branches=2, blocks=(3, 3, 3)),
-    ),
-    (
-        "doubling_depth_cifar",
-        _CIFAR,
-        "4 depths, 3 to 24 blocks: 32 channels a stage",
-        partial(doubling, growth="depth", stages=4, width=32, branches=6),
-    ),
-    (
-        "doubling_both_cifar",
-        _CIFAR,
-        "3 sizes: 16 to 64 channels, 6 to 24 blocks",
-        partial(doubling, growth="both", branches=3, blocks=(2, 2, 2)),
-    ),
-    (
-        "doubling_width_small",
-        _SMALL,
-        "minutes on 2 cores: 3 widths, 8 to 32 channels: L=3",
-        partial(doubling, growth="width", width=8, branch_width=6),
-    ),
-    (
-        "doubling_depth_small",
-        _SMALL,
-        "minutes on 2 cores: 3 depths, 3 to 12 blocks: 10 channels a stage",
-        partial(doubling, growth="depth", width=10, branches=2),
-    ),
-    (
-        "doubling_both_small",
-        _SMALL,
-        "minutes on 2 cores: 3 sizes: 7 to 28 channels, 3 to 12 blocks",
-        partial(doubling, growth="both", width=7, branch_width=3),
-    ),
-    ("doubling_width_tiny", (3, 8, 8), "for tests: 3 widths", partial(_TINY, growth="width")),
-    ("doubling_depth_tiny", (3, 8, 8), "for tests: 3 depths", partial(_TINY, growth="depth")),
-    ("doubling_both_tiny", (3, 8, 8), "for tests: 3 sizes", partial(_TINY, growth="both")),
-):
-    register_net(_name, family="doubling", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(doubling, paper=PAPER, family="doubling")
+_form("doubling_width_cifar", _CIFAR, "4 widths, 16 to 128 channels: L=9")(
+    growth="width", stages=4, branches=2, blocks=(3, 3, 3)
+)
+_form("doubling_depth_cifar", _CIFAR, "4 depths, 3 to 24 blocks: 32 channels a stage")(
+    growth="depth", stages=4, width=32, branches=6
+)
+_form("doubling_both_cifar", _CIFAR, "3 sizes: 16 to 64 channels, 6 to 24 blocks")(
+    growth="both", branches=3, blocks=(2, 2, 2)
+)
+_form("doubling_width_small", _SMALL, "minutes on 2 cores: 3 widths, 8 to 32 channels: L=3")(
+    growth="width", width=8, branch_width=6
+)
+_form("doubling_depth_small", _SMALL, "minutes on 2 cores: 3 depths, 3 to 12 blocks: 10 channels a stage")(
+    growth="depth", width=10, branches=2
+)
+_form("doubling_both_small", _SMALL, "minutes on 2 cores: 3 sizes: 7 to 28 channels, 3 to 12 blocks")(
+    growth="both", width=7, branch_width=3
+)
+_form("doubling_width_tiny", (3, 8, 8), "for tests: 3 widths")(
+    width=4, branch_width=2, blocks=(1, 1), growth="width"
+)
+_form("doubling_depth_tiny", (3, 8, 8), "for tests: 3 depths")(
+    width=4, branch_width=2, blocks=(1, 1), growth="depth"
+)
+_form("doubling_both_tiny", (3, 8, 8), "for tests: 3 sizes")(
+    width=4, branch_width=2, blocks=(1, 1), growth="both"
+)

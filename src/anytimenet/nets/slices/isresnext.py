@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import accumulate
 
 from torch import Tensor, nn
@@ -32,7 +31,7 @@ from anytimenet.nets.contract import (
     claim,
     claim_slices,
 )
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.remembered import remembered, twin
 from anytimenet.nets.slices.blocks import SlicedBlock, SlicedStem, StemForm, leading
 from anytimenet.nets.slices.plan import SlicePlan, check_block_slices
@@ -218,36 +217,19 @@ class ISResNeXt(AnytimeNet):
 
 
 _CIFAR, _IMAGENET = (3, 32, 32), (3, 224, 224)
-for _name, _input_shape, _summary, _build in (
-    (
-        "isresnext_47",
-        _CIFAR,
-        "CIFAR form: L=15 W=96 K=6 C=18",
-        partial(ISResNeXt, slices=even_slices(18, 6), width=96, blocks=(5, 5, 5)),
-    ),
-    (
-        "isresnext_62_imagenet",
-        _IMAGENET,
-        "ImageNet form: L=20 W=160 K=5 C=30",
-        partial(ISResNeXt, slices=even_slices(30, 5), width=160, blocks=(5, 5, 5, 5), stem="imagenet"),
-    ),
-    (
-        "isresnext_50_cub",
-        _IMAGENET,
-        "CUB form: L=16 W=192 K=6 C=36",
-        partial(ISResNeXt, slices=even_slices(36, 6), width=192, blocks=(4, 4, 4, 4), stem="imagenet"),
-    ),
-    (
-        "isresnext_small",
-        (3, 16, 16),
-        "minutes on two cores: L=3 W=32 K=4 C=8",
-        partial(ISResNeXt, slices=even_slices(8, 4), width=32, blocks=(1, 1, 1)),
-    ),
-    (
-        "isresnext_tiny",
-        (3, 8, 8),
-        "for tests: L=3 W=12 K=3 C=3",
-        partial(ISResNeXt, slices=(1, 1, 1), width=12, blocks=(1, 1, 1), branch_width=2),
-    ),
-):
-    register_net(_name, family="isresnext", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(ISResNeXt, paper=PAPER, family="isresnext")
+_form("isresnext_47", _CIFAR, "CIFAR form: L=15 W=96 K=6 C=18")(
+    slices=even_slices(18, 6), width=96, blocks=(5, 5, 5)
+)
+_form("isresnext_62_imagenet", _IMAGENET, "ImageNet form: L=20 W=160 K=5 C=30")(
+    slices=even_slices(30, 5), width=160, blocks=(5, 5, 5, 5), stem="imagenet"
+)
+_form("isresnext_50_cub", _IMAGENET, "CUB form: L=16 W=192 K=6 C=36")(
+    slices=even_slices(36, 6), width=192, blocks=(4, 4, 4, 4), stem="imagenet"
+)
+_form("isresnext_small", (3, 16, 16), "minutes on two cores: L=3 W=32 K=4 C=8")(
+    slices=even_slices(8, 4), width=32, blocks=(1, 1, 1)
+)
+_form("isresnext_tiny", (3, 8, 8), "for tests: L=3 W=12 K=3 C=3")(
+    slices=(1, 1, 1), width=12, blocks=(1, 1, 1), branch_width=2
+)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from anytimenet.nets.contract import (
     claim,
     claim_slices,
 )
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.remembered import remembered, twin
 from anytimenet.nets.width.branch_blocks import BranchBlock, PlainBranches
 
@@ -243,20 +242,12 @@ def _scale_starts(blocks_per_scale: Sequence[int]) -> frozenset[int]:
 
 _ONE_EACH: dict[str, Any] = {"blocks": (1, 1, 1)}
 
-for _name, _input_shape, _summary, _build in (
-    ("iresnext_29", (3, 32, 32), "ablation model: L=9 W=64 K=8", partial(IResNeXt, blocks=(3, 3, 3))),
-    ("iresnext_65", (3, 32, 32), "CIFAR model: L=21 W=64 K=8", IResNeXt),
-    (
-        "iresnext_small",
-        (3, 16, 16),
-        "minutes on 2 cores: L=3 W=32 K=4",
-        partial(IResNeXt, branches=(1, 2, 3, 4), width=32, **_ONE_EACH),
-    ),
-    (
-        "iresnext_tiny",
-        (3, 8, 8),
-        "for tests: L=3 W=8 K=3",
-        partial(IResNeXt, branches=(1, 2, 3), width=8, branch_width=2, **_ONE_EACH),
-    ),
-):
-    register_net(_name, family="iresnext", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(IResNeXt, paper=PAPER, family="iresnext")
+_form("iresnext_29", (3, 32, 32), "ablation model: L=9 W=64 K=8")(blocks=(3, 3, 3))
+_form("iresnext_65", (3, 32, 32), "CIFAR model: L=21 W=64 K=8")()
+_form("iresnext_small", (3, 16, 16), "minutes on 2 cores: L=3 W=32 K=4")(
+    branches=(1, 2, 3, 4), width=32, **_ONE_EACH
+)
+_form("iresnext_tiny", (3, 8, 8), "for tests: L=3 W=8 K=3")(
+    branches=(1, 2, 3), width=8, branch_width=2, **_ONE_EACH
+)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from anytimenet.nets.arguments import check_positive, check_word
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.width.elastic_plan import UnitRow, check_rows
 from anytimenet.nets.width.elastic_resnet import ElasticResNet, Normalisation
 from anytimenet.nets.width.slimmable import check_units, widths_at
@@ -131,54 +130,18 @@ def _check_levels(levels: Sequence[UnitRow], counts: tuple[int, ...]) -> Sequenc
     return levels
 
 
-for _name, _input_shape, _summary, _build in (
-    (
-        "nestednet_channel_cifar",
-        (3, 32, 32),
-        "WRN-32-4 of 3 widths, 16 32 64 at first",
-        nestednet,
-    ),
-    (
-        "nestednet_layer_cifar",
-        (3, 32, 32),
-        "WRN-32-4 of 4 depths, 14 20 26 32",
-        partial(nestednet, scheduling="layer"),
-    ),
-    (
-        "nestednet_channel_small",
-        (3, 16, 16),
-        "minutes on 2 cores: 3 widths, 6 9 12 at first",
-        partial(nestednet, ratios=(0.5, 0.75, 1.0), width=12, units=(1, 1, 1)),
-    ),
-    (
-        "nestednet_layer_small",
-        (3, 16, 16),
-        "minutes on 2 cores: 3 depths, 8 14 20",
-        partial(
-            nestednet,
-            scheduling="layer",
-            width=6,
-            units=(3, 3, 3),
-            level_units=((1, 1, 1), (2, 2, 2), (3, 3, 3)),
-        ),
-    ),
-    (
-        "nestednet_channel_tiny",
-        (3, 8, 8),
-        "for tests: 3 widths, 2 4 6 at first",
-        partial(nestednet, ratios=(0.34, 0.67, 1.0), width=6, units=(1, 1), divisor=2),
-    ),
-    (
-        "nestednet_layer_tiny",
-        (3, 8, 8),
-        "for tests: 3 depths",
-        partial(
-            nestednet,
-            scheduling="layer",
-            width=4,
-            units=(2, 2),
-            level_units=((1, 1), (2, 1), (2, 2)),
-        ),
-    ),
-):
-    register_net(_name, family="nestednet", input_shape=_input_shape, summary=_summary, paper=PAPER)(_build)
+_form = forms_of(nestednet, paper=PAPER, family="nestednet")
+_form("nestednet_channel_cifar", (3, 32, 32), "WRN-32-4 of 3 widths, 16 32 64 at first")()
+_form("nestednet_layer_cifar", (3, 32, 32), "WRN-32-4 of 4 depths, 14 20 26 32")(scheduling="layer")
+_form("nestednet_channel_small", (3, 16, 16), "minutes on 2 cores: 3 widths, 6 9 12 at first")(
+    ratios=(0.5, 0.75, 1.0), width=12, units=(1, 1, 1)
+)
+_form("nestednet_layer_small", (3, 16, 16), "minutes on 2 cores: 3 depths, 8 14 20")(
+    scheduling="layer", width=6, units=(3, 3, 3), level_units=((1, 1, 1), (2, 2, 2), (3, 3, 3))
+)
+_form("nestednet_channel_tiny", (3, 8, 8), "for tests: 3 widths, 2 4 6 at first")(
+    ratios=(0.34, 0.67, 1.0), width=6, units=(1, 1), divisor=2
+)
+_form("nestednet_layer_tiny", (3, 8, 8), "for tests: 3 depths")(
+    scheduling="layer", width=4, units=(2, 2), level_units=((1, 1), (2, 1), (2, 2))
+)

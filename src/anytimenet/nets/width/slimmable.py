@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 from anytimenet.nets.arguments import as_numbers, check_positive
-from anytimenet.nets.registry import register_net
+from anytimenet.nets.registry import forms_of
 from anytimenet.nets.width.elastic_resnet import ElasticResNet, Normalisation
 
 SLIMMABLE = "Slimmable Neural Networks"
@@ -204,63 +203,27 @@ def _check_ratios(ratios: Sequence[float]) -> tuple[float, ...]:
     return tuple(ratios)
 
 
-for _name, _input_shape, _summary, _paper, _build in (
-    (
-        "slimmable_50_imagenet",
-        (3, 224, 224),
-        "S-ResNet-50: 0.25 0.5 0.75 1 of the channels",
-        SLIMMABLE,
-        partial(slimmable, width=64, units=(3, 4, 6, 3), unit="bottleneck", stem="imagenet"),
-    ),
-    (
-        "slimmable_cifar",
-        (3, 32, 32),
-        "ResNet-20 with twice the channels: 8 16 24 32 at first",
-        SLIMMABLE,
-        slimmable,
-    ),
-    (
-        "slimmable_small",
-        (3, 16, 16),
-        "minutes on 2 cores: 4 widths, 6 8 10 12 at first",
-        SLIMMABLE,
-        partial(slimmable, ratios=(0.5, 0.67, 0.83, 1.0), width=12, units=(1, 1, 1), divisor=2),
-    ),
-    (
-        "slimmable_tiny",
-        (3, 8, 8),
-        "for tests: 3 widths, 4 6 8 at first",
-        SLIMMABLE,
-        partial(slimmable, ratios=(0.5, 0.75, 1.0), width=8, units=(1, 1), divisor=2),
-    ),
-    (
-        "universally_slimmable_50_imagenet",
-        (3, 224, 224),
-        "ResNet-50 of 7 widths, 16 24 .. 64 at first",
-        UNIVERSALLY,
-        partial(universally_slimmable, width=64, units=(3, 4, 6, 3), unit="bottleneck", stem="imagenet"),
-    ),
-    (
-        "universally_slimmable_cifar",
-        (3, 32, 32),
-        "ResNet-20 of 13 widths, 8 10 .. 32 at first",
-        UNIVERSALLY,
-        partial(universally_slimmable, divisor=2),
-    ),
-    (
-        "universally_slimmable_small",
-        (3, 16, 16),
-        "minutes on 2 cores: 7 widths, 6 7 .. 12 at first",
-        UNIVERSALLY,
-        partial(universally_slimmable, lowest=0.5, width=12, units=(1, 1, 1), divisor=1),
-    ),
-    (
-        "universally_slimmable_tiny",
-        (3, 8, 8),
-        "for tests: 3 widths, 2 3 4 at first",
-        UNIVERSALLY,
-        partial(universally_slimmable, lowest=0.5, width=4, units=(1, 1), divisor=1),
-    ),
-):
-    _family = "universally_slimmable" if _paper == UNIVERSALLY else "slimmable"
-    register_net(_name, family=_family, input_shape=_input_shape, summary=_summary, paper=_paper)(_build)
+_form = forms_of(slimmable, paper=SLIMMABLE, family="slimmable")
+_universal = forms_of(universally_slimmable, paper=UNIVERSALLY, family="universally_slimmable")
+_form("slimmable_50_imagenet", (3, 224, 224), "S-ResNet-50: 0.25 0.5 0.75 1 of the channels")(
+    width=64, units=(3, 4, 6, 3), unit="bottleneck", stem="imagenet"
+)
+_form("slimmable_cifar", (3, 32, 32), "ResNet-20 with twice the channels: 8 16 24 32 at first")()
+_form("slimmable_small", (3, 16, 16), "minutes on 2 cores: 4 widths, 6 8 10 12 at first")(
+    ratios=(0.5, 0.67, 0.83, 1.0), width=12, units=(1, 1, 1), divisor=2
+)
+_form("slimmable_tiny", (3, 8, 8), "for tests: 3 widths, 4 6 8 at first")(
+    ratios=(0.5, 0.75, 1.0), width=8, units=(1, 1), divisor=2
+)
+_universal("universally_slimmable_50_imagenet", (3, 224, 224), "ResNet-50 of 7 widths, 16 24 .. 64 at first")(
+    width=64, units=(3, 4, 6, 3), unit="bottleneck", stem="imagenet"
+)
+_universal("universally_slimmable_cifar", (3, 32, 32), "ResNet-20 of 13 widths, 8 10 .. 32 at first")(
+    divisor=2
+)
+_universal("universally_slimmable_small", (3, 16, 16), "minutes on 2 cores: 7 widths, 6 7 .. 12 at first")(
+    lowest=0.5, width=12, units=(1, 1, 1), divisor=1
+)
+_universal("universally_slimmable_tiny", (3, 8, 8), "for tests: 3 widths, 2 3 4 at first")(
+    lowest=0.5, width=4, units=(1, 1), divisor=1
+)
