@@ -100,7 +100,20 @@ def test_the_advice_after_a_broken_run_works(tmp_path, monkeypatch):
         load(tmp_path / "two")
 
 
-def test_a_net_without_numbers_is_not_judged():
+def test_what_the_weights_started_from_is_told_by_the_argument_and_no_note(tmp_path):
+    config = TrainConfig(epochs=1, batch_size=8, device="cpu")
+    start = saved(tiny(1), tmp_path / "best.safetensors")
+    noted = fit(tiny(), images(), config=config, out=tmp_path / "noted", provenance={"init": "elsewhere"})
+    begun = fit(tiny(), images(), config=config, out=tmp_path / "begun", init=start)
+    runs = [
+        Checkpoint.load(tmp_path / name / "checkpoints" / "last.safetensors").run
+        for name in ("noted", "begun")
+    ]
+    assert [run.get("init") for run in runs] == [None, str(start)]
+    assert [bundle.manifest.provenance["init"] for bundle in (noted, begun)] == ["elsewhere", str(start)]
+
+
+def test_a_net_without_numbers_is_not_evaluated():
     bundle = fit(tiny(), images(), config=TrainConfig(epochs=1, batch_size=8, device="cpu"))
     with torch.no_grad():
         bundle.net.heads[1].levels[0].fc.bias[0] = float("nan")
@@ -113,7 +126,7 @@ def test_a_net_without_numbers_is_not_judged():
     assert bundle.predict(data[0][0], stage=1).label in ("0", "1")
 
 
-def test_a_net_of_label_maps_without_numbers_is_not_judged():
+def test_a_net_of_label_maps_without_numbers_is_not_evaluated():
     net = create_net("fcn_exits_tiny", 2, in_channels=1)
     with torch.no_grad():
         list(net.heads[0].parameters())[-1][0] = float("inf")
