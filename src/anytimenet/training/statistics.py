@@ -127,10 +127,7 @@ class _Estimate:
 
     @classmethod
     def begin(cls, norm: _BatchNorm) -> _Estimate:
-        mean, variance, counter = norm.running_mean, norm.running_var, norm.num_batches_tracked
-        assert mean is not None
-        assert variance is not None
-        assert counter is not None
+        mean, variance, counter = _buffers(norm)
         estimate = cls(
             norm,
             norm.momentum,
@@ -147,7 +144,7 @@ class _Estimate:
 
     def add(self, stages: Sequence[int]) -> None:
         """After a batch. A BatchNorm that did not run has counted nothing."""
-        mean, variance, counter = self._buffers()
+        mean, variance, counter = _buffers(self.norm)
         if counter > 1:
             raise ValueError(
                 f"stages {', '.join(map(str, stages))} share BatchNorms, whose one set of statistics cannot "
@@ -168,13 +165,14 @@ class _Estimate:
         """Writes the estimate, or what was there before."""
         new = (self.mean / self.batches, self.variance / self.batches) if keep and self.batches else None
         values = self.before if new is None else (*new, self.batches)
-        for buffer, value in zip(self._buffers(), values, strict=True):
+        for buffer, value in zip(_buffers(self.norm), values, strict=True):
             buffer.copy_(torch.as_tensor(value))
         self.norm.momentum = self.momentum
 
-    def _buffers(self) -> tuple[Tensor, Tensor, Tensor]:
-        norm = self.norm
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        assert norm.num_batches_tracked is not None
-        return norm.running_mean, norm.running_var, norm.num_batches_tracked
+
+def _buffers(norm: _BatchNorm) -> tuple[Tensor, Tensor, Tensor]:
+    mean, variance, counter = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    assert mean is not None
+    assert variance is not None
+    assert counter is not None
+    return mean, variance, counter
