@@ -17,7 +17,7 @@ from anytimenet.core.launcher import launched_rank
 
 if TYPE_CHECKING:
     from anytimenet.data import AnyAugmentation, Mixing
-    from anytimenet.recipes import Experiment, Run, StartedExperiment
+    from anytimenet.recipes import Experiment, StartedExperiment
     from anytimenet.schemes import Scheme
     from anytimenet.training import TrainConfig
 
@@ -116,7 +116,8 @@ class Train:
         from anytimenet.core.errors import require
 
         torch = require("torch", "train")
-        from anytimenet.recipes import run, run_seeds
+        from anytimenet.recipes import run
+        from anytimenet.recipes.run_folder import RunFolder
 
         if self.threads is not None:
             torch.set_num_threads(check_threads(self.threads))
@@ -137,9 +138,12 @@ class Train:
         if self.alone or self.alone_stages is not None:
             self._run_alone(experiment, out, options)
         elif self.seeds is None:
-            self._show(run(experiment, out, **options))
+            report = run(experiment, out, **options).report
+            if launched_rank() == 0:
+                text = RunFolder(out).summary.read_text(encoding="utf-8")
+                self._print(out, report.to_dict(), text, "bundle/ is the net, curve.png the picture")
         else:
-            self._show_seeds(run_seeds(experiment, out, parse_seeds(self.seeds), **options), out)
+            self._run_seeds(experiment, out, self.seeds, options)
 
     def experiment(self) -> Experiment:
         """The recipe, or the experiment of --config, with every flag that was given."""
@@ -221,40 +225,30 @@ class Train:
 
         if options.pop("init") is not None:
             raise ValueError("--alone starts every net from fresh weights: leave --init out")
-        gap = run_alone(
-            experiment,
-            out,
-            stages=None if self.alone_stages is None else parse_numbers("--alone-stages", self.alone_stages),
-            seeds=None if self.seeds is None else parse_seeds(self.seeds),
-            **options,
-        )
-        if launched_rank() > 0:
-            return
-        if emit(self.json, {"out": str(out), **gap.to_dict()}):
-            print(gap.table())
-            print(f"Everything is in {out}: joint/, alone-K/, optimality_gap.json and optimality_gap.png.")
+        stages = None if self.alone_stages is None else parse_numbers("--alone-stages", self.alone_stages)
+        seeds = None if self.seeds is None else parse_numbers("--seeds", self.seeds)
+        gap = run_alone(experiment, out, stages=stages, seeds=seeds, **options)
+        if launched_rank() == 0:
+            files = "joint/, alone-K/, optimality_gap.json and optimality_gap.png"
+            self._print(out, gap.to_dict(), gap.table(), files)
 
-    def _show(self, run: Run) -> None:
-        from anytimenet.recipes.run_folder import RunFolder
-
-        if launched_rank() > 0:
-            return
-        if emit(self.json, {"out": str(run.folder), **run.report.to_dict()}):
-            print(RunFolder(run.folder).summary.read_text(encoding="utf-8"))
-            print(f"Everything is in {run.folder}: bundle/ is the net, curve.png the picture.")
-
-    def _show_seeds(self, runs: list[Run], out: Path) -> None:
+    def _run_seeds(self, experiment: Experiment, out: Path, seeds: str, options: dict[str, Any]) -> None:
         from anytimenet.core.files.writing import write_json
         from anytimenet.evaluation import plot_curves, spread_of
+        from anytimenet.recipes import run_seeds
 
-        if launched_rank() > 0:
-            return
-        result = spread_of([run.report for run in runs])
-        write_json(out / "spread.json", result.to_dict())
-        plot_curves([result], out / "curve.png")
-        if emit(self.json, {"out": str(out), **result.to_dict()}):
-            print(result.table())
-            print(f"Everything is in {out}: one folder a seed, spread.json and curve.png.")
+        runs = run_seeds(experiment, out, parse_numbers("--seeds", seeds), **options)
+        if launched_rank() == 0:
+            spread = spread_of([run.report for run in runs])
+            write_json(out / "spread.json", spread.to_dict())
+            plot_curves([spread], out / "curve.png")
+            files = "one folder a seed, spread.json and curve.png"
+            self._print(out, spread.to_dict(), spread.table(), files)
+
+    def _print(self, out: Path, values: dict[str, Any], text: str, files: str) -> None:
+        if emit(self.json, {"out": str(out), **values}):
+            print(text)
+            print(f"Everything is in {out}: {files}.")
 
 
 def parse_arguments(flag: str, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -282,17 +276,12 @@ def parse_arguments(flag: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     return arguments
 
 
-def parse_seeds(text: str) -> list[int]:
-    """`"1,2,3"` to `[1, 2, 3]`.
+def parse_numbers(flag: str, text: str) -> list[int]:
+    """`"1,2,3"` of a flag to `[1, 2, 3]`.
 
     Raises:
         ValueError: for anything but different whole numbers with commas.
     """
-    return parse_numbers("--seeds", text)
-
-
-def parse_numbers(flag: str, text: str) -> list[int]:
-    """As `parse_seeds`, for another flag."""
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:

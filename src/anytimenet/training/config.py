@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -107,11 +107,15 @@ class TrainConfig(Record):
     json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(TrainConfig).items():
+            if hint is bool:
+                settle(self, name, flag)
+            elif get_origin(hint) is Literal:
+                settle(self, name, choice, get_args(hint))
         settle(self, "epochs", whole_number, least=1)
         settle(self, "batch_size", optional, whole_number, least=2)  # BatchNorm needs two images
         settle(self, "lr", number, above=0)
         settle(self, "momentum", number, 0, below=1)
-        settle(self, "nesterov", flag)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs a momentum above 0, and momentum is 0: nesterov=False")
         settle(self, "weight_decay", number, 0)
@@ -127,16 +131,10 @@ class TrainConfig(Record):
         settle(self, "warmup", number, 0, below=1)
         settle(self, "clip_norm", optional, number, above=0)
         settle(self, "label_smoothing", number, 0, below=1)
-        settle(self, "channels_last", flag)
         settle(self, "seed", whole_number)
         settle(self, "checkpoint_steps", optional, whole_number, least=1)
         settle(self, "statistics_batches", whole_number, least=1)
         settle(self, "devices", whole_number, least=1)
-        settle(self, "sync_batchnorm", flag)
-        settle(self, "decay_norms_and_biases", flag)
-        settle(self, "drop_last", flag)
-        for name, known in _CHOICES.items():
-            settle(self, name, choice, known)
         _check_scheme(self.scheme)
 
     @property
@@ -219,13 +217,6 @@ def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
 
 _WARMUP_START = 1 / 25
 _ADDED_LATER = ("statistics_batches", "decay_norms_and_biases", "drop_last")
-_CHOICES = {
-    "schedule": ("multistep", "cosine"),
-    "precision": ("32", "bf16"),
-    "device": ("auto", "cpu", "cuda"),
-    "select": ("last", "mean"),
-    "statistics": ("auto", "running", "precise"),
-}
 
 
 def _check_scheme(scheme: object) -> None:
