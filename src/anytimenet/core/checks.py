@@ -1,4 +1,4 @@
-"""Checks of arguments at the door: a wrong value is refused where it is given, by the name it has there.
+"""Checks of arguments at the door, all in one file: a wrong value is refused by the name it has there.
 
 A value of another kind than the argument takes raises TypeError, one out of its range ValueError. Every check
 returns the value as plain Python knows it, so that numpy's numbers go in and JSON's numbers come out.

@@ -1,4 +1,4 @@
-"""Records and JSON: one codec, which follows the declared types of a dataclass's fields.
+"""Records and JSON: one codec by the declared types of fields; in one file, for reading mirrors writing.
 
 A record is a dataclass whose fields are text, flags, whole numbers from 0 on, finite numbers, literals, other
 records, tuples, lists and mappings of those, JSON values of any kind (`Any`), and None where it is allowed.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.data.sets.channel_statistics import CIFAR10_MEAN, CIFAR10_STD, constants_by_name
+from anytimenet.data.sets.channel_statistics import CIFAR10_MEAN, CIFAR10_STD, Statistics, constants_by_name
 from anytimenet.data.sets.options import DataOptions
 
 
@@ -85,24 +85,12 @@ class NamedData:
         if options.standardise == "data" or len(mean) > channels:
             return None
         repeats = channels // len(mean)
-        return Preprocessing(
-            height,
-            width,
-            channels,
-            mean * repeats,
-            std * repeats,
-            options.resample,
-            options.shorter_side,
-        )
+        constants = (mean * repeats, std * repeats)
+        return Preprocessing(height, width, channels, *constants, options.resample, options.shorter_side)
 
 
 def _of_255(*values: float) -> tuple[float, ...]:
     return tuple(value / 255 for value in values)
-
-
-def _idx_form(folder: str, url: str, md5: dict[str, str]) -> Form:
-    remote = tuple(RemoteFile(f"{name}.gz", check, f"{url}{name}.gz") for name, check in md5.items())
-    return Form("IDX", folder, tuple(md5), remote)
 
 
 def _cifar_form(
@@ -113,21 +101,33 @@ def _cifar_form(
     return Form(name, folder, files, remote, md5_of_files or {})
 
 
+def _cifar(
+    name: str, summary: str, classes: tuple[int, ...], statistics: Statistics, forms: tuple[Form, ...]
+) -> NamedData:
+    counts = {"train_images": 50_000, "test_images": 10_000, "held_out": 5_000, "image_size": 32}
+    mean, std = statistics
+    page = f"{_KRIZHEVSKY}cifar.html"
+    return NamedData(name, summary, classes, **counts, mean=mean, std=std, page=page, forms=forms)
+
+
+def _mnist(
+    name: str, summary: str, mean: float, std: float, page: str, folder: str, url: str, md5: dict[str, str]
+) -> NamedData:
+    remote = tuple(RemoteFile(f"{file}.gz", check, f"{url}{file}.gz") for file, check in md5.items())
+    counts = {"train_images": 60_000, "test_images": 10_000, "held_out": 5_000, "image_size": 28}
+    form = Form("IDX", folder, tuple(md5), remote)
+    return NamedData(name, summary, (10,), **counts, mean=(mean,), std=(std,), page=page, forms=(form,))
+
+
 _KRIZHEVSKY = "https://www.cs.toronto.edu/~kriz/"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 
-CIFAR10 = NamedData(
+CIFAR10 = _cifar(
     "cifar10",
     "32x32 colour photographs of 10 kinds of animals and vehicles (Krizhevsky 2009)",
-    classes=(10,),
-    train_images=50_000,
-    test_images=10_000,
-    held_out=5_000,
-    image_size=32,
-    mean=CIFAR10_MEAN,
-    std=CIFAR10_STD,
-    page=f"{_KRIZHEVSKY}cifar.html",
+    (10,),
+    (CIFAR10_MEAN, CIFAR10_STD),
     forms=(
         _cifar_form(
             "cifar-10-batches-bin",
@@ -153,17 +153,11 @@ CIFAR10 = NamedData(
     ),
 )
 
-CIFAR100 = NamedData(
+CIFAR100 = _cifar(
     "cifar100",
     "32x32 colour photographs of 100 classes in 20 superclasses (Krizhevsky 2009)",
-    classes=(100, 20),
-    train_images=50_000,
-    test_images=10_000,
-    held_out=5_000,
-    image_size=32,
-    mean=_of_255(129.3, 124.1, 112.4),
-    std=_of_255(68.2, 65.4, 70.4),
-    page=f"{_KRIZHEVSKY}cifar.html",
+    (100, 20),
+    (_of_255(129.3, 124.1, 112.4), _of_255(68.2, 65.4, 70.4)),
     forms=(
         _cifar_form(
             "cifar-100-binary",
@@ -185,54 +179,36 @@ CIFAR100 = NamedData(
     ),
 )
 
-MNIST = NamedData(
+MNIST = _mnist(
     "mnist",
     "28x28 grey handwritten digits (LeCun et al. 1998)",
-    classes=(10,),
-    train_images=60_000,
-    test_images=10_000,
-    held_out=5_000,
-    image_size=28,
-    mean=(0.1307,),
-    std=(0.3081,),
+    mean=0.1307,
+    std=0.3081,
     page="http://yann.lecun.com/exdb/mnist/",
-    forms=(
-        _idx_form(
-            "MNIST/raw",
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            {
-                "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-                "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
-                "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
-                "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
-            },
-        ),
-    ),
+    folder="MNIST/raw",
+    url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    md5={
+        "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
 )
 
-FASHION_MNIST = NamedData(
+FASHION_MNIST = _mnist(
     "fashion_mnist",
     "28x28 grey pictures of 10 kinds of clothes (Xiao et al. 2017)",
-    classes=(10,),
-    train_images=60_000,
-    test_images=10_000,
-    held_out=5_000,
-    image_size=28,
-    mean=(0.2860,),
-    std=(0.3530,),
+    mean=0.2860,
+    std=0.3530,
     page="https://github.com/zalandoresearch/fashion-mnist",
-    forms=(
-        _idx_form(
-            "FashionMNIST/raw",
-            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-            {
-                "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-                "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
-                "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
-                "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
-            },
-        ),
-    ),
+    folder="FashionMNIST/raw",
+    url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    md5={
+        "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+    },
 )
 
 IMAGENET = NamedData(
