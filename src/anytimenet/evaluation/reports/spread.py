@@ -164,8 +164,9 @@ class Spread(ReadByName):
         for spec in (spec for spec in self.specs if spec.in_table):
             values = [stage.scores[spec.key] for stage in self.stages]
             decimals = percent_decimals(self.count) if spec.interval else 1
-            columns.append((spec.title, [spec.shown(value.mean, decimals) for value in values]))
-            sds = ["-" if value.sd is None else spec.shown(value.sd, 2) for value in values]
+            means = ["-" if value is None else spec.shown(value.mean, decimals) for value in values]
+            sds = ["-" if value is None or value.sd is None else spec.shown(value.sd, 2) for value in values]
+            columns.append((spec.title, means))
             columns.append((f"sd of {self.runs} runs" if spec is self.headline else "sd", sds))
         return with_note(plain_table(columns), uncounted)
 

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from anytimenet.core.scores import CLASSIFICATION
+from anytimenet.core.scores import CLASSIFICATION, ScoreSpec
 from anytimenet.evaluation import MeanSd, Report, Spread, StageReport
 from anytimenet.evaluation.reports.sections import ClassificationSections
 
@@ -95,3 +95,18 @@ def test_reports_of_another_experiment_are_refused(other, message):
 def test_no_reports_are_refused():
     with pytest.raises(ValueError, match="at least one"):
         Spread.of([])
+
+
+def test_a_score_that_some_run_lacks_is_joined_by_none_and_the_table_says_so():
+    specs = (ScoreSpec("psnr", "PSNR", "dB"), ScoreSpec("ssim", "SSIM"))
+
+    def restored(psnr, ssim):
+        stage = StageReport(1, 100, 110, 7, {"psnr": psnr, "ssim": ssim})
+        return Report("restoration", "photos", "test", 4, (stage,), (100.0, 200.0), specs=specs)
+
+    spread = Spread.of([restored(30.0, 0.9), restored(32.0, None)])
+    assert (spread.stages[0].psnr.mean, spread.stages[0].ssim) == (31.0, None)
+    assert spread.table().splitlines()[1].split() == ["1", "100", "7", "31.0", "1.41", "-", "-"]
+    assert spread.to_dict()["scores"][1]["key"] == "ssim"
+    with pytest.raises(ValueError, match="task 'restoration' and 'classification'"):
+        Spread.of([restored(30.0, 0.9), RUNS[0]])
