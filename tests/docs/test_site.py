@@ -43,3 +43,22 @@ def test_links_become_those_of_the_site(hooks: ModuleType) -> None:
 def test_a_link_to_nothing_is_found(hooks: ModuleType) -> None:
     with pytest.raises(FileNotFoundError, match=r"docs/tour\.md links to gone\.md"):
         hooks.target_on_site("docs/tour.md", "gone.md", "tour.md")
+
+
+def test_the_tour_has_every_room_and_no_other() -> None:
+    tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    rooms: list[str] = []
+    for indent, name in re.findall(r"^( *)(\w+)/  ", tour, re.MULTILINE):
+        rooms.append(f"{rooms[-1].partition('/')[0]}/{name}" if indent else name)
+    source = ROOT / "src" / "anytimenet"
+    packages = {path.parent.relative_to(source).as_posix() for path in source.glob("*/__init__.py")}
+    packages |= {path.parent.relative_to(source).as_posix() for path in source.glob("*/*/__init__.py")}
+    assert sorted(rooms) == sorted(packages)
+
+
+def test_files_that_the_tour_names_are_there() -> None:
+    tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+/[\w/]+(?:\.py|/))`", tour)
+    source = ROOT / "src" / "anytimenet"
+    assert len(named) > 20
+    assert [name for name in named if not (source / name).exists() and not (ROOT / name).exists()] == []
