@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from anytimenet.costs import Rule
 from anytimenet.layers.snapshots import copied
-from anytimenet.nets.contract import AnytimeNet, Output, State
+from anytimenet.nets.contract import AnytimeNet, Output, Snapshot, State
 from anytimenet.testing.compare import unchanged
 
 BATCH = 3
@@ -101,6 +101,11 @@ class NetUnderTest:
         return self.copy_of_net().to("meta")
 
     @cached_property
+    def snapshot(self) -> Snapshot:
+        """What the segments are taken from."""
+        return self.net.snapshot()
+
+    @cached_property
     @torch.no_grad()
     def truth(self) -> list[Output]:
         """The outputs of `forward` on `x`, stage by stage: what everything else must equal."""
@@ -121,10 +126,10 @@ class NetUnderTest:
         return states
 
     def segment(self, start: int, stop: int, *, last: bool = False) -> nn.Module:
-        """The net's segment; built once."""
+        """The segment of one snapshot of the net, as it is deployed; built once."""
         key = (start, stop, last)
         if key not in self._segments:
-            self._segments[key] = self.net.segment(start, stop, last=last)
+            self._segments[key] = self.snapshot.segment(start, stop, last=last)
         return self._segments[key]
 
     def every_segment(self) -> list[tuple[int, int]]:
