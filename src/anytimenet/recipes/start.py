@@ -14,7 +14,7 @@ from anytimenet.nets import AnytimeNet, create_net
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
 from anytimenet.recipes.run_folder import RunFolder
-from anytimenet.workflows import check_fit
+from anytimenet.workflows.plan import Plan
 from anytimenet.workflows.starting import start_from
 
 
@@ -75,14 +75,14 @@ class Start:
         """Raises what training would be refused with, before anything in `folder` is deleted for it."""
         folder.check_apart(init=self.init, teacher=self.teacher)
         folder.check_clearable()
-        check_fit(
+        Plan.of(
             self.net,
             self.splits,
             self.experiment.config,
             augmentation=self.augmentation,
             teacher=self.teacher,
             provenance=self.provenance(""),
-        )
+        ).check()
 
 
 def load_experiment_data(experiment: Experiment) -> DataSplits:

@@ -3,7 +3,7 @@
 from anytimenet.bundle import load
 from anytimenet.workflows.evaluating import collect_outputs, evaluate, evaluate_budgeted
 from anytimenet.workflows.evaluation import Evaluation, measured_latencies
-from anytimenet.workflows.fitting import check_fit, fit
+from anytimenet.workflows.fitting import fit
 from anytimenet.workflows.joining import join_bundles
 from anytimenet.workflows.label_maps import LabelMap, draw_masks, label_map, write_masks
 from anytimenet.workflows.levels import choose_levels, evaluate_levels
@@ -16,7 +16,6 @@ __all__ = [
     "LabelMap",
     "Reading",
     "Split",
-    "check_fit",
     "choose_levels",
     "collect_outputs",
     "draw_masks",

@@ -32,14 +32,7 @@ from anytimenet.data import (
 from anytimenet.evaluation import level_accuracies
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Task
-from anytimenet.training import (
-    Reporter,
-    TrainConfig,
-    check_launch,
-    check_scheme,
-    collect_logits,
-    launch,
-)
+from anytimenet.training import Reporter, TrainConfig, collect_logits, launch
 from anytimenet.training import train as train_net
 from anytimenet.workflows.images import plain_loader
 from anytimenet.workflows.plan import Plan
@@ -231,32 +224,6 @@ def _check_writable(out: Path) -> None:
         raise TrainingError(
             f"{out} cannot be written ({error.strerror or error}): free some space or choose another out"
         ) from error
-
-
-def check_fit(
-    net: AnytimeNet,
-    splits: DataSplits,
-    config: TrainConfig,
-    *,
-    augmentation: AnyAugmentation | None = None,
-    task: Task | None = None,
-    teacher: AnytimeNet | Bundle | Path | str | None = None,
-    provenance: Mapping[str, Any] | None = None,
-    rules: Rules | None = None,
-) -> None:
-    """Raises what `fit` would refuse these arguments with, without a step of training."""
-    plan = Plan.of(
-        net,
-        splits,
-        config,
-        augmentation=augmentation,
-        task=task,
-        teacher=teacher,
-        provenance=provenance,
-        rules=rules,
-    )
-    check_launch(plan.config)
-    check_scheme(net, plan.config, input_shape=plan.input_shape, teacher=plan.teacher)
 
 
 def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:

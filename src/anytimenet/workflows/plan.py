@@ -30,7 +30,7 @@ from anytimenet.data import (
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.teacher import Teacher
 from anytimenet.tasks import Task
-from anytimenet.training import TrainConfig, check_share
+from anytimenet.training import TrainConfig, check_launch, check_scheme, check_share
 from anytimenet.training.logs import notice
 from anytimenet.training.settling import settled
 from anytimenet.workflows.choosing_task import check_output, task_for
@@ -113,6 +113,11 @@ class Plan:
         bundle = plan.bundle(config.epochs, nothing)
         savable(bundle.net, bundle.manifest)
         return plan
+
+    def check(self) -> None:
+        """Raises what the launch and the scheme of the run would refuse, without a step of training."""
+        check_launch(self.config)
+        check_scheme(self.net, self.config, input_shape=self.input_shape, teacher=self.teacher)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
