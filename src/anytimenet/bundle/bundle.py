@@ -13,7 +13,7 @@ import torch
 from anytimenet.bundle.counted import counted_manifest, stage_records, steps_of, told_rules
 from anytimenet.bundle.folder import ExtraFile, read_bundle, read_seen, stamp_of, write_bundle
 from anytimenet.bundle.predicting import Answering, SubNetworks
-from anytimenet.bundle.structure import check_belongs, origin_of
+from anytimenet.bundle.structure import check_belongs
 from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
@@ -32,6 +32,7 @@ from anytimenet.costs.rules import Rules, as_rules
 from anytimenet.costs.segment_specs import segment_specs
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
+from anytimenet.nets.members.specs import origin_of
 
 
 class Bundle:

@@ -19,7 +19,7 @@ from anytimenet.bundle.shards import (
     pack_shards,
     shard_name,
 )
-from anytimenet.bundle.structure import origin_of, rebuild, structure_of
+from anytimenet.bundle.structure import rebuild, structure_of
 from anytimenet.core import checks
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import read_regular
@@ -42,6 +42,7 @@ from anytimenet.core.manifest.segments import SEGMENTS_NAME, pack_segments
 from anytimenet.core.manifest.tables import COSTS, kept_tables, pack_table, readable_table
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.members.specs import origin_of
 from anytimenet.nets.registry import build_on_meta, rebuild_net
 
 ExtraFile = bytes | Path | str

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.writing import sha256
@@ -15,9 +12,7 @@ from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.records import TASKS, NetOrigin, Structure
 from anytimenet.costs import meta_copy
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.members.eann import EANN
-from anytimenet.nets.members.specs import members_spelt_out
-from anytimenet.nets.registry import build_on_meta, net_entry, rebuild_net
+from anytimenet.nets.registry import build_on_meta, rebuild_net
 
 BY_HAND = (
     "its net was built by hand, so that nothing but its code builds it again: build it in Python and load "
@@ -25,18 +20,6 @@ BY_HAND = (
     "register its builder (register_net; import MODULE), put its weights into a net from "
     "create_net, and save that"
 )
-
-
-def origin_of(net: AnytimeNet) -> NetOrigin | None:
-    """How to build the net again, its builder's defaults spelt out: a later version may change them."""
-    if net.origin is None:
-        return None
-    parameters = list(inspect.signature(net_entry(net.origin.name).build).parameters.values())[1:]
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty and _is_json(p.default)}
-    arguments = {**defaults, **net.origin.arguments}
-    if isinstance(net, EANN):
-        arguments = members_spelt_out(arguments)
-    return replace(net.origin, arguments=arguments)
 
 
 def rebuild(manifest: Manifest, folder: Path, given: AnytimeNet | None) -> AnytimeNet:
@@ -121,11 +104,3 @@ def _rebuild_registered(origin: NetOrigin, folder: Path) -> AnytimeNet:
             f"{folder}: its net cannot be built ({error}); if the net is your own, first import the module "
             "that registers it (import MODULE), else upgrade anytimenet"
         ) from error
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True

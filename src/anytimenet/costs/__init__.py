@@ -3,9 +3,8 @@
 from anytimenet.costs.conventions import OperationCount, Rule
 from anytimenet.costs.counting import UnknownOperatorError, count
 from anytimenet.costs.latency import Prepare, profile_segments, torch_threads
-from anytimenet.costs.path_costs import segment_macs
 from anytimenet.costs.rules import Rules
-from anytimenet.costs.segment_specs import segment_specs
+from anytimenet.costs.segment_specs import segment_macs, segment_specs
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.costs.torch_segments import torch_segments
 from anytimenet.nets.snapshot import meta_copy

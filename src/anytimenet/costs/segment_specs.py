@@ -18,6 +18,7 @@ from anytimenet.costs.stage_costs import countable
 from anytimenet.layers.snapshots import tensors_of
 from anytimenet.nets.chain.shapes import ShapesOnly
 from anytimenet.nets.contract import AnytimeNet, Output, Segment, State
+from anytimenet.nets.segment import check_segment
 
 
 def segment_specs(
@@ -50,6 +51,35 @@ def segment_specs(
         for start in range(net.num_stages)
         for stop in range(start + 1, net.num_stages + 1)
     )
+
+
+def segment_macs(
+    net: AnytimeNet,
+    input_shape: Sequence[int],
+    path: Sequence[tuple[int, int]],
+    *,
+    rules: Rules | None = None,
+) -> list[int]:
+    """The multiply-adds of each segment of `path` for one example: the counted side of a run.
+
+    Args:
+        net, input_shape, rules: as in `segment_specs`.
+        path: segments (start, stop), the first from 0, each from where the one before stops.
+
+    Raises:
+        ValueError: if the segments are no path of this net, or it cannot read an input of that shape.
+
+    >>> from anytimenet.nets import create_net
+    >>> net = create_net("isresnext_tiny")
+    >>> segment_macs(net, (3, 8, 8), [(0, 1), (1, 3)]), segment_macs(net, (3, 8, 8), [(0, 3)])
+    ([17056, 38880], [55776])
+    """
+    for (start, stop), reached in zip(path, (0, *(stop for _, stop in path)), strict=False):
+        if start != reached:
+            raise ValueError(f"segment ({start}, {stop}) cannot follow stage {reached}: start it there")
+        check_segment(start, stop, False, net.num_stages)
+    counter = _Counter(*countable(net, net.input_spec.shape_of(input_shape)), as_rules(rules))
+    return [counter.segment(start, stop).macs for start, stop in path]
 
 
 class _Counter:

@@ -64,9 +64,14 @@ def check_exits(exits_after: Sequence[int], units: int) -> tuple[int, ...]:
 
 def check_blocks(blocks: Sequence[int]) -> tuple[int, ...]:
     """`blocks` as a tuple. Raises ValueError if it is empty or holds less than one block."""
-    counts = as_numbers("blocks", blocks)
-    if not counts or any(count < 1 for count in counts):
-        raise ValueError(f"blocks {counts}: for each scale the number of blocks, 1 or more, is needed")
+    return check_counts("blocks", blocks, "for each scale the number of blocks")
+
+
+def check_counts(name: str, values: Sequence[int], what: str) -> tuple[int, ...]:
+    """`values` as a tuple. Raises ValueError, with `what` they are, if there are none, or one is under 1."""
+    counts = as_numbers(name, values)
+    if not counts or min(counts) < 1:
+        raise ValueError(f"{name} {counts}: {what}, 1 or more, is needed")
     return counts
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import nn
 
-from anytimenet.layers.snapshots import like
+from anytimenet.layers.snapshots import copy_leading, like
 from anytimenet.nets.contract import AnytimeNet
 
 _Net = TypeVar("_Net", bound=nn.Module)
@@ -46,14 +47,20 @@ def remembered(construct: _Init) -> _Init:
     return cast("_Init", init)
 
 
-def twin(net: AnytimeNet, kind: Callable[..., _Net], **changed: Any) -> _Net:
-    """What `kind` builds from the arguments of `net` and those `changed`, unfilled, on its device.
+def twin(
+    net: AnytimeNet, kind: Callable[..., _Net], rename: Callable[[str], str] = str, **changed: Any
+) -> _Net:
+    """What `kind` builds from the arguments of `net` and those `changed`, with the weights of `net`.
+
+    `rename` gives the name in `net` for a name in the twin; of a larger tensor it gets the leading rectangle.
 
     >>> from anytimenet.nets.fixed.resnet import ResNet
-    >>> twin(ResNet(width=4, blocks=(1, 1)), ResNet, width=8).arguments["blocks"]
+    >>> twin(ResNet(width=8, blocks=(1, 1)), ResNet, width=4).arguments["blocks"]
     (1, 1)
     """
     built: _Net = like(net, lambda: kind(**{**net.arguments, **changed}))
+    with torch.no_grad():
+        copy_leading(net, built, rename)
     return built
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from anytimenet.bundle.structure import origin_of
 from anytimenet.core.version import __version__
 from anytimenet.data import AnyAugmentation, DataSplits, Mixing, augmentation_to_dict
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.forms import other_forms
+from anytimenet.nets.members.specs import origin_of
 from anytimenet.schemes.teacher import Teacher
 from anytimenet.tasks import Task
 from anytimenet.training import TrainConfig

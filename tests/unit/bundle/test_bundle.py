@@ -29,7 +29,6 @@ from torch import nn
 
 import anytimenet.bundle.folder as folder_module
 from anytimenet.bundle import Bundle
-from anytimenet.bundle.structure import origin_of
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.errors import BundleError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -40,6 +39,7 @@ from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.records import NetOrigin, TaskRecord, Thresholds
 from anytimenet.costs import StageCost, stage_costs
 from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets, rebuild_net, register_net, wrap
+from anytimenet.nets.members.specs import origin_of
 from anytimenet.nets.slices.isresnext import ISResNeXt
 
 TINY = list_nets("*_tiny")

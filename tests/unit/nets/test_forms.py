@@ -11,11 +11,11 @@ import pytest
 
 from anytimenet import TrainConfig, fit
 from anytimenet.bundle import Bundle
-from anytimenet.bundle.structure import origin_of
 from anytimenet.core.errors import BundleError, TrainingError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.nets import create_net, net_entry, rebuild_net, register_net, registry
+from anytimenet.nets.members.specs import origin_of
 
 GREY = Preprocessing(8, 8, 1, mean=(0.4,), std=(0.3,))
 NAME = "isresnext_tiny"

@@ -11,7 +11,7 @@ from torch import nn
 
 from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
-from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
+from anytimenet.nets.arguments import check_counts, check_flag, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.depth.densenet_layers import DenseLayer, DenseTransition
 from anytimenet.nets.depth.multiscale_layers import LargeImageStem
@@ -78,7 +78,7 @@ def densenet(
     >>> [shape.shape for stage in (1, 2) for shape in net.state_spec(stage, (3, 8, 8))]
     [(12, 8, 8), (16, 8, 8)]
     """
-    counts = _check_layers(layers)
+    counts = check_counts("layers", layers, "for each block the number of dense layers")
     check_positive(growth=growth, in_channels=in_channels)
     check_flag(bottleneck=bottleneck)
     check_word("stem", stem, ("cifar", "imagenet"))
@@ -131,13 +131,6 @@ def _exits(exits_after: Sequence[int] | str | None, counts: Sequence[int]) -> Se
         check_word("exits_after", exits_after, ("block_ends",))
         return tuple(accumulate(counts))
     return exits_after
-
-
-def _check_layers(layers: Sequence[int]) -> tuple[int, ...]:
-    counts = as_numbers("layers", layers)
-    if not counts or any(count < 1 for count in counts):
-        raise ValueError(f"layers {counts}: for each block the number of dense layers, 1 or more, is needed")
-    return counts
 
 
 def _check_reduction(reduction: float) -> None:

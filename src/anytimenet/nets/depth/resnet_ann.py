@@ -12,7 +12,7 @@ from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
 from anytimenet.layers.transitions import between_zeros
-from anytimenet.nets.arguments import as_numbers, check_positive, check_word
+from anytimenet.nets.arguments import check_counts, check_positive, check_word
 from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.depth.multiscale_layers import LargeImageStem
 from anytimenet.nets.registry import forms_of
@@ -72,7 +72,7 @@ def resnet_ann(
     check_positive(width=width, in_channels=in_channels)
     check_word("unit", unit, ("basic", "bottleneck"))
     check_word("stem", stem, ("cifar", "imagenet"))
-    counts = _check_units(units)
+    counts = check_counts("units", units, "for each group the number of units")
     smallest = 2 ** (len(counts) - 1) * (4 if stem == "imagenet" else 1)
     net = ExitNet(
         LargeImageStem(in_channels, width)
@@ -165,13 +165,6 @@ def _bottleneck_units(width: int, counts: Sequence[int]) -> Iterator[nn.Module]:
         for number in range(count):
             yield BottleneckUnit(channels, width * 2**group, shrinks=group > 0 and number == 0)
             channels = BottleneckUnit.expansion * width * 2**group
-
-
-def _check_units(units: Sequence[int]) -> tuple[int, ...]:
-    counts = as_numbers("units", units)
-    if not counts or any(count < 1 for count in counts):
-        raise ValueError(f"units {counts}: for each group the number of units, 1 or more, is needed")
-    return counts
 
 
 def _exits(exits_after: Sequence[int] | None, stack: int | None, units: int) -> Sequence[int]:

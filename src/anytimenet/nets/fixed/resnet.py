@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import copy_leading
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_positive
 from anytimenet.nets.contract import AnytimeNet, Join, Output, Part, Segment, State, TensorSpec, claim
@@ -87,9 +86,7 @@ class ResNet(AnytimeNet):
         return _WholeNet(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> ResNet:
-        kept = twin(self, ResNet)
-        copy_leading(self, kept)
-        return kept
+        return twin(self, ResNet)
 
 
 class BasicBlock(nn.Module):

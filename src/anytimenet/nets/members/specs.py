@@ -13,7 +13,7 @@ from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.segments import InputSpec
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.nets.registry import check_saved_form, create_net, net_entry
+from anytimenet.nets.registry import check_saved_form, create_net, list_nets, net_entry
 
 MemberSpec = Mapping[str, Any]
 """`{"name": NET, "arguments": {...}, "keep": [stages] or None, "form": NUMBER}`; only the name is needed."""
@@ -86,12 +86,20 @@ def build_members(
 
 def describe_member(net: AnytimeNet) -> dict[str, Any] | None:
     """What `build_members` builds such a net from, defaults spelt out; None for a net built by hand."""
+    origin = origin_of(net)
+    if origin is None:
+        return None
+    arguments = {name: value for name, value in origin.arguments.items() if name != "num_classes"}
+    keep = None if origin.keep is None else list(origin.keep)
+    return {"name": origin.name, "arguments": arguments, "keep": keep, **_form(origin.form)}
+
+
+def origin_of(net: AnytimeNet) -> NetOrigin | None:
+    """How to build the net again, its builder's defaults spelt out: a later version may change them."""
     if net.origin is None:
         return None
-    arguments = {name: value for name, value in net.origin.arguments.items() if name != "num_classes"}
-    keep = None if net.origin.keep is None else list(net.origin.keep)
-    arguments = members_spelt_out({**_defaults(net.origin.name), **arguments})
-    return {"name": net.origin.name, "arguments": arguments, "keep": keep, **_form(net.origin.form)}
+    arguments = {**_defaults(net.origin.name), **net.origin.arguments}
+    return replace(net.origin, arguments=members_spelt_out(arguments))
 
 
 def spell_out(*members: MemberSpec) -> tuple[dict[str, Any], ...]:
@@ -115,7 +123,8 @@ def members_spelt_out(arguments: dict[str, Any]) -> dict[str, Any]:
     """`arguments` of a builder; where it is one of an EANN, its members as `spell_out` has them."""
     members = arguments.get("members")
     known = isinstance(members, list | tuple) and all(
-        isinstance(spec, Mapping) and "name" in spec and set(spec) <= set(_KEYS) for spec in members
+        isinstance(spec, Mapping) and set(spec) <= set(_KEYS) and spec.get("name") in list_nets()
+        for spec in members
     )
     return {**arguments, "members": list(spell_out(*members))} if members and known else arguments
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import copy_leading
 from anytimenet.layers.transitions import append_zeros_in_slices
 from anytimenet.nets.arguments import (
     as_numbers,
@@ -193,22 +192,21 @@ class ISResNeXt(AnytimeNet):
     def _keep(self, stages: tuple[int, ...]) -> ISResNeXt:
         exits = [self.exits_after[stage - 1] for stage in stages]
         end = exits[-1]
-        kept = twin(
-            self,
-            ISResNeXt,
-            slices=self.slices[:end],
-            exits_after=exits,
-            width=sum(self.slice_widths[:end]),
-            block_slices=self.plan.cut(end),
-        )
 
         def rename(name: str) -> str:
             part, _, rest = name.partition(".")
             index, _, rest = rest.partition(".")
             return f"heads.{stages[int(index)] - 1}.{rest}" if part == "heads" else name
 
-        copy_leading(self, kept, rename)
-        return kept
+        return twin(
+            self,
+            ISResNeXt,
+            rename,
+            slices=self.slices[:end],
+            exits_after=exits,
+            width=sum(self.slice_widths[:end]),
+            block_slices=self.plan.cut(end),
+        )
 
     def _head(self, stage: int, features: Tensor) -> Output:
         width = self.feature_widths[self.exits_after[stage - 1] - 1]

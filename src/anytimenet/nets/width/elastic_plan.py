@@ -104,15 +104,6 @@ class ElasticPlan:
         """Channels that each stage's head reads."""
         return {stage: row[-1] * self._expansion for stage, row in enumerate(self.widths, 1)}
 
-    def keep(self, stages: Sequence[int]) -> ElasticPlan:
-        """The plan of these stages alone; units keep their numbers."""
-        return ElasticPlan(
-            tuple(self.widths[stage - 1] for stage in stages),
-            tuple(self.units[stage - 1] for stage in stages),
-            self.unit,
-            self.stem,
-        )
-
     def places(self) -> Iterator[PlannedUnit]:
         """Every unit, in the order in which they run."""
         before = self.stem_channels

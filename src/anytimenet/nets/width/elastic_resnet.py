@@ -13,7 +13,6 @@ from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import PooledHead
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import copy_leading
 from anytimenet.nets.arguments import check_positive, check_word
 from anytimenet.nets.contract import AnytimeNet, Join, Output, Part, Segment, State, TensorSpec, claim
 from anytimenet.nets.remembered import remembered, twin
@@ -164,14 +163,13 @@ class ElasticResNet(AnytimeNet):
         return _PlainResNet(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> ElasticResNet:
-        plan = self.plan.keep(stages)
-        kept = twin(self, ElasticResNet, widths=plan.widths, units=plan.units)
-        copy_leading(
-            self,
-            kept,
-            lambda name: re.sub(r"\bstage(\d+)\b", lambda found: name_of(stages[int(found[1]) - 1]), name),
+        def rename(name: str) -> str:
+            return re.sub(r"\bstage(\d+)\b", lambda found: name_of(stages[int(found[1]) - 1]), name)
+
+        widths, units = (
+            [rows[stage - 1] for stage in stages] for rows in (self.plan.widths, self.plan.units)
         )
-        return kept
+        return twin(self, ElasticResNet, rename, widths=widths, units=units)
 
     def _begin(self, x: Tensor, stages: Sequence[int]) -> None:
         """What comes before every run: the images fit, and the statistics are there, or go stale."""

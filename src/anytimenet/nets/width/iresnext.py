@@ -8,13 +8,12 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from anytimenet.core.segments import InputSpec
 from anytimenet.layers.heads import Head
 from anytimenet.layers.init import init_weights
-from anytimenet.layers.snapshots import conv_view, copy_leading
+from anytimenet.layers.snapshots import conv_view
 from anytimenet.layers.transitions import append_zeros
 from anytimenet.nets.arguments import check_blocks, check_branches, check_positive
 from anytimenet.nets.contract import (
@@ -170,8 +169,6 @@ class IResNeXt(AnytimeNet):
         return _ThinSegment(self, start, stop, last=last)
 
     def _keep(self, stages: tuple[int, ...]) -> IResNeXt:
-        kept = twin(self, IResNeXt, branches=[self.branches[stage - 1] for stage in stages])
-
         def rename(name: str) -> str:
             words = name.split(".")
             for word in ("heads", "norms") if self.normalisation == "own" else ("heads",):
@@ -180,14 +177,12 @@ class IResNeXt(AnytimeNet):
                     words[place] = str(stages[int(words[place])] - 1)
             return ".".join(words)
 
-        copy_leading(self, kept, rename)
-        return kept
+        return twin(self, IResNeXt, rename, branches=[self.branches[stage - 1] for stage in stages])
 
     def stages_to_estimate(self) -> tuple[int, ...]:
         shares = self.normalisation == "shared" and self.num_stages > 1
         return () if shares else super().stages_to_estimate()
 
-    @torch.no_grad()
     def with_own_norms(self) -> AnytimeNet:
         """A net of its own that gives every stage own copies of the shared BatchNorms, cut to its branches.
 
@@ -200,8 +195,11 @@ class IResNeXt(AnytimeNet):
         """
         if self.normalisation == "own":
             return super().with_own_norms()
-        own = twin(self, IResNeXt, normalisation="own")
-        copy_leading(self, own, lambda name: re.sub(r"\.norms\.\d+\.", ".norms.0.", name))
+
+        def rename(name: str) -> str:
+            return re.sub(r"\.norms\.\d+\.", ".norms.0.", name)
+
+        own = twin(self, IResNeXt, rename, normalisation="own")
         own.train(self.training)
         if self.origin is not None:
             own.origin = replace(self.origin, arguments={**self.origin.arguments, "normalisation": "own"})

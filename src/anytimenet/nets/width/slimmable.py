@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from anytimenet.nets.arguments import as_numbers, check_positive
+from anytimenet.nets.arguments import check_counts, check_positive
 from anytimenet.nets.registry import forms_of
 from anytimenet.nets.width.elastic_resnet import ElasticResNet, Normalisation
 
@@ -176,10 +176,7 @@ def widths_at(ratios: Sequence[float], width: int, groups: int, divisor: int) ->
 
 def check_units(units: Sequence[int]) -> tuple[int, ...]:
     """`units` as a tuple. Raises ValueError if it is empty or holds less than one unit."""
-    counts = as_numbers("units", units)
-    if not counts or min(counts) < 1:
-        raise ValueError(f"units {counts}: for each group the number of units, 1 or more, is needed")
-    return counts
+    return check_counts("units", units, "for each group the number of units")
 
 
 def _check_multiple(width: int, divisor: int) -> None:

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from anytimenet.bundle import Bundle
-from anytimenet.bundle.structure import origin_of
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.costs import segment_macs, stage_costs
 from anytimenet.nets import EANN, AnytimeNet, ChainNet, Node, create_net, net_entry, rebuild_net, register_net
 from anytimenet.nets.fresh_weights import draw_weights
+from anytimenet.nets.members.specs import origin_of
 from anytimenet.testing import check_anytime_net
 from anytimenet.testing.net_under_test import redraw
 
