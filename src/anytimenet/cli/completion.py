@@ -89,6 +89,8 @@ def candidates(command: type, given: Sequence[str], current: str) -> Iterable[st
     words = [word for name in positional for word in _choices(name, hints[name])]
     if before in flags and not _is_switch(hints[flags[before]]):
         words = _choices(flags[before], hints[flags[before]])
+    elif before == ":":  # bash parts folder:PATH there
+        words = []
     elif current.startswith("-") or set(words) & set(given):
         words = [flag for flag in flags if flag not in given]
     return (word for word in words if word.startswith(current))

@@ -47,6 +47,7 @@ def completed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         (["evaluate", "ru"], []),
         (["train", "digits", "--out", ""], []),
         (["nothing", ""], []),
+        (["train", "--data", "folder", ":", "dig"], []),
     ],
 )
 def test_words_are_completed(words, expected, capsys):
