@@ -251,13 +251,15 @@ def _value(wanted: Any, value: Any, where: str) -> Any:
 
 
 def _any_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    kinds = tuple(kind for kind in kinds if kind is not types.NoneType)
-    for kind in kinds[:-1]:
-        try:
-            return _value(kind, value, where)
-        except _RefusedError:
-            pass
-    return _value(kinds[-1], value, where)
+    """Told is what is wrong with the kind that is as the value is: a list, or none."""
+    told: dict[bool, _RefusedError] = {}
+    for kind in kinds:
+        if kind is not types.NoneType:
+            try:
+                return _value(kind, value, where)
+            except _RefusedError as error:
+                told.setdefault(typing.get_origin(kind) in (tuple, list), error)
+    raise told.get(isinstance(value, list | tuple), next(iter(told.values())))
 
 
 def _listed(inner: tuple[Any, ...], value: Any, where: str, fixed: bool) -> list[Any]:
