@@ -8,6 +8,7 @@ from anytimenet.core.images.augmentation import BatchAugmentation, FileAugmentat
 from anytimenet.core.manifest.records import TASKS
 from anytimenet.costs import meta_copy
 from anytimenet.data import DataSplits
+from anytimenet.nets.chain.shapes import ShapesOnly
 from anytimenet.nets.contract import AnytimeNet, Output
 from anytimenet.tasks import Classification, Segmentation, Task
 
@@ -40,7 +41,9 @@ def labels_pixels(net: AnytimeNet, splits: DataSplits) -> bool:
     """Whether the net answers with label maps; found on the meta device, where nothing is computed."""
     p = splits.preprocessing
     image = torch.empty(1, p.channels, p.height, p.width, dtype=next(net.parameters()).dtype, device="meta")
-    output: Output = meta_copy(net).eval().segment(0, 1, last=True)((image,))
+    segment = meta_copy(net).eval().snapshot().segment(0, 1, last=True)
+    with ShapesOnly():
+        output: Output = segment((image,))
     return output[0].ndim == 4
 
 
