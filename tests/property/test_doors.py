@@ -656,6 +656,19 @@ _ROWS = (
         doors=(*IMAGES, "core/images/sources.py"),
     ),
     Row("Reporter", lambda w: {"progress": False, "title": "a"}, left=("console", "clock")),
+    Row(
+        "Prediction.of",
+        lambda w: {
+            "logits": (np.array([2.0, 1.0]),),
+            "class_names": (("cat", "dog"),),
+            "stage": 1,
+            "elapsed_ms": 0.5,
+            "macs": 9,
+            "over_budget": False,
+            "levels": (1,),
+        },
+        words={"class_names": ("class_names", "labels"), "levels": ("level",)},
+    ),
     Row("FailedPrediction", lambda w: {"source": 3, "error": "it is no image"}),
     Row("Curve", lambda w: {"costs": (10, 20), "accuracies": (0.5, 0.6), "label": "a", "unit": "macs"}),
     Row("Curve.from_points", lambda w: {"costs": (20, 10), "accuracies": (0.5, 0.6)}),
@@ -724,6 +737,7 @@ _ROWS = (
         lambda w: {f.name: getattr(w.maps_report, f.name) for f in fields(an.SegmentationReport)},
         doors=("evaluation/reports/report.py", "evaluation/reports/sections.py"),
     ),
+    Row("SegmentationReport.rich_table", lambda w: {"title": "a"}, on=lambda w: w.maps_report),
     Row("SegmentationReport.curve", lambda w: {"cost": "macs", "label": "a"}, on=lambda w: w.maps_report),
     Row(
         "SegmentationReport.from_dict",

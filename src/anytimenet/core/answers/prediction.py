@@ -89,11 +89,19 @@ class Prediction:
         >>> Prediction.of(logits, names, stage=1, elapsed_ms=0.3, macs=900).label
         'crow'
         """
-        if [len(names) for names in class_names] != [len(level) for level in logits]:
+        scores = [
+            checks.array(level, "logits", "(classes,)", (1,)) for level in checks.several(logits, "logits")
+        ]
+        named = [checks.several(names, "class_names") for names in checks.several(class_names, "class_names")]
+        if [len(names) for names in named] != [len(level) for level in scores] or not all(named):
             raise ValueError("class_names must name every class of the logits, level by level")
-        found = tuple(softmax(level) for level in logits)
+        stage = checks.whole_number(stage, "stage", 1)
+        levels = checks.optional(levels, "levels", checks.whole_numbers, 1)
+        if levels is not None and stage > len(levels):
+            raise ValueError(f"levels must be one a stage, and there are {len(levels)} for stage {stage}")
+        found = tuple(softmax(level) for level in scores)
         return cls(
-            labels=tuple(names[int(level.argmax())] for names, level in zip(class_names, found, strict=True)),
+            labels=tuple(names[int(level.argmax())] for names, level in zip(named, found, strict=True)),
             level_probabilities=found,
             stage=stage,
             elapsed_ms=elapsed_ms,
