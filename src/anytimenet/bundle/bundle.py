@@ -1,4 +1,4 @@
-"""`Bundle`: a net with all that is needed to use it, in memory and as a folder."""
+"""`Bundle`: a net with all that is needed to use it; long, for it is the one object that people hold."""
 
 from __future__ import annotations
 
