@@ -584,6 +584,7 @@ _ROWS = (
         "Manifest.from_dict",
         lambda w: {"values": w.bundle.manifest.to_dict()},
         words={"values": ("anytimenet",)},
+        doors=("core/manifest/versions.py",),
     ),
     Row(
         "Manifest.read",
