@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from anytimenet.core.segments import INPUT, InputSpec
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
-from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
+from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, MultiScaleHead, first_layer
 from anytimenet.nets.registry import forms_of
 
 PAPER = "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing"
@@ -126,15 +126,7 @@ class _Trunk:
 
     def add_first_layer(self, form: str, in_channels: int) -> None:
         widths = [self.width * factor for factor in self.factors]
-        finest: nn.Module = (
-            LargeImageStem(in_channels, widths[0])
-            if form == "imagenet"
-            else ConvNormReLU(in_channels, widths[0], 3)
-        )
-        self.nodes.append((0, Node(self.names[0], finest, (INPUT,))))
-        for scale in range(1, len(widths)):
-            down = ConvNormReLU(widths[scale - 1], widths[scale], 3, stride=2)
-            self.nodes.append((0, Node(self.names[scale], down, (self.names[scale - 1],))))
+        self.nodes += [(0, node) for node in first_layer("unit0", widths, form, in_channels)]
 
     def add_blocks(self) -> None:
         for block, units in enumerate(self.units):

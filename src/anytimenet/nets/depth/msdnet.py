@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from torch import nn
-
-from anytimenet.core.segments import INPUT, InputSpec
+from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
 from anytimenet.nets.chain.chain import ChainNet, Node
 from anytimenet.nets.depth.msdnet_plan import MSDNetPlan, PlannedLayer
-from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, LargeImageStem, MultiScaleHead
-from anytimenet.nets.registry import Builder, forms_of
+from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, MultiScaleHead, first_layer
+from anytimenet.nets.registry import forms_of
 
 PAPER = "Multi-Scale Dense Networks for Resource Efficient Image Classification"
 FORMS = ("cifar", "imagenet")
@@ -118,7 +115,7 @@ def _trunk(plan: MSDNetPlan, form: str, in_channels: int) -> tuple[list[list[Nod
     """The nodes of each block, and of each exit the node that it reads and its channels."""
     factors = plan.growth_factors
     blocks: list[list[Node]] = [[] for _ in range(plan.exits)]
-    blocks[0] += _first_layer(plan, form, in_channels)
+    blocks[0] += first_layer("layer0", [plan.channels * factor for factor in factors], form, in_channels)
     names = [node.name for node in blocks[0]]  # of each scale, the node that holds its features
     exit_names, widths = [""] * plan.exits, [0] * plan.exits
     for layer in plan.layers():
@@ -137,19 +134,6 @@ def _trunk(plan: MSDNetPlan, form: str, in_channels: int) -> tuple[list[list[Nod
         exit_names[layer.block - 1] = names[-1]
         widths[layer.block - 1] = width * factors[-1]
     return blocks, exit_names, widths
-
-
-def _first_layer(plan: MSDNetPlan, form: str, in_channels: int) -> list[Node]:
-    widths = [plan.channels * factor for factor in plan.growth_factors]
-    if form == "imagenet":
-        finest: nn.Module = LargeImageStem(in_channels, widths[0])
-    else:
-        finest = ConvNormReLU(in_channels, widths[0], 3)
-    nodes = [Node("layer0_scale0", finest, (INPUT,))]
-    for scale in range(1, len(widths)):
-        down = ConvNormReLU(widths[scale - 1], widths[scale], 3, stride=2)
-        nodes.append(Node(f"layer0_scale{scale}", down, (nodes[-1].name,)))
-    return nodes
 
 
 def _dense_node(plan: MSDNetPlan, layer: PlannedLayer, scale: int, names: Sequence[str]) -> Node:
@@ -211,10 +195,6 @@ _SMALL: dict[str, Any] = {
     "growth": 4,
     "classifier": "linear",
 }
-
-
-def _imagenet(step: int) -> Builder:
-    return partial(msdnet, **_IMAGENET, base=step, step=step)
 
 
 _form = forms_of(msdnet, paper=PAPER, family="msdnet")

@@ -7,10 +7,14 @@ Everything is post-activation: convolution, BatchNorm, ReLU.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from anytimenet.core.segments import INPUT
+from anytimenet.nets.chain.chain import Node
 
 
 class DenseNode(nn.Module):
@@ -186,3 +190,17 @@ class ConvClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.fc(self.conv2(self.conv1(x)).mean((2, 3)))
         return logits
+
+
+def first_layer(prefix: str, widths: Sequence[int], form: str, in_channels: int) -> list[Node]:
+    """Features of the images at every scale, each from the finer one: nodes `{prefix}_scale0` and coarser."""
+    finest: nn.Module = (
+        LargeImageStem(in_channels, widths[0])
+        if form == "imagenet"
+        else ConvNormReLU(in_channels, widths[0], 3)
+    )
+    nodes = [Node(f"{prefix}_scale0", finest, (INPUT,))]
+    for scale, (width, coarser) in enumerate(pairwise(widths), 1):
+        down = ConvNormReLU(width, coarser, 3, stride=2)
+        nodes.append(Node(f"{prefix}_scale{scale}", down, (nodes[-1].name,)))
+    return nodes
