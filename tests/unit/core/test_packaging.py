@@ -70,3 +70,16 @@ def test_every_page_installs_from_a_checkout():
         for line in page.read_text(encoding="utf-8").splitlines():
             if "pip install" in line:
                 assert "-e '.[train]'" in line or ".whl" in line, line
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {anytimenet.__version__}\n" in cited
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_the_extras_allow() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    extras = project()["optional-dependencies"]
+    for package, extra in (("torch", "train"), ("torchvision", "vision")):
+        least = next(r.partition(">=")[2] for r in extras[extra] if r.startswith(f"{package}>="))
+        assert f"{package}=={least}.*" in workflow
