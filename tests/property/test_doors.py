@@ -275,6 +275,7 @@ def net_rows(kind: str, on: Callable[[World], Any], channels: int) -> list[Row]:
             words={"input_shape": ("images",)},
             doors=CONTRACT,
         ),
+        Row(f"{kind}.state_names", lambda w: {"stage": 1}, on=on, doors=CONTRACT),
         Row(f"{kind}.keep", lambda w: {"stages": (1,)}, on=on),
         Row(f"{kind}.check_stages", lambda w: {"stages": (1,)}, on=on),
         Row(f"{kind}.check_reached", lambda w: {"stage": 1}, on=on, doors=CONTRACT),
@@ -766,9 +767,9 @@ EXCUSED = {
     "AnytimeNet": "the base class has no arguments",
     "SegmentationReport.class_table": "",
     **{
-        f"{kind}.{method}": "a family's own check of the shape of a tensor"
+        f"{kind}.{method}": "what families and engines call, with tensors, shapes and devices of torch"
         for kind in ("AnytimeNet", "EANN", "ExitNet", "ChainNet")
-        for method in ("check_batch", "node_shapes")
+        for method in ("check_batch", "node_shapes", "pieces", "spec", "snapshot")
     },
     **dict.fromkeys(
         (
