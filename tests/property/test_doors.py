@@ -275,7 +275,14 @@ def net_rows(kind: str, on: Callable[[World], Any], channels: int) -> list[Row]:
             words={"input_shape": ("images",)},
             doors=CONTRACT,
         ),
-        Row(f"{kind}.state_names", lambda w: {"stage": 1}, on=on, doors=CONTRACT),
+        Row(
+            f"{kind}.snapshot",
+            lambda w: {"device": "cpu", "dtype": "float64"},
+            on=on,
+            work=("nets.contract.frozen_copy",),
+            doors=("nets/snapshot.py",),
+        ),
+        Row(f"{kind}.state_names", lambda w: {"stage": 1}, on=on, doors=(*CONTRACT, "nets/chain/chain.py")),
         Row(f"{kind}.keep", lambda w: {"stages": (1,)}, on=on),
         Row(f"{kind}.check_stages", lambda w: {"stages": (1,)}, on=on),
         Row(f"{kind}.check_reached", lambda w: {"stage": 1}, on=on, doors=CONTRACT),
@@ -769,7 +776,7 @@ EXCUSED = {
     **{
         f"{kind}.{method}": "what families and engines call, with tensors, shapes and devices of torch"
         for kind in ("AnytimeNet", "EANN", "ExitNet", "ChainNet")
-        for method in ("check_batch", "node_shapes", "pieces", "spec", "snapshot")
+        for method in ("check_batch", "node_shapes", "pieces", "spec")
     },
     **dict.fromkeys(
         (

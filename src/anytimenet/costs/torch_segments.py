@@ -8,6 +8,7 @@ import torch
 
 from anytimenet.costs.latency import Prepare
 from anytimenet.nets.contract import AnytimeNet, State
+from anytimenet.nets.snapshot import device_named, floating
 
 
 def torch_segments(
@@ -31,7 +32,7 @@ def torch_segments(
     Raises:
         ValueError: for another dtype, a net without weights (meta device), or images that do not fit.
     """
-    dtype, device = _floating(dtype), torch.device(device)
+    dtype, device = floating(dtype), device_named(device)
     if any(parameter.is_meta for parameter in net.parameters()):
         raise ValueError("a net on the meta device has no weights to run; load or initialise it first")
     net.input_spec.check(net.input_spec.shape_of(input_shape))
@@ -56,10 +57,3 @@ def torch_segments(
         return run
 
     return prepare
-
-
-def _floating(dtype: str | torch.dtype) -> torch.dtype:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype {dtype!r}: a floating format such as 'float32' or 'bfloat16' is needed")
-    return found

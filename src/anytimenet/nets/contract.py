@@ -29,7 +29,7 @@ from anytimenet.nets.segment import Segment as Segment
 from anytimenet.nets.segment import State as State
 from anytimenet.nets.segment import rows as rows
 from anytimenet.nets.snapshot import Snapshot as Snapshot
-from anytimenet.nets.snapshot import frozen_copy
+from anytimenet.nets.snapshot import device_named, floating, frozen_copy
 
 
 @dataclass(frozen=True)
@@ -168,20 +168,21 @@ class AnytimeNet(nn.Module):
 
     # --- deployment ---------------------------------------------------------------------------------
 
-    def snapshot(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Snapshot:
+    def snapshot(
+        self, device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None
+    ) -> Snapshot:
         """One frozen copy of the net in eval mode; its segments all read the weights of that copy.
 
         Args:
             device: where it lives; what has no values stays on the meta device.
-            dtype: floating number format of its weights; None for the net's.
+            dtype: floating number format of its weights, or its name; None for the net's.
 
         Raises:
-            ValueError: for another dtype.
+            ValueError: for another dtype, or a device that does not exist.
         """
-        if dtype is not None and not dtype.is_floating_point:
-            raise ValueError(f"dtype {dtype}: a floating format such as torch.bfloat16 is needed")
+        place, number = device_named(device), None if dtype is None else floating(dtype)
         with torch.no_grad():
-            frozen = frozen_copy(self, torch.device(device), dtype)
+            frozen = frozen_copy(self, place, number)
 
         def take(start: int, stop: int, last: bool) -> Segment:
             return frozen._segment(start, stop, last=last).eval().requires_grad_(False)

@@ -114,6 +114,38 @@ def frozen_copy(net: _Module, device: torch.device, dtype: torch.dtype | None) -
     return frozen
 
 
+def device_named(device: str | torch.device) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ValueError: if there is no such kind of device.
+
+    >>> device_named("cpu")
+    device(type='cpu')
+    """
+    try:
+        if isinstance(device, str | torch.device):
+            return torch.device(device)
+    except RuntimeError:
+        pass
+    raise ValueError(f"device {device!r}: 'cpu' or 'cuda', for example, is needed")
+
+
+def floating(dtype: str | torch.dtype) -> torch.dtype:
+    """The floating number format of that name.
+
+    Raises:
+        ValueError: for anything else.
+
+    >>> floating("bfloat16")
+    torch.bfloat16
+    """
+    named = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(named, torch.dtype) or not named.is_floating_point:
+        raise ValueError(f"dtype {dtype!r}: a floating format such as 'float32' or 'bfloat16' is needed")
+    return named
+
+
 def meta_copy(module: _Module) -> _Module:
     """A copy of `module` without values, on the meta device; those of `module` are never read.
 
