@@ -189,6 +189,8 @@ class CostTable:
         Raises:
             CostTableError: if something is missing, of the wrong type, or of another format.
         """
+        if isinstance(value, dict) and "format" not in value:
+            raise CostTableError("not a cost table: 'format' is missing")
         form = value.get("format") if isinstance(value, dict) else None
         if type(form) is not int or form != FORMAT:
             raise CostTableError(
