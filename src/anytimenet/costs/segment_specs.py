@@ -41,7 +41,7 @@ def segment_specs(
     >>> from anytimenet.nets import create_net
     >>> specs = segment_specs(create_net("isresnext_tiny"), (3, 8, 8))
     >>> [(spec.start, spec.stop, spec.macs) for spec in specs[:3]]
-    [(0, 1, 17056), (0, 2, 33024), (0, 3, 55776)]
+    [(0, 1, 17056), (0, 2, 35648), (0, 3, 55776)]
     """
     instance(net, AnytimeNet, "net", "create_net(NAME)")
     shape = net.input_spec.shape_of(input_shape)

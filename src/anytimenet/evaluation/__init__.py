@@ -6,28 +6,20 @@ all of it.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from anytimenet.core.deprecation import deprecated
 from anytimenet.core.lazy_names import homes_of, lazily
 
 __all__ = list(homes_of(__file__))
-_MOVED = {
-    "confidences": "anytimenet.core.answers.confidence",
-    "leaving_stages": "anytimenet.core.answers.exit_thresholds",
-    "softmax": "anytimenet.core.answers.probabilities",
-    "solve_for_budget": "anytimenet.core.answers.exit_thresholds",
-    "solve_thresholds": "anytimenet.core.answers.exit_thresholds",
-}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MOVED:
-        return lazily(__name__, __file__, name)
-    old, new = f"anytimenet.evaluation.{name}", f"{_MOVED[name]}.{name}"
-    deprecated(old, since="0.2.0", removed_in="0.4.0", instead=new)
-    return getattr(importlib.import_module(_MOVED[name]), name)
+    if name == "judge_levels":
+        new = "anytimenet.evaluation.evaluate_selection"
+        deprecated("anytimenet.evaluation.judge_levels", since="0.2.0", removed_in="0.4.0", instead=new)
+        name = "evaluate_selection"
+    return lazily(__name__, __file__, name)
 
 
 def __dir__() -> list[str]:

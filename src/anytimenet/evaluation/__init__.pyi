@@ -1,5 +1,10 @@
 """What `anytimenet.evaluation` exports, with the module of each name."""
 
+from anytimenet.core.answers.confidence import confidences as confidences
+from anytimenet.core.answers.exit_thresholds import leaving_stages as leaving_stages
+from anytimenet.core.answers.exit_thresholds import solve_for_budget as solve_for_budget
+from anytimenet.core.answers.exit_thresholds import solve_thresholds as solve_thresholds
+from anytimenet.core.answers.probabilities import softmax as softmax
 from anytimenet.evaluation.curves.curve import Curve as Curve
 from anytimenet.evaluation.curves.curve import shared_range as shared_range
 from anytimenet.evaluation.curves.delay_factor import delay_factor as delay_factor
