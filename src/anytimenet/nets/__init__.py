@@ -1,7 +1,8 @@
 """Architectures and the contract that they all keep."""
 
 from anytimenet.nets.arguments import even_slices
-from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.blocks import Node
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.exits import ExitNet
 from anytimenet.nets.contract import (
     AnytimeNet,
@@ -25,6 +26,7 @@ from anytimenet.nets.depth import (  # noqa: F401  (registers the names)
     resnext_exits,
 )
 from anytimenet.nets.fixed import resnet, resnext  # noqa: F401
+from anytimenet.nets.members import named  # noqa: F401
 from anytimenet.nets.members.eann import EANN
 from anytimenet.nets.registry import (
     NetEntry,

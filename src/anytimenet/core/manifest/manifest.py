@@ -1,4 +1,4 @@
-"""What `bundle.json` says of a saved net; readable without torch and without the training code."""
+"""What `bundle.json` says of a saved net, without torch; long, for each field is told and checked here."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The machinery of nets that grow in depth: a graph of nodes with exits."""
 
-from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.blocks import Node
+from anytimenet.nets.chain.chain import ChainNet
 
 __all__ = ["ChainNet", "Node"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from anytimenet.core.checks import (
 )
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.snapshots import copied
+from anytimenet.nets.chain.blocks import ChainBlock, ChainHead, Node, check_node, check_own, named_heads
 from anytimenet.nets.chain.graph import Graph, Link, Step
 from anytimenet.nets.chain.shapes import node_shapes
 from anytimenet.nets.contract import (
@@ -35,26 +35,6 @@ from anytimenet.nets.contract import (
     claim,
 )
 from anytimenet.nets.segment import CHANNELS, Changes, concatenate
-
-
-@dataclass(frozen=True)
-class Node:
-    """One module of a chain: `module(*inputs)` returns a tensor.
-
-    Attributes:
-        name: of the node; it becomes part of the names in the state_dict.
-        module: what computes it.
-        inputs: names of earlier nodes, or "x" for the images. The module must not overwrite them: others may
-            read them, too.
-
-    A module that appends channels to one of its inputs can say so, for states that grow: its attribute
-    `continues` is the number of that input (None: of no one), and `grow(*inputs)` gives what it appends, a
-    tuple of tensors.
-    """
-
-    name: str
-    module: nn.Module
-    inputs: tuple[str, ...]
 
 
 class ChainNet(AnytimeNet):
@@ -118,8 +98,8 @@ class ChainNet(AnytimeNet):
             )
         for block in blocks:
             for node in block:
-                _check_node(node)
-        _check_own([*((n.name, n.module) for block in blocks for n in block), *_named_heads(heads)])
+                check_node(node)
+        check_own([*((n.name, n.module) for block in blocks for n in block), *named_heads(heads)])
         self.num_stages = len(blocks)
         self.num_classes = class_counts(num_classes)
         self.input_spec = input_of(in_channels, input_spec)
@@ -254,68 +234,6 @@ def input_of(channels: int | None, spec: InputSpec | None) -> InputSpec:
     if channels not in (None, spec.channels):
         raise ValueError(f"in_channels {channels} and {spec} differ: give one of them")
     return spec
-
-
-def _named_heads(heads: Sequence[nn.Module]) -> list[tuple[str, nn.Module]]:
-    return [(f"the head of stage {stage}", head) for stage, head in enumerate(heads, 1)]
-
-
-def _check_node(node: Node) -> None:
-    if not isinstance(node.module, nn.Module):
-        raise ValueError(f"node {node.name!r} needs a module, not {type(node.module).__name__}")
-    if isinstance(node.inputs, str):
-        raise ValueError(f"node {node.name!r}: inputs is a tuple of names, for example ({node.inputs!r},)")
-    if hasattr(nn.ModuleDict, node.name) or node.name in ("training", "reads", "writes", "steps"):
-        raise ValueError(f"a node cannot be named {node.name!r}: blocks have an attribute of that name")
-
-
-def _check_own(modules: Sequence[tuple[str, nn.Module]]) -> None:
-    """Each weight belongs to one node or head: who uses what would not be known otherwise."""
-    owners: dict[int, str] = {}
-    for name, module in modules:
-        for tensor in (*module.parameters(), *module.buffers()):
-            other = owners.setdefault(id(tensor), name)
-            if other != name:
-                raise ValueError(
-                    f"{name} shares weights with {other}: give each a module of its own (copy.deepcopy), or "
-                    "run both inside one node"
-                )
-
-
-class ChainBlock(nn.ModuleDict):
-    """One published block: all its nodes, from the state before it to the state after it.
-
-    Attributes:
-        reads: names of the tensors of the state before.
-        writes: names of the tensors of the state after; the last is what the block's head reads.
-    """
-
-    def __init__(self, modules: dict[str, nn.Module], graph: Graph, number: int) -> None:
-        super().__init__(modules)
-        self.reads = (INPUT,) if number == 1 else graph.border(number - 1)
-        self.writes = graph.border(number)
-        own = frozenset(modules)
-        self.steps = graph.schedule(own, frozenset(self.writes))
-
-    def forward(self, state: State) -> State:
-        tensors = dict(zip(self.reads, state, strict=True))
-        for step in self.steps:
-            tensors[step.name] = self[step.name](*(tensors[name] for name in step.inputs))
-            for name in step.frees:
-                del tensors[name]
-        return tuple(tensors[name] for name in self.writes)
-
-
-class ChainHead(nn.Module):
-    """A head on a state: it reads the state's last tensor, and its answer is an output, a tuple."""
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, state: State) -> Output:
-        output = self.head(state[-1])
-        return (output,) if isinstance(output, Tensor) else tuple(output)
 
 
 class _ChainSegment(Segment):

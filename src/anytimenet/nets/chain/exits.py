@@ -12,7 +12,8 @@ from anytimenet.core import checks
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.heads import default_head
 from anytimenet.nets.arguments import check_exits
-from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.blocks import Node
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.shapes import check_features, check_heads, node_shapes
 
 HeadBuilder = Callable[[tuple[int, ...]], nn.Module]

@@ -8,7 +8,8 @@ from typing import Any
 from anytimenet.core.segments import InputSpec
 from anytimenet.layers.init import init_weights
 from anytimenet.nets.arguments import as_numbers, check_flag, check_positive, check_word
-from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.blocks import Node
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.depth.msdnet_plan import MSDNetPlan, PlannedLayer
 from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, DenseNode, MultiScaleHead, first_layer
 from anytimenet.nets.registry import forms_of

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anytimenet.core.segments import INPUT
-from anytimenet.nets.chain.chain import Node
+from anytimenet.nets.chain.blocks import Node
 
 
 class DenseNode(nn.Module):

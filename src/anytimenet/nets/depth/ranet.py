@@ -10,7 +10,8 @@ from torch import nn
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.init import init_weights, keep_default_init
 from anytimenet.nets.arguments import as_numbers, check_positive, check_word
-from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.blocks import Node
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.depth.multiscale_layers import ConvNormReLU, LargeImageStem, MultiScaleHead
 from anytimenet.nets.depth.ranet_layers import FusionLayer, FusionTail
 from anytimenet.nets.depth.ranet_plan import PlannedBlock, RANetPlan

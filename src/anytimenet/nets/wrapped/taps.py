@@ -11,7 +11,8 @@ from anytimenet.core import checks
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.frozen import Frozen
-from anytimenet.nets.chain.chain import ChainNet, Node
+from anytimenet.nets.chain.blocks import Node
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.exits import HEAD_EXAMPLE, HeadBuilder, input_for, new_heads
 from anytimenet.nets.chain.shapes import check_heads, node_shapes
 from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
