@@ -53,7 +53,7 @@ class Train:
         anytimenet train digits
         anytimenet train folder --data folder:PATH --image-size 32 --epochs 10 --out runs/mine
         anytimenet train folder --data folder:PATH --net iresnext_small --net-args normalisation=shared
-    anytimenet train --config runs/mine/experiment.json --seed 1 --out runs/again
+        anytimenet train --config runs/mine/experiment.json --seed 1 --out runs/again
 
       With --alone the joint net is in joint/, sub-network k in alone-k/, and optimality_gap.json and .png say
       what sharing costs each stage. `anytimenet list recipes` shows what there is.
