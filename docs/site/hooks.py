@@ -121,7 +121,8 @@ def _relinked(text: str, origin: str, place: str) -> str:
             _LOG.warning("%s", error)
             return link[0]
         if found is None:  # what the site does not have is named by its path, and leads nowhere
-            return f"{label.strip('[]')} (`{target.lstrip('./')}`)"
+            words, path = label.strip("[]"), target.lstrip("./")
+            return f"`{path}`" if words.strip("`") == path else f"{words} (`{path}`)"
         return f"{label}({found}{anchor or ''})"
 
     return _LINK.sub(replaced, text)
