@@ -47,16 +47,16 @@ else:
 class Train:
     """Train a net by a recipe; every flag overrides the recipe.
 
-      Writes to --out: bundle/ (the net), report.json, report.csv, curve.png, summary.txt, log.jsonl,
-      tensorboard/ and checkpoints/. Examples:
+    Writes to --out: bundle/ (the net), report.json, report.csv, curve.png, summary.txt, log.jsonl,
+    tensorboard/ and checkpoints/. Examples:
 
-        anytimenet train digits
-        anytimenet train folder --data folder:PATH --image-size 32 --epochs 10 --out runs/mine
-        anytimenet train folder --data folder:PATH --net iresnext_small --net-args normalisation=shared
-        anytimenet train --config runs/mine/experiment.json --seed 1 --out runs/again
+      anytimenet train digits
+      anytimenet train folder --data folder:PATH --image-size 32 --epochs 10 --out runs/mine
+      anytimenet train folder --data folder:PATH --net iresnext_small --net-args normalisation=shared
+      anytimenet train --config runs/mine/experiment.json --seed 1 --out runs/again
 
-      With --alone the joint net is in joint/, sub-network k in alone-k/, and optimality_gap.json and .png say
-      what sharing costs each stage. `anytimenet list recipes` shows what there is.
+    With --alone the joint net is in joint/, sub-network k in alone-k/, and optimality_gap.json and .png say
+    what sharing costs each stage. `anytimenet list recipes` shows what there is.
     """
 
     recipe: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = None

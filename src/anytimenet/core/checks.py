@@ -154,6 +154,18 @@ def path(value: object, name: str) -> Path:
     return Path(text)
 
 
+def folder(value: object, name: str) -> Path:
+    """As `path`, for a folder to write into; it need not be there yet.
+
+    Raises:
+        ValueError: if a file is in its place.
+    """
+    place = path(value, name)
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"{name} must be a folder, and {place} is a file: choose another")
+    return place
+
+
 def instance(value: T, wanted: type | tuple[type, ...], name: str, example: str) -> T:
     """`value`, if it is of the type `wanted`; else TypeError, with an example of what is right."""
     if not isinstance(value, wanted):

@@ -99,7 +99,7 @@ def write_masks(bundle: Bundle, image: Path | str, folder: Path | str) -> list[P
         ValueError: for a bundle that gives one label an image, or a file that is no image.
     """
     classes, image = _classes(bundle), checks.path(image, "image")
-    folder, stem = checks.path(folder, "folder"), image.stem
+    folder, stem = checks.folder(folder, "folder"), image.stem
     maps = _all_stages(bundle, image)
     paths = [folder / f"{stem}-stage-{each.stage}.png" for each in maps]
     for path, each in zip(paths, maps, strict=True):

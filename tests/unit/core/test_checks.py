@@ -6,7 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anytimenet.core.checks import choice, flag, instance, number, path, several, shown, whole_number, words
+from anytimenet.core.checks import (
+    choice,
+    flag,
+    folder,
+    instance,
+    number,
+    path,
+    several,
+    shown,
+    whole_number,
+    words,
+)
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -101,3 +112,11 @@ def test_messages_stay_short() -> None:
     assert len(shown("x" * 1000)) == 60
     assert "int" in shown(10**5000) or "cannot be shown" in shown(10**5000)
     assert shown(np.int64(3)).endswith("(int64)")
+
+
+def test_a_folder_to_write_into_is_no_file(tmp_path: Path) -> None:
+    assert folder(tmp_path, "out") == tmp_path
+    assert folder(tmp_path / "new", "out") == tmp_path / "new"
+    (tmp_path / "taken").touch()
+    with pytest.raises(ValueError, match=r"^out must be a folder, and .*taken.* is a file: choose another"):
+        folder(tmp_path / "taken", "out")

@@ -288,7 +288,7 @@ class Manifest(Record):
 
     def write(self, folder: Path) -> None:
         """Writes `bundle.json` into `folder`."""
-        write_json(checks.path(folder, "folder") / MANIFEST_NAME, self.to_dict())
+        write_json(checks.folder(folder, "folder") / MANIFEST_NAME, self.to_dict())
 
 
 _OPTIONAL = ("net", "taxonomy", "level_selection", "task", "score", "input", "thresholds", "structure")

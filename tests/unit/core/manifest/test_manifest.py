@@ -65,6 +65,12 @@ def test_a_run_folder_with_a_bundle_inside_is_found(manifest: Manifest, tmp_path
     assert Manifest.read(str(tmp_path)) == manifest
 
 
+def test_a_manifest_is_not_written_into_a_file(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"folder must be a folder, and .*file is a file"):
+        manifest.write(tmp_path / "file")
+
+
 def test_reading_a_manifest_imports_no_torch(manifest: Manifest, tmp_path: Path) -> None:
     manifest.write(tmp_path)
     code = (
