@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anytimenet.bundle.inputs import as_input, one_row
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
+from anytimenet.core.errors import StatisticsMissingError
 from anytimenet.core.images.sources import Source
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.nets.contract import AnytimeNet, Segment, Snapshot
@@ -43,7 +44,11 @@ class SubNetworks:
             if self._snapshot is None or not self._built:
                 self._snapshot = self._net.snapshot(next(self._net.parameters()).device)
             if stage not in self._built:
-                self._built[stage] = self._snapshot.segment(0, stage, last=True)
+                try:
+                    self._built[stage] = self._snapshot.segment(0, stage, last=True)
+                except StatisticsMissingError:  # which may have been estimated since
+                    self._snapshot = self._net.snapshot(next(self._net.parameters()).device)
+                    self._built[stage] = self._snapshot.segment(0, stage, last=True)
             return self._built[stage]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import is_
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from anytimenet.costs.stage_costs import countable
 from anytimenet.layers.snapshots import tensors_of
 from anytimenet.nets.chain.shapes import ShapesOnly
 from anytimenet.nets.contract import AnytimeNet, Output, Segment, State
-from anytimenet.nets.segment import check_segment
+from anytimenet.nets.segment import Changes, check_segment, concatenate
 
 
 def segment_specs(
@@ -98,7 +99,7 @@ class _Counter:
                 state, output = step(self.states[-1])
             self.states.append(state)
             self.outputs.append(output)
-            same = self.names[stage - 1 : stage + 1] == [self.names[stage]] * 2 and not step.changes
+            same = self.names[stage] == self.names[stage - 1] and all(map(is_, *self.states[-2:]))
             self.alike.append(0 if self.names[stage] == (INPUT,) else self.alike[-1] if same else stage)
         self._segments: dict[tuple[int, int], tuple[int, int]] = {}
         self._pieces: dict[str, tuple[int, int]] = {}
@@ -107,7 +108,7 @@ class _Counter:
         pieces = self.net.pieces(start, stop)
         if pieces is None:
             segment = self.snapshot.segment(start, stop)
-            changes, (macs, weight_bytes) = segment.changes, self._whole(segment)
+            changes, (macs, weight_bytes) = self._changes(segment), self._whole(segment)
         else:
             costs, changes = [self._piece(name) for name in pieces.modules], pieces.changes
             macs, weight_bytes = sum(cost for cost, _ in costs), sum(size for _, size in costs)
@@ -136,6 +137,14 @@ class _Counter:
         for hook in hooks:
             hook.remove()
         return read
+
+    def _changes(self, segment: Segment) -> Changes:
+        """What a segment gives; one that only says what may be new is run to see."""
+        if type(segment).advance is not Segment.advance:
+            return segment.changes
+        with torch.inference_mode(), ShapesOnly():
+            given, _ = segment.advance(self.states[segment.start], concatenate)
+        return {name: how for name, how in segment.changes.items() if name in given}
 
     def _whole(self, segment: Segment) -> tuple[int, int]:
         """Multiply-adds and bytes of a segment: those of an earlier start, if the state is still the same."""

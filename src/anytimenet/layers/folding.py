@@ -43,7 +43,7 @@ def fold_norms(module: nn.Module) -> None:
 def _pairs(part: nn.Module) -> Iterator[tuple[str, str]]:
     yield from getattr(part, "folds", ())
     if type(part).forward in _SEQUENCES:
-        yield from pairwise(name for name, _ in part.named_children())
+        yield from pairwise(part._modules)  # named_children leaves out what comes twice
 
 
 def _is_watched(layer: nn.Module) -> bool:
@@ -60,6 +60,8 @@ def _convolutions(found: nn.Module | None) -> list[nn.Conv2d]:
     """The convolution, or those of a list; none if anything else is there."""
     layers = list(found) if isinstance(found, nn.ModuleList) else [found]
     plain = [c for c in layers if isinstance(c, nn.Conv2d) and type(c).forward is nn.Conv2d.forward]
+    if any(nn.utils.parametrize.is_parametrized(conv) for conv in plain):  # whose weight is computed
+        return []
     return plain if len(plain) == len(layers) else []
 
 

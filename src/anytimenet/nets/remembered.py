@@ -21,8 +21,8 @@ def remembered(construct: _Init) -> _Init:
     """Decorator of a net's `__init__`: `net.arguments` holds what it was called with, defaults included.
 
     The constructor itself is the one place where an argument is named. Lists are held as tuples, so that
-    nothing that happens to a list afterwards changes them. Of a class that derives from another, the
-    constructor that was called keeps its own arguments.
+    nothing that happens to a list afterwards changes them. Of a class that derives from another, `arguments`
+    are those of the constructor that was called; `twin` finds those of each.
 
     >>> class Scale(nn.Module):
     ...     @remembered
@@ -41,7 +41,9 @@ def remembered(construct: _Init) -> _Init:
         for name in names:
             if isinstance(bound.arguments[name], Iterator):  # which can be read once
                 bound.arguments[name] = tuple(bound.arguments[name])
-        vars(net).setdefault("arguments", {name: _held(bound.arguments[name]) for name in names})
+        held = {name: _held(bound.arguments[name]) for name in names}
+        vars(net).setdefault("arguments", held)
+        vars(net).setdefault("_arguments_of", {}).setdefault(construct.__qualname__, held)
         construct(*bound.args, **bound.kwargs)
 
     return cast("_Init", init)
@@ -58,7 +60,9 @@ def twin(
     >>> twin(ResNet(width=8, blocks=(1, 1)), ResNet, width=4).arguments["blocks"]
     (1, 1)
     """
-    built: _Net = like(net, lambda: kind(**{**net.arguments, **changed}))
+    constructor = getattr(getattr(kind, "__init__", None), "__qualname__", "")
+    arguments = vars(net).get("_arguments_of", {}).get(constructor, net.arguments)
+    built: _Net = like(net, lambda: kind(**{**arguments, **changed}))
     with torch.no_grad():
         copy_leading(net, built, rename)
     return built

@@ -53,9 +53,17 @@ def rows(state: State, index: Tensor | Sequence[int] | slice) -> State:
         state: of a batch; every tensor has the batch first.
         index: numbers of the examples, a mask `(N,)` of bool, or a slice.
 
+    Raises:
+        TypeError: for a single number, which would take the batch away.
+
     >>> [tuple(tensor.shape) for tensor in rows((torch.zeros(4, 3, 8, 8), torch.zeros(4, 16)), [2, 0])]
     [(2, 3, 8, 8), (2, 16)]
     """
+    if isinstance(index, Sequence):
+        # A tuple would name dimensions, and an empty list no type of number.
+        index = torch.as_tensor(index) if len(index) else torch.empty(0, dtype=torch.long)
+    elif not isinstance(index, Tensor | slice) or (isinstance(index, Tensor) and index.ndim != 1):
+        raise TypeError(f"index {index!r}: several examples are needed, [{index!r}] for one")
     return tuple(tensor[index] for tensor in state)
 
 

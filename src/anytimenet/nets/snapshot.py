@@ -110,7 +110,7 @@ def frozen_copy(net: _Module, device: torch.device, dtype: torch.dtype | None) -
     frozen = copied(net, moved).eval().requires_grad_(False)
     for part in frozen.modules():
         if isinstance(part, nn.ParameterList):
-            _lay_together(list(part))
+            _lay_together([each for each in part if isinstance(each, nn.Parameter)])
     return frozen
 
 

@@ -72,8 +72,11 @@ def named_nets(nets: Mapping[str, NetSource] | Sequence[NetSource]) -> dict[str,
     found: dict[str, NetSource] = {}
     for net in nets:
         kind = type(net) if isinstance(net, AnytimeNet) else net
-        name = getattr(kind, "__name__", f"net{len(found) + 1}")
-        found[name if name not in found else f"{name}{len(found) + 1}"] = net
+        own = name = getattr(kind, "__name__", f"net{len(found) + 1}")
+        number = len(found) + 1
+        while name in found:
+            name, number = f"{own}{number}", number + 1
+        found[name] = net
     return found
 
 

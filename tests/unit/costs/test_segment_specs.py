@@ -11,7 +11,7 @@ from torch import nn
 from anytimenet.core.segments import SegmentSpec, TensorSpec
 from anytimenet.costs import count, segment_specs
 from anytimenet.layers.snapshots import tensors_of
-from anytimenet.nets import AnytimeNet, ExitNet, create_net, list_nets, net_entry
+from anytimenet.nets import AnytimeNet, ExitNet, Segment, create_net, list_nets, net_entry
 from anytimenet.testing.net_under_test import count_as_estimated
 
 TINY = list_nets("*_tiny")
@@ -97,3 +97,41 @@ def test_an_operator_that_no_rule_counts_can_be_told():
     net = ExitNet(None, [nn.Conv2d(3, 3, 1), Fourier()], (1, 2), input_shape=(3, 4, 4))
     free, dear = segment_specs(net, (3, 4, 4)), segment_specs(net, (3, 4, 4), rules={"fft_rfft2": 100})
     assert [b.macs - a.macs for a, b in zip(free, dear, strict=True)] == [0, 100, 100]
+
+
+class _Carries(AnytimeNet):
+    """A net of the old contract: its segments write `work` and say nothing of what stays."""
+
+    num_stages, num_classes, in_channels = 3, (4,), 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def state_spec(self, stage, input_shape):
+        if stage == 0:
+            return [self.spec("x", input_shape)]
+        return [self.spec("x", input_shape), self.spec("h", (4, *input_shape[1:]))] * (stage < 3)
+
+    def _segment(self, start, stop, *, last):
+        net = self
+
+        class Work(Segment):
+            def __init__(self) -> None:
+                super().__init__(net, start, stop, last=last)
+                self.conv = net.conv
+
+            def work(self, state):
+                h = self.conv(state[0]) if start == 0 else state[1]
+                return (state[0], h), (h.mean((2, 3)),)
+
+        return Work()
+
+    def forward(self, x, stages=None):
+        return [(self.conv(x).mean((2, 3)),) for _ in self.check_stages(stages)]
+
+
+def test_what_a_net_of_the_old_contract_carries_is_not_among_its_changes():
+    specs = told(_Carries(), (3, 8, 8))
+    assert [spec.name for spec in specs[0, 1].changes] == ["h"]
+    assert specs[1, 2].changes == ()

@@ -8,6 +8,7 @@ import pytest
 
 from anytimenet.nets import create_net, list_nets
 from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.remembered import remembered
 from anytimenet.nets.slices.isresnext import ISResNeXt
 
 TINY = list_nets("*_tiny")
@@ -42,3 +43,15 @@ def test_a_list_that_changes_afterwards_and_an_iterator_change_nothing():
     slices.append(3)
     assert (net.arguments["slices"], net.arguments["blocks"]) == ((1, 2), (1, 1))
     assert net.keep((1,)).num_stages == 1
+
+
+class _Mine(ISResNeXt):
+    @remembered
+    def __init__(self, n: int = 3) -> None:
+        super().__init__((4,), slices=(1,) * n, width=12, blocks=(1, 1), branch_width=2)
+
+
+def test_a_derived_net_has_its_own_arguments_and_is_kept_by_those_of_its_family():
+    net = _Mine(3)
+    assert net.arguments == {"n": 3}
+    assert net.keep((1,)).keep((1,)).num_stages == 1

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from anytimenet.layers.folding import fold_norms
-from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets
+from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets, rows
 from anytimenet.nets.registry import net_entry
 from anytimenet.testing import NetUnderTest, check_snapshots
 from anytimenet.testing.net_under_test import count_as_estimated, redraw
@@ -337,3 +337,37 @@ def test_norms_without_scales_and_convolutions_with_biases_fold():
         fold_norms(layers)
         torch.testing.assert_close(layers(x), before, rtol=1e-12, atol=1e-12)
     assert isinstance(layers[1], nn.Identity)
+
+
+@pytest.mark.parametrize("index", [(2, 0), [2, 0], torch.tensor([2, 0])], ids=["tuple", "list", "tensor"])
+def test_rows_are_examples_however_they_are_given(index):
+    state = (torch.arange(24.0).view(4, 3, 2), torch.arange(4.0))
+    for got, tensor in zip(rows(state, index), state, strict=True):
+        torch.testing.assert_close(got, torch.stack([tensor[2], tensor[0]]))
+
+
+def test_rows_may_be_a_mask_a_slice_or_none_and_never_one_number():
+    state = (torch.arange(12.0).view(4, 3),)
+    assert rows(state, (True, False, True, False))[0].shape == (2, 3)
+    assert rows(state, slice(1, 3))[0].shape == (2, 3)
+    assert rows(state, ())[0].shape == rows(state, [])[0].shape == (0, 3)
+    with pytest.raises(TypeError, match="several examples are needed"):
+        rows(state, 3)
+
+
+def test_a_module_that_comes_twice_in_a_sequence_is_no_neighbour_of_itself():
+    relu = nn.ReLU()
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), relu, nn.Conv2d(8, 8, 3), relu, nn.BatchNorm2d(8)).eval()
+    redraw(layers, torch.Generator().manual_seed(0))
+    x = torch.randn(2, 3, 9, 9)
+    before = layers(x)
+    fold_norms(layers)
+    torch.testing.assert_close(layers(x), before)
+    assert isinstance(layers[4], nn.BatchNorm2d)
+
+
+def test_a_convolution_whose_weight_is_computed_is_not_folded():
+    conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    layers = nn.Sequential(conv, nn.BatchNorm2d(4)).eval()
+    fold_norms(layers)
+    assert isinstance(layers[1], nn.BatchNorm2d)

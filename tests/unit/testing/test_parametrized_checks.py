@@ -71,3 +71,18 @@ def test_nets_of_a_list_are_named_by_their_class_or_builder():
     mark = parametrize_with_checks([net, mine, mine], (3, 8, 8))
     names = {param.id.rpartition("-")[0] for param in mark.args[1] if param.id.endswith("-forward")}
     assert names == {"ISResNeXt", "mine", "mine3"}
+
+
+def test_no_net_of_a_list_takes_the_place_of_another_of_its_name():
+    net = create_net("isresnext_tiny")
+
+    def builder(name):
+        def build():
+            return net
+
+        build.__name__ = name
+        return build
+
+    nets = [builder(name) for name in ("Net3", "Net", "Net")]
+    mark = parametrize_with_checks(nets, (3, 8, 8))
+    assert len({param.id for param in mark.args[1]}) == 3 * len(CHECKS)

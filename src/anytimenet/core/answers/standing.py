@@ -51,11 +51,19 @@ def standing_stage(finished: Sequence[int], validated: Validated | None = None) 
             Of equally good ones the first is the cheapest: an answer stands until a better one is there.
         validated: one a stage of the net; None for no stage validated.
 
+    Raises:
+        ValueError: for a stage that does not exist.
+
     >>> standing_stage((1, 3), (0.6, 0.9, 0.5)), standing_stage((1, 2, 3)), standing_stage(())
     (1, 3, None)
     """
+    if finished and (min(finished) < 1 or (validated is not None and max(finished) > len(validated))):
+        raise ValueError(
+            f"finished {tuple(finished)}: stages are counted from 1, one for each validated score"
+        )
     scores = {stage: None if validated is None else validated[stage - 1] for stage in finished}
-    known = {stage: score for stage, score in scores.items() if score is not None}
+    # A score that is not a number says nothing.
+    known = {stage: score for stage, score in scores.items() if score is not None and score == score}
     if known:
         return max(known, key=known.__getitem__)  # of equal ones the first
     return max(scores, default=None)

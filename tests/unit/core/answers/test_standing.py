@@ -71,3 +71,14 @@ def test_the_cheapest_answers_where_none_fits_even_if_it_is_not_the_first():
 def test_one_number_a_stage_is_needed(costs, validated):
     with pytest.raises(ValueError, match="one of each a stage"):
         best_stage(costs, validated)
+
+
+def test_a_score_that_is_no_number_says_nothing():
+    assert best_stage((10, 20), (float("nan"), 0.9)) == (2, False)
+    assert standing_stage((1, 2), (float("nan"), float("nan"))) == 2
+
+
+@pytest.mark.parametrize("finished", [(0, 1), (1, 3)])
+def test_a_stage_that_does_not_exist_is_refused(finished):
+    with pytest.raises(ValueError, match="stages are counted from 1"):
+        standing_stage(finished, (0.1, 0.9))

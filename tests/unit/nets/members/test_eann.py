@@ -428,3 +428,15 @@ def test_every_member_is_drawn_anew_by_its_own_init() -> None:
         draw_weights(member)
     joined = EANN(apart).state_dict()
     assert all(torch.equal(tensor, joined[name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_net_with_own_norms_stays_in_the_mode_of_its_members():
+    net = EANN([create_net("iresnext_tiny", 4, normalisation="shared"), create_net("isresnext_tiny", 4)])
+    own = net.eval().with_own_norms()
+    assert not any(module.training for module in own.modules())
+    assert not any(module.training for module in own.keep((2, 5)).modules())
+
+
+def test_members_in_eval_mode_make_a_net_in_eval_mode():
+    net = EANN([create_net("iresnext_tiny", 4).eval(), create_net("isresnext_tiny", 4).eval()])
+    assert not any(module.training for module in net.keep((2, 5)).modules())
