@@ -61,7 +61,9 @@ class Completion:
     """Print a script for the shell: Tab then completes verbs, options, choices and registered names.
 
     bash  eval "$(anytimenet completion bash)"       in ~/.bashrc
+
     zsh   eval "$(anytimenet completion zsh)"        in ~/.zshrc, below compinit
+
     fish  anytimenet completion fish | source        in ~/.config/fish/config.fish
     """
 

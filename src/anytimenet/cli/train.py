@@ -169,6 +169,9 @@ class Train:
             config = replace(preset(name), seed=config.seed, scheme=config.scheme)
             if name.startswith("official_code"):
                 arguments["init"] = "pytorch"
+        steps = {"milestones", "lr_factors"} & set(training)
+        if steps and training.get("schedule", config.schedule) != "multistep":
+            raise ValueError("--milestones and --lr-factors are for --schedule multistep: give it, too")
         changed = replace(
             start,
             data=self.data or start.data,
@@ -203,10 +206,10 @@ class Train:
         if isinstance(augmentation, LargeImageAugmentation) and "pad" in values:
             raise ValueError("--pad is for small images; large ones are cropped at random: leave --pad out")
         masks = isinstance(augmentation, MaskAugmentation)
-        if masks and (values.get("cutout") or of_files):
+        wrong = [f"--{name.replace('_', '-')}" for name in ("cutout", *_OF_FILES) if values.get(name)]
+        if masks and wrong:
             raise ValueError(
-                "--cutout, --colour-jitter and --lighting are for labels of whole images, and this recipe is "
-                "for masks: leave them out"
+                f"{' and '.join(wrong)}: for labels of whole images, and this recipe is for masks: leave out"
             )
         if "scale" in values and not masks:
             raise ValueError("--scale is for images with masks, and this recipe is for labels: leave it out")
@@ -224,7 +227,8 @@ class Train:
         from anytimenet.recipes import run_alone
 
         if options.pop("init") is not None:
-            raise ValueError("--alone starts every net from fresh weights: leave --init out")
+            where = "--init" if self.init else f'"init" of {self.config}'
+            raise ValueError(f"--alone starts every net from fresh weights: leave {where} out")
         stages = None if self.alone_stages is None else parse_numbers("--alone-stages", self.alone_stages)
         seeds = None if self.seeds is None else parse_numbers("--seeds", self.seeds)
         gap = run_alone(experiment, out, stages=stages, seeds=seeds, **options)

@@ -68,6 +68,8 @@ class Experiment(Record):
         texts((self.data,), "data")
         settle(self, "net", words)
         instance(self.net_arguments, Mapping, "net_arguments", '{"width": 64}')
+        if "num_classes" in self.net_arguments:
+            raise ValueError("net_arguments has num_classes, and the data says how many: leave it out")
         instance(self.options, DataOptions, "options", "DataOptions()")
         instance(self.config, TrainConfig, "config", "TrainConfig(epochs=10)")
         instance(self.augmentation, get_args(AnyAugmentation), "augmentation", "Augmentation()")

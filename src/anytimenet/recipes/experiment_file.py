@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ class StartedExperiment:
     teacher: Path | str | None = None
 
     def __post_init__(self) -> None:
-        checks.texts((self.recipe,), "recipe")
+        # It names the folder of a run, and the file may come from elsewhere.
+        if not isinstance(self.recipe, str) or not re.fullmatch(r"(\w[\w-]*)?", self.recipe):
+            raise ValueError(f"recipe must be the name of a recipe, not {checks.shown(self.recipe)}")
         checks.settle(self, "init", checks.optional, checks.path)
         checks.settle(self, "teacher", checks.optional, checks.path)
 
@@ -58,6 +61,10 @@ class StartedExperiment:
             OSError: if it cannot be read.
         """
         path = checks.path(path, "config")
+        if path.is_dir() and not RunFolder(path).experiment.exists():
+            inside = sorted(path.glob("*/experiment.json"))
+            several = f"; it holds several runs, give one: {inside[0].parent}" if inside else ""
+            raise ExperimentError(f"{path} has no experiment.json{several}")
         path = RunFolder(path).experiment if path.is_dir() else path
         try:
             values = read_json(path)
@@ -71,7 +78,7 @@ def _started(values: Any) -> StartedExperiment:
         raise TypeError(f"it must be a JSON object, not {checks.shown(values)}")
     if (kind := values.pop("format", FORMAT)) != FORMAT:
         raise ValueError(f"format must be {FORMAT!r}, not {checks.shown(kind)}")
-    version = checks.whole_number(values.pop("version", VERSION), "version")
+    version = checks.whole_number(values.pop("version", VERSION), "version", 1)
     if version > VERSION:
         raise ValueError(
             f"it is of version {version}, and this anytimenet reads {VERSION} at most: upgrade anytimenet"

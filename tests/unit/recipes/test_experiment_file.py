@@ -79,6 +79,11 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         ({"stages": [0]}, "stages must be at least 1"),
         ({"net_arguments": 3}, "net_arguments must be a JSON object"),
         ({"init": 3}, "init must be a path"),
+        ({"net_arguments": {"num_classes": 5}}, "net_arguments has num_classes, and the data says how many"),
+        ({"recipe": 5}, "recipe must be the name of a recipe, not 5"),
+        ({"recipe": "../../outside"}, "recipe must be the name of a recipe"),
+        ({"recipe": "/tmp/outside"}, "recipe must be the name of a recipe"),
+        ({"version": 0}, "version must be at least 1"),
         ({"version": 2}, "it is of version 2, and this anytimenet reads 1 at most: upgrade anytimenet"),
         ({"version": "1"}, "version must be a whole number"),
         ({"format": "other"}, "format must be 'anytimenet-experiment'"),
@@ -141,6 +146,8 @@ def test_a_run_is_run_again_with_the_same_weights(tmp_path: Path, capsys: pytest
         (["digits", "--config", "e.json"], 1, "digits and --config are two experiments: give one of the two"),
         (["--config", "missing.json"], 1, "missing.json: No such file"),
         ([], 2, "RECIPE is missing; anytimenet train --help explains"),
+        (["digits", "--milestones", "0.2"], 1, "--milestones and --lr-factors are for --schedule multistep"),
+        (["segmentation", "--area", "0.5", "1"], 1, "--area: for labels of whole images"),
     ],
 )
 def test_one_experiment_is_needed(
@@ -148,3 +155,12 @@ def test_one_experiment_is_needed(
 ) -> None:
     assert run(["train", *words]) == code
     assert said in capsys.readouterr().err
+
+
+def test_a_folder_of_several_runs_says_which_it_holds(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"has no experiment\.json$"):
+        StartedExperiment.read(tmp_path)
+    (tmp_path / "seed-0").mkdir()
+    written(tmp_path / "seed-0" / "experiment.json")
+    with pytest.raises(ExperimentError, match=r"it holds several runs, give one: .*seed-0$"):
+        StartedExperiment.read(tmp_path)
