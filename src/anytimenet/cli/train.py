@@ -209,7 +209,8 @@ class Train:
         wrong = [f"--{name.replace('_', '-')}" for name in ("cutout", *_OF_FILES) if values.get(name)]
         if masks and wrong:
             raise ValueError(
-                f"{' and '.join(wrong)}: for labels of whole images, and this recipe is for masks: leave out"
+                f"{' and '.join(wrong)}: for labels of whole images, and this recipe is for masks: "
+                "leave them out"
             )
         if "scale" in values and not masks:
             raise ValueError("--scale is for images with masks, and this recipe is for labels: leave it out")
