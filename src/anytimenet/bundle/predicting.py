@@ -47,6 +47,7 @@ class SubNetworks:
                 try:
                     self._built[stage] = self._snapshot.segment(0, stage, last=True)
                 except StatisticsMissingError:  # which may have been estimated since
+                    self._built.clear()
                     self._snapshot = self._net.snapshot(next(self._net.parameters()).device)
                     self._built[stage] = self._snapshot.segment(0, stage, last=True)
             return self._built[stage]

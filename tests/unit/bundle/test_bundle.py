@@ -30,7 +30,7 @@ from torch import nn
 import anytimenet.bundle.folder as folder_module
 from anytimenet.bundle import Bundle
 from anytimenet.core.answers.level_selection import LevelSelection
-from anytimenet.core.errors import BundleError
+from anytimenet.core.errors import BundleError, StatisticsMissingError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable, Latency
@@ -1088,3 +1088,22 @@ def test_a_wrapped_net_is_saved_and_loaded_like_any_other(tmp_path, frozen):
         loaded = Bundle.load(tmp_path / "wrapped", stages=stages).net.eval()
         for (ours,), (theirs,) in zip(loaded(x), net(x), strict=False):
             assert torch.equal(ours, theirs)
+
+
+def test_statistics_that_are_estimated_after_a_first_answer_are_used():
+    net = create_net("slimmable_tiny", 4, normalisation="recalibrate").eval()
+    counters = [
+        (name, buffer) for name, buffer in net.named_buffers() if name.endswith("num_batches_tracked")
+    ]
+    for name, counter in counters:
+        counter.fill_("stage1" in name)
+    assert net.stages_without_statistics() == (2, 3)
+    bundle = Bundle.create(net, class_names=[list("abcd")], preprocessing=RGB)
+    image = np.zeros((8, 8, 3), np.uint8)
+    assert bundle.predict(image, stage=1).stage == 1
+    with pytest.raises(StatisticsMissingError):
+        bundle.predict(image, stage=3)
+    for counter in counters.values():
+        counter.fill_(1)
+    assert bundle.predict(image, stage=3).stage == 3
+    assert bundle.predict(image, stage=1).stage == 1

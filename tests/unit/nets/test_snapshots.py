@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from anytimenet.layers.folding import fold_norms
 from anytimenet.nets import AnytimeNet, Segment, create_net, list_nets, rows
 from anytimenet.nets.registry import net_entry
+from anytimenet.nets.snapshot import frozen_copy
 from anytimenet.testing import NetUnderTest, check_snapshots
 from anytimenet.testing.net_under_test import count_as_estimated, redraw
 
@@ -371,3 +372,12 @@ def test_a_convolution_whose_weight_is_computed_is_not_folded():
     layers = nn.Sequential(conv, nn.BatchNorm2d(4)).eval()
     fold_norms(layers)
     assert isinstance(layers[1], nn.BatchNorm2d)
+
+
+def test_a_list_of_parameters_may_hold_other_things():
+    holder = nn.Module()
+    holder.mixed = nn.ParameterList([nn.Parameter(torch.ones(2)), "a word", nn.Parameter(torch.zeros(3))])
+    frozen = frozen_copy(holder, torch.device("cpu"), None)
+    assert frozen.mixed[1] == "a word"
+    assert torch.equal(frozen.mixed[0], torch.ones(2))
+    assert torch.equal(frozen.mixed[2], torch.zeros(3))
