@@ -197,7 +197,9 @@ class AnytimeNet(nn.Module):
         stages = increasing(stages, "stages", self.num_stages)
         with torch.no_grad():
             kept = self._keep(stages)
-        kept.train(self.training)
+        if not self.training or all(part.training for part in self.modules()):
+            kept.train(self.training)
+        # Else some parts are in eval mode, such as frozen ones, and a copy of a part is as the part is.
         if self.origin is not None:
             before = self.origin.keep or tuple(range(1, self.num_stages + 1))
             kept.origin = replace(self.origin, keep=tuple(before[stage - 1] for stage in stages))

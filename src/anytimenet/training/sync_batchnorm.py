@@ -55,10 +55,12 @@ def to_plain(net: nn.Module) -> None:
 
 
 def _replace(net: nn.Module, old: type[_BatchNorm], new: Callable[..., _BatchNorm]) -> None:
+    made: dict[nn.Module, nn.Module] = {}
     for module in list(net.modules()):
-        for name, child in list(module.named_children()):
+        for name, child in list(module._modules.items()):  # named_children leaves out what comes twice
             if type(child) is old:
-                setattr(module, name, _like(child, new))
+                made[child] = made.get(child) or _like(child, new)
+                setattr(module, name, made[child])
 
 
 def _like(norm: _BatchNorm, new: Callable[..., _BatchNorm]) -> _BatchNorm:

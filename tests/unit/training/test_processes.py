@@ -141,3 +141,15 @@ def test_a_device_that_asks_for_synchronised_batchnorm_alone_is_refused(launcher
     launcher()
     with pytest.raises(TrainingError, match="needs several CUDA devices and this run has 1 process on cpu"):
         fabric_options(TrainConfig(device="cpu", sync_batchnorm=True))
+
+
+def test_a_norm_with_two_names_is_converted_under_both_and_stays_one():
+    norm = nn.BatchNorm2d(4)
+    inner = nn.Sequential(norm)
+    net = nn.Sequential(norm, nn.ReLU(), norm, inner)
+    to_synchronised(net)
+    assert type(net[0]) is nn.SyncBatchNorm
+    assert net[0] is net[2] is inner[0]
+    to_plain(net)
+    assert type(net[0]) is nn.BatchNorm2d
+    assert net[0] is net[2] is inner[0]

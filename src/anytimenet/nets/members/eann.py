@@ -76,7 +76,6 @@ class EANN(AnytimeNet):
         members = list(several(members, "members"))
         check_members(members)
         self.members = nn.ModuleList(members)
-        self.training = any(member.training for member in members)
         self.num_classes = tuple(members[0].num_classes)
         self.in_channels = members[0].in_channels
         self.input_spec = joined_input(members)
@@ -145,9 +144,7 @@ class EANN(AnytimeNet):
         )
 
     def with_own_norms(self) -> EANN:
-        own = EANN([member.with_own_norms() for member in self.whole_nets()])
-        own.train(self.training)
-        return own
+        return EANN([member.with_own_norms() for member in self.whole_nets()])
 
     def whole_nets(self) -> tuple[AnytimeNet, ...]:
         return tuple(self._member(number) for number in range(1, len(self.members) + 1))

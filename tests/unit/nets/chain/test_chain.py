@@ -429,3 +429,14 @@ def test_statistics_of_a_frozen_module_are_not_estimated_anew_and_its_weights_no
     assert net.heads[0].head.levels[0].norm.num_batches_tracked == 1
     with pytest.raises(ValueError, match="a frozen module keeps its weights"):
         draw_weights(net)
+
+
+def test_blocks_in_eval_mode_are_kept_in_it():
+    blocks = [nn.Sequential(nn.Conv2d(i, o, 3), nn.BatchNorm2d(o)) for i, o in ((3, 4), (4, 6))]
+    net = ExitNet(None, [blocks[0].eval(), blocks[1]], (1, 2), num_classes=5, input_shape=(3, 16, 16))
+    kept = net.keep((1, 2))
+    assert [part.training for part in kept.blocks.modules() if isinstance(part, nn.BatchNorm2d)] == [
+        False,
+        True,
+    ]
+    assert all(not part.training for part in net.eval().keep((1,)).modules())

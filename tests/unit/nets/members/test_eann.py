@@ -430,13 +430,21 @@ def test_every_member_is_drawn_anew_by_its_own_init() -> None:
     assert all(torch.equal(tensor, joined[name]) for name, tensor in net.state_dict().items())
 
 
+def learning(net: nn.Module) -> list[bool]:
+    """Of each BatchNorm, whether it takes the statistics of its batch."""
+    return [part.training for part in net.modules() if isinstance(part, nn.BatchNorm2d)]
+
+
 def test_a_net_with_own_norms_stays_in_the_mode_of_its_members():
-    net = EANN([create_net("iresnext_tiny", 4, normalisation="shared"), create_net("isresnext_tiny", 4)])
-    own = net.eval().with_own_norms()
-    assert not any(module.training for module in own.modules())
-    assert not any(module.training for module in own.keep((2, 5)).modules())
+    members = [create_net("iresnext_tiny", 4, normalisation="shared"), create_net("isresnext_tiny", 4)]
+    own = EANN(members).eval().with_own_norms()
+    assert not any(learning(own))
+    assert not any(learning(own.keep((2, 5))))
+    members[1].train()
+    mixed = EANN(members).with_own_norms().keep((2, 5))
+    assert [set(learning(member)) for member in mixed.whole_nets()] == [{False}, {True}]
 
 
-def test_members_in_eval_mode_make_a_net_in_eval_mode():
+def test_members_in_eval_mode_are_kept_in_it():
     net = EANN([create_net("iresnext_tiny", 4).eval(), create_net("isresnext_tiny", 4).eval()])
-    assert not any(module.training for module in net.keep((2, 5)).modules())
+    assert not any(learning(net.keep((2, 5))))
