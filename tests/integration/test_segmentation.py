@@ -215,7 +215,7 @@ def test_a_task_of_ones_own_may_weigh_the_classes(folder):
 
 def test_what_does_not_fit_together_is_refused_in_one_line(folder, trained):
     splits, bundle = load_data(f"masks:{folder}", DataOptions(image_size=SIZE)), an.load(trained)
-    with pytest.raises(ValueError, match=r"take a net that labels pixels, such as net=.fcn_exits_small"):
+    with pytest.raises(ValueError, match=r"take a segmentation net, such as net=.fcn_exits_small"):
         an.fit(an.create_net("resnet_tiny", 3), splits)
     with pytest.raises(ValueError, match="take data with masks"):
         an.fit(an.create_net("fcn_exits_tiny", 10, in_channels=1), "digits")
@@ -317,7 +317,7 @@ def test_predict_tells_the_shares_and_writes_the_masks_of_every_stage(trained, f
         (["evaluate", "RUN", "--target-accuracy", "0"], "--target-accuracy is for labels"),
         (["evaluate", "RUN", "--exit-cost", "msd", "--figure", "x.png"], "--exit-cost is for labels"),
         (["predict", "RUN", "a/x.png", "b/x.jpg", "--out", "x"], "a/x.png and b/x.jpg would have the same"),
-        (["evaluate", "RUN", "--data", "digits"], "labels pixels, and digits has no masks"),
+        (["evaluate", "RUN", "--data", "digits"], "segmentation bundle, and digits has no masks"),
         (["compare", "RUN", "--value", "error", "--out", "x.png"], "a mean IoU and no error"),
         (["predict", "RUN", "x.png", "--out", "x", "--stage", "1"], "leave --stage and --budget-macs out"),
         (
@@ -337,7 +337,7 @@ def test_predict_tells_the_shares_and_writes_the_masks_of_every_stage(trained, f
             "such as 96x128",
         ),
         (["train", "segmentation", "--out", "NEW"], "--data camvid:PATH or --data masks:PATH"),
-        (["train", "digits", "--data", "masks:FOLDER", "--out", "NEW"], "take a net that labels pixels"),
+        (["train", "digits", "--data", "masks:FOLDER", "--out", "NEW"], "take a segmentation net"),
     ],
 )
 def test_what_label_maps_cannot_do_is_said_in_one_line(trained, folder, tmp_path, capsys, arguments, why):

@@ -106,7 +106,7 @@ class World:
 
     @cached_property
     def maps(self) -> an.Bundle:
-        """A bundle that labels pixels."""
+        """A segmentation bundle."""
         net = an.create_net("fcn_exits_tiny", 2)
         colours = {"names": ["road", "sky"], "values": [0, 1], "palette": [[0, 0, 0], [9, 9, 9]]}
         return an.Bundle.create(

@@ -125,8 +125,8 @@ class Bundle:
             class_names: names of each label level, fine level first.
             preprocessing: from an image to the net's input.
             taxonomy: how the label levels hang together.
-            val_accuracies: fraction of validation images that each stage got right, of a net that labels
-                pixels its mean IoU on them.
+            val_accuracies: fraction of validation images that each stage got right, of a segmentation
+                net its mean IoU on them.
             coarser_val_accuracies: for each stage the fraction on each coarser label level, finer to coarser.
             provenance: a JSON object: recipe, data name and fingerprint, versions, seed, ...
             costs: of each stage; counted if not given.
@@ -243,7 +243,7 @@ class Bundle:
     def accuracies(self) -> tuple[float | None, ...]:
         """What each stage got right of the validation images, as a fraction; None where nobody measured it.
 
-        Of a net that labels pixels it is the mean IoU.
+        Of a segmentation net it is the mean IoU.
         """
         return tuple(record.val_accuracy for record in self.manifest.stages)
 
@@ -376,8 +376,8 @@ class Bundle:
         Raises:
             DataError: for a folder or pattern without images.
             TypeError: for what holds no images.
-            ValueError: for a stage that does not exist, both a stage and a budget, or a net that labels
-                pixels.
+            ValueError: for a stage that does not exist, both a stage and a budget, or a segmentation
+                net.
 
         >>> from anytimenet import create_net
         >>> from anytimenet.core.images.preprocessing import Preprocessing
@@ -395,7 +395,7 @@ class Bundle:
         )
         if self.manifest.task_kind == "segmentation":
             raise ValueError(
-                "predict_many gives one label an image, and this net labels pixels: use "
+                "predict_many gives one label an image, and this is a segmentation net: use "
                 "anytimenet.label_map(bundle, image) on each"
             )
         return self._answering(stage, budget_macs).many(image_sources(images), batch_size, skip_bad)

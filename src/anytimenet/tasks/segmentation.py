@@ -120,7 +120,7 @@ class Segmentation:
             shapes = [tuple(tensor.shape) for tensor in (*output, *labels)]
             raise ValueError(
                 "segmentation reads one tensor of logits (N, classes, h, w) and one mask (N, H, W), not "
-                f"{shapes}: take a net that labels pixels, such as fcn_exits"
+                f"{shapes}: take a segmentation net, such as fcn_exits"
             )
         return _resized(output[0], labels[0].shape[1:]), labels[0]
 

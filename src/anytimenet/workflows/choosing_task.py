@@ -37,7 +37,7 @@ def task_for(
 
 
 @torch.no_grad()
-def labels_pixels(net: AnytimeNet, splits: DataSplits) -> bool:
+def gives_label_maps(net: AnytimeNet, splits: DataSplits) -> bool:
     """Whether the net answers with label maps; found on the meta device, where nothing is computed."""
     p = splits.preprocessing
     image = torch.empty(1, p.channels, p.height, p.width, dtype=next(net.parameters()).dtype, device="meta")
@@ -54,14 +54,14 @@ def check_output(net: AnytimeNet, splits: DataSplits, task: Task | None = None) 
     """
     if task is not None and task.kind not in TASKS:
         return
-    maps, masks = labels_pixels(net, splits), splits.mask_classes is not None
+    maps, masks = gives_label_maps(net, splits), splits.mask_classes is not None
     if masks and not maps:
         raise ValueError(
-            f"the net gives one label an image and {splits.name} has a mask for each: take a net that labels "
-            "pixels, such as net='fcn_exits_small'"
+            f"the net gives one label an image and {splits.name} has a mask for each: take a segmentation "
+            "net, such as net='fcn_exits_small'"
         )
     if maps and not masks:
         raise ValueError(
-            f"the net labels every pixel and {splits.name} has one label an image: take data with masks "
+            f"this is a segmentation net and {splits.name} has one label an image: take data with masks "
             "(camvid:PATH, masks:PATH), or another net"
         )

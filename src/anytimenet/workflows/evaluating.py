@@ -36,7 +36,7 @@ def evaluate(
 ) -> Report:
     """Evaluates every stage of a bundle on a split of some data.
 
-    A net that labels pixels gets a `SegmentationReport`, with mean IoU in the place of accuracy.
+    A segmentation net gets a `SegmentationReport`, with mean IoU in the place of accuracy.
 
     Args:
         bundle: from `fit` or `load`.

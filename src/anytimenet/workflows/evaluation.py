@@ -121,7 +121,7 @@ class Evaluation:
     @property
     def _answers(self) -> str:
         kind = self.bundle.manifest.task_kind
-        return "this net labels pixels" if kind == "segmentation" else f"the task of this net is {kind}"
+        return "this is a segmentation net" if kind == "segmentation" else f"the task of this net is {kind}"
 
     def budgeted(
         self,

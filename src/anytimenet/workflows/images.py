@@ -56,7 +56,7 @@ _PIXELS_OF_BATCH = 2**20
 def images_for(reading: Reading, split: str, *, cut: bool = False) -> tuple[Images | MaskSet, str, str]:
     """Images to evaluate a bundle on, with the name of the data and of the split.
 
-    Of a bundle that labels pixels they come with masks. Fine labels are matched to the bundle's by the names
+    Of a segmentation bundle they come with masks. Fine labels are matched to the bundle's by the names
     of their classes, and lifted along its taxonomy. Images that the bundle was trained on are known again,
     wherever they lie, and left out of "val" and "test"; those that chose its weights are left out of "test".
 
@@ -67,7 +67,7 @@ def images_for(reading: Reading, split: str, *, cut: bool = False) -> tuple[Imag
 
     Raises:
         DataError: if the data has no name, other classes than the bundle, masks where the bundle gives
-            one label an image (or none where it labels pixels), no such part, or none but images that the
+            one label an image (or none for segmentation), no such part, or none but images that the
             bundle was trained on.
     """
     bundle, data = reading.bundle, reading.data

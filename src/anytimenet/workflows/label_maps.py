@@ -1,4 +1,4 @@
-"""Label maps of single images from a bundle that labels pixels, and what to write them into."""
+"""Label maps of single images from a segmentation bundle, and what to write them into."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def label_map(
     """The class of every pixel of one image, at the size of the net's input.
 
     Args:
-        bundle: of a net that labels pixels.
+        bundle: of a segmentation net.
         image: as `Bundle.predict` reads it.
         stage: the stage to answer with; by default the best on validation data.
         budget_macs: multiply-adds that may be spent, as in `Bundle.predict`.
@@ -88,7 +88,7 @@ def write_masks(bundle: Bundle, image: Path | str, folder: Path | str) -> list[P
     in the classes' colours. `STEM-stages.png` is for people.
 
     Args:
-        bundle: of a net that labels pixels.
+        bundle: of a segmentation net.
         image: an image file.
         folder: where to write; it is made if it is missing.
 
@@ -119,7 +119,7 @@ def draw_masks(bundle: Bundle, images: MaskSet, place: int, path: Path | str) ->
     """Draws one image of a `MaskSet` with its true mask and the label map of every stage, side by side.
 
     Args:
-        bundle: of a net that labels pixels.
+        bundle: of a segmentation net.
         images: images with masks, decoded as the bundle's preprocessing does: they are neither resized nor
             cut again.
         place: of the image, from 0.

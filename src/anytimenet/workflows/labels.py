@@ -51,13 +51,13 @@ def lifted(bundle: Bundle, images: AnyImages) -> AnyImages:
 def check_kind(bundle: Bundle, *, masks: bool, what: str) -> None:
     """Raises DataError for masks where labels are needed, and the other way; a task of one's own knows."""
     kind = bundle.manifest.task_kind
-    labels_pixels = kind == "segmentation"
-    if labels_pixels and not masks:
+    gives_label_maps = kind == "segmentation"
+    if gives_label_maps and not masks:
         raise DataError(
-            f"this bundle labels pixels, and {what} has no masks: evaluate it on images with masks, "
+            f"this is a segmentation bundle, and {what} has no masks: evaluate it on images with masks, "
             "camvid:PATH, masks:PATH or a MaskSet"
         )
-    if masks and kind in TASKS and not labels_pixels:
+    if masks and kind in TASKS and not gives_label_maps:
         raise DataError(
             f"this bundle gives one label an image, and {what} has a mask for each: evaluate it on images "
             "with labels, data by name, a dataset of (image, label) or an ImageSet"

@@ -9,7 +9,7 @@ from anytimenet.bundle import Bundle
 from anytimenet.data import DataSplits
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.schemes.teacher import Teacher
-from anytimenet.workflows.choosing_task import labels_pixels
+from anytimenet.workflows.choosing_task import gives_label_maps
 
 
 def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSplits) -> Teacher | None:
@@ -18,7 +18,7 @@ def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSp
     Raises:
         BundleError: if there is no such bundle.
         ValueError: if the bundle knows other classes, or brings images into another shape; if the teacher
-            labels pixels and the data has one label an image, or the other way round.
+            is for segmentation and the data has one label an image, or the other way round.
     """
     if teacher is None:
         return None
@@ -31,7 +31,7 @@ def teacher_net(teacher: AnytimeNet | Bundle | Path | str | None, splits: DataSp
         net, read = bundle.net, bundle.manifest.preprocessing
     masks = splits.mask_classes is not None
     # A net of other channels cannot be asked: the scheme that would learn from it says so.
-    if net.in_channels == splits.preprocessing.channels and labels_pixels(net, splits) != masks:
+    if net.in_channels == splits.preprocessing.channels and gives_label_maps(net, splits) != masks:
         gives, needed = (
             ("one label an image", "a mask") if masks else ("a label for every pixel", "one label")
         )

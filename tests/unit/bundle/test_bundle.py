@@ -760,7 +760,7 @@ def image_and_input() -> tuple[np.ndarray, torch.Tensor]:
 
 
 @pytest.mark.parametrize("levels", [False, True])
-@pytest.mark.parametrize("name", [name for name in TINY if name != "fcn_exits_tiny"])  # which labels pixels
+@pytest.mark.parametrize("name", [name for name in TINY if name != "fcn_exits_tiny"])  # a segmentation net
 def test_a_prediction_is_the_softmax_of_forward(name: str, levels: bool) -> None:
     bundle = make_bundle(name, levels=levels)
     pixels, x = image_and_input()
@@ -1092,10 +1092,8 @@ def test_a_wrapped_net_is_saved_and_loaded_like_any_other(tmp_path, frozen):
 
 def test_statistics_that_are_estimated_after_a_first_answer_are_used():
     net = create_net("slimmable_tiny", 4, normalisation="recalibrate").eval()
-    counters = [
-        (name, buffer) for name, buffer in net.named_buffers() if name.endswith("num_batches_tracked")
-    ]
-    for name, counter in counters:
+    counters = {name: one for name, one in net.named_buffers() if name.endswith("num_batches_tracked")}
+    for name, counter in counters.items():
         counter.fill_("stage1" in name)
     assert net.stages_without_statistics() == (2, 3)
     bundle = Bundle.create(net, class_names=[list("abcd")], preprocessing=RGB)

@@ -187,5 +187,5 @@ def test_what_makes_no_sense_is_refused(arguments, why):
 
 
 def test_logits_of_whole_images_are_refused_with_the_cure():
-    with pytest.raises(ValueError, match="take a net that labels pixels, such as fcn_exits"):
+    with pytest.raises(ValueError, match="take a segmentation net, such as fcn_exits"):
         Segmentation((3,)).loss((torch.zeros(2, 3),), (torch.zeros(2, 4, 4, dtype=torch.long),))

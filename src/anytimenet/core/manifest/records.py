@@ -60,7 +60,7 @@ class StageRecord(Record):
         macs: multiply-adds of its convolutions and linear layers.
         full: the same with the arithmetic of all other layers.
         params: parameters.
-        val_accuracy: fraction of validation images whose fine label it got right, of a net that labels pixels
+        val_accuracy: fraction of validation images whose fine label it got right, of a segmentation net
             the mean IoU on them; None if not measured.
         coarser_val_accuracies: the fraction for each coarser label level, finer to coarser; empty if there is
             none, or if it was not measured.
