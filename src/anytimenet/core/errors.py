@@ -24,6 +24,18 @@ class CostTableError(AnytimeNetError, ValueError):
     """A cost table is malformed or belongs to another machine."""
 
 
+class BackendError(AnytimeNetError, RuntimeError):
+    """A backend cannot run what it is given, or not on this machine; the message says what would help."""
+
+
+class SessionError(AnytimeNetError, RuntimeError):
+    """A session is asked for what it cannot do any more: it was cancelled, or it is running already."""
+
+
+class DeliveryError(AnytimeNetError, OSError):
+    """A bundle cannot be brought from where it is: no connection, a refused address, too large."""
+
+
 class ExperimentError(AnytimeNetError, ValueError):
     """A file is no description of an experiment, or one of a later version."""
 

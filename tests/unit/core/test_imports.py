@@ -25,9 +25,14 @@ ARROWS = {
     "data": {"core"},
     "evaluation": {"core"},
     "training": {"layers", "nets", "schemes", "tasks", "data", "evaluation", "costs", "core"},
-    "bundle": {"nets", "costs", "core"},
+    "runtime": {"core"},
+    "bundle": {"runtime", "layers", "nets", "costs", "core"},
+    "export": {"bundle", "runtime", "layers", "nets", "costs", "core"},
     "testing": {"nets", "layers", "costs", "core"},
-    "workflows": {"bundle", "core", "costs", "data", "evaluation", "nets", "schemes", "tasks", "training"},
+    "workflows": {
+        *("bundle", "core", "costs", "data", "evaluation", "export", "nets", "runtime", "schemes", "tasks"),
+        "training",
+    },
     "recipes": {"workflows", "bundle", "core", "data", "evaluation", "nets", "schemes", "training"},
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
@@ -63,6 +68,10 @@ INSIDE = {
     "nets/slices": {"."},
     "nets/width": {"."},
     "nets/wrapped": {".", "chain"},
+    "runtime/.": {"backends", "planning", "policies"},
+    "runtime/backends": {"."},
+    "runtime/planning": {"."},
+    "runtime/policies": {"."},
     "schemes/.": {"gradients", "targets", "weighting"},
     "schemes/gradients": {"."},
     "schemes/targets": {"."},
@@ -70,7 +79,7 @@ INSIDE = {
 }
 
 # Rooms that an edge device has: nothing in them may need torch, not even inside a function.
-TORCH_FREE = {"core", "evaluation"}
+TORCH_FREE = {"core", "evaluation", "runtime"}
 
 
 def imports(path: Path, *, typing_too: bool = True) -> set[str]:

@@ -22,6 +22,8 @@ class Prediction:
         elapsed_ms: wall-clock time from call to answer, preprocessing and decoding included.
         macs: counted multiply-adds of that stage's sub-network.
         over_budget: true if even stage 1 costs more than the budget given.
+        late: true if it came after its deadline.
+        path: the segments (start, stop) that ran, in order; empty where nobody recorded them.
         level: which level `label` is of; 1 is the fine one. It is coarser only where a bundle holds a
             `LevelSelection`.
         source: what the image is called where many are predicted: the path of its file, or its place, from 0.
@@ -42,6 +44,8 @@ class Prediction:
     level: int = 1
     source: str | int | None = None
     error: None = None
+    late: bool = False
+    path: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         checks.settle(self, "labels", checks.all_words)
@@ -59,6 +63,8 @@ class Prediction:
         checks.settle(self, "over_budget", checks.flag)
         checks.settle(self, "level", checks.whole_number, 1, len(self.labels))
         checks.settle(self, "source", checks.optional, _source)
+        checks.settle(self, "late", checks.flag)
+        object.__setattr__(self, "path", tuple((int(start), int(stop)) for start, stop in self.path))
 
     @classmethod
     def of(
@@ -72,6 +78,8 @@ class Prediction:
         over_budget: bool = False,
         levels: Sequence[int] | None = None,
         source: str | int | None = None,
+        late: bool = False,
+        path: Sequence[tuple[int, int]] = (),
     ) -> Prediction:
         """What a stage says of one image.
 
@@ -80,7 +88,7 @@ class Prediction:
             class_names: of each label level.
             levels: the level that each stage of the net answers with, as in `LevelSelection`; None for the
                 fine one.
-            stage, elapsed_ms, macs, over_budget, source: the attributes.
+            stage, elapsed_ms, macs, over_budget, source, late, path: the attributes.
 
         Raises:
             ValueError: for names that are not one a class.
@@ -109,6 +117,8 @@ class Prediction:
             over_budget=over_budget,
             level=1 if levels is None else levels[stage - 1],
             source=source,
+            late=late,
+            path=tuple(path),
         )
 
     @property

@@ -1,0 +1,1 @@
+"""What runs segments: the interface, and the backends that need no PyTorch."""

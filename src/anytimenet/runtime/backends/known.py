@@ -1,0 +1,58 @@
+"""Backends by name: those of this package, and those that other rooms and packages register."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from anytimenet.core import checks
+from anytimenet.core.errors import BackendError, suggest
+from anytimenet.runtime.backends.backend import Backend, Placement
+
+MakeBackend = Callable[[Any, Placement], Backend]
+"""`make(source, placement)` gives a backend of a source: a bundle, an exported folder, or what it knows."""
+
+_known: dict[tuple[type, str], MakeBackend] = {}
+
+
+def register_backend(source: type, name: str, make: MakeBackend) -> None:
+    """From now on `make` runs the segments of objects of class `source`, under this name.
+
+    Args:
+        source: class of what holds the weights: `Bundle`, `ExportedNet`, or one of your own.
+        name: what users choose it by.
+        make: called with the object and the placement.
+
+    Raises:
+        TypeError: for arguments of another kind.
+
+    >>> register_backend(dict, "nothing", lambda source, placement: None)
+    >>> backends_of({})
+    ('nothing',)
+    """
+    checks.instance(source, type, "source", "Bundle")
+    checks.function(make, "make", "MyBackend")
+    _known[source, checks.words(name, "name")] = make
+
+
+def backends_of(source: object) -> tuple[str, ...]:
+    """The names of the backends that can run `source`, sorted."""
+    return tuple(sorted({name for kind, name in _known if isinstance(source, kind)}))
+
+
+def make_backend(source: object, name: str, placement: Placement | None = None) -> Backend:
+    """The backend of that name for the segments of `source`.
+
+    Raises:
+        BackendError: if no backend of that name can run it, or it cannot be built here.
+        MissingExtraError: if what it is built on is not installed.
+    """
+    names = backends_of(source)
+    if name not in names:
+        raise BackendError(
+            f"no backend {name!r} runs a {type(source).__name__}: {suggest(str(name), names)}"
+            if names
+            else f"no backend runs a {type(source).__name__}: give a bundle or an exported folder"
+        )
+    makes = [make for (kind, known), make in _known.items() if known == name and isinstance(source, kind)]
+    return makes[-1](source, placement or Placement())
