@@ -45,4 +45,5 @@ from anytimenet.workflows import label_map as label_map
 from anytimenet.workflows import load as load
 from anytimenet.workflows import profile as profile
 from anytimenet.workflows import reestimate as reestimate
+from anytimenet.workflows import slice_bundle as slice_bundle
 from anytimenet.workflows import write_masks as write_masks

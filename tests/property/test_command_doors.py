@@ -62,6 +62,7 @@ COMMANDS = {
         ("saved", "--out", "again", "--data", "digits", "--augmentation", "none"), {"bundle": 0}
     ),
     "join": Command(("saved", "dearer", "--out", "joined", "--data", "digits"), {"bundles": 1}),
+    "slice": Command(("saved", "--stages", "2", "--out", "sliced", "--overwrite"), {"bundle": 0}),
     "profile": Command(("saved",), {"bundle": 0}),
     "predict": Command(("saved", "digit.png"), {"bundle": 0, "images": 1}),
     "compare": Command(("judged", "--out", "curves.png"), {"runs": 0}),

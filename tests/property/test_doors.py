@@ -366,6 +366,13 @@ _ROWS = (
         words={"bundles": ("bundle", "does not exist")},
         doors=("core/manifest/folder.py",),
     ),
+    Row(
+        "slice_bundle",
+        lambda w: {"bundle": w.saved, "stages": 2},
+        work=("workflows.slicing.load",),
+        words={"bundle": ("bundle", "does not exist")},
+        doors=("core/manifest/folder.py",),
+    ),
     Row("label_map", lambda w: {"bundle": w.maps, "image": w.photo, "stage": 1}, words=IMAGE, doors=IMAGES),
     Row(
         "write_masks",
@@ -641,6 +648,7 @@ _ROWS = (
     Row("Bundle.count_costs", lambda w: {"rules": None}, on=lambda w: w.bundle),
     Row("Bundle.add_cost_table", lambda w: {"table": w.table}, on=lambda w: w.bundle),
     Row("Bundle.use_levels", lambda w: {"selection": None}, on=lambda w: w.bundle),
+    Row("Bundle.subnet", lambda w: {"stage": 1}, on=lambda w: w.bundle),
     Row("Bundle.segment_for", lambda w: {"stage": 1}, on=lambda w: w.bundle),
     Row(
         "Bundle.predict",

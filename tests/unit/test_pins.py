@@ -27,6 +27,7 @@ POSITIONAL = {
     "evaluate": ("bundle",),
     "reestimate": ("bundle",),
     "join": ("bundles",),
+    "slice": ("bundle",),
     "profile": ("bundle",),
     "predict": ("bundle", "images"),
     "compare": ("runs",),

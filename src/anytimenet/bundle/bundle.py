@@ -33,6 +33,7 @@ from anytimenet.costs.segment_specs import segment_specs
 from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
 from anytimenet.nets.members.specs import origin_of
+from anytimenet.nets.sub_network import SubNetwork
 
 
 class Bundle:
@@ -325,6 +326,24 @@ class Bundle:
             ValueError: if there is no such stage.
         """
         return self._sub_networks.of(checks.whole_number(stage, "stage", 1, self.num_stages))
+
+    def subnet(self, stage: int) -> SubNetwork:
+        """Sub-network `stage` as an ordinary module with weights of its own, in eval mode, that can learn.
+
+        It reads standardised inputs `(N, C, H, W)` and gives the logits, a tensor, or a tuple of them where
+        there are several label levels. `keep([stage])` is a bundle of the same.
+
+        Raises:
+            ValueError: if there is no such stage.
+
+        >>> from anytimenet.nets import create_net
+        >>> from anytimenet.core.images.preprocessing import Preprocessing
+        >>> net, p = create_net("isresnext_tiny", 2, in_channels=1), Preprocessing(8, 8, 1, (0.5,), (0.5,))
+        >>> bundle = Bundle.create(net, class_names=[["cat", "dog"]], preprocessing=p)
+        >>> bundle.subnet(1)(torch.zeros(3, 1, 8, 8)).shape
+        torch.Size([3, 2])
+        """
+        return SubNetwork(self.net, stage).eval()
 
     def predict(
         self, image: Any, *, stage: int | None = None, budget_macs: float | None = None

@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": ("evaluate.Evaluate", "evaluate every stage of a bundle on held-out images"),
     "reestimate": ("reestimate.Reestimate", "estimate a bundle's BatchNorm statistics anew"),
     "join": ("join.Join", "make one bundle of several nets that run one after the other"),
+    "slice": ("slicing.Slice", "make a smaller bundle of some stages of a bundle"),
     "profile": ("profile.Profile", "measure a bundle's latency on this machine"),
     "predict": ("predict.Predict", "predict images within a budget"),
     "compare": ("compare.Compare", "draw the curves of several runs in one figure"),

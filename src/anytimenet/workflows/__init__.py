@@ -10,6 +10,7 @@ from anytimenet.workflows.levels import choose_levels, evaluate_levels
 from anytimenet.workflows.profiling import profile
 from anytimenet.workflows.reading import Reading, Split
 from anytimenet.workflows.reestimating import reestimate
+from anytimenet.workflows.slicing import slice_bundle
 
 __all__ = [
     "Evaluation",
@@ -29,5 +30,6 @@ __all__ = [
     "measured_latencies",
     "profile",
     "reestimate",
+    "slice_bundle",
     "write_masks",
 ]
