@@ -7,3 +7,11 @@ from anytimenet.runtime.backends.known import make_backend as make_backend
 from anytimenet.runtime.backends.known import register_backend as register_backend
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
+from anytimenet.runtime.policies.known import known_policies as known_policies
+from anytimenet.runtime.policies.known import policy_of as policy_of
+from anytimenet.runtime.policies.known import register_policy as register_policy
+from anytimenet.runtime.policies.patience import PatiencePolicy as PatiencePolicy
+from anytimenet.runtime.policies.policy import ExitPolicy as ExitPolicy
+from anytimenet.runtime.policies.simulated import simulated_exits as simulated_exits
+from anytimenet.runtime.policies.thresholds import ClassPolicy as ClassPolicy
+from anytimenet.runtime.policies.thresholds import ConfidencePolicy as ConfidencePolicy

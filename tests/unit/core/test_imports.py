@@ -71,7 +71,7 @@ INSIDE = {
     "runtime/.": {"backends", "planning", "policies"},
     "runtime/backends": {"."},
     "runtime/planning": {"."},
-    "runtime/policies": {"."},
+    "runtime/policies": {"backends"},
     "schemes/.": {"gradients", "targets", "weighting"},
     "schemes/gradients": {"."},
     "schemes/targets": {"."},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anytimenet.core.answers.confidence import CONFIDENCES, confidences
+from anytimenet.core.answers.confidence import CONFIDENCES, confidence_in, confidences
 
 rng = np.random.default_rng(0)
 
@@ -58,3 +58,8 @@ def test_extreme_logits_one_class_and_many_blocks(kind):
 def test_other_input_is_refused(logits, kind, message):
     with pytest.raises(ValueError, match=message):
         confidences(logits, kind)
+
+
+@pytest.mark.parametrize("kind", CONFIDENCES)
+def test_numbers_that_are_none_are_no_confidence(kind):
+    assert np.isnan(confidence_in(np.full((1, 3), np.nan), kind)).all()
