@@ -13,6 +13,8 @@ from pathlib import Path
 
 import anytimenet as an
 from anytimenet.core.answers.standing import best_stage
+from anytimenet.core.manifest.table_choice import table_for
+from anytimenet.runtime import Placement
 
 
 def make(folder: Path, epochs: int = 4) -> Path:
@@ -30,7 +32,8 @@ def make(folder: Path, epochs: int = 4) -> Path:
 
 def stage_within(bundle: an.Bundle, deadline_ms: float) -> int:
     """The best validated stage that was within `deadline_ms` in 99 of 100 runs; the cheapest if none was."""
-    table = bundle.cost_tables["cpu"]
+    table = table_for(bundle.cost_tables, "eager", Placement("cpu"))
+    assert table is not None, "profile the bundle on this machine first"
     costs = [table.latency(0, stage).p99_ms for stage in range(1, table.num_stages + 1)]
     stage, _late = best_stage(costs, bundle.accuracies, budget=deadline_ms)
     return stage

@@ -101,7 +101,7 @@ def test_info_counts_a_net_by_name_and_a_bundle_alike(trained, capsys):
 def test_profile_puts_a_cost_table_into_the_bundle_and_evaluate_shows_it(trained, capsys):
     table = json_of(capsys, "profile", str(trained), "--minutes", "0.02", "--json")
     assert table["input_shape"] == [1, 8, 8]
-    assert list((trained / "bundle" / "costs").glob("*.json"))
+    assert list((trained / "bundle" / "costs2").glob("*-eager-1-float32.json"))
     report = json_of(capsys, "evaluate", str(trained), "--json")
     assert all(stage["latency_median_ms"] > 0 for stage in report["stages"])
 

@@ -563,10 +563,13 @@ _ROWS = (
     ),
     Row(
         "CostTable",
-        lambda w: {
-            n: getattr(w.table, n)
-            for n in ("device", "machine", "dtype", "threads", "input_shape", "entries")
-        },
+        lambda w: (
+            {
+                n: getattr(w.table, n)
+                for n in ("device", "machine", "dtype", "threads", "input_shape", "entries", "backend")
+            }
+            | {"state_bytes": (4,), "decode": Latency(1, 2, 3, 4), "preprocess": Latency(1, 2, 3, 4)}
+        ),
         words={"machine": ("machine",), "entries": ("entries", "entry")},
     ),
     Row(

@@ -45,7 +45,7 @@ class Bundle:
     Args:
         net: the net.
         manifest: what is known about it; its `net` is filled in from `net.origin`.
-        cost_tables: measured costs, by device.
+        cost_tables: measured costs; the bundle has them by `key`, which names machine, device and backend.
         seen: the images that the net was trained, chosen and tested on; None where nobody knows.
         clock: seconds, for `elapsed_ms`.
 
@@ -268,14 +268,14 @@ class Bundle:
         return kept
 
     def add_cost_table(self, table: CostTable) -> None:
-        """Adds measured costs, in place of those of the same device.
+        """Adds measured costs, in place of those with the same `key`.
 
         Raises:
             BundleError: if it was measured on inputs of another shape or a net with more stages.
         """
         checks.instance(table, CostTable, "table", "profile(bundle)")
         check_table(table, self.manifest)
-        self.cost_tables[table.device] = table
+        self.cost_tables[table.key] = table
 
     def count_costs(self, rules: Rules | None = None) -> list[StageCost]:
         """Counts the costs of the stages anew and keeps them; `save` stores them.
@@ -441,9 +441,8 @@ class Bundle:
 
     def __repr__(self) -> str:
         name = self.manifest.net.name if self.manifest.net else type(self.net).__name__
-        return (
-            f"Bundle({name}, {self.num_stages} stages, tables for {sorted(self.cost_tables) or 'no device'})"
-        )
+        tables = ", ".join(sorted(self.cost_tables)) or "none"
+        return f"Bundle({name}, {self.num_stages} stages, cost tables: {tables})"
 
 
 def load(path: Path | str, stages: int | None = None, *, net: AnytimeNet | None = None) -> Bundle:

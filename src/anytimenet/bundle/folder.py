@@ -39,7 +39,7 @@ from anytimenet.core.manifest.folder import (
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.seen_images import SEEN_NAME, SeenImages
 from anytimenet.core.manifest.segments import SEGMENTS_NAME, pack_segments
-from anytimenet.core.manifest.tables import COSTS, kept_tables, pack_table, readable_table
+from anytimenet.core.manifest.tables import is_table, kept_tables, pack_table, readable_tables
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.members.specs import origin_of
@@ -128,11 +128,9 @@ def read_bundle(
     if not 1 <= stages <= total:
         raise ValueError(f"stages={stages!r}: {folder} holds {total} stages, so 1 to {total} can be loaded")
     whole = rebuild(manifest, folder, net)
-    names = [name for name in manifest.files if name.startswith(COSTS)]
     first = range(1, stages + 1)
     net = whole if stages == total else whole.keep(first)
-    read = [readable_table(folder, name, manifest) for name in names]
-    tables = kept_tables({table.device: table for table in read if table is not None}, first)
+    tables = kept_tables(readable_tables(folder, manifest), first)
     try:
         layout = layout_of(whole, net)
     except BundleError as error:
@@ -243,11 +241,7 @@ def _carried(manifest: Manifest, folder: Path | None) -> dict[str, bytes]:
 
 
 def _is_own(name: str) -> bool:
-    return (
-        name in (MANIFEST_NAME, CARD_NAME, SEEN_NAME, SEGMENTS_NAME)
-        or name.startswith(COSTS)
-        or is_shard(name)
-    )
+    return name in (MANIFEST_NAME, CARD_NAME, SEEN_NAME, SEGMENTS_NAME) or is_table(name) or is_shard(name)
 
 
 def _check_device(device: torch.device | str) -> None:

@@ -19,7 +19,7 @@ class Profile:
     """Measure the latency of a bundle's segments on this machine and keep the cost table in the bundle.
 
     Steps and the jumps from the input come first; what does not fit within --minutes is estimated and marked
-    so. JSON: the cost table as it stands in the bundle under costs/.
+    so. JSON: the cost table as it stands in the bundle under costs2/.
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]

@@ -13,8 +13,8 @@ from anytimenet.core.answers.confidence import Confidence
 from anytimenet.core.answers.level_selection import Fallback, LevelSelection, check_target, select_levels
 from anytimenet.core.checks import SPLITS, choice, flag, numbers, optional
 from anytimenet.core.errors import DataError
-from anytimenet.core.manifest.cost_table import Latency
-from anytimenet.core.manifest.machine import machine_stamp
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.machine import machine_stamp, same_machine
 from anytimenet.core.uncounted import uncounted_in
 from anytimenet.costs import Rules
 from anytimenet.evaluation import (
@@ -199,13 +199,28 @@ class Evaluation:
 
 
 def measured_latencies(bundle: Bundle) -> list[Latency] | None:
-    """Batch-1 latency of each sub-network on this machine, if it was profiled here."""
-    here = machine_stamp()["id"]
-    for table in bundle.cost_tables.values():
-        known = all((0, stage, 1) in table.entries for stage in range(1, bundle.num_stages + 1))
-        if table.machine["id"] == here and known:
-            return [table.latency(0, stage) for stage in range(1, bundle.num_stages + 1)]
-    return None
+    """Batch-1 latency of each sub-network on this machine, if it was profiled here; see `table_here`."""
+    table = table_here(bundle)
+    stages = range(1, bundle.num_stages + 1)
+    return None if table is None else [table.latency(0, stage) for stage in stages]
+
+
+def table_here(bundle: Bundle) -> CostTable | None:
+    """The cost table of this machine that says most of what predictions cost that nobody gave options.
+
+    Those run eagerly, on one thread, in float32; None if no table of this machine knows every (0, k).
+    """
+    here, stages = machine_stamp(), range(1, bundle.num_stages + 1)
+    found = [
+        table
+        for table in bundle.cost_tables.values()
+        if same_machine(table.machine, here) and all((0, stage, 1) in table.entries for stage in stages)
+    ]
+    return min(found, key=_further_from_default, default=None)
+
+
+def _further_from_default(table: CostTable) -> tuple[bool, bool, int, str]:
+    return (table.backend != "eager", table.dtype != "float32", table.threads, table.key)
 
 
 @torch.inference_mode()

@@ -86,6 +86,10 @@ def make_bundle(
     )
 
 
+KEY = "12345678-cpu-eager-1-float32"
+TABLE = f"costs2/{KEY}.json"
+
+
 def cost_table(num_stages: int, input_shape: tuple[int, ...] = (1, 8, 8), device: str = "cpu") -> CostTable:
     entries = {
         (a, b, batch): Latency(10.0 * a + b, 100.0, 100.0, repeats=batch)
@@ -283,7 +287,7 @@ def test_loading_k_stages_reads_the_first_k_shards_once_and_no_byte_more(
     for shard in SHARDS[stages:]:
         (saved / shard).unlink()
     Bundle.load(saved, stages=stages)
-    names = ["bundle.json", "costs/cpu.json", *SHARDS[:stages]]
+    names = ["bundle.json", TABLE, *SHARDS[:stages]]
     assert bytes_read == {str(saved / name): (saved / name).stat().st_size for name in names}
 
 
@@ -319,7 +323,7 @@ def test_a_run_folder_is_loaded_by_its_bundle(saved: Path) -> None:
 # --- damaged and foreign ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*SHARDS, "costs/cpu.json"])
+@pytest.mark.parametrize("name", [*SHARDS, TABLE])
 def test_a_damaged_file_is_named(saved: Path, name: str) -> None:
     data = (saved / name).read_bytes()
     flipped = data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
@@ -377,15 +381,15 @@ def test_forged_shards_with_right_hashes_are_refused(saved: Path) -> None:
         (b"{}", "'format' is missing"),
         (b"\xff", "is not JSON"),
         (b"[1]", "a cost table is"),
-        (b'{"format": 2}', "of format 1"),
+        (b'{"format": 3}', "of format 1 or 2"),
         (b"[" * 100_000, "is not JSON"),
     ],
 )
 def test_a_cost_table_that_cannot_be_read_is_set_aside_by_name(
     saved: Path, content: bytes, cause: str
 ) -> None:
-    forge(saved, "costs/cpu.json", content)
-    with pytest.warns(UserWarning, match=rf"set aside: .*cpu\.json.*{cause}.*profile\(bundle\)"):
+    forge(saved, TABLE, content)
+    with pytest.warns(UserWarning, match=rf"set aside: .*float32\.json.*{cause}.*profile\(bundle\)"):
         bundle = Bundle.load(saved)
     assert bundle.cost_tables == {}
     assert bundle.predict(torch.zeros(1, 8, 8), stage=3).stage == 3
@@ -488,10 +492,10 @@ def test_saving_never_deletes_what_is_not_a_bundle(saved: Path, tmp_path: Path) 
         with pytest.raises(BundleError, match=f"{name} exists and is not a bundle: choose another folder"):
             bundle.save(tmp_path / name, overwrite=True)
         assert contents(tmp_path) == before
-    (saved / "costs" / "my notes.txt").write_text("x")
+    (saved / "costs2" / "my notes.txt").write_text("x")
     with pytest.raises(BundleError, match=r"my notes\.txt is not the bundle's and would be lost"):
         bundle.save(saved)
-    assert (saved / "costs" / "my notes.txt").exists()
+    assert (saved / "costs2" / "my notes.txt").exists()
 
 
 def test_an_empty_folder_a_new_one_and_a_link_can_be_saved_to(saved: Path, tmp_path: Path) -> None:
@@ -659,7 +663,7 @@ def test_added_files_are_kept_and_carried_over(tmp_path: Path) -> None:
     assert (tmp_path / "two" / "more" / "report.json").read_bytes() == b"[]"
     for name in ("one", "two"):
         assert (tmp_path / name / "curve.png").read_bytes() == b"PNG"
-        assert set(Bundle.load(tmp_path / name).cost_tables) == {"cpu"}
+        assert set(Bundle.load(tmp_path / name).cost_tables) == {KEY}
     Bundle.load(tmp_path / "one", stages=1).save(tmp_path / "first")
     assert not (tmp_path / "first" / "curve.png").exists()  # it showed other stages
 
@@ -671,6 +675,7 @@ def test_added_files_are_kept_and_carried_over(tmp_path: Path) -> None:
         ("README.md", "the bundle itself uses"),
         (SHARDS[0], "the bundle itself uses"),
         ("costs/x.json", "the bundle itself uses"),
+        ("costs2/x.json", "the bundle itself uses"),
         ("../x", "no name of a file inside a bundle"),
         ("x", "x cannot be added to the bundle: .*nowhere"),
     ],
@@ -714,14 +719,72 @@ def test_names_cannot_break_the_card(tmp_path: Path) -> None:
 
 
 def test_cost_tables_come_back_and_follow_the_stages(saved: Path) -> None:
-    assert Bundle.load(saved).cost_tables == {"cpu": cost_table(3)}
-    assert Bundle.load(saved, stages=2).cost_tables == {"cpu": cost_table(2)}
-    kept = Bundle.load(saved).keep((1, 3)).cost_tables["cpu"]
+    assert Bundle.load(saved).cost_tables == {KEY: cost_table(3)}
+    assert Bundle.load(saved, stages=2).cost_tables == {KEY: cost_table(2)}
+    kept = Bundle.load(saved).keep((1, 3)).cost_tables[KEY]
     assert {key: entry.median_ms for key, entry in kept.entries.items() if key[2] == 1} == {
         (0, 1, 1): 1.0,
         (0, 2, 1): 3.0,
         (1, 2, 1): 13.0,
     }
+
+
+def test_tables_of_four_backends_and_two_machines_live_beside_each_other(saved: Path) -> None:
+    bundle = Bundle.load(saved)
+    others = [
+        replace(cost_table(3), backend="onnxruntime"),
+        replace(cost_table(3), threads=2),
+        replace(cost_table(3), dtype="bfloat16"),
+        replace(cost_table(3), machine={"id": "elsewhere"}),
+        replace(cost_table(3), device="cuda"),
+    ]
+    for table in others:
+        bundle.add_cost_table(table)
+    bundle.save(saved)
+    assert sorted(Bundle.load(saved).cost_tables) == sorted([KEY, *(table.key for table in others)])
+    bundle.add_cost_table(replace(cost_table(3), device="cuda", state_bytes=(8, 16, 0)))  # measured again
+    assert len(bundle.cost_tables) == 6
+    assert bundle.cost_tables["12345678-cuda-eager-1-float32"].state_bytes == (8, 16, 0)
+
+
+def test_bytes_of_states_decode_and_preprocessing_come_back_and_follow_the_stages(saved: Path) -> None:
+    bundle = Bundle.load(saved)
+    decode, preprocess = Latency(1, 2, 3, repeats=9), Latency(4, 5, 6, repeats=9)
+    known = replace(cost_table(3), state_bytes=(800, 400, 0), decode=decode, preprocess=preprocess)
+    bundle.add_cost_table(known)
+    bundle.save(saved)
+    assert Bundle.load(saved).cost_tables == {KEY: known}
+    kept = Bundle.load(saved, stages=2).cost_tables[KEY]
+    assert (kept.state_bytes, kept.decode, kept.preprocess) == ((800, 0), decode, preprocess)
+    assert bundle.keep((1, 3)).cost_tables[KEY].state_bytes == (800, 0)
+    with pytest.raises(BundleError, match="states of 4 stages"):
+        bundle.add_cost_table(replace(known, state_bytes=(800, 400, 200, 0)))
+
+
+def test_a_table_of_format_1_is_read_and_saved_in_format_2(saved: Path, tmp_path: Path) -> None:
+    manifest, old = Manifest.read(saved), cost_table(3).to_json()
+    for name in ("backend", "state_bytes", "decode", "preprocess"):
+        del old[name]
+    data = json.dumps({**old, "format": 1}).encode()
+    (saved / TABLE).unlink()
+    (saved / "costs").mkdir()
+    (saved / "costs" / "cpu.json").write_bytes(data)
+    files = {name: record for name, record in manifest.files.items() if name != TABLE}
+    replace(manifest, files={**files, "costs/cpu.json": record_of(data)}).write(saved)
+    bundle = Bundle.load(saved)
+    assert bundle.cost_tables == {KEY: cost_table(3)}
+    bundle.save(tmp_path / "again")
+    assert [file.name for file in (tmp_path / "again").glob("costs*/*")] == [f"{KEY}.json"]
+    assert Bundle.load(tmp_path / "again").cost_tables == bundle.cost_tables
+
+
+def test_of_two_tables_with_one_key_the_newer_format_stands(saved: Path) -> None:
+    manifest = Manifest.read(saved)
+    data = json.dumps(replace(cost_table(3), state_bytes=(9, 9, 0)).to_json()).encode()
+    (saved / "costs").mkdir()
+    (saved / "costs" / "cpu.json").write_bytes(data)
+    replace(manifest, files={**manifest.files, "costs/cpu.json": record_of(data)}).write(saved)
+    assert Bundle.load(saved).cost_tables == {KEY: cost_table(3)}
 
 
 def test_a_table_without_an_entry_left_is_left_out(saved: Path) -> None:
@@ -739,7 +802,7 @@ def test_tables_of_other_nets_are_refused(saved: Path) -> None:
         bundle.add_cost_table(cost_table(4))
     with pytest.raises(BundleError, match="goes to stage 4"):
         Bundle(bundle.net, bundle.manifest, {"cpu": cost_table(4)})
-    assert set(bundle.cost_tables) == {"cpu"}
+    assert set(bundle.cost_tables) == {KEY}
 
 
 def test_a_machine_stamp_that_is_not_json_is_an_error(tmp_path: Path) -> None:
@@ -990,7 +1053,7 @@ def test_the_committed_bundle_of_format_version_1_still_gives_the_same_answers()
         for stage, ((logits,), expected) in enumerate(zip(bundle.net(image), truth, strict=False), 1):
             torch.testing.assert_close(logits[0], torch.tensor(expected), rtol=1e-5, atol=1e-4)
             assert bundle.predict(image, stage=stage).label == str(int(np.argmax(expected)))
-        assert bundle.cost_tables["cpu"].latency(0, 1).median_ms == 1.0
+        assert bundle.cost_tables["00000000-cpu-eager-1-float32"].latency(0, 1).median_ms == 1.0
     assert bundle.predict(image).stage == 2
     assert {int(t) for n, t in bundle.net.state_dict().items() if n.endswith("num_batches_tracked")} == {7}
 

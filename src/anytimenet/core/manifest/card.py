@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.manifest import Manifest
@@ -41,10 +41,10 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _stage_table(manifest: Manifest, cost_tables: Mapping[str, CostTable]) -> str:
-    devices, selection = sorted(cost_tables), manifest.level_selection
+    tables, selection = [cost_tables[key] for key in sorted(cost_tables)], manifest.level_selection
     head = ["stage", "multiply-adds", "parameters", f"validation {_plain(manifest.score_in_words)}"]
     head += ["answers on level"] if selection else []
-    head += [f"median on {_plain(device)}" for device in devices]
+    head += [f"median on {_plain(where)}" for where in _places(tables)]
     rows = [head, ["--:"] * len(head)]
     for record in manifest.stages:
         accuracy = "" if record.val_accuracy is None else f"{100 * record.val_accuracy:.2f} %"
@@ -55,7 +55,7 @@ def _stage_table(manifest: Manifest, cost_tables: Mapping[str, CostTable]) -> st
             accuracy,
         ]
         row += [str(selection.levels[record.stage - 1])] if selection else []
-        rows.append(row + [_latency(cost_tables[device], record.stage) for device in devices])
+        rows.append(row + [_latency(table, record.stage) for table in tables])
     note = "\nCosts are those of the stage's sub-network alone, for one image; one multiply-add counts 1."
     if manifest.uncounted_operators:
         note += f"\n\n{incomplete_note(manifest.uncounted_operators)}"
@@ -67,6 +67,20 @@ def _name(manifest: Manifest) -> str:
         return manifest.net.name
     assert manifest.structure is not None
     return manifest.structure.class_name
+
+
+def _places(tables: Sequence[CostTable]) -> list[str]:
+    """Where each table was measured, in no more words than tell them apart."""
+    machines = {str(table.machine["id"]) for table in tables}
+    told = []
+    for table in tables:
+        words = [table.device, table.backend]
+        words += [f"{table.threads} threads"] * (table.threads > 1) + [table.dtype] * (
+            table.dtype != "float32"
+        )
+        words += [f"machine {table.machine['id']}"] * (len(machines) > 1)
+        told.append(", ".join(words))
+    return told
 
 
 def _latency(table: CostTable, stage: int) -> str:

@@ -1,4 +1,4 @@
-"""Measured latency of segments on one device: saved beside a bundle, read by planners and reports."""
+"""Measured latency of segments in one place: saved beside a bundle, read by planners and reports."""
 
 from __future__ import annotations
 
@@ -12,55 +12,20 @@ from anytimenet.core import checks
 from anytimenet.core.errors import CostTableError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_json
+from anytimenet.core.manifest.latency import Latency as Latency
+from anytimenet.core.manifest.latency import between
 from anytimenet.core.manifest.machine import machine_stamp, same_machine
-from anytimenet.core.records import JsonForm, Record, as_json, from_json, stored
+from anytimenet.core.records import JsonForm, as_json, from_json, stored
 
-FORMAT = 1
+FORMAT = 2
+_BEFORE: Mapping[int, Mapping[str, Any]] = {
+    1: {"backend": "eager", "state_bytes": [], "decode": None, "preprocess": None},
+    FORMAT: {},
+}
+"""The formats that are read, and what a file of each lacks."""
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 Key = tuple[int, int, int]
 """Start and stop of a segment, and images of a batch."""
-
-
-@dataclass(frozen=True)
-class Latency(Record):
-    """Wall-clock time of one segment for one batch.
-
-    Attributes:
-        median_ms: half of the runs took no longer.
-        p95_ms: 95 % took no longer.
-        p99_ms: 99 % took no longer.
-        repeats: runs it was measured over; 0 if it was not measured.
-        estimated: true if it was derived from other measurements.
-        low_ms: a tenth of the runs took no longer: close to what a machine at rest needs. None if unknown.
-        unstable: true if the runs differed so much that the median says more of the machine than of the net.
-    """
-
-    median_ms: float
-    p95_ms: float
-    p99_ms: float
-    repeats: int
-    estimated: bool = False
-    low_ms: float | None = field(default=None, metadata=stored(later=True))
-    unstable: bool = field(default=False, metadata=stored(later=True))
-    json_form = JsonForm(CostTableError)
-
-    def __post_init__(self) -> None:
-        with checks.raised_as(CostTableError):
-            for name in ("median_ms", "p95_ms", "p99_ms"):
-                checks.settle(self, name, checks.number, 0)
-            checks.settle(self, "repeats", checks.whole_number)
-            checks.settle(self, "estimated", checks.flag)
-            checks.settle(self, "unstable", checks.flag)
-            if self.low_ms is not None:
-                checks.settle(self, "low_ms", checks.number, 0)
-        times = (self.median_ms, self.p95_ms, self.p99_ms)
-        if list(times) != sorted(times):
-            raise CostTableError(
-                f"latencies {times} ms: three finite times, none negative, median <= p95 <= p99, are needed"
-            )
-        if self.low_ms is not None and self.low_ms > self.median_ms:
-            raise CostTableError(f"low_ms {self.low_ms} must not be above the median {self.median_ms}")
-        if self.repeats == 0 and not self.estimated:
-            raise CostTableError(f"a latency over {self.repeats} runs was not measured: mark it estimated")
 
 
 @dataclass(frozen=True)
@@ -88,7 +53,7 @@ def _by_segment(entries: Any) -> dict[Key, Latency]:
 
 @dataclass(frozen=True)
 class CostTable:
-    """Latencies of the segments of one net on one device.
+    """Latencies of the segments of one net on one machine: one device, backend, number format and threads.
 
     Attributes:
         device: name of the device, fit for a file name, such as "cpu".
@@ -97,6 +62,10 @@ class CostTable:
         threads: threads that one run used.
         input_shape: (C, H, W) of the images.
         entries: latency by (start, stop, batch size).
+        backend: what ran the segments, such as "eager" or "onnxruntime".
+        state_bytes: bytes that the state of one example takes after stage 1, 2, ..., K; empty if unknown.
+        decode: of one image, from its file to pixels; None if it was not measured.
+        preprocess: of one image, from pixels to the net's input; None if it was not measured.
 
     Raises:
         CostTableError: for values that no measurement gives.
@@ -114,6 +83,10 @@ class CostTable:
     threads: int
     input_shape: tuple[int, ...]
     entries: Mapping[Key, Latency] = field(repr=False, metadata=stored(write=_listed, read=_by_segment))
+    backend: str = "eager"
+    state_bytes: tuple[int, ...] = ()
+    decode: Latency | None = None
+    preprocess: Latency | None = None
     json_form = JsonForm(CostTableError)
 
     def __post_init__(self) -> None:
@@ -122,6 +95,11 @@ class CostTable:
             checks.settle(self, "dtype", checks.words)
             checks.settle(self, "threads", checks.whole_number, 1)
             checks.settle(self, "input_shape", checks.whole_numbers, 1)
+            checks.settle(self, "backend", checks.words)
+            checks.settle(self, "state_bytes", checks.whole_numbers)
+            for name in ("decode", "preprocess"):
+                example = "Latency(2.0, 3.0, 4.0, repeats=50)"
+                checks.settle(self, name, checks.optional, _latency, example)
             entries = {
                 _key(key): checks.instance(entry, Latency, "entries", "Latency(2.0, 3.0, 4.0, repeats=50)")
                 for key, entry in checks.instance(
@@ -130,10 +108,12 @@ class CostTable:
             }
         object.__setattr__(self, "entries", entries)
         checks.instance(self.machine, Mapping, "machine", "machine_stamp()")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.device):
-            raise CostTableError(
-                f"device {self.device!r}: a name of letters, digits, dots and dashes is needed, such as 'cpu'"
-            )
+        for name, example in (("device", "cpu"), ("backend", "eager")):
+            if not re.fullmatch(_NAME, getattr(self, name)):
+                raise CostTableError(
+                    f"{name} {getattr(self, name)!r}: a name of letters, digits, dots and dashes is needed, "
+                    f"such as {example!r}"
+                )
         if not self.input_shape:
             raise CostTableError("input_shape must be (C, H, W), not empty")
         if "id" not in self.machine:
@@ -145,6 +125,18 @@ class CostTable:
                 raise CostTableError(
                     f"entry ({start}, {stop}, {batch}): 0 <= start < stop and a batch of 1 or more are needed"
                 )
+        if self.state_bytes and len(self.state_bytes) < self.num_stages:
+            raise CostTableError(
+                f"state_bytes holds {len(self.state_bytes)} numbers and a segment ends at stage "
+                f"{self.num_stages}: one a stage is needed, or none at all"
+            )
+
+    @property
+    def key(self) -> str:
+        """Where and how it was measured, as a name for a file: no two tables of a bundle have the same."""
+        where = [self.machine["id"], self.machine.get("accelerator") or ""]
+        machine = "_".join(_fit(part) for part in where if part != "") or "unknown"
+        return "-".join((machine, self.device, self.backend, str(self.threads), _fit(self.dtype)))
 
     @property
     def num_stages(self) -> int:
@@ -176,7 +168,7 @@ class CostTable:
         below = max(b for b in known if b <= batch)
         above = min(b for b in known if b >= batch)
         low, high = self.entries[start, stop, below], self.entries[start, stop, above]
-        return low if below == above else _between(low, high, (batch - below) / (above - below))
+        return low if below == above else between(low, high, (batch - below) / (above - below))
 
     def to_json(self) -> dict[str, Any]:
         """The table as JSON values; `from_json` reads them."""
@@ -192,11 +184,11 @@ class CostTable:
         if isinstance(value, dict) and "format" not in value:
             raise CostTableError("not a cost table: 'format' is missing")
         form = value.get("format") if isinstance(value, dict) else None
-        if type(form) is not int or form != FORMAT:
+        if type(form) is not int or form not in _BEFORE:
             raise CostTableError(
-                f"a cost table is a JSON object of format {FORMAT}; profile again to get one"
+                f"a cost table is a JSON object of format 1 or {FORMAT}; profile again to get one"
             )
-        return from_json(cls, value)
+        return from_json(cls, {**value, **_BEFORE[form]})
 
     def save(self, path: Path | str) -> None:
         """Writes the table as a JSON file, atomically.
@@ -249,26 +241,21 @@ class CostTable:
         return table
 
 
+def _latency(value: object, name: str, example: str) -> Latency:
+    found: Latency = checks.instance(value, Latency, name, example)
+    return found
+
+
+def _fit(text: object) -> str:
+    """`text` as part of the name of a file, whatever a forged stamp says."""
+    return re.sub(r"[^A-Za-z0-9._]+", "_", str(text))[:60].strip(".") or "_"
+
+
 def _key(key: object) -> Key:
     numbers = checks.whole_numbers(key, "entries")
     if len(numbers) != 3:
         raise ValueError(f"entries must be by (start, stop, batch size), not by {numbers}")
     return numbers[0], numbers[1], numbers[2]
-
-
-def _between(low: Latency, high: Latency, share: float) -> Latency:
-    """The point at `share` of the way from `low` to `high`."""
-
-    def line(one: float, other: float) -> float:
-        return (1 - share) * one + share * other
-
-    return Latency(
-        line(low.median_ms, high.median_ms),
-        line(low.p95_ms, high.p95_ms),
-        line(low.p99_ms, high.p99_ms),
-        repeats=min(low.repeats, high.repeats),
-        estimated=True,
-    )
 
 
 def _describe(machine: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,17 @@ from typing import Any
 
 import numpy as np
 
+_VECTORS = re.compile(r"avx\w*|amx_\w+|fma|f16c|sse4_2|neon|asimd\w*|sve\w*|sme\w*|bf16|i8mm|fphp")
+"""Instruction sets of x86 and ARM for vectors and matrices, as Linux calls them."""
+
 
 def machine_stamp(extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """This machine as JSON values: hardware, system, versions, and a short `id` of the hardware.
 
     Keys: `id`, `cpu`, `architecture`, `cores` (logical), `memory_gib` (None where the system does not
-    say), `system`, `python`, `numpy`. The `id` follows from processor, architecture and cores, so that it
-    survives updates of the system and of packages.
+    say), `system`, `python`, `numpy`, `instructions`: the instruction sets for vectors and matrices by the
+    system's names, such as "avx512f" or "amx_bf16"; empty where it does not say. The `id` follows from
+    processor, architecture and cores, so that it survives updates of the system and of packages.
 
     Args:
         extra: what only the caller can know, such as `{"torch": "2.11.0", "accelerator": "NVIDIA H200"}`.
@@ -39,6 +44,7 @@ def machine_stamp(extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "instructions": list(_instructions(Path("/proc/cpuinfo"))),
     }
     clash = sorted(stamp.keys() & (extra or {}).keys())
     if clash:
@@ -80,6 +86,19 @@ def _cpu_from_proc(path: Path) -> str:
             return " ".join(fields[key].split())
     numbers = [fields[key] for key in ("CPU implementer", "CPU part") if fields.get(key)]
     return "ARM " + " ".join(numbers) if numbers else ""
+
+
+def _instructions(path: Path) -> tuple[str, ...]:
+    """Of Linux's list of processors, the instruction sets of the first that matter to a net, sorted."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return ()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return tuple(sorted(flag for flag in set(value.split()) if _VECTORS.fullmatch(flag)))
+    return ()
 
 
 def _memory_gib() -> float | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from anytimenet.core.errors import AnytimeNetError, CostTableError
 from anytimenet.core.manifest import machine as machine_module
 from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.folder import check_file_name
 from anytimenet.core.manifest.machine import machine_stamp, same_machine
 
 
@@ -37,6 +38,42 @@ def test_disk_and_back(tmp_path: Path) -> None:
     _table().save(path)
     assert CostTable.load(path) == _table()
     assert [file.name for file in path.parent.iterdir()] == ["cpu.json"]  # nothing half-written beside it
+
+
+def test_format_1_is_a_table_of_the_eager_backend_that_knows_no_more() -> None:
+    value = _table(state_bytes=(4, 0), decode=Latency(1, 2, 3, repeats=5), backend="openvino").to_json()
+    old = {key: value[key] for key in ("device", "machine", "dtype", "threads", "input_shape", "entries")}
+    assert CostTable.from_json({"format": 1, **old}) == _table()
+    with pytest.raises(CostTableError, match="'backend' is missing"):
+        CostTable.from_json({"format": 2, **old})
+
+
+def test_the_new_fields_come_back(tmp_path: Path) -> None:
+    decode, preprocess = Latency(1, 2, 3, repeats=5), Latency(2, 3, 4, repeats=5)
+    table = _table(backend="openvino", state_bytes=(4, 0), decode=decode, preprocess=preprocess)
+    table.save(tmp_path / "table.json")
+    assert CostTable.load(tmp_path / "table.json") == table
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({}, "12345678-cpu-eager-1-float32"),
+        ({"backend": "onnxruntime", "threads": 2}, "12345678-cpu-onnxruntime-2-float32"),
+        ({"device": "cuda-1", "dtype": "bfloat16"}, "12345678-cuda-1-eager-1-bfloat16"),
+        (
+            {"machine": {"id": "12345678", "accelerator": "NVIDIA H200"}},
+            "12345678_NVIDIA_H200-cpu-eager-1-float32",
+        ),
+        ({"machine": {"id": "../../etc/x"}}, "_.._etc_x-cpu-eager-1-float32"),
+        ({"machine": {"id": ["a", 7]}, "dtype": "a/b"}, "_a_7_-cpu-eager-1-a_b"),
+        ({"machine": {"id": ""}}, "unknown-cpu-eager-1-float32"),
+    ],
+)
+def test_the_key_names_where_it_was_measured_and_is_fit_for_a_file(changes: Any, key: str) -> None:
+    table = _table(**{"machine": {"id": "12345678"}, **changes})
+    assert table.key == key
+    assert check_file_name(f"{table.key}.json")
 
 
 def test_stages_and_batches() -> None:
@@ -154,6 +191,34 @@ def test_names_of_processors(tmp_path: Path, text: str, model: str) -> None:
     assert machine_module._cpu_from_proc(tmp_path / "absent") == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "processor : 0\nflags : fpu sse4_2 avx avx2 fma avx512f amx_tile amx_bf16 md\nflags : avx\n",
+            ["amx_bf16", "amx_tile", "avx", "avx2", "avx512f", "fma", "sse4_2"],
+        ),
+        ("Features\t: half thumb neon vfpv4\n", ["neon"]),
+        (
+            "Features\t: fp asimd asimdhp asimddp sve i8mm cpuid\n",
+            ["asimd", "asimddp", "asimdhp", "i8mm", "sve"],
+        ),
+        ("nothing known\n", []),
+    ],
+)
+def test_instruction_sets(tmp_path: Path, text: str, found: list[str]) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert list(machine_module._instructions(tmp_path / "cpuinfo")) == found
+    assert machine_module._instructions(tmp_path / "absent") == ()
+
+
+def test_instruction_sets_are_no_part_of_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = machine_stamp()
+    monkeypatch.setattr(machine_module, "_instructions", lambda path: ("avx9",))
+    assert machine_stamp()["instructions"] == ["avx9"]
+    assert same_machine(here, machine_stamp())
+
+
 # --- what is no cost table ------------------------------------------------------------------------------
 
 
@@ -161,8 +226,14 @@ def test_names_of_processors(tmp_path: Path, text: str, model: str) -> None:
     ("change", "cause"),
     [
         (lambda j: j.pop("dtype"), "'dtype' is missing"),
-        (lambda j: j.update(format=2), "format 1"),
-        (lambda j: j.update(format=True), "format 1"),
+        (lambda j: j.update(format=3), "format 1 or 2"),
+        (lambda j: j.update(format=True), "format 1 or 2"),
+        (lambda j: j.pop("backend"), "'backend' is missing"),
+        (lambda j: j.update(backend="../x"), "backend"),
+        (lambda j: j.update(state_bytes=[5]), "state_bytes holds 1 numbers"),
+        (lambda j: j.update(state_bytes=[5, -1]), "state_bytes"),
+        (lambda j: j.update(decode={"median_ms": 1}), "decode.*'p95_ms' is missing"),
+        (lambda j: j.update(preprocess=3.0), "preprocess must be a JSON object"),
         (lambda j: j.update(threads="1"), "threads must be a whole number, not '1'"),
         (lambda j: j.update(threads=0), "threads must be at least 1, not 0"),
         (lambda j: j.update(device="../../etc"), "device"),
