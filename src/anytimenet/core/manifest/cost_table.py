@@ -241,9 +241,8 @@ class CostTable:
         return table
 
 
-def _latency(value: object, name: str, example: str) -> Latency:
-    found: Latency = checks.instance(value, Latency, name, example)
-    return found
+def _latency(value: Latency, name: str, example: str) -> Latency:
+    return checks.instance(value, Latency, name, example)
 
 
 def _fit(text: object) -> str:
