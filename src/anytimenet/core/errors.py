@@ -36,6 +36,10 @@ class DeliveryError(AnytimeNetError, OSError):
     """A bundle cannot be brought from where it is: no connection, a refused address, too large."""
 
 
+class UnreachableError(DeliveryError):
+    """The way is cut at the moment: no connection, silence, an overloaded server. What came is kept."""
+
+
 class ExperimentError(AnytimeNetError, ValueError):
     """A file is no description of an experiment, or one of a later version."""
 

@@ -44,6 +44,7 @@ ARROWS = {
 INSIDE = {
     "core/.": set(),
     "core/answers": {"."},
+    "core/delivery": {".", "files", "manifest"},
     "core/files": {"."},
     "core/images": {".", "files"},
     "core/labels": {"."},

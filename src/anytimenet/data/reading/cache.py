@@ -10,19 +10,10 @@ from pathlib import Path
 
 import PIL
 
+from anytimenet.core.files.cache_folder import cache_folder as cache_folder
 from anytimenet.data.reading.cache_file import read_arrays, write_arrays
 from anytimenet.data.reading.decoding import Decoded
 from anytimenet.data.sets.options import DataOptions
-
-
-def cache_folder(chosen: Path | None = None) -> Path:
-    """`chosen`, else `$ANYTIMENET_CACHE`, else `anytimenet` in the user's cache folder."""
-    if chosen is not None:
-        return Path(chosen).expanduser()
-    if own := os.environ.get("ANYTIMENET_CACHE"):
-        return Path(own).expanduser()
-    user = os.environ.get("XDG_CACHE_HOME")
-    return (Path(user) if user else Path("~/.cache").expanduser()) / "anytimenet"
 
 
 def decode_once(
