@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,9 @@ from anytimenet.costs.stage_costs import StageCost, stage_costs
 from anytimenet.nets.contract import AnytimeNet, Segment
 from anytimenet.nets.members.specs import origin_of
 from anytimenet.nets.sub_network import SubNetwork
+from anytimenet.runtime.backends.backend import Backend, Placement
+from anytimenet.runtime.backends.known import make_backend
+from anytimenet.runtime.model import PreparedModel
 
 
 class Bundle:
@@ -93,13 +97,19 @@ class Bundle:
         self.fitted_here = False
         self._clock = clock
         self._sub_networks = SubNetworks(net)
+        self._backend: Backend | None = None
+        self._lock = threading.Lock()
         self._folder: Path | None = None
         self._stamp: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but rules that are functions, which may be of this process alone."""
+        """All but what may be of this process alone: rules that are functions, and prepared segments."""
         rules = {name: rule for name, rule in self._rules.items() if not callable(rule)}
-        return {**self.__dict__, "_rules": rules}
+        return {**self.__dict__, "_rules": rules, "_backend": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     @classmethod
     def create(
@@ -344,6 +354,38 @@ class Bundle:
         torch.Size([3, 2])
         """
         return SubNetwork(self.net, stage).eval()
+
+    @property
+    def backend(self) -> Backend:
+        """Eager PyTorch on one thread, where the net lies; made when it is first asked for, then kept."""
+        with self._lock:
+            if self._backend is None:
+                device = str(next(self.net.parameters()).device)
+                self._backend = make_backend(self, "eager", Placement(device))
+            return self._backend
+
+    def prepared(
+        self, backend: str = "eager", *, threads: int = 1, dtype: str = "float32", device: str = "cpu"
+    ) -> PreparedModel:
+        """This bundle on a backend of its own, as sessions and predictors take it.
+
+        Args:
+            backend: "eager" PyTorch, or a name under which another was registered.
+            threads: that one segment uses.
+            dtype: number format of weights and states.
+            device: "cpu", or a GPU such as "cuda".
+
+        Raises:
+            BackendError: if there is no such backend, or it cannot run there.
+
+        >>> from anytimenet import create_net
+        >>> from anytimenet.core.images.preprocessing import Preprocessing
+        >>> net, p = create_net("isresnext_tiny", 2, in_channels=1), Preprocessing(8, 8, 1, (0.5,), (0.5,))
+        >>> bundle = Bundle.create(net, class_names=[["cat", "dog"]], preprocessing=p)
+        >>> bundle.prepared(threads=2).backend.placement
+        Placement(device='cpu', threads=2, dtype='float32')
+        """
+        return PreparedModel(self.manifest, make_backend(self, backend, Placement(device, threads, dtype)))
 
     def predict(
         self, image: Any, *, stage: int | None = None, budget_macs: float | None = None

@@ -42,6 +42,8 @@ ARROWS = {
 # Within a room, which of its sub-rooms each may import; "." are the files that lie in the room itself. Its
 # __init__ re-exports, and may import all of them.
 INSIDE = {
+    "bundle/.": set(),
+    "bundle/backends": {"."},
     "core/.": set(),
     "core/answers": {"."},
     "core/delivery": {".", "files", "manifest"},

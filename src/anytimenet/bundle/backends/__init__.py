@@ -1,0 +1,1 @@
+"""PyTorch as backends: eager, and compiled ahead of time."""

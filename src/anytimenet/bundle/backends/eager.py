@@ -1,0 +1,95 @@
+"""Eager PyTorch: segments as the net gives them, with BatchNorms folded into convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from anytimenet.bundle.backends.memory import spans_of
+from anytimenet.bundle.backends.states import Layout
+from anytimenet.bundle.backends.torch_backend import Runner, TorchBackend
+from anytimenet.core.errors import StatisticsMissingError
+from anytimenet.layers.snapshots import tensors_of
+from anytimenet.nets.contract import AnytimeNet, Segment, Snapshot
+from anytimenet.nets.segment import concatenate
+from anytimenet.runtime.backends.backend import Placement
+
+
+class EagerBackend(TorchBackend):
+    """The segments of a net in eager PyTorch, on the CPU or a GPU, from one snapshot taken when first needed.
+
+    Weights and states lie as (N, H, W, C) in memory. One thread by default; that number is set for the
+    calling thread during a run, where it was another. float32 is computed as float32, also where the process
+    allows bfloat16 or TF32. Numbers that are not finite are given as they are.
+
+    Args:
+        net: the net; what happens to it after the first segment was prepared changes nothing here.
+        placement: device, threads, and dtype: "float32", "float64", "float16" or "bfloat16".
+        input_shape: (C, H, W) of the images, if it is known: each segment then runs once when it is prepared.
+        fold: BatchNorms become part of the convolutions before them; each segment then has weights of its
+            own. Without it segments share what they can.
+        contiguous: each segment copies the columns of wider weights that it reads.
+        channels_last: whether images lie as (N, H, W, C) in memory.
+
+    Raises:
+        BackendError: for a device or dtype that PyTorch cannot use here.
+
+    >>> import numpy as np
+    >>> from anytimenet.nets import create_net
+    >>> backend = EagerBackend(create_net("isresnext_tiny"))
+    >>> state, output = backend.run(0, 1, backend.begin(np.zeros((2, 3, 8, 8), np.float32)))
+    >>> state, output = backend.run(1, 3, state)
+    >>> output[0].shape, sorted(backend.prepared)
+    ((2, 10), [(0, 1), (1, 3)])
+    """
+
+    def __init__(
+        self,
+        net: AnytimeNet,
+        placement: Placement | None = None,
+        *,
+        input_shape: Sequence[int] | None = None,
+        fold: bool = True,
+        contiguous: bool = True,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__(net, placement, input_shape, channels_last, "eager")
+        self._fold, self._contiguous = fold, contiguous
+        self._snapshot: Snapshot | None = None
+
+    def _build(self, start: int, stop: int) -> Runner:
+        if self._snapshot is None:
+            plain = self.net.snapshot(self.device, self.dtype)
+            as_it_is = not (self._fold or self._contiguous)
+            self._snapshot = (
+                plain if as_it_is else plain.prepare(fold=self._fold, contiguous=self._contiguous)
+            )
+        try:
+            segment = self._snapshot.segment(start, stop)
+        except StatisticsMissingError:
+            if not self._held:
+                self._snapshot = None  # they may be estimated until the next attempt
+            raise
+        if self._contiguous and self._layout.channels_last:
+            for weight in segment.parameters():
+                weight.data = self._layout.of(weight.data)
+        return EagerRunner(segment, self._layout)
+
+
+class EagerRunner:
+    """One segment, which carries what it does not change."""
+
+    def __init__(self, segment: Segment, layout: Layout) -> None:
+        self.segment = segment
+        self.layout = layout
+        self.spans = spans_of(tensors_of(segment))
+
+    def __call__(self, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        segment = self.segment
+        changes, output = segment.advance(tuple(tensors[name] for name in segment.reads), concatenate)
+        now = {
+            name: self.layout.of(changes[name]) if name in changes else tensors[name]
+            for name in segment.writes
+        }
+        return now, output

@@ -1,0 +1,18 @@
+"""The PyTorch backends, by the names under which bundles find them."""
+
+from __future__ import annotations
+
+from anytimenet.bundle.backends.eager import EagerBackend
+from anytimenet.bundle.bundle import Bundle
+from anytimenet.runtime.backends.backend import Placement
+from anytimenet.runtime.backends.known import register_backend
+
+
+def register() -> None:
+    """Makes the PyTorch backends known for bundles."""
+    register_backend(Bundle, "eager", eager)
+
+
+def eager(bundle: Bundle, placement: Placement) -> EagerBackend:
+    """The net of a bundle in eager PyTorch."""
+    return EagerBackend(bundle.net, placement, input_shape=bundle.manifest.input_shape)

@@ -1,0 +1,259 @@
+"""What the PyTorch backends share: states, segments that are made when needed, and what they hold."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anytimenet.bundle.backends.memory import Span, covered
+from anytimenet.bundle.backends.settings import ExactFloat32, threads_of_operators
+from anytimenet.bundle.backends.states import (
+    Layout,
+    TensorState,
+    as_arrays,
+    as_tensors,
+    row_numbers,
+    usable,
+)
+from anytimenet.core.checks import instance, optional
+from anytimenet.core.errors import BackendError
+from anytimenet.core.segments import INPUT
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.segment import check_segment
+from anytimenet.nets.snapshot import device_named, floating
+from anytimenet.runtime.backends.backend import Output, Placement, State
+
+TOLERANCES = {
+    torch.float64: 1e-5,
+    torch.float32: 1e-5,
+    torch.float16: 1e-2,
+    torch.bfloat16: 5e-2,
+}
+"""How far each number format may be from float32, relative to the largest of a tensor."""
+
+
+class Runner(Protocol):
+    """A segment that is ready to run."""
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """The memory that its weights lie in."""
+
+    def __call__(self, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """From the state at its start to the whole state and the output at its stop."""
+
+
+class TorchBackend(ABC):
+    """The segments of one net on PyTorch; see `Backend`. What differs is how a segment is made ready.
+
+    Args:
+        net: the net; it is not changed.
+        placement: where and how segments run.
+        input_shape: (C, H, W) of the images, if it is known: then a segment runs once when it is prepared, so
+            that its first run for a user is as fast as the next.
+        channels_last: whether states lie as (N, H, W, C) in memory.
+        name: by which users choose it.
+    """
+
+    def __init__(
+        self,
+        net: AnytimeNet,
+        placement: Placement | None,
+        input_shape: Sequence[int] | None,
+        channels_last: bool,
+        name: str,
+    ) -> None:
+        self.net = instance(net, AnytimeNet, "net", "create_net(NAME)")
+        self.name = name
+        self.placement = placement or Placement()
+        self.device = usable_device(self.placement.device)
+        self.dtype = floating(self.placement.dtype)
+        self.input_shape = optional(input_shape, "input_shape", net.input_spec.shape_of)
+        self.num_stages = net.num_stages
+        if self.dtype not in TOLERANCES:
+            raise BackendError(
+                f"{name} runs no net in {self.placement.dtype}: "
+                "float32, float64, float16 or bfloat16 is needed"
+            )
+        self.tolerance = TOLERANCES[self.dtype]
+        self.segments = frozenset(
+            (start, stop) for stop in range(1, self.num_stages + 1) for start in range(stop)
+        )
+        self._layout = Layout(channels_last)
+        self._names = [net.state_names(stage) for stage in range(self.num_stages + 1)]
+        self._exact = ExactFloat32(self.device.type)
+        self._held: dict[tuple[int, int], Runner] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def prepared(self) -> Mapping[tuple[int, int], int]:
+        """The segments that are ready, and the bytes that each holds beside what it shares with others."""
+        spans = {pair: runner.spans for pair, runner in sorted(self._held.items())}
+        total = covered(chain(*spans.values()))
+        return {
+            pair: total - covered(chain(*(others for other, others in spans.items() if other != pair)))
+            for pair in spans
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights of all prepared segments, what they share counted once."""
+        return covered(chain(*(runner.spans for runner in self._held.values())))
+
+    def prepare(self, start: int, stop: int) -> None:
+        """Makes a segment ready; again costs nothing. `Backend` says what is raised."""
+        self._runner(start, stop)
+
+    def keep_only(self, segments: Iterable[tuple[int, int]]) -> None:
+        """Drops all prepared segments but these, with their memory; one that is run again is made again."""
+        kept = set(segments)
+        with self._lock:
+            self._held = {pair: runner for pair, runner in self._held.items() if pair in kept}
+
+    def begin(self, x: np.ndarray) -> State:
+        """The state before stage 1, in memory of its own.
+
+        Raises:
+            TypeError, ValueError: for input that the net cannot read.
+        """
+        instance(x, np.ndarray, "x", "a float32 array (N, C, H, W)")
+        if not np.issubdtype(x.dtype, np.floating):
+            raise ValueError(f"x must be standardised floats, not {x.dtype}")
+        self.net.input_spec.check_batch(x.shape)
+        with torch.inference_mode():
+            given = torch.from_numpy(np.require(x, requirements=["W"]))
+            return TensorState(0, len(x), {INPUT: self._layout.copy(given, self.dtype, self.device)})
+
+    def run(self, start: int, stop: int, state: State) -> tuple[State, Output]:
+        """The state and the output at `stop`; `state`, which must be at `start`, is used up.
+
+        Raises:
+            ValueError: for a segment that does not exist, or a state that is used up or elsewhere.
+        """
+        given = usable(state, start)
+        runner = self._held.get((start, stop)) or self._runner(start, stop)
+        with torch.inference_mode(), threads_of_operators(self.placement.threads):
+            tensors, output = self._exactly(runner, given.tensors)
+            found = self._on_host(output)
+        given.use_up()
+        return TensorState(stop, given.batch, tensors), found
+
+    def save(self, state: State) -> dict[str, np.ndarray]:
+        """Copies of the tensors of a state by name, the batch first; those in bfloat16 as uint16."""
+        with torch.inference_mode():
+            return as_arrays(usable(state).tensors)
+
+    def restore(self, stage: int, tensors: Mapping[str, np.ndarray]) -> State:
+        """The state that `save` wrote, bit for bit.
+
+        Raises:
+            ValueError: if these are not the tensors of that stage.
+        """
+        given = self.input_shape or self.net.input_spec.smallest_shape
+        shape = tuple(np.shape(tensors[INPUT])[1:]) if INPUT in tensors else given
+        specs = self.net.state_spec(stage, shape)
+        known = INPUT in tensors or self.input_shape is not None
+        found = as_tensors(tensors, stage, specs, self.dtype, sizes_too=known)
+        batch = next((tensor.shape[0] for tensor in found.values()), 0)
+        with torch.inference_mode():
+            own = {
+                name: self._layout.copy(tensor, tensor.dtype, self.device) for name, tensor in found.items()
+            }
+        return TensorState(stage, batch, own)
+
+    def rows(self, state: State, index: Sequence[int]) -> State:
+        """The state of these examples of the batch, in that order; `state` is used up.
+
+        Raises:
+            ValueError: for an example that is not there.
+        """
+        given = usable(state)
+        numbers = row_numbers(index, given.batch).to(self.device)
+        with torch.inference_mode():
+            left = {
+                name: self._layout.of(tensor.index_select(0, numbers))
+                for name, tensor in given.tensors.items()
+            }
+        given.use_up()
+        return TensorState(given.stage, len(numbers), left)
+
+    def release(self, state: State) -> None:
+        """The run is over: the state holds nothing any more."""
+        if isinstance(state, TensorState):
+            state.use_up()
+
+    @abstractmethod
+    def _build(self, start: int, stop: int) -> Runner:
+        """The segment, ready to run."""
+
+    def _runner(self, start: int, stop: int) -> Runner:
+        start, stop, _ = check_segment(start, stop, False, self.num_stages)
+        with self._lock:
+            runner = self._held.get((start, stop))
+            if runner is None:
+                runner = self._build(start, stop)
+                if self.input_shape is not None:
+                    with torch.inference_mode(), threads_of_operators(self.placement.threads):
+                        self._exactly(runner, self._zeros(start, self.input_shape))
+                self._held = {**self._held, (start, stop): runner}
+        return runner
+
+    def _exactly(
+        self, runner: Runner, tensors: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        if self.dtype != torch.float32:
+            return runner(tensors)
+        with self._exact:
+            return runner(tensors)
+
+    def _zeros(self, stage: int, input_shape: Sequence[int]) -> dict[str, Tensor]:
+        """The state of one image at `stage`, all zeros."""
+        return {
+            spec.name: self._layout.copy(torch.zeros(1, *spec.shape), self.dtype, self.device)
+            for spec in self.net.state_spec(stage, input_shape)
+        }
+
+    def _on_host(self, output: Iterable[Tensor]) -> Output:
+        """The output as arrays of the CPU's memory."""
+        if self.device.type == "cuda":
+            return waited_for(output)
+        return tuple(level.to(torch.float32).contiguous().numpy() for level in output)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name, if segments can run there.
+
+    Raises:
+        BackendError: if PyTorch sees no such device.
+    """
+    try:
+        device = device_named(name)
+        torch.empty(1, device=device)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        seen = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        raise BackendError(
+            f"PyTorch cannot run on device {name!r} here: there are {['cpu', *seen]}"
+        ) from error
+    return device
+
+
+def waited_for(output: Iterable[Tensor]) -> Output:
+    """The output of a GPU, copied to memory that it can write to, once all work before has been done.
+
+    An event waits for this stream alone, where a plain copy to the CPU would hold the processor spinning.
+    """
+    copies = []
+    for level in output:
+        host = torch.empty(level.shape, dtype=torch.float32, pin_memory=True)
+        copies.append(host.copy_(level, non_blocking=True))
+    done = torch.cuda.Event(blocking=True)
+    done.record()
+    done.synchronize()
+    return tuple(host.numpy() for host in copies)
