@@ -215,7 +215,7 @@ IMAGES = (
     "core/images/decoding.py",
     "core/images/formats.py",
     "core/images/containers.py",
-    "bundle/inputs.py",
+    "core/images/inputs.py",
 )
 DATA = (
     "workflows/evaluation.py",

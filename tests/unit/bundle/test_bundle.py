@@ -937,7 +937,7 @@ def test_pixels_go_to_the_dtype_of_the_net(dtype: torch.dtype) -> None:
         (np.zeros((8, 8), np.int64), "must be uint8"),
         (np.zeros((8, 8), bool), "must be uint8"),
         (np.zeros((2, 8, 8, 1), np.uint8), "shape"),
-        (torch.full((1, 1, 8, 8), float("nan")), "not finite"),
+        (torch.full((1, 1, 8, 8), float("nan")), "the input holds NaN: 64 of its 64 numbers"),
         ([[0.0]], "not a list"),
         (None, "not a NoneType"),
         (b"x", "not a bytes"),
