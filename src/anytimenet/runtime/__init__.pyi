@@ -7,6 +7,9 @@ from anytimenet.runtime.backends.known import make_backend as make_backend
 from anytimenet.runtime.backends.known import register_backend as register_backend
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
+from anytimenet.runtime.planning.plan import Plan as Plan
+from anytimenet.runtime.planning.planner import Planner as Planner
+from anytimenet.runtime.planning.slowdown import Slowdown as Slowdown
 from anytimenet.runtime.policies.known import known_policies as known_policies
 from anytimenet.runtime.policies.known import policy_of as policy_of
 from anytimenet.runtime.policies.known import register_policy as register_policy

@@ -1,0 +1,88 @@
+"""The running slowdown: the filter's equations, what it settles on, and what it does not believe."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytimenet.runtime.planning.slowdown import Estimate, Slowdown, estimate_of
+
+
+def test_the_equations_of_the_filter_by_hand():
+    slowdown = Slowdown(1.0, 0.04, alpha=0.25, least_noise=0.01, noise=0.05)
+    assert slowdown.deviation == pytest.approx(math.sqrt(0.05))
+    slowdown.observe(10.0, 20.0)  # P + Q = 0.05, K = 0.5, y = 1
+    assert slowdown.mean == pytest.approx(1.5)
+    # P = 0.025, Q = 0.25 * 0.01 + 0.75 * 0.25
+    assert slowdown.deviation == pytest.approx(math.sqrt(0.025 + 0.19))
+    slowdown.observe(10.0, 15.0)  # as expected: Q = 0.25 * 0.19
+    gain = 0.215 / 0.265
+    assert slowdown.mean == pytest.approx(1.5)
+    assert slowdown.deviation == pytest.approx(math.sqrt((1 - gain) * 0.215 + 0.0475))
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 3.0, 40.0])
+def test_it_settles_on_the_slowdown_and_grows_sure_of_it(true):
+    slowdown = Slowdown()
+    for _ in range(30):
+        slowdown.observe(2.0, 2.0 * true)
+    assert slowdown.mean == pytest.approx(true, rel=1e-3)
+    assert slowdown.deviation < 0.03
+
+
+def test_it_is_unsure_after_a_change():
+    slowdown = Slowdown()
+    for _ in range(30):
+        slowdown.observe(1.0, 1.0)
+    before = slowdown.deviation
+    slowdown.observe(1.0, 2.0)
+    assert slowdown.deviation > 5 * before
+
+
+@pytest.mark.parametrize("elapsed", [0.0, -3.0, math.nan, math.inf, -math.inf])
+def test_what_no_clock_gives_is_ignored(elapsed):
+    slowdown = Slowdown()
+    before = slowdown.estimate
+    slowdown.observe(2.0, elapsed)
+    slowdown.observe(elapsed, 2.0)
+    assert slowdown.estimate == before
+
+
+def test_an_hour_in_a_segment_is_not_believed_at_once_and_forgotten_soon():
+    slowdown = Slowdown(most=10)
+    slowdown.observe(1.0, 3_600_000.0)
+    assert slowdown.mean <= 10
+    for _ in range(10):
+        slowdown.observe(1.0, 1.0)
+    assert slowdown.mean == pytest.approx(1.0, abs=0.05)
+
+
+@given(st.lists(st.tuples(st.floats(), st.floats()), max_size=40))
+def test_whatever_is_observed_the_estimate_is_a_finite_positive_number(observations):
+    slowdown = Slowdown()
+    for profiled, elapsed in observations:
+        slowdown.observe(profiled, elapsed)
+        assert 0 < slowdown.mean < math.inf
+        assert 0 < slowdown.deviation < math.inf
+        upper = estimate_of(slowdown.bin)
+        assert 0 < upper.mean < math.inf
+
+
+@given(st.floats(1e-3, 1e3), st.floats(0, 100))
+def test_a_bin_is_never_optimistic_and_a_step_wide(mean, deviation):
+    estimate = Estimate(mean, deviation)
+    upper = estimate_of(estimate.bin)
+    assert mean * (1 - 1e-9) <= upper.mean <= mean * 1.02001
+    assert deviation * (1 - 1e-9) <= upper.deviation <= max(deviation, 0.005) * 1.25001
+    assert upper.bin == estimate.bin
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mean": 0}, {"variance": -1}, {"alpha": 1}, {"noise": 0}, {"most": 1}, {"mean": math.nan}]
+)
+def test_constants_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Slowdown(**wrong)
