@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from anytimenet.costs.latency import Prepare
 from anytimenet.nets.contract import AnytimeNet, State
 from anytimenet.nets.snapshot import device_named, floating
 
@@ -17,7 +16,7 @@ def torch_segments(
     *,
     dtype: str | torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-) -> Prepare:
+) -> Callable[[int, int, int], Callable[[], object]]:
     """A `prepare` for `profile_segments`: segments of one snapshot of `net`, run eagerly.
 
     The state at `start` comes from running the steps 1..start on one random batch. A run carries the state

@@ -21,3 +21,4 @@ from anytimenet.runtime.policies.thresholds import ConfidencePolicy as Confidenc
 from anytimenet.runtime.saved_session import SavedSession as SavedSession
 from anytimenet.runtime.session import Answer as Answer
 from anytimenet.runtime.session import Session as Session
+from anytimenet.runtime.profiling.backend import profile_backend as profile_backend

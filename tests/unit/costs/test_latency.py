@@ -1,5 +1,6 @@
 """The profiler on a clock of its own: order, quantiles, the time limit, and estimates that say so."""
 
+import importlib.metadata
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any
@@ -168,7 +169,7 @@ def test_what_was_measured_is_recorded() -> None:
     table = machine.profile(2, device="cuda:1", dtype="bfloat16", threads=2, machine=stamp)
     assert (table.device, table.dtype, table.threads) == ("cuda-1", "bfloat16", 2)
     assert (table.machine, table.input_shape) == (stamp, (3, 8, 8))
-    assert machine.profile(2).machine["torch"] == torch.__version__
+    assert machine.profile(2).machine["torch"] == importlib.metadata.version("torch")
 
 
 def test_threads_are_set_for_the_measurement_and_restored() -> None:

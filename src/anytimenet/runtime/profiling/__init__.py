@@ -1,0 +1,1 @@
+"""How long segments take here, measured without PyTorch."""
