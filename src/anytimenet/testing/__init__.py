@@ -10,6 +10,7 @@ import torch
 from anytimenet.core.errors import require
 from anytimenet.costs import Rule
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.testing.backends import check_backend as check_backend
 from anytimenet.testing.cost_rules import check_costs
 from anytimenet.testing.exporting import check_export
 from anytimenet.testing.keeping import check_keep, check_keep_on_meta, check_shards
@@ -213,6 +214,7 @@ __all__ = [
     "NetUnderTest",
     "check_advance",
     "check_anytime_net",
+    "check_backend",
     "check_bad_stages",
     "check_batch",
     "check_buffers",

@@ -28,7 +28,7 @@ ARROWS = {
     "runtime": {"core"},
     "bundle": {"runtime", "layers", "nets", "costs", "core"},
     "export": {"bundle", "runtime", "layers", "nets", "costs", "core"},
-    "testing": {"nets", "layers", "costs", "core"},
+    "testing": {"runtime", "nets", "layers", "costs", "core"},
     "workflows": {
         *("bundle", "core", "costs", "data", "evaluation", "export", "nets", "runtime", "schemes", "tasks"),
         "training",
