@@ -5,6 +5,9 @@ from anytimenet.runtime.backends.backend import Placement as Placement
 from anytimenet.runtime.backends.known import backends_of as backends_of
 from anytimenet.runtime.backends.known import make_backend as make_backend
 from anytimenet.runtime.backends.known import register_backend as register_backend
+from anytimenet.runtime.batches.costs import LeavingCosts as LeavingCosts
+from anytimenet.runtime.batches.leaving import LeavingRun as LeavingRun
+from anytimenet.runtime.batches.leaving import RowAnswer as RowAnswer
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
 from anytimenet.runtime.planning.plan import Plan as Plan

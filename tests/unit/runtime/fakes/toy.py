@@ -143,7 +143,7 @@ class ToyBackend:
         """What an uninterrupted run of `path` on `x` answers with: what everything else is compared with."""
         backend, state, found = self._twin(), None, []
         for start, stop in path:
-            state = backend.begin(x) if state is None else state
+            state = backend.begin(x) if state is None or start == 0 else state
             state, output = backend.run(start, stop, state)
             found.append(output)
         return found

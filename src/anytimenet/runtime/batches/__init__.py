@@ -1,0 +1,1 @@
+"""Batches that examples leave as soon as they are answered well enough."""
