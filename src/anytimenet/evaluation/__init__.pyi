@@ -35,11 +35,16 @@ from anytimenet.evaluation.protocols.chosen_levels import ChosenLevels as Chosen
 from anytimenet.evaluation.protocols.chosen_levels import ChosenStage as ChosenStage
 from anytimenet.evaluation.protocols.chosen_levels import evaluate_selection as evaluate_selection
 from anytimenet.evaluation.protocols.chosen_levels import level_accuracies as level_accuracies
+from anytimenet.evaluation.protocols.contracts import Contract as Contract
+from anytimenet.evaluation.protocols.contracts import ContractResult as ContractResult
+from anytimenet.evaluation.protocols.exit_data import ExitSummary as ExitSummary
 from anytimenet.evaluation.protocols.from_outputs import budgeted_from_outputs as budgeted_from_outputs
 from anytimenet.evaluation.protocols.from_outputs import report_from_outputs as report_from_outputs
 from anytimenet.evaluation.protocols.outputs import Outputs as Outputs
 from anytimenet.evaluation.protocols.outputs import read_outputs as read_outputs
 from anytimenet.evaluation.protocols.outputs import write_outputs as write_outputs
+from anytimenet.evaluation.protocols.solved_exits import check_contract as check_contract
+from anytimenet.evaluation.protocols.solved_exits import solve_contract as solve_contract
 from anytimenet.evaluation.reports.classification import make_ensemble_report as make_ensemble_report
 from anytimenet.evaluation.reports.classification import make_report as make_report
 from anytimenet.evaluation.reports.comparison import Compared as Compared
@@ -75,4 +80,7 @@ from anytimenet.evaluation.scores.metrics import negative_log_likelihood as nega
 from anytimenet.evaluation.scores.metrics import top_k_accuracy as top_k_accuracy
 from anytimenet.evaluation.scores.metrics import wilson_interval as wilson_interval
 from anytimenet.evaluation.scores.outcomes import Outcomes as Outcomes
+from anytimenet.evaluation.scores.risk_bounds import binomial_p_value as binomial_p_value
+from anytimenet.evaluation.scores.risk_bounds import hoeffding_bentkus_p_value as hoeffding_bentkus_p_value
+from anytimenet.evaluation.scores.temperature import fit_temperature as fit_temperature
 from anytimenet.evaluation.text.units import format_count as format_count

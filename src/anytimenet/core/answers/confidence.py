@@ -17,6 +17,9 @@ CONFIDENCES: tuple[str, ...] = get_args(Confidence)
 """`max_probability`: the largest probability, 0..1. `margin`: the largest minus the second, 0..1.
 `entropy`: minus the entropy of the probabilities over its maximum, log(classes), so -1..0, 0 = certain."""
 
+_LOG_OF_NOTHING = -800.0
+"""exp of it is 0 in float64."""
+
 _BLOCK = 1 << 22
 """Numbers worked on at once, so that float64 copies of a thousand classes stay small."""
 
@@ -110,12 +113,10 @@ def _margin(log_probabilities: np.ndarray) -> np.ndarray:
 def _entropy(log_probabilities: np.ndarray) -> np.ndarray:
     classes = log_probabilities.shape[-1]
     probabilities = np.exp(log_probabilities)
-    # 0 log 0 = 0; NaN stays NaN, which is below any threshold. Minus the entropy, not 1 minus it, keeps very
-    # sure examples apart: 1 - 1e-20 is 1.
-    terms = np.multiply(
-        probabilities, log_probabilities, out=np.zeros_like(probabilities), where=probabilities != 0
-    )
-    total: np.ndarray = terms.sum(axis=-1)
+    # Of a probability of 0 the logarithm may be -inf: 0 log 0 = 0 here. NaN stays NaN, which is below any
+    # threshold. Minus the entropy, not 1 minus it, keeps very sure examples apart: 1 - 1e-20 is 1.
+    terms = probabilities * np.maximum(log_probabilities, _LOG_OF_NOTHING)
+    total: np.ndarray = np.add.reduce(terms, axis=-1)
     return total / log(classes) if classes > 1 else total
 
 

@@ -25,12 +25,12 @@ def log_softmax(logits: Any, axis: int = -1) -> np.ndarray:
     [0.0, -1000.0]
     """
     shifted = _below_zero(logits, axis)
-    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    shifted -= np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
     return shifted
 
 
 def _below_zero(logits: Any, axis: int) -> np.ndarray:
     """The logits less their maximum: no exponential overflows, and one of them is 1."""
     values = np.asarray(logits, dtype=np.float64)
-    shifted: np.ndarray = values - values.max(axis=axis, keepdims=True)
+    shifted: np.ndarray = values - np.maximum.reduce(values, axis=axis, keepdims=True)
     return shifted
