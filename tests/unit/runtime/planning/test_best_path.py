@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.runtime.fakes.tables import scores, tables
+from tests.unit.runtime.fakes.tables import scores, table_of, tables
 
-from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.runtime.planning.objective import stage_values
 from anytimenet.runtime.planning.planner import VARIANTS, Planner
 from anytimenet.runtime.planning.slowdown import Estimate
@@ -64,7 +64,7 @@ def worth(parts: list[tuple[float, np.ndarray]], budget: float, floor: float, cu
     total = floor
     for (before, _), (value, times) in pairwise(better):
         in_time = chance(times, budget)
-        uncut = min(in_time, max(0.0, 1 - times[1] / budget)) if budget > 0 else 0.0
+        uncut = min(in_time, max(0.0, 1 - float(times[1]) / budget)) if budget > 0 else 0.0
         total += (value - before) * ((1 - cut) * in_time + cut * uncut)
     return total
 
@@ -129,3 +129,21 @@ def test_an_oracle_plans_with_the_times_it_is_told(table, data):
     else:
         assert not plan.fits
         assert actual[plan.path[0]] == min(time for (a, _), time in actual.items() if a == 0)
+
+
+def test_a_path_that_is_ahead_now_does_not_hide_one_with_more_to_gain():
+    """By way of stage 2 stage 3 is reached sooner; by way of stage 1, stage 4 adds more to it."""
+    table = table_of(
+        {
+            (0, 1): 0.1,
+            (0, 2): Latency(9.0, 12.0, 13.0, repeats=50),
+            (1, 3): Latency(9.2, 12.3, 13.3, repeats=50),
+            (2, 3): 0.01,
+            (3, 4): 0.01,
+        }
+    )
+    validated = (0.5, 0.9, 0.6, 0.95)
+    steady = Estimate(1.0, 0.0)
+    planner = Planner(table, validated, late=1.0)
+    assert planner.plan_at(steady, 10).path == ((0, 1), (1, 3), (3, 4))
+    assert Planner(table, (*validated[:3], 0.6), late=1.0).plan_at(steady, 10).path == ((0, 2),)
