@@ -11,6 +11,7 @@ from anytimenet.runtime.batches.leaving import RowAnswer as RowAnswer
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
 from anytimenet.runtime.planning.plan import Plan as Plan
+from anytimenet.runtime.planning.plan_table import PlanTable as PlanTable
 from anytimenet.runtime.planning.planner import Planner as Planner
 from anytimenet.runtime.planning.slowdown import Slowdown as Slowdown
 from anytimenet.runtime.policies.known import known_policies as known_policies
