@@ -345,7 +345,8 @@ _ROWS = (
     Row(
         "profile",
         lambda w: {"bundle": w.bundle, "minutes": 0.1, "threads": 1, "batch_sizes": (1,)},
-        work=("workflows.profiling.profile_segments",),
+        doors=("runtime/backends/known.py",),
+        work=("workflows.profiling.profile_backend",),
     ),
     Row(
         "load",

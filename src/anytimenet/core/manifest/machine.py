@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-_VECTORS = re.compile(r"avx\w*|amx_\w+|fma|f16c|sse4_2|neon|asimd\w*|sve\w*|sme\w*|bf16|i8mm|fphp")
+_VECTORS = re.compile(r"avx\w*|amx_\w+|fma|f16c|sse4_2|neon|asimd\w*|sve\w*|sme(?!p)\w*|bf16|i8mm|fphp")
 """Instruction sets of x86 and ARM for vectors and matrices, as Linux calls them."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,13 @@ from anytimenet.runtime.profiling.work import Work
 _FOR_IMAGES = 0.05
 """The share of the time that decoding and preprocessing may take."""
 _PACKAGES = {"eager": "torch", "compiled": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+
+
+@runtime_checkable
+class _LetsGo(Protocol):
+    """A backend that can drop what it has prepared."""
+
+    def keep_only(self, segments: Iterable[tuple[int, int]]) -> None: ...
 
 
 def profile_backend(
@@ -141,9 +148,16 @@ def backend_segments(
             lambda given: backend.run(start, stop, given),
             ready=lambda: backend.restore(start, tensors),
             done=finish,
+            close=lambda: _drop(backend, start, stop),
         )
 
     return prepare
+
+
+def _drop(backend: Backend, start: int, stop: int) -> None:
+    """Lets go of a segment that few plans use, where the backend can: all of a net together hold too much."""
+    if isinstance(backend, _LetsGo) and start > 0 and stop > start + 1:
+        backend.keep_only(set(backend.prepared) - {(start, stop)})
 
 
 def _path_to(stage: int, segments: Collection[tuple[int, int]]) -> list[tuple[int, int]]:

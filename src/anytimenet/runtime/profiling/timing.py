@@ -136,6 +136,8 @@ class _Stopwatch:
             if all(len(seen) == before[key] for key, seen in times.items()):
                 break  # the time is up
         self.measured.update((key, latency_of(seen)) for key, seen in times.items())
+        for work in works.values():
+            work.close()
 
     def _fits(self, key: Key, times: dict[Key, list[float]]) -> bool:
         """Whether a measurement is likely to be over in time, after those that have begun."""

@@ -23,6 +23,7 @@ class Work:
         run: what is timed; called with what `ready` returned, and waits until its result is there.
         ready: called before each run; its time does not count.
         done: called with the result of each run; its time does not count.
+        close: called when it is not run any more.
 
     >>> Work(run=len, ready=lambda: "four").once(iter([1.0, 3.0]).__next__)
     2.0
@@ -31,6 +32,7 @@ class Work:
     run: Callable[[Any], object]
     ready: Callable[[], Any] = _nothing
     done: Callable[[Any], object] = _forget
+    close: Callable[[], object] = _nothing
 
     def once(self, clock: Callable[[], float]) -> float:
         """Seconds that one run takes."""

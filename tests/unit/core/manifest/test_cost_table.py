@@ -195,13 +195,13 @@ def test_names_of_processors(tmp_path: Path, text: str, model: str) -> None:
     ("text", "found"),
     [
         (
-            "processor : 0\nflags : fpu sse4_2 avx avx2 fma avx512f amx_tile amx_bf16 md\nflags : avx\n",
+            "processor : 0\nflags : smep sse4_2 avx avx2 fma avx512f amx_tile amx_bf16 md\nflags : avx\n",
             ["amx_bf16", "amx_tile", "avx", "avx2", "avx512f", "fma", "sse4_2"],
         ),
         ("Features\t: half thumb neon vfpv4\n", ["neon"]),
         (
-            "Features\t: fp asimd asimdhp asimddp sve i8mm cpuid\n",
-            ["asimd", "asimddp", "asimdhp", "i8mm", "sve"],
+            "Features\t: fp asimd asimdhp asimddp sve sme2 i8mm cpuid\n",
+            ["asimd", "asimddp", "asimdhp", "i8mm", "sme2", "sve"],
         ),
         ("nothing known\n", []),
     ],

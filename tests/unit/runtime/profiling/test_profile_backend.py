@@ -1,5 +1,6 @@
 """A backend is timed as predictions run it, on a fake clock; images are timed beside it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def test_steps_alone_are_timed_on_the_states_that_they_lead_to() -> None:
         {(0, 1): 1, (1, 2): 2, (2, 3): 3, (3, 4): 4}
     )
     assert backend.live == 0
+
+
+def test_a_jump_that_few_plans_use_is_let_go_of_when_it_has_been_timed() -> None:
+    most = 0
+
+    class LetsGo(ToyBackend):
+        def keep_only(self, segments: Iterable[tuple[int, int]]) -> None:
+            nonlocal most
+            most = max(most, len(self.prepared))
+            self.prepared = {pair: self.prepared[pair] for pair in segments}
+
+    backend = LetsGo()
+    profile_backend(backend, SHAPE, minutes=0.02, repeats=5, machine=HERE)
+    assert sorted(backend.prepared) == [(0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4)]
+    assert most == 8
 
 
 def test_a_segment_that_nothing_leads_to_is_named() -> None:

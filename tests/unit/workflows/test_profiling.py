@@ -1,0 +1,70 @@
+"""`profile` times the backend that was named, where and how it was told to, and keeps the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.unit.runtime.fakes.toy import SHAPE, ToyBackend
+
+from anytimenet import Bundle, Preprocessing, create_net, profile
+from anytimenet.cli.profile import print_table
+from anytimenet.core.errors import BackendError
+from anytimenet.runtime import Placement, register_backend
+from anytimenet.runtime.backends import known
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    net = create_net("isresnext_tiny", num_classes=2, in_channels=1)
+    preprocessing = Preprocessing(*SHAPE[1:], 1, mean=(0.5,), std=(0.5,))
+    return Bundle.create(net, class_names=[["cat", "dog"]], preprocessing=preprocessing)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Placement]:
+    """The placements that a backend named "toy" was made for."""
+    monkeypatch.setattr(known, "_known", dict(known._known))
+    placements: list[Placement] = []
+
+    def make(source: Bundle, placement: Placement) -> ToyBackend:
+        placements.append(placement)
+        return ToyBackend(source.num_stages, placement=placement)
+
+    register_backend(Bundle, "toy", make)
+    return placements
+
+
+def test_the_named_backend_is_timed_and_its_table_lies_beside_the_others(
+    bundle: Bundle, asked: list[Placement]
+) -> None:
+    eager = profile(bundle, minutes=0.005, device="cpu")
+    toy = profile(bundle, backend="toy", minutes=0.005, threads=2, dtype="bfloat16", batch_sizes=(1, 2))
+    assert asked == [Placement("cpu", 2, "bfloat16")]
+    assert bundle.cost_tables == {eager.key: eager, toy.key: toy}
+    assert (toy.backend, toy.device, toy.threads, toy.dtype) == ("toy", "cpu", 2, "bfloat16")
+    assert (toy.batch_sizes, toy.num_stages, eager.backend) == ((1, 2), 3, "eager")
+    profile(bundle, backend="toy", device="npu", minutes=0.005)  # a device that only this backend knows
+    assert asked[-1].device == "npu"
+
+
+def test_the_eager_table_knows_states_and_images(bundle: Bundle, tmp_path: Path, capsys) -> None:
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "mine.png")
+    table = profile(bundle, minutes=0.005, device="cpu", image=tmp_path / "mine.png")
+    assert table.decode is not None
+    assert table.preprocess is not None
+    assert table.state_bytes == (*(spec.state_bytes for spec in bundle.segment_specs()[:2]), 0)
+    assert "torch" in table.machine
+    print_table(table)
+    said = capsys.readouterr().out
+    assert said.startswith("cpu, eager, float32, 1 thread(s)")
+    assert "decode an image: " in said
+    assert "state of one image after stage 1, 2, ...: " in said
+
+
+def test_a_backend_that_is_not_there_is_named_with_those_that_are(bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match="no backend 'eagre' runs a Bundle: did you mean 'eager'"):
+        profile(bundle, backend="eagre")
+    assert bundle.cost_tables == {}
