@@ -18,6 +18,7 @@ from anytimenet.bundle.structure import check_belongs
 from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
+from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.sources import image_sources
@@ -202,6 +203,33 @@ class Bundle:
         found, manifest, tables = read_bundle(folder, stages=stages, device=device, net=net)
         bundle = cls(found.eval(), manifest, tables, seen=read_seen(folder, manifest), clock=clock)
         bundle._folder, bundle._stamp = folder, stamp_of(folder)
+        return bundle
+
+    def upgraded(self, stages: int, *, net: AnytimeNet | None = None) -> Bundle:
+        """The bundle of further stages of the folder that this one was loaded from, whose files have come.
+
+        Only the files that this one lacks are read; its weights are copied as they are, so train neither.
+
+        Args:
+            stages: how many stages the new one has.
+            net: as in `load`.
+
+        Raises:
+            BundleError: if the folder was replaced since, or as `load` does.
+            ValueError: for fewer stages than this one has, or a bundle that was not loaded.
+        """
+        stages = checks.whole_number(stages, "stages", self.num_stages)
+        if self._folder is None:
+            raise ValueError("this bundle was not loaded from a folder: load it first")
+        if stamp_of(self._folder) != self._stamp:
+            raise BundleError(f"{self._folder} was replaced since stages were loaded from it: load it again")
+        device = next(self.net.parameters()).device
+        found, manifest, tables = read_bundle(
+            self._folder, stages=stages, device=device, net=net, before=self.net
+        )
+        seen = read_seen(self._folder, manifest)
+        bundle = Bundle(found.eval(), manifest, tables, seen=seen, clock=self._clock)
+        bundle._folder, bundle._stamp = self._folder, self._stamp
         return bundle
 
     def save(
@@ -485,20 +513,3 @@ class Bundle:
         name = self.manifest.net.name if self.manifest.net else type(self.net).__name__
         tables = ", ".join(sorted(self.cost_tables)) or "none"
         return f"Bundle({name}, {self.num_stages} stages, cost tables: {tables})"
-
-
-def load(path: Path | str, stages: int | None = None, *, net: AnytimeNet | None = None) -> Bundle:
-    """A saved bundle; with `stages=k` its first k stages only, and no more of its files is read.
-
-    Args:
-        path: the bundle's folder, or a run's folder.
-        stages: how many stages to load; all by default.
-        net: for a bundle of a net that was built by hand, one that is built as that one was. It stays as it
-            is: the bundle gets a copy with the saved weights.
-
-    Raises:
-        BundleError: if it is missing, damaged, tampered with, or of another format; or if its net was built
-            by hand and `net` is missing or is another one.
-        ValueError: if there is no such stage, or the net needs no `net`.
-    """
-    return Bundle.load(path, stages=stages, net=net)

@@ -118,9 +118,18 @@ def _check_precision(net: AnytimeNet) -> None:
 
 
 def read_bundle(
-    folder: Path, *, stages: int | None, device: torch.device | str, net: AnytimeNet | None = None
+    folder: Path,
+    *,
+    stages: int | None,
+    device: torch.device | str,
+    net: AnytimeNet | None = None,
+    before: AnytimeNet | None = None,
 ) -> tuple[AnytimeNet, Manifest, dict[str, CostTable]]:
-    """Net, manifest and cost tables of the first `stages` stages; `Bundle.load` says what is raised."""
+    """Net, manifest and cost tables of the first `stages` stages; `Bundle.load` says what is raised.
+
+    Args:
+        before: the net of fewer stages that was read before; its files are not read again.
+    """
     _check_device(device)
     manifest = Manifest.read(folder)
     total = manifest.num_stages
@@ -135,7 +144,8 @@ def read_bundle(
         layout = layout_of(whole, net)
     except BundleError as error:
         raise BundleError(f"{folder}: {error}") from error
-    fill(net, layout, _read_shards(manifest, folder, stages, layout), device)
+    first_shard = 1 if before is None else before.num_stages + 1
+    fill(net, layout, _read_shards(manifest, folder, first_shard, stages, layout), device, before)
     return net, manifest if stages == total else manifest.keep(first), tables
 
 
@@ -154,10 +164,10 @@ def read_seen(folder: Path, manifest: Manifest) -> SeenImages | None:
 
 
 def _read_shards(
-    manifest: Manifest, folder: Path, stages: int, layout: Sequence[Layout]
+    manifest: Manifest, folder: Path, first: int, stages: int, layout: Sequence[Layout]
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the first shards, one at a time."""
-    for stage in range(1, stages + 1):
+    """Name and content of the shards of stages `first` to `stages`, one at a time."""
+    for stage in range(first, stages + 1):
         name = shard_name(stage, manifest.num_stages)
         file = str(folder / name)
         if stage > 1 and not (folder / name).exists():

@@ -6,7 +6,6 @@ tensor's name, a rectangle of one under its name and box, such as `stem.conv.wei
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
@@ -17,6 +16,8 @@ from torch import Tensor
 
 from anytimenet.core.errors import BundleError
 from anytimenet.core.manifest.folder import AGAIN
+from anytimenet.core.manifest.shard_names import is_shard as is_shard
+from anytimenet.core.manifest.shard_names import shard_name as shard_name
 from anytimenet.nets.contract import AnytimeNet, Part
 
 Layout = dict[str, Part]
@@ -24,24 +25,6 @@ Layout = dict[str, Part]
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _CURE = "anytimenet.testing.check_anytime_net(net, input_shape) says what to mend"
-
-
-def shard_name(stage: int, num_stages: int) -> str:
-    """The file of one stage's weights.
-
-    >>> shard_name(2, 6)
-    'model-00002-of-00006.safetensors'
-    """
-    return f"model-{stage:05d}-of-{num_stages:05d}.safetensors"
-
-
-def is_shard(name: str) -> bool:
-    """Whether `name` is that of a stage's weights.
-
-    >>> is_shard("model-00002-of-00006.safetensors")
-    True
-    """
-    return re.fullmatch(r"model-\d{5,}-of-\d{5,}\.safetensors", name) is not None
 
 
 def part_key(part: Part, shape: Sequence[int]) -> str:
@@ -95,14 +78,17 @@ def fill(
     layout: Sequence[Layout],
     shards: Iterable[tuple[str, bytes]],
     device: torch.device | str,
+    before: AnytimeNet | None = None,
 ) -> None:
     """Gives `net`, on the meta device, the weights in the shards of its stages.
 
     Args:
         net: the net of the first stages.
         layout: what the shards hold, from `layout_of(whole, net)`.
-        shards: name and content of the shards of stages 1..K of `net`, in this order.
+        shards: name and content of the shards of stages 1..K of `net`, in this order; of those alone that
+            `before` lacks.
         device: where the weights go, with the dtypes that they were saved with.
+        before: the net of fewer stages, filled; its weights are copied.
 
     Raises:
         BundleError: if a shard does not hold exactly the parts of its stage, in dtypes of their kind.
@@ -110,7 +96,12 @@ def fill(
     expected = net.state_dict()
     shapes = {name: tensor.shape for name, tensor in expected.items()}
     tensors: dict[str, Tensor] = {}
-    for parts, (file, data) in zip(layout, shards, strict=False):
+    held = 0 if before is None else before.num_stages
+    filled = {} if before is None else before.state_dict()
+    for parts in layout[:held]:
+        for part in parts.values():
+            _place(part.of(filled[part.name]).clone(), part, shapes[part.name], tensors, device)
+    for parts, (file, data) in zip(layout[held:], shards, strict=False):
         pieces = _parse(data, file, parts)
         _check_dtypes(pieces, parts, expected, file)
         for key, part in parts.items():

@@ -8,6 +8,8 @@ from anytimenet.runtime.backends.known import register_backend as register_backe
 from anytimenet.runtime.batches.costs import LeavingCosts as LeavingCosts
 from anytimenet.runtime.batches.leaving import LeavingRun as LeavingRun
 from anytimenet.runtime.batches.leaving import RowAnswer as RowAnswer
+from anytimenet.runtime.delivery.fetching import fetch as fetch
+from anytimenet.runtime.delivery.progressive import ProgressiveModel as ProgressiveModel
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
 from anytimenet.runtime.planning.plan import Plan as Plan

@@ -74,6 +74,7 @@ INSIDE = {
     "runtime/.": {"backends", "batches", "planning", "policies"},
     "runtime/batches": {".", "backends", "policies"},
     "runtime/backends": {"."},
+    "runtime/delivery": {"."},
     "runtime/planning": {"."},
     "runtime/policies": {"backends"},
     "runtime/profiling": {"backends"},

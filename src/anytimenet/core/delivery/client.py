@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from anytimenet.core.delivery.addresses import Address
-from anytimenet.core.delivery.patience import Patience, Watch
+from anytimenet.core.delivery.patience import Patience, Watch, closed
 from anytimenet.core.delivery.reach import Reach, endpoints
 from anytimenet.core.delivery.wire import Wire, connect
 from anytimenet.core.errors import DeliveryError, UnreachableError
@@ -100,6 +100,8 @@ class Client:
     def _reply(self, address: Address, first_byte: int) -> Reply | None:
         least, there = self._least.get(address.host, Reach.THIS_MACHINE), address
         for _ in range(_MOST_REDIRECTS + 1):
+            if self.stopped.is_set():
+                raise closed(address)
             known = endpoints(there, least)
             least = max(least, min(one.reach for one in known))
             if there is address:

@@ -82,7 +82,7 @@ class Watch:
             DeliveryError: if the delivery was closed.
         """
         if self._stopped.is_set():
-            raise DeliveryError(f"{self._what}: the delivery was closed; what came is kept")
+            raise closed(self._what)
         now, patience = self._clock(), self._patience
         if now - self._heard > patience.silence_s:
             raise UnreachableError(
@@ -93,3 +93,8 @@ class Watch:
                 f"{self._what}: {self._received} bytes came in {now - self._began:.0f} s, which is too slow "
                 "to go on; try again later, what came is kept"
             )
+
+
+def closed(what: object) -> DeliveryError:
+    """The error of who asks on after the delivery was closed."""
+    return DeliveryError(f"{what}: the delivery was closed; what came is kept")

@@ -15,6 +15,7 @@ from anytimenet.core.delivery.addresses import Address, parse_url
 from anytimenet.core.delivery.client import Client, NoSuchFileError
 from anytimenet.core.delivery.listing import Listing, read_listing
 from anytimenet.core.delivery.part import Part, hold_part
+from anytimenet.core.delivery.patience import closed
 from anytimenet.core.delivery.trying import check_space, with_tries, writing
 from anytimenet.core.errors import DeliveryError, UnreachableError
 from anytimenet.core.files.cache_folder import cache_folder
@@ -200,7 +201,7 @@ class RemoteFolder:
 
     def _check_wanted(self) -> None:
         if self._client.stopped.is_set():
-            raise DeliveryError(f"{self.address}: the delivery was closed; what came is kept")
+            raise closed(self.address)
 
 
 def _kept(folder: Path, manifests: tuple[str, ...], pin: str, where: str) -> Listing | None:

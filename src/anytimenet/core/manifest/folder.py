@@ -60,6 +60,15 @@ def find_bundle(path: Path | str) -> Path:
         put_back(folder)
         if os.path.isfile(folder / MANIFEST_NAME):
             return folder
+    if os.path.isfile(path / "manifest.json"):
+        raise BundleError(
+            f"{path} holds an exported net, not a bundle: anytimenet.runtime.load reads it; give the "
+            "bundle that it was exported from"
+        )
+    if str(path).startswith(("https:", "http:")):
+        raise BundleError(
+            f"{path} is a URL, and here a folder is needed: anytimenet.load(URL) in Python fetches it"
+        )
     seeds = sorted(str(folder) for folder in path.glob("seed-*"))
     if seeds:
         raise BundleError(f"{path} holds one run a seed; give one of them, for example {seeds[0]}")

@@ -1,0 +1,1 @@
+"""Nets that answer while the rest of them is on its way."""
