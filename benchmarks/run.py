@@ -29,6 +29,7 @@ SCRIPTS = (
     "data/stream",
     "nets/msdnet",
     "schemes/steps",
+    "runtime/leaving",
 )
 
 

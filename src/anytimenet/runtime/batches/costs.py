@@ -14,11 +14,11 @@ from anytimenet.runtime.paths import SegmentPath
 
 LeavingMode = Literal["results", "compact", "regroup"]
 
-LEAVING_MODES: tuple[str, ...] = get_args(LeavingMode)
+LEAVING_MODES: tuple[LeavingMode, ...] = get_args(LeavingMode)
 """`results`: answers are given early, and the work goes on for all. `compact`: the rows of examples that left
 are dropped at once. `regroup`: rows that go on are gathered over batches until a batch is full again."""
 
-COPY_MS_PER_MIB = 0.3
+COPY_MS_PER_MIB = 0.5
 """Milliseconds to copy a MiB of state once; `benchmarks/runtime/leaving.py` measures it."""
 
 

@@ -44,9 +44,10 @@ class LeavingRun:
         model: what runs, a bundle for example.
         policy: decides after each segment who may leave; after the last segment of the path everybody does.
         path: the segments; by default one stage after the other, as far as segments lead.
-        mode: one of `LEAVING_MODES`.
+        mode: one of `LEAVING_MODES`; None for the cheapest by `costs` and `shares`, `compact` without them.
         batch: examples of a full batch.
-        costs: with it `compact` drops rows only where that pays for the copy.
+        costs: of this path; with it `compact` drops rows only where that pays for the copy.
+        shares: of the examples that leave after each segment, on validation data.
         clock: seconds; for tests.
 
     Raises:
@@ -64,9 +65,10 @@ class LeavingRun:
         policy: ExitPolicy,
         *,
         path: Sequence[tuple[int, int]] | None = None,
-        mode: LeavingMode = "compact",
+        mode: LeavingMode | None = None,
         batch: int = 32,
         costs: LeavingCosts | None = None,
+        shares: Sequence[float] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model, self._backend, self._policy = model, model.backend, policy
@@ -77,8 +79,12 @@ class LeavingRun:
         if not chosen:
             raise ValueError("path is empty: give one segment at least")
         self.path: SegmentPath = chosen
-        self.mode = checks.choice(mode, "mode", LEAVING_MODES)
         self.batch = checks.whole_number(batch, "batch", 1)
+        if costs is not None and costs.path != self.path:
+            raise ValueError(f"costs are of path {list(costs.path)}, and this run's is {list(self.path)}")
+        if mode is None:
+            mode = "compact" if costs is None or shares is None else costs.cheapest(shares, self.batch)
+        self.mode = checks.choice(mode, "mode", LEAVING_MODES)
         self._costs, self._clock, self._began = costs, clock, 0.0
         for start, stop in self.path:
             self._backend.prepare(start, stop)

@@ -88,6 +88,15 @@ def test_a_run_drops_rows_only_where_it_pays(state_mib, later_rows):
     assert ran == [8, later_rows, later_rows, later_rows]
 
 
+def test_a_run_takes_the_cheapest_mode_where_it_can_tell():
+    by_batches = LeavingCosts(table_of(50, 0.01), STEPS)
+    run = LeavingRun(toy_model(), HalfLeave(), batch=8, costs=by_batches, shares=(0.5, 0, 0, 0.5))
+    assert run.mode == "regroup"
+    assert LeavingRun(toy_model(), HalfLeave(), batch=8, costs=by_batches).mode == "compact"
+    with pytest.raises(ValueError, match=r"costs are of path .*and this run's is \[\(0, 4\)\]"):
+        LeavingRun(toy_model(), HalfLeave(), path=[(0, 4)], costs=by_batches)
+
+
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.5, 0.5, 0.5, 0.5), (1.5, -0.5, 0, 0)])
 def test_shares_that_are_none_are_refused(shares):
     with pytest.raises(ValueError, match="shares"):
