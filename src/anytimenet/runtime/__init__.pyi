@@ -10,6 +10,7 @@ from anytimenet.runtime.batches.leaving import LeavingRun as LeavingRun
 from anytimenet.runtime.batches.leaving import RowAnswer as RowAnswer
 from anytimenet.runtime.delivery.fetching import fetch as fetch
 from anytimenet.runtime.delivery.progressive import ProgressiveModel as ProgressiveModel
+from anytimenet.runtime.exported.net import ExportedNet as ExportedNet
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
 from anytimenet.runtime.planning.plan import Plan as Plan

@@ -75,6 +75,7 @@ INSIDE = {
     "runtime/batches": {".", "backends", "policies"},
     "runtime/backends": {"."},
     "runtime/delivery": {"."},
+    "runtime/exported": {"backends"},
     "runtime/planning": {"."},
     "runtime/policies": {"backends"},
     "runtime/profiling": {"backends"},

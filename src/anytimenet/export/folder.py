@@ -1,0 +1,147 @@
+"""`export`: a bundle as a folder that other engines run, whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from anytimenet.bundle import Bundle
+from anytimenet.bundle.folder import savable
+from anytimenet.core import checks
+from anytimenet.core.errors import BundleError
+from anytimenet.core.files.regular import read_regular
+from anytimenet.core.files.writing import new_folder, write_bytes
+from anytimenet.core.manifest.folder import record_of
+from anytimenet.core.manifest.tables import pack_table
+from anytimenet.core.segments import SegmentSpec
+from anytimenet.core.version import __version__
+from anytimenet.costs.segment_specs import segment_specs
+from anytimenet.export.formats import FORMATS
+from anytimenet.export.job import Job, Written
+from anytimenet.nets.contract import AnytimeNet
+from anytimenet.runtime.exported.record import EXPORT_NAME, ExportRecord, SegmentFiles
+
+
+def export(
+    bundle: Bundle,
+    folder: Path | str,
+    *,
+    format: str = "onnx",
+    segments: Sequence[tuple[int, int]] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes the segments of a bundle as files that run without PyTorch; returns the folder.
+
+    Args:
+        bundle: a saved or a new one.
+        folder: to write; `runtime.ExportedNet.load` reads it.
+        format: a name in `export.formats.FORMATS`.
+        segments: (start, stop) of each segment that plans may use; by default every step (k-1, k) and every
+            sub-network (0, k).
+        overwrite: replace an export that is there.
+
+    Raises:
+        BackendError: if a segment cannot be written in that format.
+        BundleError: if something is in the way, or the folder cannot be written.
+        MissingExtraError: if what the format is built on is not installed.
+        ValueError: for a format or segments that do not exist.
+    """
+    folder = checks.path(folder, "folder")
+    checks.choice(format, "format", FORMATS)
+    _check_replaceable(folder, checks.flag(overwrite, "overwrite"))
+    net = _as_float32(bundle.net)
+    specs = _specs(net, bundle, segments)
+    try:
+        with new_folder(folder) as place:
+            written = FORMATS[format](Job(net, specs, place))
+            for table in bundle.cost_tables.values():
+                name, data = pack_table(table)
+                write_bytes(place / name, data)
+            _record(bundle, format, specs, written, place).write(place)
+    except OSError as error:
+        raise BundleError(
+            f"the export cannot be written to {folder} ({error.strerror or error}); what was there is "
+            "unchanged: make room, or choose another folder"
+        ) from error
+    return folder
+
+
+def default_segments(num_stages: int) -> list[tuple[int, int]]:
+    """Every step and every sub-network.
+
+    >>> default_segments(3)
+    [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)]
+    """
+    stages = range(1, num_stages + 1)
+    return sorted({*((stage - 1, stage) for stage in stages), *((0, stage) for stage in stages)})
+
+
+def _specs(
+    net: AnytimeNet, bundle: Bundle, segments: Sequence[tuple[int, int]] | None
+) -> tuple[SegmentSpec, ...]:
+    wanted = default_segments(net.num_stages) if segments is None else _pairs(segments, net.num_stages)
+    known = {
+        (spec.start, spec.stop): spec
+        for spec in segment_specs(net, bundle.manifest.input_shape, rules=bundle.rules)
+    }
+    return tuple(known[pair] for pair in wanted)
+
+
+def _pairs(segments: Sequence[tuple[int, int]], num_stages: int) -> list[tuple[int, int]]:
+    found = set()
+    for given in checks.several(segments, "segments"):
+        pair = checks.whole_numbers(given, "segments", 0, num_stages)
+        if len(pair) != 2 or not pair[0] < pair[1]:
+            raise ValueError(
+                f"segments: {given} does not exist: (start, stop), 0 <= start < stop <= {num_stages}"
+            )
+        found.add((pair[0], pair[1]))
+    if not any(start == 0 for start, _ in found):
+        raise ValueError("segments: none begins with the input, so that nothing could run: add (0, 1)")
+    return sorted(found)
+
+
+def _as_float32(net: AnytimeNet) -> AnytimeNet:
+    """A copy that the formats may do with as they like."""
+    return copy.deepcopy(net).to("cpu", torch.float32).eval().requires_grad_(False)
+
+
+def _record(
+    bundle: Bundle, kind: str, specs: Sequence[SegmentSpec], written: Written, folder: Path
+) -> ExportRecord:
+    manifest, _ = savable(bundle.net, bundle.manifest)
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return ExportRecord(
+        kind=kind,
+        net=replace(manifest, files={}),
+        segments=tuple(SegmentFiles(spec, tuple(written.segments[spec.start, spec.stop])) for spec in specs),
+        weights=written.weights,
+        files={name: record_of(read_regular(folder / name, 2**40)) for name in names},
+        dtype=written.dtype,
+        opset=written.opset,
+        about={"anytimenet": __version__, "torch": torch.__version__},
+    )
+
+
+def _check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Raises BundleError if something else than a former export would be lost."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / EXPORT_NAME).is_file():
+        raise BundleError(f"{folder} exists and is no export: choose another folder, or move it away first")
+    listed = {*ExportRecord.read(folder).files, EXPORT_NAME}
+    foreign = sorted(
+        name
+        for name in (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+        if name not in listed
+    )
+    if foreign:
+        raise BundleError(f"{folder / foreign[0]} is not the export's and would be lost: move it away first")
+    if not overwrite:
+        raise BundleError(
+            f"{folder} holds an export already: choose another folder, or replace it with overwrite=True"
+        )

@@ -1,0 +1,100 @@
+"""The format "onnx": one ONNX file a segment, and the weights once, in the shards of the bundle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+
+from anytimenet.core.errors import BackendError, require
+from anytimenet.core.files.writing import write_bytes
+from anytimenet.core.segments import SegmentSpec
+from anytimenet.export.graph import OPSET, Graph
+from anytimenet.export.job import Job, Written
+from anytimenet.export.lowering import lower
+from anytimenet.export.operators import UnknownOperatorError
+from anytimenet.export.stored import Piece, StoredWeights, tensors_by_name
+from anytimenet.export.tracing import BATCH, Traced, segment_name, trace
+from anytimenet.nets.contract import Segment
+
+
+def write(job: Job) -> Written:
+    """Writes weights and segments."""
+    stored = StoredWeights(job.net)
+    for name, data in stored.files:
+        write_bytes(job.folder / name, data)
+    snapshot = job.net.snapshot()
+    segments = {}
+    for spec in job.specs:
+        pair = spec.start, spec.stop
+        segment = snapshot.segment(*pair)
+        model = _model(segment, spec, _pieces(segment, stored))
+        name = f"segment-{spec.start}-{spec.stop}.onnx"
+        write_bytes(job.folder / name, model)
+        segments[pair] = (name,)
+    return Written(tuple((name,) for name, _ in stored.files), segments, opset=OPSET)
+
+
+def _pieces(segment: Segment, stored: StoredWeights) -> dict[str, Piece]:
+    """What each floating tensor of the segment is made of.
+
+    Raises:
+        BackendError: if one is computed from weights, and not a part of them.
+    """
+    places = stored.places(segment.start, segment.stop)
+    found = {}
+    for name, tensor in tensors_by_name(segment).items():
+        if tensor.is_floating_point():
+            piece = stored.find(places[name])
+            if piece is None:
+                raise BackendError(
+                    f"{name} of segment ({segment.start}, {segment.stop}) is computed from weights, and "
+                    "exported segments hold parts of them alone: make it a parameter or a buffer of the net"
+                )
+            found[name] = piece
+    return found
+
+
+def _model(segment: Segment, spec: SegmentSpec, pieces: Mapping[str, Piece]) -> bytes:
+    traced = trace(segment, spec)
+    try:
+        content: bytes = lower(traced, spec, pieces).SerializeToString()
+        return content
+    except UnknownOperatorError:
+        return _by_torch(traced, pieces)
+
+
+def _by_torch(traced: Traced, pieces: Mapping[str, Piece]) -> bytes:
+    """By PyTorch's own exporter, which knows more operators and writes several nodes for each."""
+    onnx = require("onnx", "export")
+    require("onnxscript", "export")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the exporter's own making
+        warnings.simplefilter("ignore", DeprecationWarning)
+        program = torch.onnx.export(
+            traced.program,
+            dynamo=True,
+            verbose=False,
+            optimize=False,
+            input_names=list(traced.inputs),
+            output_names=list(traced.outputs),
+        )
+    assert program is not None
+    model = program.model_proto
+    graph = Graph("s")
+    given = {each.name: segment_name(each.name) for each in model.graph.initializer}
+    for each in list(model.graph.initializer):
+        if given[each.name] in pieces:
+            graph.nodes.append(
+                onnx.helper.make_node("Identity", [graph.weight(pieces[given[each.name]])], [each.name])
+            )
+            model.graph.initializer.remove(each)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*graph.nodes, *nodes])
+    model.graph.initializer.extend(graph.weights)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    content: bytes = model.SerializeToString()
+    return content

@@ -1,0 +1,351 @@
+"""ATen operators as ONNX operators: those that nets here are made of, each written as few nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anytimenet.export.graph import Graph
+
+
+class UnknownOperatorError(Exception):
+    """An operator, or a use of one, that is not written here; PyTorch's own exporter knows more of them."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor in the graph: its name, and its shape with None for the batch."""
+
+    name: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """A tensor of nothing but zeros, which is padding where it is joined to others."""
+
+    shape: tuple[int | None, ...]
+
+
+Write = Callable[..., Any]
+"""`write(graph, shape, *arguments)` gives the name of the result, or of each result, whose shape is given."""
+
+OPERATORS: dict[str, Write] = {}
+
+
+def _of(*names: str) -> Callable[[Write], Write]:
+    def known(write: Write) -> Write:
+        OPERATORS.update(dict.fromkeys(names, write))
+        return write
+
+    return known
+
+
+@_of("conv2d.default")
+def _conv(
+    graph: Graph,
+    shape: Any,
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> str:
+    inputs = [x.name, weight.name, *([] if bias is None else [bias.name])]
+    return graph.add(
+        "Conv",
+        inputs,
+        kernel_shape=weight.shape[2:],
+        strides=_unless(_pair(stride), (1, 1)),
+        pads=_unless(_pair(padding) * 2, (0, 0, 0, 0)),
+        dilations=_unless(_pair(dilation), (1, 1)),
+        group=None if groups == 1 else groups,
+    )
+
+
+@_of("batch_norm.default")
+def _batch_norm(
+    graph: Graph,
+    shape: Any,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    mean: Value,
+    var: Value,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn: bool = False,
+) -> str:
+    if training or mean is None or var is None:
+        raise UnknownOperatorError("a BatchNorm that takes its statistics from the batch")
+    channels = mean.shape[0]
+    scale = weight.name if weight else graph.constant(np.ones(channels or 0, np.float32))
+    shift = bias.name if bias else graph.constant(np.zeros(channels or 0, np.float32))
+    return graph.add("BatchNormalization", [x.name, scale, shift, mean.name, var.name], epsilon=eps)
+
+
+@_of("linear.default")
+def _linear(graph: Graph, shape: Any, x: Value, weight: Value, bias: Value | None = None) -> str:
+    if len(x.shape) == 2:
+        return graph.add("Gemm", [x.name, weight.name, *([bias.name] if bias else [])], transB=1)
+    turned = graph.add("Transpose", [weight.name], perm=[1, 0])
+    y = graph.add("MatMul", [x.name, turned])
+    return graph.add("Add", [y, bias.name]) if bias else y
+
+
+def _one_to_one(operator: str) -> Write:
+    return lambda graph, shape, x: graph.add(operator, [x.name])
+
+
+for _aten, _onnx in {
+    **dict.fromkeys(("relu", "relu_"), "Relu"),
+    **dict.fromkeys(("sigmoid", "sigmoid_"), "Sigmoid"),
+    **dict.fromkeys(("tanh", "tanh_"), "Tanh"),
+    **dict.fromkeys(("hardswish", "hardswish_"), "HardSwish"),
+}.items():
+    OPERATORS[f"{_aten}.default"] = _one_to_one(_onnx)
+
+
+@_of("silu.default", "silu_.default")
+def _silu(graph: Graph, shape: Any, x: Value) -> str:
+    return graph.add("Mul", [x.name, graph.add("Sigmoid", [x.name])])
+
+
+@_of("hardtanh.default", "hardtanh_.default", "clamp.default", "clamp_.default")
+def _clip(graph: Graph, shape: Any, x: Value, low: float = -1.0, high: float = 1.0) -> str:
+    if low is None or high is None:
+        raise UnknownOperatorError("a clamp on one side")
+    return graph.add("Clip", [x.name, *(graph.constant(np.array(v, np.float32)) for v in (low, high))])
+
+
+def _two(operator: str) -> Write:
+    def write(graph: Graph, shape: Any, one: Any, other: Any, alpha: float = 1) -> str:
+        if alpha != 1:
+            raise UnknownOperatorError(f"{operator} with alpha")
+        return graph.add(operator, [_tensor(graph, each) for each in (one, other)])
+
+    return write
+
+
+for _aten, _onnx in {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}.items():
+    OPERATORS |= dict.fromkeys((f"{_aten}.Tensor", f"{_aten}_.Tensor"), _two(_onnx))
+
+
+@_of("cat.default")
+def _cat(graph: Graph, shape: Any, tensors: Sequence[Value | Zeros], dim: int = 0) -> str:
+    axis = dim % len(shape)
+    if any(isinstance(each, Zeros) for each in tensors):
+        return _cat_with_zeros(graph, tensors, axis, len(shape))
+    names = [each.name for each in tensors if isinstance(each, Value)]
+    return names[0] if len(names) == 1 else graph.add("Concat", names, axis=axis)
+
+
+def _cat_with_zeros(graph: Graph, tensors: Sequence[Value | Zeros], axis: int, dims: int) -> str:
+    """Zeros behind a tensor are padding of it."""
+    names: list[str] = []
+    place = 0
+    while place < len(tensors):
+        own, place = tensors[place], place + 1
+        if isinstance(own, Zeros):
+            raise UnknownOperatorError("zeros before the others")
+        behind = 0
+        while place < len(tensors) and isinstance(tensors[place], Zeros):
+            behind += tensors[place].shape[axis] or 0
+            place += 1
+        names.append(own.name if not behind else _padded(graph, own.name, {axis: (0, behind)}, dims))
+    return names[0] if len(names) == 1 else graph.add("Concat", names, axis=axis)
+
+
+@_of("pad.default", "constant_pad_nd.default")
+def _pad(
+    graph: Graph, shape: Any, x: Value, pads: Sequence[int], mode: Any = "constant", value: Any = None
+) -> str:
+    mode, value = ("constant", mode) if not isinstance(mode, str) else (mode, value)
+    if mode != "constant" or value not in (None, 0, 0.0):
+        raise UnknownOperatorError(f"padding {mode} of {value}")
+    dims = len(x.shape)
+    sides = {dims - 1 - i: (pads[2 * i], pads[2 * i + 1]) for i in range(len(pads) // 2)}
+    return _padded(graph, x.name, sides, dims)
+
+
+@_of("slice.Tensor")
+def _slice(
+    graph: Graph, shape: Any, x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> str:
+    axis = dim % len(x.shape)
+    size = x.shape[axis]
+    if size is None or step != 1:
+        if step == 1 and start in (None, 0) and (end is None or end >= 2**62):
+            return x.name
+        raise UnknownOperatorError("a slice of the batch, or one with steps")
+    begin, stop, _ = slice(start, end).indices(size)
+    return graph.cut(x.name, [axis], [begin], [stop], [s or 0 for s in x.shape])
+
+
+@_of("select.int")
+def _select(graph: Graph, shape: Any, x: Value, dim: int, index: int) -> str:
+    return graph.add("Gather", [x.name, graph.constant(np.array(index, np.int64))], axis=dim % len(x.shape))
+
+
+@_of("split_with_sizes.default", "split.sizes")
+def _split(graph: Graph, shape: Any, x: Value, sizes: Sequence[int], dim: int = 0) -> list[str]:
+    if len(sizes) == 1:
+        return [x.name]
+    inputs = [x.name, graph.whole_numbers(*sizes)]
+    return graph.add_many("Split", inputs, len(sizes), axis=dim % len(x.shape))
+
+
+@_of("mean.dim")
+def _mean(graph: Graph, shape: Any, x: Value, dim: Sequence[int], keepdim: bool = False) -> str:
+    axes = sorted(each % len(x.shape) for each in dim)
+    if len(x.shape) == 4 and axes == [2, 3]:
+        pooled = graph.add("GlobalAveragePool", [x.name])
+        return pooled if keepdim else graph.add("Flatten", [pooled])
+    return graph.add("ReduceMean", [x.name, graph.whole_numbers(*axes)], keepdims=int(keepdim))
+
+
+@_of("sum.dim_IntList")
+def _sum(graph: Graph, shape: Any, x: Value, dim: Sequence[int], keepdim: bool = False) -> str:
+    axes = sorted(each % len(x.shape) for each in dim)
+    return graph.add("ReduceSum", [x.name, graph.whole_numbers(*axes)], keepdims=int(keepdim))
+
+
+@_of("adaptive_avg_pool2d.default")
+def _adaptive(graph: Graph, shape: Any, x: Value, size: Sequence[int]) -> str:
+    if tuple(_pair(size)) != (1, 1):
+        raise UnknownOperatorError("adaptive pooling to more than one pixel")
+    return graph.add("GlobalAveragePool", [x.name])
+
+
+@_of("avg_pool2d.default")
+def _avg_pool(
+    graph: Graph,
+    shape: Any,
+    x: Value,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor: int | None = None,
+) -> str:
+    if divisor is not None or (ceil_mode and not _fits(x, kernel, stride or kernel)):
+        raise UnknownOperatorError("average pooling with a divisor, or over a border")
+    return graph.add(
+        "AveragePool",
+        [x.name],
+        kernel_shape=_pair(kernel),
+        strides=_pair(stride or kernel),
+        pads=_unless(_pair(padding) * 2, (0, 0, 0, 0)),
+        count_include_pad=1 if count_include_pad and any(_pair(padding)) else None,
+    )
+
+
+@_of("max_pool2d.default")
+def _max_pool(
+    graph: Graph,
+    shape: Any,
+    x: Value,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    ceil_mode: bool = False,
+) -> str:
+    if tuple(_pair(dilation)) != (1, 1):
+        raise UnknownOperatorError("dilated pooling")
+    return graph.add(
+        "MaxPool",
+        [x.name],
+        kernel_shape=_pair(kernel),
+        strides=_pair(stride or kernel),
+        pads=_unless(_pair(padding) * 2, (0, 0, 0, 0)),
+        ceil_mode=1 if ceil_mode else None,
+    )
+
+
+@_of("upsample_bilinear2d.vec")
+def _upsample(graph: Graph, shape: Any, x: Value, size: Any, align_corners: bool, factors: Any = None) -> str:
+    factor = [1.0, 1.0, *(new / old for new, old in zip(shape[2:], x.shape[2:], strict=True))]
+    if any(float(new) != old * by for new, old, by in zip(shape[2:], x.shape[2:], factor[2:], strict=True)):
+        raise UnknownOperatorError("a size that no factor gives")
+    return graph.add(
+        "Resize",
+        [x.name, "", graph.constant(np.array(factor, np.float32))],
+        mode="linear",
+        coordinate_transformation_mode="align_corners" if align_corners else "half_pixel",
+    )
+
+
+@_of("flatten.using_ints", "view.default", "reshape.default", "squeeze.dim", "unsqueeze.default")
+def _reshape(graph: Graph, shape: Any, x: Value, *arguments: Any) -> str:
+    if shape[0] is not None or x.shape[0] is not None or None in shape[1:]:
+        raise UnknownOperatorError("a new shape in which the batch is not the first dimension")
+    return graph.add("Reshape", [x.name, graph.whole_numbers(-1, *shape[1:])])
+
+
+@_of("permute.default")
+def _permute(graph: Graph, shape: Any, x: Value, dims: Sequence[int]) -> str:
+    return graph.add("Transpose", [x.name], perm=[dim % len(dims) for dim in dims])
+
+
+@_of("transpose.int")
+def _transpose(graph: Graph, shape: Any, x: Value, one: int, other: int) -> str:
+    order = list(range(len(x.shape)))
+    order[one], order[other] = order[other], order[one]
+    return graph.add("Transpose", [x.name], perm=order)
+
+
+@_of("clone.default", "contiguous.default", "detach.default", "alias.default")
+def _same(graph: Graph, shape: Any, x: Value, *arguments: Any) -> str:
+    return x.name
+
+
+@_of("dropout.default", "feature_dropout.default")
+def _dropout(graph: Graph, shape: Any, x: Value, share: float, training: bool) -> str:
+    if training:
+        raise UnknownOperatorError("dropout in training")
+    return x.name
+
+
+@_of("zeros_like.default")
+def _zeros(graph: Graph, shape: Any, x: Any, *arguments: Any) -> Zeros:
+    return Zeros(tuple(shape))
+
+
+def _padded(graph: Graph, x: str, sides: dict[int, tuple[int, int]], dims: int) -> str:
+    pads = [sides.get(axis, (0, 0))[side] for side in (0, 1) for axis in range(dims)]
+    return graph.add("Pad", [x, graph.whole_numbers(*pads)])
+
+
+def _tensor(graph: Graph, value: Any) -> str:
+    if isinstance(value, Value):
+        return value.name
+    if isinstance(value, int | float):
+        return graph.constant(np.array(value, np.float32))
+    raise UnknownOperatorError(f"arithmetic with {type(value).__name__}")
+
+
+def _fits(x: Value, kernel: Sequence[int], stride: Sequence[int]) -> bool:
+    """Whether windows end where the image does, so that rounding up and down are the same."""
+    sizes = zip(x.shape[2:], _pair(kernel), _pair(stride), strict=True)
+    return all(size is not None and (size - window) % step == 0 for size, window, step in sizes)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    found = tuple(value)
+    if not all(isinstance(each, int) for each in found):
+        raise UnknownOperatorError(f"{value!r} in place of two numbers")
+    return (found[0], found[0]) if len(found) == 1 else (found[0], found[1])
+
+
+def _unless(value: tuple[int, ...], default: tuple[int, ...]) -> tuple[int, ...] | None:
+    return None if value == default else value

@@ -1,0 +1,118 @@
+"""A segment as a program of ATen operators, and what goes in and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from anytimenet.core.errors import BackendError
+from anytimenet.core.segments import SegmentSpec
+from anytimenet.nets.segment import Segment, State
+
+_EXAMPLES = 2
+"""In the batch that is traced; one would be taken as a constant."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A segment as a program.
+
+    Attributes:
+        program: its inputs are the tensors of the state, its outputs those named here.
+        inputs: names, those of `SegmentSpec.reads`.
+        outputs: of each tensor of `SegmentSpec.changes` its name with `NEW` behind it, then of each of
+            `SegmentSpec.outputs` its name. Of a tensor that continues another, what is appended alone.
+    """
+
+    program: ExportedProgram
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+NEW = ".new"
+"""Behind the name of a tensor that a segment gives, for one of that name may go in."""
+
+BATCH = "batch"
+"""The name of the first dimension, the one that is free."""
+
+
+def trace(segment: Segment, spec: SegmentSpec) -> Traced:
+    """The segment as a program for any batch, of inputs as large as `spec` says.
+
+    Raises:
+        BackendError: if it cannot be traced.
+    """
+    work = _Work(segment, spec)
+    state = tuple(
+        torch.zeros(_EXAMPLES, *tensor.shape, dtype=getattr(torch, tensor.dtype)) for tensor in spec.reads
+    )
+    batch = Dim(BATCH)
+    shapes = (tuple({0: batch} for _ in state),)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(work, state, dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise BackendError(
+            f"segment ({spec.start}, {spec.stop}) cannot be exported ({type(error).__name__}: {reason}): "
+            "anytimenet.testing.check_anytime_net(net, input_shape) says what to mend"
+        ) from error
+    changes = tuple(tensor.name + NEW for tensor in spec.changes)
+    outputs = tuple(tensor.name for tensor in spec.outputs)
+    return Traced(program, tuple(tensor.name for tensor in spec.reads), (*changes, *outputs))
+
+
+class _Work(nn.Module):
+    """A segment that gives what is new alone, in a flat tuple."""
+
+    def __init__(self, segment: Segment, spec: SegmentSpec) -> None:
+        super().__init__()
+        self.segment = segment
+        self.changes = spec.changes
+        self.finished = {tensor.name: tensor.shape for tensor in spec.reads}
+
+    def forward(self, *state: Tensor) -> State:
+        new: dict[str, Tensor] = {}
+
+        def join(name: str, old: Tensor | None, appended: Tensor, axis: int) -> Tensor:
+            new[name] = appended
+            return appended if old is None else torch.cat([old, appended], axis + 1)
+
+        changes, output = self.segment.advance(state, join)
+        given = [self._given(tensor.name, changes[tensor.name], new) for tensor in self.changes]
+        return (*given, *output)
+
+    def _given(self, name: str, whole: Tensor, new: dict[str, Tensor]) -> Tensor:
+        spec = next(tensor for tensor in self.changes if tensor.name == name)
+        if spec.continues is None or spec.grows is None:
+            return whole
+        if name in new:
+            return new[name]
+        before = self.finished[spec.continues][spec.grows]
+        return whole.narrow(spec.grows + 1, before, whole.shape[spec.grows + 1] - before)
+
+
+def segment_name(name: str) -> str:
+    """The name in the segment of a tensor of the traced module."""
+    return name.removeprefix("segment.")
+
+
+def parameters_of(program: ExportedProgram) -> dict[str, str]:
+    """The name in the traced module of each parameter and buffer, by the name of its placeholder."""
+    signature = program.graph_signature
+    return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+
+
+def constants_of(program: ExportedProgram) -> dict[str, Tensor]:
+    """Tensors that the program made while it was traced, by the name of their placeholder."""
+    named = program.graph_signature.inputs_to_lifted_tensor_constants
+    return {place: program.constants[name] for place, name in named.items()}
+
+
+def user_inputs(program: ExportedProgram) -> Sequence[str]:
+    """The placeholders of the state, in order."""
+    return [str(name) for name in program.graph_signature.user_inputs]
