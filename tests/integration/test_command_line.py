@@ -98,12 +98,27 @@ def test_info_counts_a_net_by_name_and_a_bundle_alike(trained, capsys):
     assert [s["macs"] for s in bundle["stages"]] == [s["macs"] for s in report["stages"]]
 
 
-def test_profile_puts_a_cost_table_into_the_bundle_and_evaluate_shows_it(trained, capsys):
+def table_key(table):
+    return "-".join([table["machine"]["id"], table["device"], table["backend"], "1", table["dtype"]])
+
+
+def test_profile_puts_a_cost_table_into_the_bundle_and_evaluate_shows_it(trained, tmp_path, capsys):
     table = json_of(capsys, "profile", str(trained), "--minutes", "0.02", "--json")
     assert table["input_shape"] == [1, 8, 8]
     assert list((trained / "bundle" / "costs2").glob("*-eager-1-float32.json"))
-    report = json_of(capsys, "evaluate", str(trained), "--json")
+    out, figure = tmp_path / "evaluated", tmp_path / "over_ms.svg"
+    more = ["--figure", str(figure), "--over", "ms", "--baseline", str(trained), "--out", str(out)]
+    report = json_of(capsys, "evaluate", str(trained), "--json", *more)
     assert all(stage["latency_median_ms"] > 0 for stage in report["stages"])
+    assert report["latency_from"] == table_key(table)
+    assert report["baseline"]["macs_ratio"] <= 1  # against its own last stage
+    assert report["baseline"]["same_data"]
+    assert "latency (ms)" in figure.read_text()
+    assert {"report.json", "curve.png", "latency.png", "baseline.json"} <= {f.name for f in out.iterdir()}
+    assert run(["evaluate", str(trained), "--backend", "onnxruntime"]) == 1
+    assert "nobody measured the backend 'onnxruntime' on this machine" in capsys.readouterr().err
+    assert run(["evaluate", str(trained), "--over", "ms"]) == 1
+    assert "name the file with --figure" in capsys.readouterr().err
 
 
 def test_compare_draws_runs_and_seeds_and_tells_the_saving(trained, tmp_path, capsys):

@@ -5,32 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from anytimenet.cli.evaluation_figure import draw_evaluation, read_baseline
 from anytimenet.cli.output import emit, refuse
 from anytimenet.cli.parsing import Count
 from anytimenet.cli.reading import ReadingFlags, reading_arguments
-from anytimenet.cli.report_text import print_budgeted, print_chosen_levels, print_report
+from anytimenet.cli.report_text import print_beside, print_budgeted, print_chosen_levels, print_report
 from anytimenet.core.answers.confidence import Confidence
 from anytimenet.core.answers.level_selection import Fallback, LevelSelection
 from anytimenet.core.errors import require
 from anytimenet.core.files.writing import write_json
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.run_proof import check_report_folder
-from anytimenet.evaluation import (
-    BudgetedBatch,
-    Curve,
-    PlotOptions,
-    Report,
-    exit_costs,
-    plot_curves,
-    write_outputs,
-    write_report,
-)
+from anytimenet.evaluation import BudgetedBatch, beside_static, exit_costs, write_outputs, write_report
 from anytimenet.evaluation.plots.plots import check_ending
-from anytimenet.evaluation.protocols.budgeted_batch import ExitCost, cost_unit
+from anytimenet.evaluation.protocols.budgeted_batch import ExitCost
 from anytimenet.evaluation.protocols.outputs import check_outputs_path
 from anytimenet.evaluation.scores.ensembles import Ensemble
 
@@ -83,12 +75,18 @@ class Evaluate:
     """With --target-accuracy: keep the choice in the bundle, so that `predict` answers with labels of it."""
     figure: Path | None = None
     """Draw the stages, the ensemble and the budgeted batch in one .png, .pdf or .svg."""
+    over: Literal["macs", "ms"] = "macs"
+    """With --figure: draw the stages over multiply-adds, or over the milliseconds of this machine."""
+    baseline: Path | None = None
+    """Show a static net beside it: the folder of its run or bundle, or its report.json."""
+    backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Whose measured latency is told; by default that of eager, or of what was profiled on this machine."""
     save_outputs: Path | None = None
     """Keep the logits of all stages and the labels in a .safetensors file, to evaluate again without the
     net."""
     out: Path | None = None
-    """Also write report.json, report.csv and curve.png into this folder; with --budgeted budgeted.json, with
-    --target-accuracy chosen_levels.json."""
+    """Also write report.json, report.csv and curve.png into this folder, latency.png if the bundle was
+    profiled here; with --budgeted budgeted.json, with --target-accuracy chosen_levels.json."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print the report as JSON, or write it to a file."""
     images: ReadingFlags = field(default_factory=ReadingFlags)
@@ -99,6 +97,7 @@ class Evaluate:
         from anytimenet.workflows import Evaluation, Reading, load
 
         self._check()
+        static = None if self.baseline is None else read_baseline(self.baseline, self.over)
         bundle = load(self.bundle)
         evaluation = Evaluation(Reading(bundle, **reading_arguments(self.images)))
         if not evaluation.keeps_outputs:
@@ -113,18 +112,31 @@ class Evaluate:
         budgeted = self._budgeted(evaluation) if self.budgeted else None
         if self.save_outputs is not None:
             write_outputs(evaluation.outputs(self.split), self.save_outputs)
-        report = evaluation.report(self.split, per_class=self.per_class, ensemble=self.ensemble)
+        report = evaluation.report(
+            self.split, per_class=self.per_class, ensemble=self.ensemble, backend=self.backend
+        )
+        beside = None if static is None else beside_static(report, *static)
         chosen = None if selection is None else evaluation.levels(selection, self._tried)
         parts = {"budgeted": budgeted, "chosen_levels": chosen}
-        more = {name: part.to_dict() for name, part in parts.items() if part is not None}
+        more: dict[str, Any] = {name: part.to_dict() for name, part in parts.items() if part is not None}
+        more |= {} if beside is None else {"baseline": beside.to_dict()}
         if self.out is not None:
             write_report(report, self.out)
             for name, values in more.items():
                 write_json(self.out / f"{name}.json", values)
         if self.figure is not None:
-            self._draw(bundle, report, budgeted, self.figure)
+            draw_evaluation(
+                report,
+                bundle.stage_costs(),
+                self.figure,
+                over="ms" if self.over == "ms" else self.exit_cost,
+                budgeted=budgeted,
+                static=static,
+            )
         if emit(self.json, {**report.to_dict(), **more}):
             print_report(report, per_class=self.per_class)
+            if beside is not None:
+                print_beside(beside, report.headline)
             if budgeted is not None:
                 print_budgeted(budgeted)
             if chosen is not None:
@@ -150,6 +162,13 @@ class Evaluate:
                 f"--exit-cost {self.exit_cost} is one sub-network alone, and --ensemble runs all up to it: "
                 "take macs_cumulative or msd for --figure"
             )
+        if self.over == "ms" and (self.budgeted or self.ensemble or self.exit_cost != "macs_cumulative"):
+            raise ValueError(
+                "--over ms draws the measured milliseconds of sub-networks: leave out --budgeted, --ensemble "
+                "and --exit-cost"
+            )
+        if self.over == "ms" and self.figure is None:
+            raise ValueError("--over says what --figure draws: name the file with --figure FILE")
         if self.budgeted and self.split == "val":
             raise ValueError(
                 "--budgeted solves its thresholds on the validation images: evaluate another --split"
@@ -208,16 +227,3 @@ class Evaluate:
         return evaluation.budgeted(
             self._tried, confidence=self.confidence, cost=self.exit_cost, budgets=self.mean_budgets
         )
-
-    def _draw(self, bundle: Bundle, report: Report, budgeted: BudgetedBatch | None, figure: Path) -> None:
-        if report.task != "classification":
-            items: list[Report | Curve] = [report]
-        else:
-            costs, unit = exit_costs(bundle.stage_costs(), self.exit_cost), cost_unit(self.exit_cost)
-            items = [Curve.from_points(costs, report.values, "anytime", unit)]
-            if report.ensemble is not None:
-                tops = [stage.top1 for stage in report.ensemble.stages]
-                items.append(Curve.from_points(costs, tops, f"{report.ensemble.kind} of stages 1..k", unit))
-        if budgeted is not None:
-            items.append(budgeted.curve())
-        plot_curves(items, figure, options=PlotOptions(width_in=4.6, height_in=3.2))

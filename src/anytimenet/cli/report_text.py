@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anytimenet.evaluation.reports.latency_order import order_note
+from anytimenet.evaluation.text.units import format_count
+
 if TYPE_CHECKING:
-    from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report
+    from anytimenet.core.scores import ScoreSpec
+    from anytimenet.evaluation import BudgetedBatch, ChosenLevels, Report, StaticBaseline
     from anytimenet.evaluation.scores.metrics import ClassScore
 
 
@@ -14,11 +18,13 @@ def print_report(report: Report, *, per_class: bool) -> None:
     if report.task == "segmentation":
         print(f"{evaluated_images(report)}, {report.pixels} pixels that count")
         print(report.table())
+        _print_latency(report)
         if per_class:
             print(f"intersection over union in % of each class:\n{report.class_table()}")
         return
     print(evaluated_images(report))
     print(report.table())
+    _print_latency(report)
     if report.task != "classification":
         return
     print(
@@ -36,6 +42,33 @@ def print_report(report: Report, *, per_class: bool) -> None:
     if report.per_class:
         print(f"stage {report.stages[-1].stage}, by class:")
         print(class_table(report.per_class[-1]))
+
+
+def _print_latency(report: Report) -> None:
+    """Where milliseconds come from, and where they and multiply-adds disagree."""
+    if report.latency_from is not None:
+        print(f"milliseconds from the cost table {report.latency_from}")
+    if note := order_note(report.stages):
+        print(note)
+
+
+def print_beside(beside: StaticBaseline, score: ScoreSpec) -> None:
+    """What a static net costs, and the stage that is as good, for people."""
+    ms = "" if beside.latency_median_ms is None else f", {beside.latency_median_ms:.2f} ms"
+    cost = f"{format_count(beside.macs)}{ms}"
+    print(f"static net {beside.label}: {score.shown(beside.value)} {score.unit} at {cost}")
+    if beside.stage is None:
+        best = score.shown(beside.stage_value)
+        print(f"no stage here is as good: the best has {best} {score.unit}")
+    else:
+        times = "" if beside.macs_ratio is None else f" at {beside.macs_ratio:.2f} times the multiply-adds"
+        ratio = (
+            "" if beside.latency_ratio is None else f" and {beside.latency_ratio:.2f} times the milliseconds"
+        )
+        value = score.shown(beside.stage_value)
+        print(f"stage {beside.stage} here is as good: {value} {score.unit}{times}{ratio}")
+    if not beside.same_data:
+        print("they were evaluated on data of different names: compare only if it is the same data")
 
 
 def evaluated_images(report: Report) -> str:

@@ -52,6 +52,8 @@ from anytimenet.evaluation.reports.comparison import ComparedStage as ComparedSt
 from anytimenet.evaluation.reports.comparison import compare as compare
 from anytimenet.evaluation.reports.ensemble import EnsembleReport as EnsembleReport
 from anytimenet.evaluation.reports.ensemble import EnsembleStage as EnsembleStage
+from anytimenet.evaluation.reports.latency_order import order_note as order_note
+from anytimenet.evaluation.reports.latency_order import ranked_otherwise as ranked_otherwise
 from anytimenet.evaluation.reports.optimality_gap import OptimalityGap as OptimalityGap
 from anytimenet.evaluation.reports.optimality_gap import StageGap as StageGap
 from anytimenet.evaluation.reports.report import Report as Report
@@ -66,6 +68,8 @@ from anytimenet.evaluation.reports.spread import StageSpread as StageSpread
 from anytimenet.evaluation.reports.spread import spread_of as spread_of
 from anytimenet.evaluation.reports.stages import SegmentationStage as SegmentationStage
 from anytimenet.evaluation.reports.stages import StageReport as StageReport
+from anytimenet.evaluation.reports.static_baseline import StaticBaseline as StaticBaseline
+from anytimenet.evaluation.reports.static_baseline import beside_static as beside_static
 from anytimenet.evaluation.scores.ensembles import geometric_ensemble as geometric_ensemble
 from anytimenet.evaluation.scores.ensembles import mean_ensemble as mean_ensemble
 from anytimenet.evaluation.scores.ensembles import product_ensemble as product_ensemble

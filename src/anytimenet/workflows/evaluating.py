@@ -33,6 +33,7 @@ def evaluate(
     workers: int | None = 0,
     rules: Rules | None = None,
     trust_paths: bool = False,
+    backend: str | None = None,
 ) -> Report:
     """Evaluates every stage of a bundle on a split of some data.
 
@@ -55,8 +56,11 @@ def evaluate(
         rules: what operators cost that the counter does not know, as in `fit`; the bundle remembers them.
         trust_paths: without `data`, follow the path that a bundle from elsewhere says its data is at; that of
             a bundle that was trained in this process is followed anyway.
+        backend: whose latencies on this machine are told; by default those of the eager one, or else of what
+            was profiled here. Scores are always computed by PyTorch.
 
     Raises:
+        CostTableError: if nobody profiled that backend here.
         DataError: if the data has other classes than the bundle, masks where it needs labels or labels where
             it needs masks, the split is empty or holds images of the training alone, or the bundle says a
             path and is not trusted with it.
@@ -70,7 +74,7 @@ def evaluate(
     539
     """
     reading = Reading(bundle, data, skip_bad, data_root, device, workers, trust_paths)
-    return Evaluation(reading, rules).report(split, per_class=per_class, ensemble=ensemble)
+    return Evaluation(reading, rules).report(split, per_class=per_class, ensemble=ensemble, backend=backend)
 
 
 def evaluate_budgeted(

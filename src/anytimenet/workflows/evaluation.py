@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
@@ -11,8 +12,8 @@ import torch
 from anytimenet.bundle import Bundle
 from anytimenet.core.answers.confidence import Confidence
 from anytimenet.core.answers.level_selection import Fallback, LevelSelection, check_target, select_levels
-from anytimenet.core.checks import SPLITS, choice, flag, numbers, optional
-from anytimenet.core.errors import DataError
+from anytimenet.core.checks import SPLITS, choice, flag, numbers, optional, words
+from anytimenet.core.errors import CostTableError, DataError
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.machine import machine_stamp, same_machine
 from anytimenet.core.uncounted import uncounted_in
@@ -89,13 +90,26 @@ class Evaluation:
         return self._outputs[split]
 
     def report(
-        self, split: Split = "test", *, per_class: bool = False, ensemble: Ensemble | None = None
+        self,
+        split: Split = "test",
+        *,
+        per_class: bool = False,
+        ensemble: Ensemble | None = None,
+        backend: str | None = None,
     ) -> Report:
         """The scores of every stage on a split."""
         choice(split, "split", SPLITS)
         flag(per_class, "per_class")
         optional(ensemble, "ensemble", choice, get_args(Ensemble))
-        latencies = measured_latencies(self.bundle)
+        optional(backend, "backend", words)
+        table = table_here(self.bundle, backend)
+        latencies = None if table is None else _latencies(table, self.bundle.num_stages)
+        report = self._scored(split, per_class, ensemble, latencies)
+        return report if table is None else replace(report, latency_from=table.key)
+
+    def _scored(
+        self, split: Split, per_class: bool, ensemble: Ensemble | None, latencies: list[Latency] | None
+    ) -> Report:
         if self.keeps_outputs:
             outputs = self.outputs(split)
             return report_from_outputs(outputs, per_class=per_class, ensemble=ensemble, latencies=latencies)
@@ -198,25 +212,42 @@ class Evaluation:
         return collected, {"data": name, "split": part, "device": device}
 
 
-def measured_latencies(bundle: Bundle) -> list[Latency] | None:
+def measured_latencies(bundle: Bundle, backend: str | None = None) -> list[Latency] | None:
     """Batch-1 latency of each sub-network on this machine, if it was profiled here; see `table_here`."""
-    table = table_here(bundle)
-    stages = range(1, bundle.num_stages + 1)
-    return None if table is None else [table.latency(0, stage) for stage in stages]
+    table = table_here(bundle, backend)
+    return None if table is None else _latencies(table, bundle.num_stages)
 
 
-def table_here(bundle: Bundle) -> CostTable | None:
+def table_here(bundle: Bundle, backend: str | None = None) -> CostTable | None:
     """The cost table of this machine that says most of what predictions cost that nobody gave options.
 
     Those run eagerly, on one thread, in float32; None if no table of this machine knows every (0, k).
+
+    Args:
+        bundle: with its tables.
+        backend: take none but tables of this one.
+
+    Raises:
+        CostTableError: if a backend is named that has no such table.
     """
     here, stages = machine_stamp(), range(1, bundle.num_stages + 1)
     found = [
         table
         for table in bundle.cost_tables.values()
-        if same_machine(table.machine, here) and all((0, stage, 1) in table.entries for stage in stages)
+        if backend in (None, table.backend)
+        and same_machine(table.machine, here)
+        and all((0, stage, 1) in table.entries for stage in stages)
     ]
+    if backend is not None and not found:
+        raise CostTableError(
+            f"nobody measured the backend {backend!r} on this machine: anytimenet profile BUNDLE --backend "
+            f"{backend}"
+        )
     return min(found, key=_further_from_default, default=None)
+
+
+def _latencies(table: CostTable, num_stages: int) -> list[Latency]:
+    return [table.latency(0, stage) for stage in range(1, num_stages + 1)]
 
 
 def _further_from_default(table: CostTable) -> tuple[bool, bool, int, str]:

@@ -1,7 +1,8 @@
-"""A report as files: report.json, report.csv and curve.png in one folder."""
+"""A report as files: report.json, report.csv and figures in one folder."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from anytimenet.core.files.regular import read_json
@@ -14,7 +15,8 @@ from anytimenet.evaluation.reports.segmentation import TASK, SegmentationReport
 def write_report(report: Report, folder: Path | str, *, options: PlotOptions | None = None) -> Path:
     """Writes report.json, report.csv and curve.png into `folder`, which may hold other files.
 
-    The figure is drawn before anything is written, and each file is whole or absent.
+    Where every stage has a measured latency, latency.png has the same curve over milliseconds. Figures are
+    drawn before anything is written, and each file is whole or absent.
 
     Returns:
         The folder.
@@ -25,10 +27,14 @@ def write_report(report: Report, folder: Path | str, *, options: PlotOptions | N
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
-    figure = render_curves([report], ".png", options=options)
+    figures = {"curve.png": render_curves([report], ".png", options=options)}
+    if all(stage.latency_median_ms for stage in report.stages):
+        over_ms = replace(options or PlotOptions(), cost="ms")
+        figures["latency.png"] = render_curves([report], ".png", options=over_ms)
     write_json(folder / "report.json", report.to_dict())
     write_text(folder / "report.csv", report.to_csv())
-    write_bytes(folder / "curve.png", figure)
+    for name, figure in figures.items():
+        write_bytes(folder / name, figure)
     return folder
 
 

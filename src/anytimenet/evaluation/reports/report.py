@@ -66,6 +66,8 @@ class Report(ReadByName, Record):
         specs: what the scores are, the headline first; those of the task by default.
         device: where the net ran, such as "cpu"; None where it is not known.
         uncounted_operators: operators that no rule counts, so that the multiply-adds are not complete.
+        latency_from: the key of the cost table that latencies come from; None where there are none, or in
+            reports of before.
 
     Raises:
         TypeError, ValueError: for a field that holds something else, or scores of another task.
@@ -87,6 +89,7 @@ class Report(ReadByName, Record):
     specs: tuple[ScoreSpec, ...] = ()
     device: str | None = field(default=None, metadata=stored(later=True))
     uncounted_operators: tuple[str, ...] = field(default=(), metadata=stored(later=True))
+    latency_from: str | None = field(default=None, metadata=stored(later=True))
 
     json_form = JsonForm(what="a report")
     _mapping = "sections"
@@ -98,6 +101,7 @@ class Report(ReadByName, Record):
         settle(self, "count", whole_number)
         settle(self, "device", optional, words)
         settle(self, "uncounted_operators", all_words)
+        settle(self, "latency_from", optional, words)
         limits = numbers(self.budget_range, "budget_range", above=0)
         if len(limits) != 2:
             raise ValueError(f"budget_range must be the least and the largest budget, not {limits}")
@@ -216,7 +220,8 @@ class Report(ReadByName, Record):
         Keys: `kind`, the task, absent of classification; `data`, `split`, `count`; `stages`, a list of
         objects with the costs, scores and latencies of `StageReport`; `budget_unit` ("macs"), `budget_range`
         ([low, high]), `area`, `area_log`, of accuracies `expected_accuracy`; `violations` (list of stages);
-        `device`; `macs_complete`, and in `uncounted_operators` what no rule counts. Shares are fractions.
+        `device`; `macs_complete`, and in `uncounted_operators` what no rule counts; `latency_from`. Shares
+        are fractions.
 
         Of classification also `num_classes`; `example_violations` (share); `levels`, a list of
         `{level, num_classes, stages}` for levels 2 and on; `per_class`, a list of `{stage, classes}` with the
@@ -246,6 +251,7 @@ class Report(ReadByName, Record):
             "device": self.device,
             "macs_complete": not self.uncounted_operators,
             "uncounted_operators": list(self.uncounted_operators),
+            "latency_from": self.latency_from,
         }
 
     @classmethod

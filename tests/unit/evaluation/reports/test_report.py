@@ -202,7 +202,7 @@ def test_json_has_the_documented_keys(full_report):
     assert list(values) == [
         "data", "split", "count", "num_classes", "stages", "budget_unit", "budget_range", "area", "area_log",
         "expected_accuracy", "violations", "example_violations", "levels", "per_class", "example_quality",
-        "ensemble", "device", "macs_complete", "uncounted_operators",
+        "ensemble", "device", "macs_complete", "uncounted_operators", "latency_from",
     ]  # fmt: skip
     assert list(values["stages"][0]) == [
         "stage", "macs", "full", "params", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high",
