@@ -121,7 +121,7 @@ def test_a_bad_image_is_answered_by_what_is_wrong_and_the_others_go_on(bundle, p
     assert "cannot be read as an image" in found[1].error
     assert found[2].error == "nowhere.png does not exist"
     assert "not a NoneType" in found[3].error
-    assert "not finite" in found[4].error
+    assert "must be finite" in found[4].error
     left = list(bundle.predict_many(given, batch_size=4, skip_bad=True))
     assert [answer.source for answer in left] == [str(photos / "b/0.png"), 5]
     assert "4 image(s) could not be predicted" in caplog.text

@@ -6,28 +6,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import is_not
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from anytimenet.bundle.counted import counted_manifest, stage_records, steps_of, told_rules
 from anytimenet.bundle.folder import ExtraFile, read_bundle, read_seen, stamp_of, write_bundle
-from anytimenet.bundle.predicting import Answering, SubNetworks
 from anytimenet.bundle.structure import check_belongs
+from anytimenet.bundle.sub_networks import SubNetworks
 from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.core.images.sources import image_sources
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import STEPS, TASKS, ScoreRecord, TaskRecord
+from anytimenet.core.manifest.records import STEPS, ScoreRecord, TaskRecord
 from anytimenet.core.manifest.seen_images import SeenImages
+from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import check_table, kept_tables
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.costs.rules import Rules, as_rules
@@ -39,6 +40,8 @@ from anytimenet.nets.sub_network import SubNetwork
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import make_backend
 from anytimenet.runtime.model import PreparedModel
+from anytimenet.runtime.policies.policy import ExitPolicy
+from anytimenet.runtime.predictor import Predictor
 
 
 class Bundle:
@@ -99,6 +102,7 @@ class Bundle:
         self._clock = clock
         self._sub_networks = SubNetworks(net)
         self._backend: Backend | None = None
+        self._predictor: tuple[tuple[object, ...], Predictor | None] = ((), None)
         self._lock = threading.Lock()
         self._folder: Path | None = None
         self._stamp: str | None = None
@@ -106,7 +110,7 @@ class Bundle:
     def __getstate__(self) -> dict[str, Any]:
         """All but what may be of this process alone: rules that are functions, and prepared segments."""
         rules = {name: rule for name, rule in self._rules.items() if not callable(rule)}
-        return {**self.__dict__, "_rules": rules, "_backend": None, "_lock": None}
+        return {**self.__dict__, "_rules": rules, "_backend": None, "_predictor": ((), None), "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -415,33 +419,88 @@ class Bundle:
         """
         return PreparedModel(self.manifest, make_backend(self, backend, Placement(device, threads, dtype)))
 
+    def predictor(
+        self,
+        backend: str = "eager",
+        *,
+        threads: int = 1,
+        dtype: str = "float32",
+        device: str = "cpu",
+        policy: ExitPolicy | Literal["stored"] | None = "stored",
+        variant: str = "alert",
+    ) -> Predictor:
+        """What answers within budgets on a backend of its own, with its segments prepared and warm.
+
+        Deadlines are planned with the cost table that this machine measured with this backend, if the bundle
+        holds one: `profile(bundle)` makes it.
+
+        Args:
+            backend, threads, dtype, device: as in `prepared`.
+            policy: which images leave early; by default the one that the bundle's thresholds are for.
+            variant: of the planner, see `Planner`.
+
+        Raises:
+            BackendError: if there is no such backend, or it cannot run there.
+        """
+        model = self.prepared(backend, threads=threads, dtype=dtype, device=device)
+        found = Predictor(
+            model,
+            table=table_for(self.cost_tables, backend, model.backend.placement),
+            policy=policy,
+            variant=variant,
+            clock=self._clock,
+        )
+        found.warm_up()
+        return found
+
     def predict(
-        self, image: Any, *, stage: int | None = None, budget_macs: float | None = None
+        self,
+        image: Any,
+        *,
+        deadline_ms: float | None = None,
+        budget_macs: float | None = None,
+        stage: int | None = None,
+        target_accuracy: float | None = None,
     ) -> Prediction:
-        """The answer for one image, from one stage, on the level that `use_levels` chose for it.
+        """The answer for one image within a budget, on the level that `use_levels` chose for its stage.
+
+        At most one budget is given. Without any the best validated stage answers, or where the bundle holds
+        thresholds, the first stage that is sure enough. Segments are prepared when they are first used, which
+        takes longer than a deadline: `warm_up` prepares them before.
 
         Args:
             image: a path, a PIL image, a uint8 array `(H, W)` or `(H, W, C)`, or a tensor `(C, H, W)` of
                 uint8 or of floats in 0..1, which are preprocessed as a dataset's images are; or floats
                 `(1, C, H, W)`, taken as standardised already.
-            stage: the stage to answer with. By default the best on validation data, the last if none was
-                validated.
+            deadline_ms: wall-clock time from this call to its return, reading the image included. The answer
+                is the best that can be had in time, and marked `late` if none could.
             budget_macs: multiply-adds that may be spent: the best validated stage that fits answers, and
                 stage 1, marked `over_budget`, if none fits.
+            stage: the stage to answer with.
+            target_accuracy: the cheapest stage whose validated accuracy is at least this answers; the best,
+                marked `below_target`, if none is.
 
         Raises:
-            NotFiniteError: if the stage answers with NaN or infinity.
-            ValueError: for input that is no image of the right shape, a stage that does not exist, or both a
-                stage and a budget.
+            NotFiniteError: if the stages that ran answer with NaN or infinity.
+            CostTableError: for a deadline where this machine measured nothing: `profile(bundle)` does.
+            ValueError: for input that is no image of the right shape, a budget that cannot be, or two.
         """
-        return self._answering(stage, budget_macs).one(image)
+        return self._own_predictor().predict(
+            image,
+            deadline_ms=deadline_ms,
+            budget_macs=budget_macs,
+            stage=stage,
+            target_accuracy=target_accuracy,
+        )
 
     def predict_many(
         self,
         images: Any,
         *,
-        stage: int | None = None,
+        deadline_ms: float | None = None,
         budget_macs: float | None = None,
+        stage: int | None = None,
+        target_accuracy: float | None = None,
         batch_size: int = 32,
         skip_bad: bool = False,
     ) -> Iterator[Prediction | FailedPrediction]:
@@ -454,7 +513,9 @@ class Bundle:
             images: a folder, a pattern such as "photos/*.jpg", or an iterable of what `predict` reads; or a
                 stack: uint8 pixels `(N, H, W, C)` or `(N, C, H, W)`, or floats `(N, C, H, W)`, taken as
                 standardised already.
-            stage, budget_macs: as in `predict`, for each image.
+            deadline_ms: wall-clock time for each batch, from when its first image is read; batches of that
+                size must have been profiled.
+            budget_macs, stage, target_accuracy: as in `predict`, for each image.
             batch_size: images that run together. Answers do not depend on it beyond rounding.
             skip_bad: leave out images that cannot be predicted, with a warning each, instead.
 
@@ -465,8 +526,7 @@ class Bundle:
         Raises:
             DataError: for a folder or pattern without images.
             TypeError: for what holds no images.
-            ValueError: for a stage that does not exist, both a stage and a budget, or a segmentation
-                net.
+            ValueError, CostTableError: for a budget that cannot be, or a segmentation net.
 
         >>> from anytimenet import create_net
         >>> from anytimenet.core.images.preprocessing import Preprocessing
@@ -478,25 +538,30 @@ class Bundle:
         >>> next(bundle.predict_many(["nowhere.png"])).error
         'nowhere.png does not exist'
         """
-        batch_size, skip_bad = (
-            checks.whole_number(batch_size, "batch_size", least=1),
-            checks.flag(skip_bad, "skip_bad"),
+        return self._own_predictor().predict_many(
+            images,
+            deadline_ms=deadline_ms,
+            budget_macs=budget_macs,
+            stage=stage,
+            target_accuracy=target_accuracy,
+            batch_size=batch_size,
+            skip_bad=skip_bad,
         )
-        if self.manifest.task_kind == "segmentation":
-            raise ValueError(
-                "predict_many gives one label an image, and this is a segmentation net: use "
-                "anytimenet.label_map(bundle, image) on each"
-            )
-        return self._answering(stage, budget_macs).many(image_sources(images), batch_size, skip_bad)
 
-    def _answering(self, stage: int | None, budget_macs: float | None) -> Answering:
-        if self.manifest.task_kind not in TASKS:
-            raise ValueError(
-                f"an answer names classes, and this net is one for {self.manifest.task_kind}: use "
-                "Bundle.segment_for(stage) for its output"
-            )
-        chosen, over_budget = self.manifest.answering_stage(stage, budget_macs)
-        return Answering(self.segment_for(chosen), self.manifest, chosen, over_budget, self._clock)
+    def warm_up(self, batch: int = 1) -> None:
+        """Prepares what `predict` may run and runs it once, so that no request waits for that."""
+        self._own_predictor().warm_up(batch)
+
+    def _own_predictor(self) -> Predictor:
+        """That of `backend`; another one as soon as labels, accuracies, thresholds or tables have changed."""
+        made_of = (self.manifest, self.backend, *self.cost_tables.values())
+        before, predictor = self._predictor
+        if predictor is None or len(made_of) != len(before) or any(map(is_not, made_of, before)):
+            table = table_for(self.cost_tables, self.backend.name, self.backend.placement)
+            model = PreparedModel(self.manifest, self.backend)
+            predictor = Predictor(model, table=table, clock=self._clock)
+            self._predictor = made_of, predictor
+        return predictor
 
     def _repr_html_(self) -> str:
         records = self.manifest.stages

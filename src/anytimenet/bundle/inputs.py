@@ -27,17 +27,3 @@ def as_input(image: Any, preprocessing: Preprocessing) -> Tensor:
     if found is image:  # of whatever byte order and precision, and the caller's
         return torch.from_numpy(np.array(found, dtype=np.float64))
     return torch.from_numpy(found)
-
-
-def one_row(logits: Tensor) -> np.ndarray:
-    """Logits `(1, classes)` as an array `(classes,)`, float64.
-
-    Raises:
-        ValueError: for a map with more dimensions.
-    """
-    if logits.ndim != 2:
-        raise ValueError(
-            f"predict gives one label an image, and this net's output has shape {tuple(logits.shape)}: use "
-            "anytimenet.label_map(bundle, image), or Bundle.segment_for(stage) for the output as it is"
-        )
-    return logits[0].to("cpu", torch.float64).numpy()

@@ -25,6 +25,7 @@ from anytimenet.runtime.policies.policy import ExitPolicy as ExitPolicy
 from anytimenet.runtime.policies.simulated import simulated_exits as simulated_exits
 from anytimenet.runtime.policies.thresholds import ClassPolicy as ClassPolicy
 from anytimenet.runtime.policies.thresholds import ConfidencePolicy as ConfidencePolicy
+from anytimenet.runtime.predictor import Predictor as Predictor
 from anytimenet.runtime.profiling.backend import profile_backend as profile_backend
 from anytimenet.runtime.saved_session import SavedSession as SavedSession
 from anytimenet.runtime.session import Answer as Answer

@@ -984,8 +984,8 @@ def test_elapsed_time_runs_from_the_call_to_the_answer(monkeypatch: pytest.Monke
     decode = Preprocessing.decode
     monkeypatch.setattr(Preprocessing, "decode", lambda self, image: spend(0.25, decode(self, image)))
     bundle = make_bundle(clock=lambda: now[0])
-    segment = bundle.segment_for(2)
-    segment.register_forward_hook(lambda _module, _input, output: spend(0.5, output))
+    run = bundle.backend.run
+    monkeypatch.setattr(bundle.backend, "run", lambda *given: spend(0.5, run(*given)))
     assert bundle.predict(image_and_input()[0], stage=2).elapsed_ms == 750
 
 

@@ -59,22 +59,25 @@ class EagerBackend(TorchBackend):
         self._snapshot: Snapshot | None = None
 
     def _build(self, start: int, stop: int) -> Runner:
+        try:
+            segment = self._taken(start, stop)
+        except StatisticsMissingError:  # which may have been estimated since
+            self._held = {}
+            self._snapshot = None
+            segment = self._taken(start, stop)
+        if self._contiguous and self._layout.channels_last:
+            for weight in segment.parameters():
+                weight.data = self._layout.of(weight.data)
+        return EagerRunner(segment, self._layout)
+
+    def _taken(self, start: int, stop: int) -> Segment:
         if self._snapshot is None:
             plain = self.net.snapshot(self.device, self.dtype)
             as_it_is = not (self._fold or self._contiguous)
             self._snapshot = (
                 plain if as_it_is else plain.prepare(fold=self._fold, contiguous=self._contiguous)
             )
-        try:
-            segment = self._snapshot.segment(start, stop)
-        except StatisticsMissingError:
-            if not self._held:
-                self._snapshot = None  # they may be estimated until the next attempt
-            raise
-        if self._contiguous and self._layout.channels_last:
-            for weight in segment.parameters():
-                weight.data = self._layout.of(weight.data)
-        return EagerRunner(segment, self._layout)
+        return self._snapshot.segment(start, stop)
 
 
 class EagerRunner:

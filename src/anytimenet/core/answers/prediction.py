@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Prediction:
         macs: counted multiply-adds of that stage's sub-network.
         over_budget: true if even stage 1 costs more than the budget given.
         late: true if it came after its deadline.
+        below_target: true if no stage reaches the accuracy that was asked for.
         path: the segments (start, stop) that ran, in order; empty where nobody recorded them.
         level: which level `label` is of; 1 is the fine one. It is coarser only where a bundle holds a
             `LevelSelection`.
@@ -46,6 +47,7 @@ class Prediction:
     error: None = None
     late: bool = False
     path: tuple[tuple[int, int], ...] = ()
+    below_target: bool = False
 
     def __post_init__(self) -> None:
         checks.settle(self, "labels", checks.all_words)
@@ -64,6 +66,7 @@ class Prediction:
         checks.settle(self, "level", checks.whole_number, 1, len(self.labels))
         checks.settle(self, "source", checks.optional, _source)
         checks.settle(self, "late", checks.flag)
+        checks.settle(self, "below_target", checks.flag)
         object.__setattr__(self, "path", tuple((int(start), int(stop)) for start, stop in self.path))
 
     @classmethod
@@ -80,6 +83,7 @@ class Prediction:
         source: str | int | None = None,
         late: bool = False,
         path: Sequence[tuple[int, int]] = (),
+        below_target: bool = False,
     ) -> Prediction:
         """What a stage says of one image.
 
@@ -88,7 +92,8 @@ class Prediction:
             class_names: of each label level.
             levels: the level that each stage of the net answers with, as in `LevelSelection`; None for the
                 fine one.
-            stage, elapsed_ms, macs, over_budget, source, late, path: the attributes.
+            stage, elapsed_ms, macs, over_budget, source, late, path, below_target: the
+                attributes.
 
         Raises:
             ValueError: for names that are not one a class.
@@ -119,7 +124,12 @@ class Prediction:
             source=source,
             late=late,
             path=tuple(path),
+            below_target=below_target,
         )
+
+    def timed(self, elapsed_ms: float, *, late: bool = False) -> Prediction:
+        """The same answer, when the time that it took is known."""
+        return replace(self, elapsed_ms=elapsed_ms, late=late)
 
     @property
     def label(self) -> str:

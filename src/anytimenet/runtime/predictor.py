@@ -1,0 +1,347 @@
+"""One answer within a budget: the deadline's clock, the planner, the exit policy and the session together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from anytimenet.core import checks
+from anytimenet.core.answers.prediction import FailedPrediction, Prediction
+from anytimenet.core.errors import CostTableError, NotFiniteError
+from anytimenet.core.images.sources import Source, image_sources
+from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.records import TASKS
+from anytimenet.runtime.backends.backend import Output
+from anytimenet.runtime.batches.leaving import LeavingRun
+from anytimenet.runtime.budgets import Budget, Choice
+from anytimenet.runtime.many import answers_in_batches
+from anytimenet.runtime.model import Model
+from anytimenet.runtime.paths import SegmentPath
+from anytimenet.runtime.planning.plan_table import PlanTable
+from anytimenet.runtime.planning.planner import Planner
+from anytimenet.runtime.planning.slowdown import Slowdown
+from anytimenet.runtime.policies.known import policy_of
+from anytimenet.runtime.policies.policy import ExitPolicy
+from anytimenet.runtime.running import Running, row_of
+from anytimenet.runtime.session import Session
+
+_RECENT = 0.2
+"""How much the last answer counts in the running time of making a prediction of logits."""
+
+
+class Predictor:
+    """Answers images of a model, each within a budget of its own; may be asked from several threads.
+
+    Under a deadline the planner is asked before every segment how the time that is left is best spent, with
+    the latencies that were measured on this machine and how slow it has been of late. The answer is that of
+    the best validated stage among those finished; it is late if not even the cheapest was in time, and never
+    an error for that. Reading the image and making the prediction of logits count.
+
+    Args:
+        model: what has a `manifest` and a `backend`: a bundle, an exported folder, a `PreparedModel`.
+        table: latencies measured here with that backend; deadlines need it.
+        policy: which images are answered well enough early; "stored" is the one whose thresholds the manifest
+            holds, if any, None is none. It is asked where no stage, multiply-adds or accuracy are given.
+        variant: of the planner; see `Planner`.
+        segments: those that may be planned; by default the steps and those from the input, as far as the
+            backend has them. `warm_up` makes them ready.
+        clock: seconds; for tests.
+
+    Raises:
+        BundleError: if the stored thresholds are of a policy that is not known here.
+        CostTableError: if the table is not one of this net.
+
+    Example::
+
+        predictor = bundle.predictor()          # or runtime.load(FOLDER).predictor()
+        answer = predictor.predict("cat.png", deadline_ms=5)
+        answer.label, answer.stage, answer.elapsed_ms, answer.late
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        table: CostTable | None = None,
+        policy: ExitPolicy | Literal["stored"] | None = "stored",
+        variant: str = "alert",
+        segments: Iterable[tuple[int, int]] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.model = model
+        if table is not None:
+            checks.instance(table, CostTable, "table", "profile(bundle)")
+        self.table = table
+        self.policy = _stored_policy(model) if policy == "stored" else policy
+        self.slowdown = Slowdown()
+        self._variant = variant
+        self._clock = clock
+        self._segments = _default_segments(model) if segments is None else frozenset(segments)
+        self._validated = [record.val_accuracy for record in model.manifest.stages]
+        self._planners: dict[int, PlanTable] = {}
+        self._making_ms = 0.0
+        if table is not None:
+            self.planner()
+
+    def predict(
+        self,
+        image: Any,
+        *,
+        deadline_ms: float | None = None,
+        budget_macs: float | None = None,
+        stage: int | None = None,
+        target_accuracy: float | None = None,
+    ) -> Prediction:
+        """The answer for one image; at most one of the budgets is given.
+
+        Args:
+            image: a path, a PIL image, a uint8 array `(H, W)` or `(H, W, C)`, a tensor `(C, H, W)` of pixels;
+                or standardised floats `(1, C, H, W)`.
+            deadline_ms: wall-clock time from this call to its return.
+            budget_macs: multiply-adds that may be spent: the best validated stage that fits answers, and
+                stage 1, marked `over_budget`, if none fits.
+            stage: the stage to answer with.
+            target_accuracy: the cheapest stage whose validated accuracy is at least this answers; the best,
+                marked `below_target`, if none is.
+
+        Raises:
+            NotFiniteError: if every stage that ran answers with NaN or infinity.
+            CostTableError: for a deadline where no latencies were measured on this machine.
+            ValueError: for input that is no image of the right shape, a budget that cannot be, or two.
+        """
+        began = self._clock()
+        budget = self._checked(Budget(deadline_ms, budget_macs, stage, target_accuracy))
+        session = self.session(image)
+        if session.batch != 1:
+            raise ValueError(
+                f"predict answers one image and this is a batch of {session.batch}: use predict_many"
+            )
+        try:
+            running, choice = self._run(session, budget, began + (deadline_ms or 0.0) / 1000, self.policy)
+            ran = self._clock()
+            answer = self._prediction(session, running.answering()[0], 0, choice)
+            elapsed_ms = self._timed(began, ran)
+            return answer.timed(elapsed_ms, late=deadline_ms is not None and elapsed_ms > deadline_ms)
+        finally:
+            session.drop_state()
+
+    def predict_many(
+        self,
+        images: Any,
+        *,
+        deadline_ms: float | None = None,
+        budget_macs: float | None = None,
+        stage: int | None = None,
+        target_accuracy: float | None = None,
+        batch_size: int = 32,
+        skip_bad: bool = False,
+    ) -> Iterator[Prediction | FailedPrediction]:
+        """The answers for many images, in order and as they come: what `predict` says of each.
+
+        Images run in batches, so that many are answered sooner. An image that cannot be read or answered gets
+        a `FailedPrediction`, with its `source` and `error`, in the place of its answer, and the others go on.
+
+        Args:
+            images: a folder, a pattern such as "photos/*.jpg", or an iterable of what `predict` reads; or a
+                stack: uint8 pixels `(N, H, W, C)` or `(N, C, H, W)`, or floats `(N, C, H, W)`, taken as
+                standardised already.
+            deadline_ms: wall-clock time for each batch, from when its first image is read. The latencies of
+                batches of that size have to be known.
+            budget_macs, stage, target_accuracy: as in `predict`, for each image.
+            batch_size: images that run together. Answers do not depend on it beyond rounding.
+            skip_bad: leave out images that cannot be predicted, with a warning each, instead.
+
+        Returns:
+            Predictions with their `source`: the path of the image's file, or its place, from 0. Their
+            `elapsed_ms` is the time of their batch, divided among its images; `late` if the batch was.
+
+        Raises:
+            DataError: for a folder or pattern without images.
+            TypeError: for what holds no images.
+            ValueError, CostTableError: for a budget that cannot be, as in `predict`.
+        """
+        budget = self._checked(Budget(deadline_ms, budget_macs, stage, target_accuracy))
+        if self.model.manifest.task_kind == "segmentation":
+            raise ValueError(
+                "predict_many gives one label an image, and this is a segmentation net: use "
+                "anytimenet.label_map(bundle, image) on each"
+            )
+        return answers_in_batches(
+            image_sources(images),
+            self.model.manifest.preprocessing,
+            partial(self._batch, budget),
+            batch_size=checks.whole_number(batch_size, "batch_size", least=1),
+            skip_bad=checks.flag(skip_bad, "skip_bad"),
+            clock=self._clock,
+        )
+
+    def session(self, image: Any) -> Session:
+        """A run on `image` that is steered by hand, step by step."""
+        return Session(self.model, image, clock=self._clock)
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Prepares every segment that may be planned and runs it once, so that no request waits for that."""
+        for stop in range(1, self.model.backend.num_stages + 1):
+            path = [(0, stop)] if (0, stop) in self._segments else None
+            if path is not None:
+                Session.warm_up(self.model, path, batch=batch)
+        steps = sorted((a, b) for a, b in self._segments if a == 0 or b == a + 1)
+        for start, stop in self._segments - set(steps):
+            self.model.backend.prepare(start, stop)
+        Session.warm_up(self.model, batch=batch)
+
+    def planner(self, batch: int = 1) -> PlanTable:
+        """What plans the runs of batches of that size.
+
+        Raises:
+            CostTableError: if no latencies were measured on this machine, or none for such batches.
+        """
+        if batch not in self._planners:
+            planner = Planner(
+                self._measured(),
+                self._validated,
+                segments=self._segments,
+                variant=self._variant,
+                batch=batch,
+                chance=1 / max(len(self.model.manifest.class_names[0]), 1),
+                counted=[record.macs for record in self.model.manifest.stages],
+                slowdown=self.slowdown,
+            )
+            self._planners[batch] = PlanTable(planner)
+        return self._planners[batch]
+
+    def _checked(self, budget: Budget) -> Budget:
+        """`budget`, if it can be kept here; what is wrong with it is no fault of an image."""
+        manifest = self.model.manifest
+        if manifest.task_kind not in TASKS:
+            raise ValueError(
+                f"an answer names classes, and this net is one for {manifest.task_kind}: take the outputs of "
+                "a session"
+            )
+        if budget.is_timed:
+            self.planner()
+        else:
+            budget.choice(manifest)
+        return budget
+
+    def _measured(self) -> CostTable:
+        if self.table is None:
+            backend = self.model.backend
+            place = backend.placement
+            raise CostTableError(
+                f"deadline_ms needs latencies measured on this machine for backend {backend.name!r}, "
+                f"{place.threads} thread(s), {place.dtype} on {place.device}, and there are none: profile "
+                "the bundle with these first, or give budget_macs or a stage"
+            )
+        return self.table
+
+    def _run(
+        self, session: Session, budget: Budget, deadline: float, policy: ExitPolicy | None
+    ) -> tuple[Running, Choice | None]:
+        """Runs a batch, however many images it has; what was chosen beforehand where no clock is read."""
+        running = Running(session, self._validated, policy)
+        if budget.is_timed:
+
+            def remaining_ms() -> float:
+                return 1000 * (deadline - self._clock()) - self._making_ms
+
+            running.until(self.planner(session.batch), remaining_ms)
+            return running, None
+        if budget.is_open and policy is not None:
+            running.until_sure()
+            return running, None
+        choice = budget.choice(self.model.manifest)
+        running.to(choice.stage)
+        return running, choice
+
+    def _batch(
+        self, budget: Budget, x: np.ndarray, sources: list[Source], began: float
+    ) -> list[Prediction | FailedPrediction]:
+        if budget.is_open and self.policy is not None:
+            return self._leaving(self.policy, x, sources, began)
+        deadline_ms = budget.deadline_ms
+        session = self.session(x)
+        try:
+            running, choice = self._run(session, budget, began + (deadline_ms or 0.0) / 1000, self.policy)
+            ran = self._clock()
+            answers: list[Prediction | FailedPrediction] = []
+            for row, (stage, source) in enumerate(zip(running.answering(), sources, strict=True)):
+                try:
+                    answers.append(self._prediction(session, stage, row, choice, source))
+                except NotFiniteError as error:  # of this image alone
+                    answers.append(FailedPrediction(source, str(error)))
+        finally:
+            session.drop_state()
+        elapsed_ms = self._timed(began, ran)
+        late = deadline_ms is not None and elapsed_ms > deadline_ms
+        share_ms = elapsed_ms / len(sources)
+        return [each.timed(share_ms, late=late) if each.error is None else each for each in answers]
+
+    def _leaving(
+        self, policy: ExitPolicy, x: np.ndarray, sources: list[Source], began: float
+    ) -> list[Prediction | FailedPrediction]:
+        """A batch without a budget: whoever is sure leaves it, and no work is done for it any more."""
+        run = LeavingRun(self.model, policy, batch=len(x), clock=self._clock)
+        answers: dict[int, Prediction | FailedPrediction] = {}
+        for found in run.answers(x):
+            source = sources[found.row]
+            path = tuple(segment for segment in run.path if segment[1] <= found.stage)
+            try:
+                answers[found.row] = self._named(found.output, found.stage, 0, path, source=source)
+            except NotFiniteError as error:
+                answers[found.row] = FailedPrediction(source, str(error))
+        share_ms = 1000 * (self._clock() - began) / len(sources)
+        in_order = [answers[row] for row in range(len(sources))]
+        return [each.timed(share_ms) if each.error is None else each for each in in_order]
+
+    def _timed(self, began: float, ran: float) -> float:
+        """Milliseconds since `began`; what was done since `ran` is kept free at the end of the next runs."""
+        now = self._clock()
+        self._making_ms += _RECENT * (1000 * (now - ran) - self._making_ms)
+        return 1000 * (now - began)
+
+    def _prediction(
+        self, session: Session, stage: int, row: int, choice: Choice | None, source: Source | None = None
+    ) -> Prediction:
+        if stage == 0:
+            raise NotFiniteError.of_stage(session.stage)
+        return self._named(session.outputs[stage], stage, row, session.path, choice, source)
+
+    def _named(
+        self,
+        output: Output,
+        stage: int,
+        row: int,
+        path: SegmentPath,
+        choice: Choice | None = None,
+        source: Source | None = None,
+    ) -> Prediction:
+        """The answer of a stage for one example; what time it took is not known yet."""
+        manifest = self.model.manifest
+        selection = manifest.level_selection
+        return Prediction.of(
+            row_of(output, stage, row),
+            manifest.class_names,
+            stage=stage,
+            elapsed_ms=0.0,
+            macs=manifest.stages[stage - 1].macs,
+            over_budget=choice is not None and choice.over_budget,
+            below_target=choice is not None and choice.below_target,
+            levels=None if selection is None else selection.levels,
+            path=path,
+            source=source,
+        )
+
+
+def _default_segments(model: Model) -> frozenset[tuple[int, int]]:
+    """The steps and the segments from the input, as far as the backend has them."""
+    return frozenset((a, b) for a, b in model.backend.segments if a == 0 or b == a + 1)
+
+
+def _stored_policy(model: Model) -> ExitPolicy | None:
+    thresholds = model.manifest.thresholds
+    return None if thresholds is None else policy_of(thresholds)

@@ -1,0 +1,116 @@
+"""One batch on its way: to a stage, until every example is sure, or until its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from anytimenet.core.answers.standing import Validated, standing_stage
+from anytimenet.core.errors import NotFiniteError
+from anytimenet.runtime.backends.backend import Output
+from anytimenet.runtime.planning.plan_table import PlanTable
+from anytimenet.runtime.policies.policy import NOTHING, ExitPolicy, Memory
+from anytimenet.runtime.session import Answer, Session
+
+
+class Running:
+    """A session of N examples, and which stage answers each of them.
+
+    Args:
+        session: that has not run yet.
+        validated: scores of the stages, which say what answer stands.
+        policy: who may leave early; None for nobody.
+    """
+
+    def __init__(self, session: Session, validated: Validated, policy: ExitPolicy | None) -> None:
+        self.session = session
+        self._validated = validated
+        self._policy = policy
+        self._memory: Memory = NOTHING if policy is None else policy.begin(session.batch)
+        self._finite: dict[int, np.ndarray] = {}
+        self._left_at = np.zeros(session.batch, np.int64)
+
+    def to(self, stage: int) -> None:
+        """Runs to `stage`, whose answer counts and no other."""
+        self._take(self.session.run(stage)[-1])
+        self._left_at[self._finite[stage]] = stage
+        self._finite = {stage: self._finite[stage]}
+
+    def until_sure(self) -> None:
+        """Runs step by step until the policy has let everybody go, or to the last stage."""
+        for answer in self.session.answers():
+            self._take(answer)
+            if self._left_at.all():
+                break
+
+    def until(self, planner: PlanTable, remaining_ms: Callable[[], float]) -> None:
+        """Runs as long as the planner finds it worth while and somebody has not left.
+
+        Args:
+            planner: for batches of this size.
+            remaining_ms: until the deadline.
+        """
+        while not self._left_at.all() and not self.session.finished:
+            plan = planner.plan(remaining_ms(), self.session.stage, self._standing())
+            if not plan.path:
+                return
+            (answer,) = self.session.run(plan.path[:1])
+            planner.observe(*answer.segment, answer.segment_ms)
+            self._take(answer)
+
+    def answering(self) -> list[int]:
+        """For each example the stage that answers: where it left, else the best validated that finished.
+
+        It is 0 for an example for which no stage gave numbers.
+        """
+        return [int(stage) or self._standing_of(row) for row, stage in enumerate(self._left_at)]
+
+    @property
+    def last(self) -> int:
+        """The last stage that answered, with numbers or not."""
+        return self.session.stage
+
+    def _take(self, answer: Answer) -> None:
+        finite = finite_rows(answer.output)
+        self._finite[answer.stage] = finite
+        if self._policy is not None:
+            leaves, self._memory = self._policy.leaves(answer.stage, answer.output, self._memory)
+            self._left_at[leaves & finite & (self._left_at == 0)] = answer.stage
+
+    def _standing(self) -> int | None:
+        """The stage that stands for the planner: of those that answered anybody."""
+        return standing_stage([stage for stage, rows in self._finite.items() if rows.any()], self._validated)
+
+    def _standing_of(self, row: int) -> int:
+        finished = [stage for stage, rows in self._finite.items() if rows[row]]
+        return standing_stage(finished, self._validated) or 0
+
+
+def finite_rows(output: Sequence[np.ndarray]) -> np.ndarray:
+    """Whether all numbers of each example are finite, bool `(N,)`.
+
+    >>> finite_rows((np.array([[0.0, 1.0], [np.nan, 1.0]]),)).tolist()
+    [True, False]
+    """
+    rows = [np.isfinite(level).reshape(len(level), -1).all(axis=1) for level in output]
+    found: np.ndarray = rows[0] if len(rows) == 1 else np.logical_and.reduce(rows)
+    return found
+
+
+def row_of(output: Output, stage: int, row: int) -> list[np.ndarray]:
+    """What `stage` says of one example, `(classes,)` a label level, float64.
+
+    Raises:
+        NotFiniteError: for NaN or infinity.
+        ValueError: for an output with a label for every pixel.
+    """
+    for level in output:
+        if level.ndim != 2:
+            raise ValueError(
+                f"predict gives one label an image, and this net's output has shape {level.shape}: use "
+                "anytimenet.label_map(bundle, image), or a session's outputs"
+            )
+        if not np.isfinite(level[row]).all():
+            raise NotFiniteError.of_stage(stage)
+    return [level[row].astype(np.float64) for level in output]

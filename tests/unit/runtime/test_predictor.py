@@ -1,0 +1,202 @@
+"""Answers within budgets, on a clock that moves only while segments run."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.runtime.fakes.clock import FakeClock
+from tests.unit.runtime.fakes.toy import SHAPE, VALIDATED, toy_images, toy_manifest, toy_model
+
+from anytimenet.core.errors import CostTableError, NotFiniteError
+from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.records import Thresholds
+from anytimenet.runtime.model import PreparedModel
+from anytimenet.runtime.policies.thresholds import ConfidencePolicy
+from anytimenet.runtime.predictor import Predictor
+
+STEP_MS = 2.0
+
+
+def profiled_ms(start, stop):
+    """What the table says: from the input a little less than the steps one by one."""
+    return STEP_MS * (stop - start) * (0.9 if stop - start > 1 else 1.0)
+
+
+def table(batches=(1,)):
+    entries = {
+        (a, b, n): Latency(
+            n * profiled_ms(a, b), n * profiled_ms(a, b) * 1.02, n * profiled_ms(a, b) * 1.05, 50
+        )
+        for a in range(4)
+        for b in range(a + 1, 5)
+        for n in batches
+    }
+    return CostTable("cpu", {"id": "here"}, "float32", 1, SHAPE, entries, backend="toy")
+
+
+def timed_predictor(factor=1.0, **options):
+    """A predictor on a fake clock, and the clock; segments take `factor` times what the table says."""
+    clock = FakeClock()
+    factors = itertools.repeat(factor) if isinstance(factor, float) else iter(factor)
+
+    def work(start, stop, batch):
+        clock.advance(batch * profiled_ms(start, stop) * next(factors) / 1000)
+
+    model = toy_model(work=work)
+    return Predictor(model, table=table(), clock=clock, **options), clock
+
+
+def test_time_enough_is_spent_in_one_jump_to_the_best_validated_stage():
+    predictor, clock = timed_predictor()
+    answer = predictor.predict(toy_images(), deadline_ms=100)
+    assert (answer.stage, answer.path, answer.late) == (3, ((0, 3),), False)
+    assert answer.elapsed_ms == pytest.approx(1000 * clock.now)
+    assert predictor.model.backend.live == 0
+
+
+@pytest.mark.parametrize(("deadline_ms", "stage"), [(2.5, 1), (4.5, 2), (6.5, 3)])
+def test_the_best_stage_that_is_in_time_answers(deadline_ms, stage):
+    answer = timed_predictor()[0].predict(toy_images(), deadline_ms=deadline_ms)
+    assert (answer.stage, answer.late) == (stage, False)
+
+
+@pytest.mark.parametrize("deadline_ms", [0, -3.5, 0.001, float("-inf")])
+def test_a_deadline_that_nobody_could_keep_is_answered_late_by_the_cheapest_stage(deadline_ms):
+    answer = timed_predictor()[0].predict(toy_images(), deadline_ms=deadline_ms)
+    assert (answer.stage, answer.late, answer.path) == (1, True, ((0, 1),))
+
+
+def test_a_machine_that_has_become_slow_is_noticed_and_later_deadlines_are_kept():
+    predictor, _ = timed_predictor(3.0)
+    answers = [predictor.predict(toy_images(), deadline_ms=8) for _ in range(12)]
+    assert answers[0].late
+    assert not any(answer.late for answer in answers[4:])
+    assert {answer.stage for answer in answers[4:]} == {1}
+
+
+def test_reading_the_image_is_part_of_the_deadline(monkeypatch):
+    predictor, clock = timed_predictor()
+    decode = Preprocessing.decode
+
+    def slowly(self, image):
+        clock.advance(0.0035)
+        return decode(self, image)
+
+    monkeypatch.setattr(Preprocessing, "decode", slowly)
+    image = np.zeros((4, 4), np.uint8)
+    answer = predictor.predict(image, deadline_ms=6.5)
+    assert (answer.stage, answer.late) == (1, False)
+    assert answer.elapsed_ms == pytest.approx(5.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    deadline_ms=st.floats(-5, 30),
+    factors=st.lists(st.floats(0.5, 4), min_size=40, max_size=40),
+)
+def test_whatever_the_machine_does_there_is_an_answer_that_says_when_it_is_late(deadline_ms, factors):
+    predictor, _ = timed_predictor(factors)
+    for _ in range(4):
+        answer = predictor.predict(toy_images(), deadline_ms=deadline_ms)
+        finished = [stop for _, stop in answer.path]
+        assert answer.stage == max(finished, key=lambda stage: (VALIDATED[stage - 1], -stage))
+        assert answer.late == (answer.elapsed_ms > deadline_ms)
+        # All but the last segment were done before the deadline, so that it is overrun by one at most.
+        assert answer.elapsed_ms <= max(deadline_ms, 0) + 4 * profiled_ms(0, 4)
+
+
+def test_an_image_that_is_sure_early_leaves_early():
+    everyone = ConfidencePolicy("max_probability", (None, 0.0, None, None))
+    predictor, clock = timed_predictor(policy=everyone)
+    answer = predictor.predict(toy_images())
+    assert (answer.stage, answer.path) == (2, ((0, 1), (1, 2)))
+    assert clock.now == pytest.approx(2 * STEP_MS / 1000)
+    nobody = ConfidencePolicy("max_probability", (None, None, None, None))
+    assert timed_predictor(policy=nobody)[0].predict(toy_images()).path[-1] == (3, 4)
+
+
+def test_the_thresholds_of_the_bundle_are_used():
+    manifest = toy_manifest()
+    object.__setattr__(manifest, "thresholds", Thresholds("max_probability", (None, 0.0, None, None)))
+    model = PreparedModel(manifest, toy_model().backend)
+    assert Predictor(model).predict(toy_images()).stage == 2
+    assert Predictor(model, policy=None).predict(toy_images()).stage == 3
+    assert Predictor(model).predict(toy_images(), stage=4).stage == 4
+
+
+def test_a_target_is_met_by_the_cheapest_stage_that_reaches_it():
+    predictor = Predictor(toy_model())
+    met, missed = (predictor.predict(toy_images(), target_accuracy=a) for a in (0.65, 0.95))
+    assert (met.stage, met.below_target) == (2, False)
+    assert (missed.stage, missed.below_target) == (3, True)
+    unknown = Predictor(toy_model(validated=(None,) * 4))
+    with pytest.raises(ValueError, match="never validated"):
+        unknown.predict(toy_images(), target_accuracy=0.5)
+
+
+def test_budgets_and_stages_are_answered_as_the_standing_rule_says():
+    predictor = Predictor(toy_model())
+    assert predictor.predict(toy_images()).stage == 3
+    assert predictor.predict(toy_images(), stage=4).path == ((0, 4),)
+    assert predictor.predict(toy_images(), budget_macs=250).stage == 2
+    over = predictor.predict(toy_images(), budget_macs=10)
+    assert (over.stage, over.over_budget) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"deadline_ms": float("nan")}, "deadline_ms"),
+        ({"deadline_ms": 3, "stage": 1}, "stage or deadline_ms, not both"),
+        ({"stage": 5}, "stage"),
+        ({"target_accuracy": 90}, "fraction from 0 to 1"),
+        ({"budget_macs": -1}, "budget_macs"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused_by_name(budget, message):
+    with pytest.raises(ValueError, match=message):
+        timed_predictor()[0].predict(toy_images(), **budget)
+
+
+def test_a_deadline_without_latencies_names_what_to_profile():
+    with pytest.raises(CostTableError, match="backend 'toy', 1 thread"):
+        Predictor(toy_model()).predict(toy_images(), deadline_ms=5)
+    assert Predictor(toy_model()).predict(toy_images(), deadline_ms=float("inf")).stage == 3
+
+
+def test_numbers_that_are_not_finite_never_stand():
+    class Broken(type(toy_model().backend)):
+        broken = (3,)
+
+        def run(self, start, stop, state):
+            state, output = super().run(start, stop, state)
+            return state, tuple(level * np.nan for level in output) if stop in self.broken else output
+
+    backend = Broken()
+    model = PreparedModel(toy_manifest(), backend)
+    steps_only = [(0, 1), (1, 2), (2, 3), (3, 4)]
+    predictor = Predictor(model, table=table(), segments=steps_only, policy=None)
+    answer = predictor.predict(toy_images(), deadline_ms=1e6)
+    assert answer.stage in (2, 4)
+    with pytest.raises(NotFiniteError, match="stage 3"):
+        predictor.predict(toy_images(), stage=3)
+    backend.broken = (1, 2, 3, 4)
+    with pytest.raises(NotFiniteError):
+        predictor.predict(toy_images(), deadline_ms=1e6)
+    assert backend.live == 0
+
+
+def test_a_batch_is_no_image():
+    with pytest.raises(ValueError, match="predict_many"):
+        Predictor(toy_model()).predict(toy_images(3))
+
+
+def test_warming_up_prepares_what_may_be_planned():
+    predictor, _ = timed_predictor()
+    predictor.warm_up()
+    wanted = {(a, b) for a in range(4) for b in range(a + 1, 5) if a in (0, b - 1)}
+    assert set(predictor.model.backend.prepared) == wanted
+    assert predictor.model.backend.live == 0
