@@ -13,9 +13,11 @@ from anytimenet.runtime.delivery.progressive import ProgressiveModel as Progress
 from anytimenet.runtime.exported.net import ExportedNet as ExportedNet
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
+from anytimenet.runtime.planning.energy import plan_energy as plan_energy
 from anytimenet.runtime.planning.plan import Plan as Plan
 from anytimenet.runtime.planning.plan_table import PlanTable as PlanTable
 from anytimenet.runtime.planning.planner import Planner as Planner
+from anytimenet.runtime.planning.power import PowerSetting as PowerSetting
 from anytimenet.runtime.planning.slowdown import Slowdown as Slowdown
 from anytimenet.runtime.policies.known import known_policies as known_policies
 from anytimenet.runtime.policies.known import policy_of as policy_of

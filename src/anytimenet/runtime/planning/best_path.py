@@ -69,27 +69,50 @@ def best_path(
     Returns:
         None if no path fits.
     """
+    candidates = fitting_paths(outgoing, values, aim, start, floor, best_only=True)
+    if not stands:
+        del candidates[0]
+    if not candidates:
+        return None
+    highest = max(label.value for label in candidates)
+    equal = [label for label in candidates if label.value >= highest - SAME]
+    return min(equal, key=lambda label: (label.times[MEDIAN], len(label.path)))
+
+
+def fitting_paths(
+    outgoing: Outgoing,
+    values: Sequence[float],
+    aim: Aim,
+    start: int,
+    floor: float,
+    *,
+    best_only: bool = False,
+) -> list[Label]:
+    """The paths from `start` that fit, without those that others make superfluous; first the empty one.
+
+    For whatever is sought that is no worse with less time and with more value, one of them is the best.
+
+    Args:
+        outgoing, values, aim, start, floor: see `best_path`.
+        best_only: leave out, too, what cannot have the highest value.
+    """
     top = max(values)
     waiting: dict[int, list[Label]] = {start: [Label(NOW, floor, floor, ())]}
     kept: list[Label] = []
     highest = floor
     for stage in range(start, len(values) + 1):
         for label in _pareto(waiting.pop(stage, [])):
-            most = label.value + (top - label.best) * chance_within(label.times, aim.budget_ms)
-            if label.path and most < highest - SAME:
-                continue  # neither it nor a continuation reaches what is there already
+            if best_only and label.path:
+                most = label.value + (top - label.best) * chance_within(label.times, aim.budget_ms)
+                if most < highest - SAME:
+                    continue  # neither it nor a continuation reaches what is there already
             kept.append(label)
             for stop, more in outgoing.get(stage, ()):
                 grown = _extended(label, stage, stop, more, values[stop - 1], aim)
                 if grown is not None:
                     highest = max(highest, grown.value)
                     waiting.setdefault(stop, []).append(grown)
-    candidates = kept if stands else kept[1:]
-    if not candidates:
-        return None
-    highest = max(label.value for label in candidates)
-    equal = [label for label in candidates if label.value >= highest - SAME]
-    return min(equal, key=lambda label: (label.times[MEDIAN], len(label.path)))
+    return kept
 
 
 def _extended(label: Label, stage: int, stop: int, more: Times, worth: float, aim: Aim) -> Label | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from anytimenet.core import checks
 from anytimenet.core.answers.standing import Validated, standing_stage
 from anytimenet.core.errors import CostTableError
 from anytimenet.core.manifest.cost_table import CostTable, Latency
-from anytimenet.runtime.planning.best_path import Aim, best_path
+from anytimenet.runtime.planning.best_path import Aim, Label, best_path, fitting_paths
 from anytimenet.runtime.planning.latencies import FROM_TABLE, MEDIAN, Times, certain, chance_within
 from anytimenet.runtime.planning.objective import stage_values
 from anytimenet.runtime.planning.plan import Path, Plan, Segment
@@ -21,6 +22,15 @@ _Ways = dict[int, list[tuple[int, Times]]]
 
 Actual = Callable[[int, int], float]
 """`actual(start, stop)`: milliseconds that the segment will take."""
+
+
+class _Question(NamedTuple):
+    """What a plan is asked for: `stands` is 0 where no answer stands, `floor` what is worth then."""
+
+    aim: Aim
+    start: int
+    stands: int
+    floor: float
 
 
 class Planner:
@@ -131,17 +141,28 @@ class Planner:
         self, slowdown: Estimate, remaining_ms: float, start: int = 0, standing: int | None = None
     ) -> Plan:
         """What `plan` would give at that slowdown."""
-        remaining_ms = checks.number(remaining_ms, "remaining_ms", infinite=True)
-        start = checks.whole_number(start, "start", 0, self.num_stages)
-        stands = checks.optional(standing, "standing", checks.whole_number, 1, self.num_stages) or start
+        question = self._asked(remaining_ms, start, standing)
         outgoing = self.times_at(slowdown)
-        floor = self._values[stands - 1] if stands else self._guess
-        aim = Aim(remaining_ms, self._cut, self._late)
-        best = best_path(outgoing, self._values, aim, start, floor, stands=stands > 0)
+        best = best_path(
+            outgoing, self._values, question.aim, question.start, question.floor, stands=question.stands > 0
+        )
         if best is None:
-            return self._overdue(outgoing, remaining_ms)
-        late = 1 - chance_within(best.times, remaining_ms) if best.path else 0.0
-        return Plan(best.path, self._stage(stands, best.path), best.value, late, fits=late < 1)
+            return self._overdue(outgoing, question.aim.budget_ms)
+        return self._plan(best, question)
+
+    def plans_at(
+        self, slowdown: Estimate, remaining_ms: float, start: int = 0, standing: int | None = None
+    ) -> list[tuple[Plan, float]]:
+        """Every plan that fits and is not worse than another in everything, with its median time.
+
+        For choices by more than accuracy, such as by energy. Empty where nothing fits.
+        """
+        question = self._asked(remaining_ms, start, standing)
+        labels = fitting_paths(
+            self.times_at(slowdown), self._values, question.aim, question.start, question.floor
+        )
+        found = labels if question.stands else labels[1:]
+        return [(self._plan(label, question), label.times[MEDIAN]) for label in found]
 
     def observe(self, start: int, stop: int, elapsed_ms: float) -> None:
         """Segment (start, stop) took that long: the running slowdown learns from it.
@@ -167,6 +188,18 @@ class Planner:
             outgoing.setdefault(start, []).append((stop, times))
         self._outgoing = slowdown, outgoing
         return outgoing
+
+    def _asked(self, remaining_ms: float, start: int, standing: int | None) -> _Question:
+        remaining_ms = checks.number(remaining_ms, "remaining_ms", infinite=True)
+        start = checks.whole_number(start, "start", 0, self.num_stages)
+        stands = checks.optional(standing, "standing", checks.whole_number, 1, self.num_stages) or start
+        floor = self._values[stands - 1] if stands else self._guess
+        return _Question(Aim(remaining_ms, self._cut, self._late), start, stands, floor)
+
+    def _plan(self, label: Label, question: _Question) -> Plan:
+        late = 1 - chance_within(label.times, question.aim.budget_ms) if label.path else 0.0
+        stage = self._stage(question.stands, label.path)
+        return Plan(label.path, stage, label.value, late, fits=late < 1)
 
     def _stage(self, stands: int, path: Path) -> int:
         finished = [stands] * (stands > 0) + [stop for _, stop in path]
