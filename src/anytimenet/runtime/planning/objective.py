@@ -37,7 +37,8 @@ def stage_values(
         raise ValueError("validated has no stage: one score each, or None, is needed")
     known = [score for score in scores if score is not None]
     if known:
-        floor = min([chance, *known])
+        # No better than a guess, and worse than the worst that is known: that one stands beside it.
+        floor = min(chance, min(known) - _LEAST_GAIN)
         return tuple(floor if score is None else score for score in scores)
     work = range(1, len(scores) + 1) if counted is None else checks.numbers(counted, "counted", 0)
     if len(work) != len(scores):
@@ -85,6 +86,9 @@ def survival(times: Times, budget_ms: float, cut: float = 0.0) -> float:
         return chance
     uncut = max(0.0, 1.0 - times[MEDIAN] / budget_ms) if budget_ms > 0 else 0.0
     return (1 - cut) * chance + cut * min(chance, uncut)
+
+
+_LEAST_GAIN = 1e-6
 
 
 def _score(value: object) -> float | None:

@@ -62,6 +62,7 @@ def tables(draw: st.DrawFn, most_stages: int = 6) -> CostTable:
 
 
 def scores(stages: int) -> st.SearchStrategy[list[float | None]]:
-    """Validated scores, not always rising, often equal, some of them missing."""
-    score = st.one_of(st.floats(0, 1), st.sampled_from((0.5, 0.9)), st.none())
+    """Validated scores as so many images give them, not always rising, often equal, some of them missing."""
+    of_images = st.integers(0, 10_000).map(lambda right: right / 10_000)
+    score = st.one_of(of_images, st.sampled_from((0.5, 0.9)), st.none())
     return st.lists(score, min_size=stages, max_size=stages)

@@ -22,6 +22,9 @@ def test_values_say_what_stands(validated, data):
     finished = data.draw(st.lists(st.integers(1, len(validated)), min_size=1, unique=True))
     standing = standing_stage(finished, validated)
     assert values[standing - 1] == max(values[stage - 1] for stage in finished)
+    known = [score for score in validated if score is not None]
+    if known and validated[standing - 1] is None:
+        assert values[standing - 1] < min(known)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=8))
