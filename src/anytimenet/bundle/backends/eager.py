@@ -59,6 +59,10 @@ class EagerBackend(TorchBackend):
         self._snapshot: Snapshot | None = None
 
     def _build(self, start: int, stop: int) -> Runner:
+        return EagerRunner(self.segment(start, stop), self._layout)
+
+    def segment(self, start: int, stop: int) -> Segment:
+        """A segment as this backend runs it, with weights that it may share with others."""
         try:
             segment = self._taken(start, stop)
         except StatisticsMissingError:  # which may have been estimated since
@@ -68,7 +72,7 @@ class EagerBackend(TorchBackend):
         if self._contiguous and self._layout.channels_last:
             for weight in segment.parameters():
                 weight.data = self._layout.of(weight.data)
-        return EagerRunner(segment, self._layout)
+        return segment
 
     def _taken(self, start: int, stop: int) -> Segment:
         if self._snapshot is None:

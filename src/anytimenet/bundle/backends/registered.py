@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anytimenet.bundle.backends.compiled import CompiledBackend
 from anytimenet.bundle.backends.eager import EagerBackend
 from anytimenet.bundle.bundle import Bundle
 from anytimenet.runtime.backends.backend import Placement
@@ -11,8 +12,14 @@ from anytimenet.runtime.backends.known import register_backend
 def register() -> None:
     """Makes the PyTorch backends known for bundles."""
     register_backend(Bundle, "eager", eager)
+    register_backend(Bundle, "compiled", compiled)
 
 
 def eager(bundle: Bundle, placement: Placement) -> EagerBackend:
     """The net of a bundle in eager PyTorch."""
     return EagerBackend(bundle.net, placement, input_shape=bundle.manifest.input_shape)
+
+
+def compiled(bundle: Bundle, placement: Placement) -> CompiledBackend:
+    """The net of a bundle in PyTorch, compiled ahead of time."""
+    return CompiledBackend(bundle.net, placement, input_shape=bundle.manifest.input_shape)

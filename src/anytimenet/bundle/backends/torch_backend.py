@@ -60,7 +60,12 @@ class TorchBackend(ABC):
             that its first run for a user is as fast as the next.
         channels_last: whether states lie as (N, H, W, C) in memory.
         name: by which users choose it.
+
+    Attributes:
+        one_size: whether images of `input_shape` alone can be run.
     """
+
+    one_size = False
 
     def __init__(
         self,
@@ -95,17 +100,17 @@ class TorchBackend(ABC):
     @property
     def prepared(self) -> Mapping[tuple[int, int], int]:
         """The segments that are ready, and the bytes that each holds beside what it shares with others."""
-        spans = {pair: runner.spans for pair, runner in sorted(self._held.items())}
-        total = covered(chain(*spans.values()))
+        held = dict(sorted(self._held.items()))
+        total = self._total(held.values())
         return {
-            pair: total - covered(chain(*(others for other, others in spans.items() if other != pair)))
-            for pair in spans
+            pair: total - self._total(runner for other, runner in held.items() if other != pair)
+            for pair in held
         }
 
     @property
     def nbytes(self) -> int:
         """Bytes of the weights of all prepared segments, what they share counted once."""
-        return covered(chain(*(runner.spans for runner in self._held.values())))
+        return self._total(self._held.values())
 
     def prepare(self, start: int, stop: int) -> None:
         """Makes a segment ready; again costs nothing. `Backend` says what is raised."""
@@ -127,6 +132,8 @@ class TorchBackend(ABC):
         if not np.issubdtype(x.dtype, np.floating):
             raise ValueError(f"x must be standardised floats, not {x.dtype}")
         self.net.input_spec.check_batch(x.shape)
+        if self.one_size and x.shape[1:] != self.input_shape:
+            raise ValueError(f"x was compiled as {self.input_shape} an image, not {x.shape[1:]}")
         with torch.inference_mode():
             given = torch.from_numpy(np.require(x, requirements=["W"]))
             return TensorState(0, len(x), {INPUT: self._layout.copy(given, self.dtype, self.device)})
@@ -156,10 +163,10 @@ class TorchBackend(ABC):
         Raises:
             ValueError: if these are not the tensors of that stage.
         """
-        given = self.input_shape or self.net.input_spec.smallest_shape
-        shape = tuple(np.shape(tensors[INPUT])[1:]) if INPUT in tensors else given
+        shape, known = self.input_shape or self.net.input_spec.smallest_shape, self.input_shape is not None
+        if INPUT in tensors and not self.one_size:  # any size, and it is told
+            shape, known = tuple(np.shape(tensors[INPUT])[1:]), True
         specs = self.net.state_spec(stage, shape)
-        known = INPUT in tensors or self.input_shape is not None
         found = as_tensors(tensors, stage, specs, self.dtype, sizes_too=known)
         batch = next((tensor.shape[0] for tensor in found.values()), 0)
         with torch.inference_mode():
@@ -192,6 +199,10 @@ class TorchBackend(ABC):
     @abstractmethod
     def _build(self, start: int, stop: int) -> Runner:
         """The segment, ready to run."""
+
+    def _total(self, runners: Iterable[Runner]) -> int:
+        """Bytes of the weights of these segments together."""
+        return covered(chain(*(runner.spans for runner in runners)))
 
     def _runner(self, start: int, stop: int) -> Runner:
         start, stop, _ = check_segment(start, stop, False, self.num_stages)
