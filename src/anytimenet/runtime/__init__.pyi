@@ -29,6 +29,7 @@ from anytimenet.runtime.policies.thresholds import ClassPolicy as ClassPolicy
 from anytimenet.runtime.policies.thresholds import ConfidencePolicy as ConfidencePolicy
 from anytimenet.runtime.predictor import Predictor as Predictor
 from anytimenet.runtime.profiling.backend import profile_backend as profile_backend
+from anytimenet.runtime.profiling.exported import profile_exported as profile_exported
 from anytimenet.runtime.saved_session import SavedSession as SavedSession
 from anytimenet.runtime.session import Answer as Answer
 from anytimenet.runtime.session import Session as Session

@@ -1,36 +1,41 @@
-"""Latency of a bundle on this machine, on the backend that predictions are to run on."""
+"""Latency of a net on this machine, on the backend that its predictions are to run on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 
-from anytimenet.bundle import Bundle
-from anytimenet.core.checks import (
-    choice,
-    instance,
-    number,
-    optional,
-    path,
-    whole_number,
-    whole_numbers,
-    words,
-)
+from anytimenet.bundle import Bundle, load
+from anytimenet.core import checks
 from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.costs import Rules
 from anytimenet.costs.latency import torch_stamp
-from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.backends.known import make_backend
-from anytimenet.runtime.profiling.backend import profile_backend
+from anytimenet.runtime import (
+    ExportedNet,
+    Placement,
+    backends_of,
+    make_backend,
+    profile_backend,
+    profile_exported,
+)
+from anytimenet.runtime.backends.backend import Backend
+from anytimenet.runtime.exported.record import EXPORT_NAME
 from anytimenet.workflows.reading import settled_device
 
 _OF_TORCH = ("eager", "compiled")
+_FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
+"""What a bundle is exported as, so that a backend can run it that needs files."""
 
 
 def profile(
-    bundle: Bundle,
+    bundle: Bundle | ExportedNet | Path | str,
     *,
-    backend: str = "eager",
+    backend: str | None = None,
     minutes: float = 1.0,
     batch_sizes: Sequence[int] = (1,),
     threads: int = 1,
@@ -39,15 +44,17 @@ def profile(
     image: PathLike[str] | str | None = None,
     rules: Rules | None = None,
 ) -> CostTable:
-    """Measures the latency of a bundle's segments on this machine and adds the table to the bundle.
+    """Measures the latency of a net's segments on this machine and adds the table to what it knows.
 
     Steps and the jumps from the input come first; what does not fit within `minutes` is estimated and
-    marked so. Decoding and preprocessing of an image are measured beside them. The bundle keeps one table for
+    marked so. Decoding and preprocessing of an image are measured beside them. A net keeps one table for
     each machine, device, backend, number of threads and number format.
 
     Args:
-        bundle: from `fit` or `load`.
-        backend: what runs the segments: "eager", or what else `runtime.backends_of(bundle)` names.
+        bundle: from `fit` or `load`, or an exported net; or the folder of one, which keeps the table.
+        backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime",
+            "openvino"; of an exported net by default what its files are for. A bundle is exported to a
+            temporary folder first where the backend runs files; that takes a while beside `minutes`.
         minutes: time for everything.
         batch_sizes: batches to measure.
         threads: threads that one run uses.
@@ -59,38 +66,93 @@ def profile(
             are counted anew with them.
 
     Raises:
-        BackendError: if no backend of that name runs the bundle here.
+        BackendError: if no backend of that name runs the net here.
         MissingExtraError: if what the backend is built on is not installed.
     """
-    instance(bundle, Bundle, "bundle", "load(PATH)")
-    minutes = number(minutes, "minutes", above=0)
-    batch_sizes = whole_numbers(batch_sizes, "batch_sizes", 1, 2**20)
+    checks.instance(bundle, (Bundle, ExportedNet, Path, str), "bundle", "load(PATH)")
+    minutes = checks.number(minutes, "minutes", above=0)
+    batch_sizes = checks.whole_numbers(batch_sizes, "batch_sizes", 1, 2**20)
     if not batch_sizes:
         raise ValueError("batch_sizes must hold one size or more, and is empty")
-    threads = whole_number(threads, "threads", 1, 1024)
-    choice(dtype, "dtype", ("float32", "float64", "bfloat16", "float16"))
-    image = optional(image, "image", path)
-    backend = words(backend, "backend")
-    place = Placement(_settled(device, backend), threads, dtype)
+    threads = checks.whole_number(threads, "threads", 1, 1024)
+    checks.choice(dtype, "dtype", ("float32", "float64", "bfloat16", "float16"))
+    image = checks.optional(image, "image", checks.path)
+    name = checks.optional(backend, "backend", checks.words)
+    spend = _Spend(batch_sizes, minutes, image)
+    folder = _folder_of_export(bundle)
+    if folder is not None:
+        place = Placement(_settled(device, name), threads, dtype)
+        net = ExportedNet.load(folder, backend=name, placement=place)
+        table = profile_exported(net, batch_sizes=batch_sizes, minutes=minutes, image=image)
+        if isinstance(bundle, ExportedNet):
+            bundle.cost_tables[table.key] = table
+        return table
+    name = name or "eager"
+    place = Placement(_settled(device, name), threads, dtype)
+    if isinstance(bundle, Bundle):
+        return _profile_bundle(bundle, name, place, spend, rules)
+    path = checks.path(bundle, "bundle")
+    loaded = load(path)
+    table = _profile_bundle(loaded, name, place, spend, rules)
+    loaded.save(find_bundle(path))
+    return table
+
+
+def _folder_of_export(net: Bundle | ExportedNet | Path | str) -> Path | None:
+    """The folder of an exported net; None for a bundle, or its folder."""
+    if isinstance(net, Bundle):
+        return None
+    folder = net.folder if isinstance(net, ExportedNet) else checks.path(net, "bundle")
+    return folder if (folder / EXPORT_NAME).is_file() else None
+
+
+@dataclass(frozen=True)
+class _Spend:
+    """What is measured beside the segments, and how long."""
+
+    batch_sizes: tuple[int, ...]
+    minutes: float
+    image: Path | None
+
+
+def _profile_bundle(
+    bundle: Bundle, backend: str, place: Placement, spend: _Spend, rules: Rules | None
+) -> CostTable:
     if rules is not None:
         bundle.count_costs(rules)
-    manifest = bundle.manifest
-    table = profile_backend(
-        make_backend(bundle, backend, place),
-        manifest.input_shape,
-        preprocessing=manifest.preprocessing,
-        image=image,
-        specs=bundle.segment_specs(),
-        batch_sizes=batch_sizes,
-        minutes=minutes,
-        machine=torch_stamp(place.device, backend),
-    )
+    with _runner(bundle, backend, place) as runner:
+        table = profile_backend(
+            runner,
+            bundle.manifest.input_shape,
+            preprocessing=bundle.manifest.preprocessing,
+            image=spend.image,
+            specs=bundle.segment_specs(),
+            batch_sizes=spend.batch_sizes,
+            minutes=spend.minutes,
+            machine=torch_stamp(place.device, backend),
+        )
     bundle.add_cost_table(table)
     return table
 
 
-def _settled(device: object, backend: str) -> str:
+@contextmanager
+def _runner(bundle: Bundle, name: str, place: Placement) -> Iterator[Backend]:
+    """The backend of that name; where it runs files, they lie in a temporary folder while it is used."""
+    if name in backends_of(bundle) or name not in _FORMATS:
+        yield make_backend(bundle, name, place)
+        return
+    from anytimenet.export import export
+
+    last = bundle.num_stages
+    steps = {(stage - 1, stage) for stage in range(1, last + 1)}
+    segments = steps | {(0, stage) for stage in range(1, last + 1)} | {(stage, last) for stage in range(last)}
+    with tempfile.TemporaryDirectory(prefix="anytimenet-") as folder:
+        files = export(bundle, Path(folder) / "export", format=_FORMATS[name], segments=sorted(segments))
+        yield ExportedNet.load(files, backend=name, placement=place).backend
+
+
+def _settled(device: object, backend: str | None) -> str:
     """The device by its name; only PyTorch's backends choose one themselves."""
     if backend in _OF_TORCH:
         return settled_device(device)
-    return "cpu" if isinstance(device, str) and device == "auto" else words(device, "device")
+    return "cpu" if isinstance(device, str) and device == "auto" else checks.words(device, "device")

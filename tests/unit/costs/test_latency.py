@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.costs import profile_segments, torch_segments
 from anytimenet.nets import create_net
+from anytimenet.runtime.profiling.text import table_text
 
 Key = tuple[int, int, int]
 
@@ -272,11 +273,8 @@ def test_a_table_that_does_not_tell_how_steady_it_is_can_be_read() -> None:
     assert (latency.median_ms, latency.low_ms, latency.unstable) == (pytest.approx(2), None, False)  # type: ignore[comparison-overlap]
 
 
-def test_the_printed_table_marks_what_is_unstable(capsys) -> None:
-    from anytimenet.cli.profile import print_table
-
+def test_the_printed_table_marks_what_is_unstable() -> None:
     busy = iter(range(10_000))
-    print_table(FakeMachine(lambda a, b, n: (1 + next(busy) % 3) / 1000).profile(1, minutes=60))
-    said = capsys.readouterr().out
+    said = table_text(FakeMachine(lambda a, b, n: (1 + next(busy) % 3) / 1000).profile(1, minutes=60))
     assert "(0, 1)       1      2.000         1.000   3.000   3.000  unstable" in said
     assert "measure again when it is quiet" in said

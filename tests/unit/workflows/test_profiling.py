@@ -10,10 +10,10 @@ from PIL import Image
 from tests.unit.runtime.fakes.toy import SHAPE, ToyBackend
 
 from anytimenet import Bundle, Preprocessing, create_net, profile
-from anytimenet.cli.profile import print_table
 from anytimenet.core.errors import BackendError
 from anytimenet.runtime import Placement, register_backend
 from anytimenet.runtime.backends import known
+from anytimenet.runtime.profiling.text import table_text
 
 
 @pytest.fixture
@@ -50,15 +50,14 @@ def test_the_named_backend_is_timed_and_its_table_lies_beside_the_others(
     assert asked[-1].device == "npu"
 
 
-def test_the_eager_table_knows_states_and_images(bundle: Bundle, tmp_path: Path, capsys) -> None:
+def test_the_eager_table_knows_states_and_images(bundle: Bundle, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "mine.png")
     table = profile(bundle, minutes=0.005, device="cpu", image=tmp_path / "mine.png")
     assert table.decode is not None
     assert table.preprocess is not None
     assert table.state_bytes == (*(spec.state_bytes for spec in bundle.segment_specs()[:2]), 0)
     assert "torch" in table.machine
-    print_table(table)
-    said = capsys.readouterr().out
+    said = table_text(table)
     assert said.startswith("cpu, eager, float32, 1 thread(s)")
     assert "decode an image: " in said
     assert "state of one image after stage 1, 2, ...: " in said

@@ -1,0 +1,1 @@
+"""The command line of devices without PyTorch: `python -m anytimenet.runtime`, one verb a file."""
