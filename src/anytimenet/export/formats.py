@@ -22,5 +22,13 @@ def _onnx(job: Job) -> Written:
     return write(job)
 
 
-FORMATS: dict[str, Format] = {"onnx": _onnx}
+def _openvino(job: Job) -> Written:
+    require("onnx", "export")
+    require("openvino", "openvino")
+    from anytimenet.export.openvino_files import write
+
+    return write(job)
+
+
+FORMATS: dict[str, Format] = {"onnx": _onnx, "openvino": _openvino}
 """By name; a format imports what it is built on when it is called, through `core.errors.require`."""

@@ -90,10 +90,11 @@ class _Work(nn.Module):
         spec = next(tensor for tensor in self.changes if tensor.name == name)
         if spec.continues is None or spec.grows is None:
             return whole
-        if name in new:
+        axis, before = spec.grows + 1, self.finished[spec.continues][spec.grows]
+        size = whole.shape[axis] - before
+        if name in new and new[name].shape[axis] == size:
             return new[name]
-        before = self.finished[spec.continues][spec.grows]
-        return whole.narrow(spec.grows + 1, before, whole.shape[spec.grows + 1] - before)
+        return whole.narrow(axis, before, size)  # it was appended in several pieces
 
 
 def segment_name(name: str) -> str:

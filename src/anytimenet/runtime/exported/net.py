@@ -16,6 +16,7 @@ from anytimenet.core.segments import SegmentSpec
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import make_backend, register_backend
 from anytimenet.runtime.backends.onnxruntime import OnnxRuntime
+from anytimenet.runtime.backends.openvino import OpenVino
 from anytimenet.runtime.exported.record import AGAIN, EXPORT_NAME, ExportRecord, in_words
 
 _RUNS = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -172,3 +173,4 @@ def _tables(folder: Path, record: ExportRecord) -> dict[str, CostTable]:
 
 
 register_backend(ExportedNet, "onnxruntime", OnnxRuntime)
+register_backend(ExportedNet, "openvino", OpenVino)
