@@ -17,6 +17,7 @@ from anytimenet.data import MaskAugmentation as MaskAugmentation
 from anytimenet.data import MaskSet as MaskSet
 from anytimenet.data import Mixing as Mixing
 from anytimenet.data import load_data as load_data
+from anytimenet.evaluation import Contract as Contract
 from anytimenet.evaluation import Curve as Curve
 from anytimenet.evaluation import Report as Report
 from anytimenet.evaluation import SegmentationReport as SegmentationReport
@@ -35,6 +36,7 @@ from anytimenet.schemes import Scheme as Scheme
 from anytimenet.tasks import Segmentation as Segmentation
 from anytimenet.training import Reporter as Reporter
 from anytimenet.training import TrainConfig as TrainConfig
+from anytimenet.workflows import choose_exits as choose_exits
 from anytimenet.workflows import collect_outputs as collect_outputs
 from anytimenet.workflows import evaluate as evaluate
 from anytimenet.workflows import evaluate_budgeted as evaluate_budgeted

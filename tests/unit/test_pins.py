@@ -25,6 +25,7 @@ POSITIONAL = {
     "quickstart": (),
     "train": ("recipe",),
     "evaluate": ("bundle",),
+    "exits": ("bundle",),
     "reestimate": ("bundle",),
     "join": ("bundles",),
     "slice": ("bundle",),

@@ -26,7 +26,7 @@ from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import STEPS, ScoreRecord, TaskRecord
+from anytimenet.core.manifest.records import STEPS, ScoreRecord, TaskRecord, Thresholds
 from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import check_table, kept_tables
@@ -40,6 +40,7 @@ from anytimenet.nets.sub_network import SubNetwork
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import make_backend
 from anytimenet.runtime.model import PreparedModel
+from anytimenet.runtime.policies.known import policy_of
 from anytimenet.runtime.policies.policy import ExitPolicy
 from anytimenet.runtime.predictor import Predictor
 
@@ -360,6 +361,21 @@ class Bundle:
         if selection is not None:
             checks.instance(selection, LevelSelection, "selection", "LevelSelection((2, 1), (0.8, 0.7), 0.7)")
         self.manifest = replace(self.manifest, level_selection=selection)
+
+    def use_exits(self, thresholds: Thresholds | None) -> None:
+        """From now on these thresholds say where an image may leave early; None for nowhere.
+
+        `save` keeps them.
+
+        Args:
+            thresholds: what `choose_exits` found, or of a policy that `runtime.register_policy` knows.
+
+        Raises:
+            BundleError: if they are for another number of stages, or of a policy that is not known.
+        """
+        if thresholds is not None:
+            policy_of(thresholds)
+        self.manifest = replace(self.manifest, thresholds=thresholds)
 
     def segment_for(self, stage: int) -> Segment:
         """Sub-network `stage`, `(x,) -> Output`: built when first asked for, then kept.

@@ -22,6 +22,7 @@ VERBS = {
     ),
     "train": ("train.Train", "train a net by a recipe"),
     "evaluate": ("evaluate.Evaluate", "evaluate every stage of a bundle on held-out images"),
+    "exits": ("exits.Exits", "choose where images may leave early, so that a contract is kept"),
     "reestimate": ("reestimate.Reestimate", "estimate a bundle's BatchNorm statistics anew"),
     "join": ("join.Join", "make one bundle of several nets that run one after the other"),
     "slice": ("slicing.Slice", "make a smaller bundle of some stages of a bundle"),

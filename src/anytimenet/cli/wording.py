@@ -18,6 +18,7 @@ from collections.abc import Collection
 
 _COMMANDS = {
     "an.reestimate(bundle)": "anytimenet reestimate BUNDLE --out FOLDER",
+    "an.choose_exits(bundle)": "anytimenet exits BUNDLE",
     "an.profile(bundle)": "anytimenet profile BUNDLE",
     "an.list_nets()": "anytimenet list nets",
     "recipes.run_alone": "--alone",

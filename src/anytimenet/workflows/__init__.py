@@ -3,6 +3,7 @@
 from anytimenet.bundle import load
 from anytimenet.workflows.evaluating import collect_outputs, evaluate, evaluate_budgeted
 from anytimenet.workflows.evaluation import Evaluation, measured_latencies
+from anytimenet.workflows.exits import ExecutedExits, Exits, choose_exits
 from anytimenet.workflows.fitting import fit
 from anytimenet.workflows.joining import join_bundles
 from anytimenet.workflows.label_maps import LabelMap, draw_masks, label_map, write_masks
@@ -14,9 +15,12 @@ from anytimenet.workflows.slicing import slice_bundle
 
 __all__ = [
     "Evaluation",
+    "ExecutedExits",
+    "Exits",
     "LabelMap",
     "Reading",
     "Split",
+    "choose_exits",
     "choose_levels",
     "collect_outputs",
     "draw_masks",

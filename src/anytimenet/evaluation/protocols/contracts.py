@@ -11,6 +11,7 @@ from anytimenet.core import checks
 from anytimenet.core.manifest.records import Thresholds
 from anytimenet.core.records import JsonForm, Record
 from anytimenet.evaluation.protocols.exit_data import ExitData, ExitSummary
+from anytimenet.evaluation.text.units import format_count
 
 Target = Literal["max_mean_cost", "min_accuracy", "max_disagreement"]
 
@@ -57,7 +58,8 @@ class Contract(Record):
             "max_disagreement": "disagreement with the last stage at most",
         }[self.target]
         sure = "on average" if self.confidence is None else f"with confidence {self.confidence:g}"
-        return f"{what} {self.limit:g}, {sure}"
+        limit = f"{self.limit:g}" if self.limit <= 1 else format_count(self.limit)
+        return f"{what} {limit}, {sure}"
 
     def loss(self, data: ExitData) -> np.ndarray:
         """0 or 1 of each stage and example: what candidates weigh against cost."""

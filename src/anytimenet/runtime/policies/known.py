@@ -69,12 +69,12 @@ def policy_of(thresholds: Thresholds) -> ExitPolicy:
     except (ValueError, TypeError) as error:
         raise BundleError(
             f"the thresholds of the policy {thresholds.policy!r} cannot be used ({error}): solve them anew "
-            "with anytimenet exits"
+            "with an.choose_exits(bundle)"
         ) from error
     if policy.num_stages not in (None, len(thresholds.values)):
         raise BundleError(
             f"the policy {thresholds.policy!r} is for {policy.num_stages} stages and there are "
-            f"{len(thresholds.values)} thresholds: solve them anew with anytimenet exits"
+            f"{len(thresholds.values)} thresholds: solve them anew with an.choose_exits(bundle)"
         )
     return policy
 
