@@ -83,3 +83,11 @@ def test_a_bundle_is_made_ready_for_deadlines(tmp_path: Path, capsys: pytest.Cap
     assert small.stage <= large.stage
     assert not small.over_budget
     assert "99 % within" in capsys.readouterr().out
+
+
+def test_a_net_answers_while_it_arrives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = loaded("progressive").main(tmp_path, rate=2_000_000, epochs=1)
+    stages = [answer.stage for answer in answers]
+    assert stages == sorted(set(stages))
+    assert stages[-1] == 4
+    assert "4 of 4 stages are in" in capsys.readouterr().out

@@ -8,10 +8,9 @@ from typing import Any, Literal, overload
 from anytimenet.bundle.bundle import Bundle
 from anytimenet.core import checks
 from anytimenet.core.delivery.addresses import is_url
-from anytimenet.core.delivery.remote_folder import RemoteFolder
 from anytimenet.core.manifest.folder import MANIFEST_NAME
 from anytimenet.nets.contract import AnytimeNet
-from anytimenet.runtime.delivery.fetching import arrivals_at, bring, check_kind
+from anytimenet.runtime.delivery.fetching import arrivals_at, fetched
 from anytimenet.runtime.delivery.progressive import ProgressiveModel
 
 
@@ -66,14 +65,11 @@ def load(
         return _progressive(path, stages, net)
     if not is_url(path):
         return Bundle.load(path, stages=stages, net=net)
-    remote = RemoteFolder.open(str(path))
-    check_kind(remote.listing.name, MANIFEST_NAME, remote.address)
-    return Bundle.load(bring(remote, stages), stages=stages, net=net)
+    return Bundle.load(fetched(str(path), MANIFEST_NAME, stages), stages=stages, net=net)
 
 
 def _progressive(path: Path | str, stages: int | None, net: AnytimeNet | None) -> ProgressiveModel[Bundle]:
-    arrivals, name = arrivals_at(path)
-    check_kind(name, MANIFEST_NAME, path)
+    arrivals = arrivals_at(path, MANIFEST_NAME)
 
     def grow(before: Bundle | None, count: int) -> Bundle:
         if before is None:

@@ -9,6 +9,7 @@ from anytimenet.runtime.batches.costs import LeavingCosts as LeavingCosts
 from anytimenet.runtime.batches.leaving import LeavingRun as LeavingRun
 from anytimenet.runtime.batches.leaving import RowAnswer as RowAnswer
 from anytimenet.runtime.delivery.fetching import fetch as fetch
+from anytimenet.runtime.delivery.loading import load as load
 from anytimenet.runtime.delivery.progressive import ProgressiveModel as ProgressiveModel
 from anytimenet.runtime.exported.net import ExportedNet as ExportedNet
 from anytimenet.runtime.model import Model as Model

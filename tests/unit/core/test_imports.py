@@ -74,7 +74,7 @@ INSIDE = {
     "runtime/.": {"backends", "batches", "cli", "planning", "policies"},
     "runtime/batches": {".", "backends", "policies"},
     "runtime/backends": {"."},
-    "runtime/delivery": {"."},
+    "runtime/delivery": {".", "backends", "exported"},
     "runtime/exported": {"backends"},
     "runtime/planning": {"."},
     "runtime/policies": {"backends"},

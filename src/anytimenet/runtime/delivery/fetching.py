@@ -64,35 +64,37 @@ def bring(remote: RemoteFolder, stages: int | None = None) -> Path:
     return remote.folder
 
 
-def arrivals_at(place: Path | str, patience: Patience | None = None) -> tuple[Arrivals, str]:
-    """What comes from a URL, or into a folder that another program fills; and the name of its manifest.
+def fetched(url: str, wanted: str, stages: int | None) -> Path:
+    """As `fetch`, for a folder with the manifest of the name `wanted`; the other kind is not fetched.
+
+    Raises:
+        BundleError: if the URL holds the other kind.
+    """
+    remote = RemoteFolder.open(url)
+    check_kind(remote.listing.name, wanted, remote.address)
+    return bring(remote, stages)
+
+
+def arrivals_at(place: Path | str, wanted: str, patience: Patience | None = None) -> Arrivals:
+    """What comes from a URL, or into a folder that another program fills.
 
     Args:
         place: a URL, or a folder that holds its manifest already.
+        wanted: the manifest's name: of a bundle, or of an exported net.
         patience: how long a server is waited for.
 
     Raises:
         DeliveryError: for a URL that is refused or does not answer.
-        BundleError: if there is no manifest, or it cannot be used.
+        BundleError: if there is no such manifest, or it cannot be used.
     """
     stopped = threading.Event()
     if is_url(place):
         client = Client(patience, stopped=stopped)
         remote = RemoteFolder.open(str(place), client=client, sleep=stopped.wait)
-        return RemoteArrivals(remote, stopped), remote.listing.name
-    folder, name = manifest_in(checks.path(place, "path"))
-    return FolderArrivals(folder, name, stopped), name
-
-
-def manifest_in(path: Path) -> tuple[Path, str]:
-    """The folder of a bundle or an exported net, and which of the two it is, by its manifest's name.
-
-    Raises:
-        BundleError: if it is neither.
-    """
-    if (path / EXPORT_MANIFEST).is_file() and not (path / MANIFEST_NAME).is_file():
-        return path, EXPORT_MANIFEST
-    return find_bundle(path), MANIFEST_NAME
+        check_kind(remote.listing.name, wanted, remote.address)
+        return RemoteArrivals(remote, stopped)
+    path = checks.path(place, "path")
+    return FolderArrivals(find_bundle(path) if wanted == MANIFEST_NAME else path, wanted, stopped)
 
 
 def check_kind(name: str, wanted: str, place: object) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytimenet.core.errors import BundleError
-from anytimenet.core.manifest.folder import AGAIN, MANIFEST_NAME, FileRecord
+from anytimenet.core.manifest.folder import AGAIN, FileRecord
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.shard_names import shard_name
 from anytimenet.core.manifest.tables import is_table
+from anytimenet.runtime.exported.record import EXPORT_NAME, ExportRecord
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,14 @@ def stage_files(folder: Path, manifest_name: str) -> StageFiles:
     Raises:
         BundleError: if the manifest cannot be used.
     """
-    assert manifest_name == MANIFEST_NAME
+    if manifest_name == EXPORT_NAME:
+        record = ExportRecord.read(folder)
+        needed = [record.needed(stages) for stages in range(record.net.num_stages + 1)]
+        own = [
+            tuple(name for name in now if name not in before)
+            for before, now in zip(map(set, needed[:-1]), needed[1:], strict=True)
+        ]
+        return _ordered(own, record.files)
     manifest = Manifest.read(folder)
     total = manifest.num_stages
     return _ordered([(shard_name(stage, total),) for stage in range(1, total + 1)], manifest.files)

@@ -82,7 +82,33 @@ class ExportedNet:
         record = ExportRecord.read(folder)
         total = record.net.num_stages
         stages = total if stages is None else checks.whole_number(stages, "stages", 1, total)
-        for number in range(1, stages + 1):
+        return cls._checked(record, folder, 0, stages, backend, placement)
+
+    def upgraded(self, stages: int) -> ExportedNet:
+        """The net of further stages of its folder, whose files have come; only those are checked.
+
+        Raises:
+            BundleError: if one of them is missing or damaged, or another net was exported here since.
+            ValueError: for fewer stages than this one has, or more than there are.
+        """
+        record = ExportRecord.read(self.folder)
+        stages = checks.whole_number(stages, "stages", self.num_stages, record.net.num_stages)
+        if record.keep_first(self.num_stages) != self._record:
+            raise BundleError(f"{self.folder} was replaced since stages were loaded from it: load it again")
+        return self._checked(record, self.folder, self.num_stages, stages, self._backend, self.placement)
+
+    @classmethod
+    def _checked(
+        cls,
+        record: ExportRecord,
+        folder: Path,
+        known: int,
+        stages: int,
+        backend: str | None,
+        placement: Placement | None,
+    ) -> ExportedNet:
+        """The net of the first `stages`; the files of the first `known` have been checked before."""
+        for number in range(known + 1, stages + 1):
             before = set(record.needed(number - 1))
             for name in record.needed(number):
                 if name not in before:

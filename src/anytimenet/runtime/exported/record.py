@@ -28,7 +28,7 @@ from anytimenet.core import checks
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import check_regular, read_json
 from anytimenet.core.files.writing import write_json
-from anytimenet.core.manifest.folder import LARGEST_JSON, FileRecord, check_file_name
+from anytimenet.core.manifest.folder import LARGEST_JSON, MANIFEST_NAME, FileRecord, check_file_name
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.tables import is_table
 from anytimenet.core.manifest.versions import digest_of
@@ -155,6 +155,11 @@ class ExportRecord(Record):
             check_regular(file, LARGEST_JSON)
             return cls._of(read_json(file, LARGEST_JSON))
         except FileNotFoundError:
+            if (folder / MANIFEST_NAME).is_file():
+                raise BundleError(
+                    f"{folder} holds a bundle, which anytimenet.load reads; `anytimenet export` makes an "
+                    "exported net of it"
+                ) from None
             raise BundleError(
                 f"{folder} is no exported net, for it holds no {EXPORT_NAME}: give the folder that "
                 "`anytimenet export` wrote"
