@@ -34,3 +34,6 @@ from anytimenet.runtime.profiling.exported import profile_exported as profile_ex
 from anytimenet.runtime.saved_session import SavedSession as SavedSession
 from anytimenet.runtime.session import Answer as Answer
 from anytimenet.runtime.session import Session as Session
+from anytimenet.runtime.streams.report import StreamAnswer as StreamAnswer
+from anytimenet.runtime.streams.report import StreamReport as StreamReport
+from anytimenet.runtime.streams.runner import StreamRunner as StreamRunner

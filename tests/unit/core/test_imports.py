@@ -80,6 +80,7 @@ INSIDE = {
     "runtime/policies": {"backends"},
     "runtime/profiling": {"backends", "exported"},
     "runtime/cli": {"backends", "exported", "profiling"},
+    "runtime/streams": {"."},
     "schemes/.": {"gradients", "targets", "weighting"},
     "schemes/gradients": {"."},
     "schemes/targets": {"."},

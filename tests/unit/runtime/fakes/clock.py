@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 
@@ -42,3 +43,9 @@ class FakeClock:
         assert seconds >= 0, f"time.sleep({seconds}) would raise"
         self.slept.append(seconds)
         self.advance(seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Lets `seconds` pass, or as long as it takes until something happens."""
+        first = min((when for when, _, _ in self._due), default=self.now + seconds)
+        # As much as rounding keeps, or no time would pass.
+        self.advance(max(min(first - self.now, seconds), 2 * math.ulp(self.now)))

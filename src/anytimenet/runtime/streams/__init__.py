@@ -1,0 +1,1 @@
+"""Streams: the newest frame is answered, once a period."""
