@@ -35,8 +35,10 @@ def test_eager_keeps_what_backends_promise_on_every_family(name: str):
         lambda net: EagerBackend(net, input_shape=SHAPE),
         lambda net: EagerBackend(net, Placement(dtype="float64")),
         lambda net: EagerBackend(net, Placement(dtype="bfloat16")),
+        lambda net: EagerBackend(net, state_dtype="float16"),
+        lambda net: EagerBackend(net, state_dtype="bfloat16"),
     ],
-    ids=["views", "run when prepared", "float64", "bfloat16"],
+    ids=["views", "run when prepared", "float64", "bfloat16", "float16 states", "bfloat16 states"],
 )
 def test_eager_keeps_them_in_other_forms(make: Callable[[AnytimeNet], EagerBackend]):
     check_backend(make, NET, SHAPE)

@@ -31,6 +31,8 @@ class EagerBackend(TorchBackend):
             own. Without it segments share what they can.
         contiguous: each segment copies the columns of wider weights that it reads.
         channels_last: whether images lie as (N, H, W, C) in memory.
+        state_dtype: "float16" or "bfloat16" halves what a float32 state takes between segments, all but the
+            input; it costs two conversions a segment, and accuracy, which the tolerance tells.
 
     Raises:
         BackendError: for a device or dtype that PyTorch cannot use here.
@@ -53,8 +55,9 @@ class EagerBackend(TorchBackend):
         fold: bool = True,
         contiguous: bool = True,
         channels_last: bool = True,
+        state_dtype: str | None = None,
     ) -> None:
-        super().__init__(net, placement, input_shape, channels_last, "eager")
+        super().__init__(net, placement, input_shape, channels_last, "eager", state_dtype)
         self._fold, self._contiguous = fold, contiguous
         self._snapshot: Snapshot | None = None
 

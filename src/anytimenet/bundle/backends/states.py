@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -85,6 +85,9 @@ class Layout:
         strides = self._strides(tensor.shape)
         if tensor.stride() == strides:
             return tensor
+        last = self.channels_last and tensor.ndim == 4
+        if tensor.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format):
+            return tensor.as_strided(tensor.shape, strides)  # of dimensions of size 1 the stride is free
         return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device).copy_(
             tensor
         )
@@ -114,7 +117,7 @@ def as_tensors(
     arrays: Mapping[str, np.ndarray],
     stage: int,
     specs: Sequence[TensorSpec],
-    dtype: torch.dtype,
+    dtypes: Callable[[str], torch.dtype],
     *,
     sizes_too: bool = True,
 ) -> dict[str, Tensor]:
@@ -124,7 +127,7 @@ def as_tensors(
         arrays: by name.
         stage: for messages.
         specs: what the state at that stage holds.
-        dtype: of its floating tensors.
+        dtypes: of its floating tensors, by name.
         sizes_too: whether the shapes in `specs` are those of this run's images.
 
     Raises:
@@ -133,7 +136,7 @@ def as_tensors(
     names = [spec.name for spec in specs]
     if set(arrays) != set(names):
         raise ValueError(f"the state at stage {stage} has the tensors {names}, not {sorted(arrays)}")
-    found = {spec.name: _tensor(np.asarray(arrays[spec.name]), dtype) for spec in specs}
+    found = {spec.name: _tensor(np.asarray(arrays[spec.name]), dtypes(spec.name)) for spec in specs}
     batches = {tensor.shape[0] if tensor.ndim else None for tensor in found.values()}
     if len(batches) > 1 or None in batches:
         raise ValueError(f"the state at stage {stage} has one batch first in every tensor, not {batches}")
@@ -142,6 +145,7 @@ def as_tensors(
         shape, wanted = tuple(tensor.shape[1:]), spec.shape
         if len(shape) != len(wanted) or (sizes_too and shape != wanted):
             raise ValueError(f"{spec.name!r} of stage {stage} has shape {wanted} an example, not {shape}")
+        dtype = dtypes(spec.name)
         if tensor.dtype != dtype and spec.dtype.startswith(("float", "bfloat")):
             raise ValueError(f"{spec.name!r} of stage {stage} is {dtype} here, not {tensor.dtype}")
     return found

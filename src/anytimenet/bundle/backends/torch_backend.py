@@ -60,6 +60,7 @@ class TorchBackend(ABC):
             that its first run for a user is as fast as the next.
         channels_last: whether states lie as (N, H, W, C) in memory.
         name: by which users choose it.
+        state_dtype: number format of states, all but the input; None for that of the weights.
 
     Attributes:
         one_size: whether images of `input_shape` alone can be run.
@@ -74,6 +75,7 @@ class TorchBackend(ABC):
         input_shape: Sequence[int] | None,
         channels_last: bool,
         name: str,
+        state_dtype: str | None = None,
     ) -> None:
         self.net = instance(net, AnytimeNet, "net", "create_net(NAME)")
         self.name = name
@@ -87,7 +89,10 @@ class TorchBackend(ABC):
                 f"{name} runs no net in {self.placement.dtype}: "
                 "float32, float64, float16 or bfloat16 is needed"
             )
-        self.tolerance = TOLERANCES[self.dtype]
+        self.state_dtype = self.dtype if state_dtype is None else floating(state_dtype)
+        if self.state_dtype not in TOLERANCES:
+            raise BackendError(f"{name} keeps no states in {state_dtype}: float16 or bfloat16 is needed")
+        self.tolerance = max(TOLERANCES[self.dtype], TOLERANCES[self.state_dtype])
         self.segments = frozenset(
             (start, stop) for stop in range(1, self.num_stages + 1) for start in range(stop)
         )
@@ -147,7 +152,7 @@ class TorchBackend(ABC):
         given = usable(state, start)
         runner = self._held.get((start, stop)) or self._runner(start, stop)
         with torch.inference_mode(), threads_of_operators(self.placement.threads):
-            tensors, output = self._exactly(runner, given.tensors)
+            tensors, output = self._narrowly(runner, given.tensors)
             found = self._on_host(output)
         given.use_up()
         return TensorState(stop, given.batch, tensors), found
@@ -167,7 +172,7 @@ class TorchBackend(ABC):
         if INPUT in tensors and not self.one_size:  # any size, and it is told
             shape, known = tuple(np.shape(tensors[INPUT])[1:]), True
         specs = self.net.state_spec(stage, shape)
-        found = as_tensors(tensors, stage, specs, self.dtype, sizes_too=known)
+        found = as_tensors(tensors, stage, specs, self._kept_in, sizes_too=known)
         batch = next((tensor.shape[0] for tensor in found.values()), 0)
         with torch.inference_mode():
             own = {
@@ -215,6 +220,27 @@ class TorchBackend(ABC):
                         self._exactly(runner, self._zeros(start, self.input_shape))
                 self._held = {**self._held, (start, stop): runner}
         return runner
+
+    def _narrowly(
+        self, runner: Runner, tensors: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """Runs a segment between states that may have fewer bits than its weights."""
+        if self.state_dtype == self.dtype:
+            return self._exactly(runner, tensors)
+        wide = {name: self._cast(tensor, self.dtype) for name, tensor in tensors.items()}
+        after, output = self._exactly(runner, wide)
+        # What is carried is kept as it was: its bits are there.
+        kept = {
+            name: tensors[name] if tensor is wide.get(name) else self._cast(tensor, self._kept_in(name))
+            for name, tensor in after.items()
+        }
+        return kept, output
+
+    def _kept_in(self, name: str) -> torch.dtype:
+        return self.dtype if name == INPUT else self.state_dtype
+
+    def _cast(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        return self._layout.of(tensor.to(dtype)) if tensor.is_floating_point() else tensor
 
     def _exactly(
         self, runner: Runner, tensors: dict[str, Tensor]

@@ -233,3 +233,17 @@ def test_places_and_formats_that_are_not_there_are_told(net: AnytimeNet):
         EagerBackend(net, Placement(dtype="float8_e4m3fn"))
     with pytest.raises(BackendError, match="device 'cuda:99'"):
         EagerBackend(net, Placement("cuda:99"))
+
+
+def test_states_of_16_bits_take_half_beside_the_input(net: AnytimeNet):
+    sizes = {}
+    for state_dtype in (None, "float16"):
+        backend = EagerBackend(net, state_dtype=state_dtype)
+        state, _ = backend.run(0, 1, backend.begin(images()))
+        sizes[state_dtype] = state.nbytes - images().nbytes
+        assert {array.dtype for name, array in backend.save(state).items() if name != "x"} == {
+            np.dtype(state_dtype or "float32")
+        }
+    assert sizes["float16"] * 2 == sizes[None]
+    with pytest.raises(BackendError, match="no states in float8_e5m2"):
+        EagerBackend(net, state_dtype="float8_e5m2")
