@@ -41,6 +41,7 @@ from anytimenet.workflows import collect_outputs as collect_outputs
 from anytimenet.workflows import evaluate as evaluate
 from anytimenet.workflows import evaluate_budgeted as evaluate_budgeted
 from anytimenet.workflows import evaluate_levels as evaluate_levels
+from anytimenet.workflows import export_bundle as export_bundle
 from anytimenet.workflows import fit as fit
 from anytimenet.workflows import join_bundles as join_bundles
 from anytimenet.workflows import label_map as label_map

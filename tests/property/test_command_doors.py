@@ -39,7 +39,8 @@ WORK = (
     "recipes.runner.RunFolder",
     "workflows.evaluation.collect_logits",
     "workflows.reestimating.reestimate_statistics",
-    "workflows.profiling.profile_segments",
+    "export.folder.new_folder",
+    "workflows.profiling.profile_backend",
     "evaluation.plots.plots.plot_curves",
     "evaluation.plot_curves",
 )
@@ -62,6 +63,7 @@ COMMANDS = {
         ("saved", "--out", "again", "--data", "digits", "--augmentation", "none"), {"bundle": 0}
     ),
     "join": Command(("saved", "dearer", "--out", "joined", "--data", "digits"), {"bundles": 1}),
+    "export": Command(("saved", "--out", "exported", "--overwrite"), {"bundle": 0}),
     "slice": Command(("saved", "--stages", "2", "--out", "sliced", "--overwrite"), {"bundle": 0}),
     "profile": Command(("saved",), {"bundle": 0}),
     "predict": Command(("saved", "digit.png"), {"bundle": 0, "images": 1}),

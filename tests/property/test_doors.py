@@ -375,6 +375,13 @@ _ROWS = (
         words={"bundle": ("bundle", "does not exist")},
         doors=("core/manifest/folder.py",),
     ),
+    Row(
+        "export_bundle",
+        lambda w: {"bundle": w.bundle, "folder": w.folder / "exported", "format": "onnx"},
+        work=("workflows.exporting.export",),
+        words={"bundle": ("bundle", "does not exist", "path")},
+        doors=("core/manifest/folder.py", "export/folder.py"),
+    ),
     Row("label_map", lambda w: {"bundle": w.maps, "image": w.photo, "stage": 1}, words=IMAGE, doors=IMAGES),
     Row(
         "write_masks",

@@ -29,6 +29,7 @@ POSITIONAL = {
     "reestimate": ("bundle",),
     "join": ("bundles",),
     "slice": ("bundle",),
+    "export": ("bundle",),
     "profile": ("bundle",),
     "predict": ("bundle", "images"),
     "compare": ("runs",),

@@ -25,6 +25,7 @@ VERBS = {
     "exits": ("exits.Exits", "choose where images may leave early, so that a contract is kept"),
     "reestimate": ("reestimate.Reestimate", "estimate a bundle's BatchNorm statistics anew"),
     "join": ("join.Join", "make one bundle of several nets that run one after the other"),
+    "export": ("export.Export", "write a bundle for devices without PyTorch: ONNX or OpenVINO"),
     "slice": ("slicing.Slice", "make a smaller bundle of some stages of a bundle"),
     "profile": ("profile.Profile", "measure a bundle's latency on this machine"),
     "predict": ("predict.Predict", "predict images within a budget"),

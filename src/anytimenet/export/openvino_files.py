@@ -91,7 +91,7 @@ def _graph(core: Any, source: Path, weights: SharedWeights, spec: SegmentSpec) -
         reason = str(error).strip().splitlines()[-1]
         raise BackendError(
             f"segment ({spec.start}, {spec.stop}) cannot be written for OpenVINO ({reason}): export it with "
-            "--format onnx, which OpenVINO reads, too"
+            "format='onnx', which OpenVINO reads, too"
         ) from error
     constants, tree = data.read_bytes(), ElementTree.parse(graph)
     for layer in tree.iter("layer"):

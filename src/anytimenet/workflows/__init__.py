@@ -4,6 +4,7 @@ from anytimenet.bundle import load
 from anytimenet.workflows.evaluating import collect_outputs, evaluate, evaluate_budgeted
 from anytimenet.workflows.evaluation import Evaluation, measured_latencies
 from anytimenet.workflows.exits import ExecutedExits, Exits, choose_exits
+from anytimenet.workflows.exporting import export_bundle
 from anytimenet.workflows.fitting import fit
 from anytimenet.workflows.joining import join_bundles
 from anytimenet.workflows.label_maps import LabelMap, draw_masks, label_map, write_masks
@@ -27,6 +28,7 @@ __all__ = [
     "evaluate",
     "evaluate_budgeted",
     "evaluate_levels",
+    "export_bundle",
     "fit",
     "join_bundles",
     "label_map",

@@ -138,7 +138,7 @@ def test_only_what_openvino_can_do_is_promised(folder):
     ):
         with pytest.raises(BackendError, match=words):
             _ = ExportedNet.load(folder, placement=placement).backend
-    with pytest.raises(BackendError, match="--format onnx"):
+    with pytest.raises(BackendError, match="format='onnx'"):
         _ = ExportedNet.load(folder, backend="onnxruntime").backend
 
 

@@ -39,7 +39,7 @@ class OnnxRuntime(BufferedBackend):
         if source.kind != "onnx":
             raise BackendError(
                 f"onnxruntime runs ONNX files, and this folder holds {source.kind}: export it with "
-                "--format onnx"
+                "format='onnx'"
             )
         if placement.device != "cpu" or placement.dtype != "float32":
             raise BackendError(

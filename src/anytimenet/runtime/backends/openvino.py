@@ -149,7 +149,7 @@ class OpenVino(BufferedBackend):
         if kind not in KINDS:
             raise BackendError(
                 f"OpenVINO reads exports of kind {' or '.join(KINDS)}, and this one is of kind {kind}: "
-                "export it with --format onnx"
+                "export it with format='onnx'"
             )
         if dtypes != {"float32"}:
             raise BackendError(

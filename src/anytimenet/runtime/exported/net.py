@@ -166,8 +166,8 @@ class ExportedNet:
         if (start, stop) not in self._files:
             there = ", ".join(in_words(pair) for pair in sorted(self._files))
             raise ValueError(
-                f"segment ({start}, {stop}) was not exported: export it with --segments "
-                f"{in_words((start, stop))}; {self.folder} holds {there}"
+                f"segment ({start}, {stop}) was not exported: export it with segments=[{(start, stop)}, "
+                f"...]; {self.folder} holds {there}"
             )
         return start, stop
 

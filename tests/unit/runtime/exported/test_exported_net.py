@@ -135,7 +135,7 @@ def test_a_changed_or_missing_manifest_is_refused(folder, tmp_path):
 
 def test_a_segment_that_was_not_exported_says_how_to_get_it(exported):
     net = ExportedNet.load(exported)
-    match = r"segment \(1, 3\) was not exported: export it with --segments 1-3"
+    match = r"segment \(1, 3\) was not exported: export it with segments=\[\(1, 3\)"
     with pytest.raises(ValueError, match=match):
         net.files_of(1, 3)
     with pytest.raises(ValueError, match=match):

@@ -1,0 +1,119 @@
+"""`anytimenet export BUNDLE --out FOLDER`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from anytimenet.cli.output import emit
+
+if TYPE_CHECKING:
+    from anytimenet.runtime import ExportedNet
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a bundle as a folder that runs on devices without PyTorch.
+
+    Weights are stored once, in files by stage. ONNX files run in ONNX Runtime and in OpenVINO; OpenVINO's own
+    load without ONNX. Only segments that were exported can be run: by default every step from stage to stage,
+    and every sub-network from the input. JSON: {out, format, segments: [{start, stop, macs, files}], bytes,
+    weight_bytes}.
+    """
+
+    bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
+    """Folder of a bundle, or of the run that made it."""
+    out: Path
+    """The new folder."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """What the files are."""
+    segments: Annotated[tuple[str, ...], tyro.conf.arg(metavar="all|A-B ...")] = ()
+    """These segments: 0-2 1-3 goes from the input to stage 2 and from stage 1 to stage 3; all of them."""
+    overwrite: bool = False
+    """Replace an export that is at --out."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
+    """Print the result as JSON, or write it to a file."""
+
+    def run(self) -> None:
+        """Writes the folder, and says what is in it."""
+        from anytimenet.core.errors import require
+
+        require("torch", "train")
+        from anytimenet.runtime import ExportedNet
+        from anytimenet.workflows import export_bundle, load
+        from anytimenet.workflows.exporting import every_segment
+
+        pairs = parse_segments(self.segments)
+        bundle = load(self.bundle)
+        if pairs == "all":
+            pairs = every_segment(bundle.num_stages)
+        export_bundle(bundle, self.out, format=self.format, segments=pairs, overwrite=self.overwrite)
+        exported = ExportedNet.load(self.out)
+        result = described(exported)
+        if emit(self.json, result):
+            print(_table(result))
+            engines = " or ".join(_ENGINES[exported.kind])
+            print(f"{self.out}: {result['bytes']:,} bytes, {result['weight_bytes']:,} of them weights.")
+            print(f"It runs in {engines}: python -m anytimenet.runtime profile {self.out}")
+
+
+_ENGINES = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}
+
+
+def parse_segments(words: tuple[str, ...]) -> list[tuple[int, int]] | Literal["all"] | None:
+    """What `--segments` says: pairs, all of them, or None for those that are exported by default.
+
+    Raises:
+        ValueError: for anything else.
+
+    >>> parse_segments(("0-2", "1-3,2-3")), parse_segments(("all",)), parse_segments(())
+    ([(0, 2), (1, 3), (2, 3)], 'all', None)
+    """
+    if words == ("all",):
+        return "all"
+    found = []
+    for word in ",".join(words).split(",") if words else ():
+        match = re.fullmatch(r"(\d{1,6})-(\d{1,6})", word)
+        if match is None:
+            raise ValueError(f"--segments {word!r}: A-B is needed, 0-2 for example, or all")
+        found.append((int(match[1]), int(match[2])))
+    return found or None
+
+
+def described(exported: ExportedNet) -> dict[str, Any]:
+    """What is in an exported folder, as JSON."""
+    segments = [
+        {
+            "start": spec.start,
+            "stop": spec.stop,
+            "macs": spec.macs,
+            "files": [file.name for file in exported.files_of(spec.start, spec.stop)],
+        }
+        for spec in exported.segment_specs
+    ]
+    weights = [file for stage in range(1, exported.num_stages + 1) for file in exported.weight_files(stage)]
+    return {
+        "out": str(exported.folder),
+        "format": exported.kind,
+        "segments": segments,
+        "bytes": sum(file.stat().st_size for file in exported.folder.rglob("*") if file.is_file()),
+        "weight_bytes": sum(file.stat().st_size for file in weights),
+    }
+
+
+def _table(result: dict[str, Any]) -> str:
+    from anytimenet.evaluation import format_count
+    from anytimenet.evaluation.text.tables import plain_table
+
+    segments = result["segments"]
+    return plain_table(
+        [
+            ("segment", [f"{one['start']}-{one['stop']}" for one in segments]),
+            ("multiply-adds", [format_count(one["macs"]) for one in segments]),
+            ("file", [one["files"][0] for one in segments]),
+        ]
+    )
