@@ -11,22 +11,19 @@ import numpy as np
 
 from anytimenet.core import checks
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.core.errors import CostTableError, NotFiniteError
+from anytimenet.core.errors import NotFiniteError
 from anytimenet.core.images.sources import Source, image_sources
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.records import TASKS
-from anytimenet.runtime.backends.backend import Output
 from anytimenet.runtime.batches.leaving import LeavingRun
 from anytimenet.runtime.budgets import Budget, Choice
 from anytimenet.runtime.many import answers_in_batches
 from anytimenet.runtime.model import Model
-from anytimenet.runtime.paths import SegmentPath
-from anytimenet.runtime.planning.plan_table import PlanTable
-from anytimenet.runtime.planning.planner import Planner
-from anytimenet.runtime.planning.slowdown import Slowdown
+from anytimenet.runtime.naming import named
+from anytimenet.runtime.planners import Planners
 from anytimenet.runtime.policies.known import policy_of
 from anytimenet.runtime.policies.policy import ExitPolicy
-from anytimenet.runtime.running import Running, row_of
+from anytimenet.runtime.running import Running
 from anytimenet.runtime.session import Session
 
 _RECENT = 0.2
@@ -77,15 +74,13 @@ class Predictor:
             checks.instance(table, CostTable, "table", "profile(bundle)")
         self.table = table
         self.policy = _stored_policy(model) if policy == "stored" else policy
-        self.slowdown = Slowdown()
-        self._variant = variant
         self._clock = clock
         self._segments = _default_segments(model) if segments is None else frozenset(segments)
         self._validated = [record.val_accuracy for record in model.manifest.stages]
-        self._planners: dict[int, PlanTable] = {}
+        self.planners = Planners(model, table, self._segments, variant)
         self._making_ms = 0.0
         if table is not None:
-            self.planner()
+            self.planners.of(1)
 
     def predict(
         self,
@@ -142,9 +137,6 @@ class Predictor:
     ) -> Iterator[Prediction | FailedPrediction]:
         """The answers for many images, in order and as they come: what `predict` says of each.
 
-        Images run in batches, so that many are answered sooner. An image that cannot be read or answered gets
-        a `FailedPrediction`, with its `source` and `error`, in the place of its answer, and the others go on.
-
         Args:
             images: a folder, a pattern such as "photos/*.jpg", or an iterable of what `predict` reads; or a
                 stack: uint8 pixels `(N, H, W, C)` or `(N, C, H, W)`, or floats `(N, C, H, W)`, taken as
@@ -153,15 +145,15 @@ class Predictor:
                 batches of that size have to be known.
             budget_macs, stage, target_accuracy: as in `predict`, for each image.
             batch_size: images that run together. Answers do not depend on it beyond rounding.
-            skip_bad: leave out images that cannot be predicted, with a warning each, instead.
+            skip_bad: leave out images that cannot be predicted, with a warning each, instead of giving a
+                `FailedPrediction` in their place.
 
         Returns:
             Predictions with their `source`: the path of the image's file, or its place, from 0. Their
             `elapsed_ms` is the time of their batch, divided among its images; `late` if the batch was.
 
         Raises:
-            DataError: for a folder or pattern without images.
-            TypeError: for what holds no images.
+            DataError, TypeError: for what holds no images.
             ValueError, CostTableError: for a budget that cannot be, as in `predict`.
         """
         budget = self._checked(Budget(deadline_ms, budget_macs, stage, target_accuracy))
@@ -194,26 +186,6 @@ class Predictor:
             self.model.backend.prepare(start, stop)
         Session.warm_up(self.model, batch=batch)
 
-    def planner(self, batch: int = 1) -> PlanTable:
-        """What plans the runs of batches of that size.
-
-        Raises:
-            CostTableError: if no latencies were measured on this machine, or none for such batches.
-        """
-        if batch not in self._planners:
-            planner = Planner(
-                self._measured(),
-                self._validated,
-                segments=self._segments,
-                variant=self._variant,
-                batch=batch,
-                chance=1 / max(len(self.model.manifest.class_names[0]), 1),
-                counted=[record.macs for record in self.model.manifest.stages],
-                slowdown=self.slowdown,
-            )
-            self._planners[batch] = PlanTable(planner)
-        return self._planners[batch]
-
     def _checked(self, budget: Budget) -> Budget:
         """`budget`, if it can be kept here; what is wrong with it is no fault of an image."""
         manifest = self.model.manifest
@@ -223,21 +195,10 @@ class Predictor:
                 "a session"
             )
         if budget.is_timed:
-            self.planner()
+            self.planners.of(1)
         else:
             budget.choice(manifest)
         return budget
-
-    def _measured(self) -> CostTable:
-        if self.table is None:
-            backend = self.model.backend
-            place = backend.placement
-            raise CostTableError(
-                f"deadline_ms needs latencies measured on this machine for backend {backend.name!r}, "
-                f"{place.threads} thread(s), {place.dtype} on {place.device}, and there are none: profile "
-                "the bundle with these first, or give budget_macs or a stage"
-            )
-        return self.table
 
     def _run(
         self, session: Session, budget: Budget, deadline: float, policy: ExitPolicy | None
@@ -249,7 +210,7 @@ class Predictor:
             def remaining_ms() -> float:
                 return 1000 * (deadline - self._clock()) - self._making_ms
 
-            running.until(self.planner(session.batch), remaining_ms)
+            running.until(self.planners.of(session.batch), remaining_ms)
             return running, None
         if budget.is_open and policy is not None:
             running.until_sure()
@@ -291,7 +252,9 @@ class Predictor:
             source = sources[found.row]
             path = tuple(segment for segment in run.path if segment[1] <= found.stage)
             try:
-                answers[found.row] = self._named(found.output, found.stage, 0, path, source=source)
+                answers[found.row] = named(
+                    self.model.manifest, found.output, 0, stage=found.stage, path=path, source=source
+                )
             except NotFiniteError as error:
                 answers[found.row] = FailedPrediction(source, str(error))
         share_ms = 1000 * (self._clock() - began) / len(sources)
@@ -309,32 +272,8 @@ class Predictor:
     ) -> Prediction:
         if stage == 0:
             raise NotFiniteError.of_stage(session.stage)
-        return self._named(session.outputs[stage], stage, row, session.path, choice, source)
-
-    def _named(
-        self,
-        output: Output,
-        stage: int,
-        row: int,
-        path: SegmentPath,
-        choice: Choice | None = None,
-        source: Source | None = None,
-    ) -> Prediction:
-        """The answer of a stage for one example; what time it took is not known yet."""
-        manifest = self.model.manifest
-        selection = manifest.level_selection
-        return Prediction.of(
-            row_of(output, stage, row),
-            manifest.class_names,
-            stage=stage,
-            elapsed_ms=0.0,
-            macs=manifest.stages[stage - 1].macs,
-            over_budget=choice is not None and choice.over_budget,
-            below_target=choice is not None and choice.below_target,
-            levels=None if selection is None else selection.levels,
-            path=path,
-            source=source,
-        )
+        output, path = session.outputs[stage], session.path
+        return named(self.model.manifest, output, row, stage=stage, path=path, choice=choice, source=source)
 
 
 def _default_segments(model: Model) -> frozenset[tuple[int, int]]:

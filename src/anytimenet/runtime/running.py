@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from anytimenet.core.answers.standing import Validated, standing_stage
-from anytimenet.core.errors import NotFiniteError
-from anytimenet.runtime.backends.backend import Output
 from anytimenet.runtime.planning.plan_table import PlanTable
 from anytimenet.runtime.policies.policy import NOTHING, ExitPolicy, Memory
 from anytimenet.runtime.session import Answer, Session
@@ -96,21 +94,3 @@ def finite_rows(output: Sequence[np.ndarray]) -> np.ndarray:
     rows = [np.isfinite(level).reshape(len(level), -1).all(axis=1) for level in output]
     found: np.ndarray = rows[0] if len(rows) == 1 else np.logical_and.reduce(rows)
     return found
-
-
-def row_of(output: Output, stage: int, row: int) -> list[np.ndarray]:
-    """What `stage` says of one example, `(classes,)` a label level, float64.
-
-    Raises:
-        NotFiniteError: for NaN or infinity.
-        ValueError: for an output with a label for every pixel.
-    """
-    for level in output:
-        if level.ndim != 2:
-            raise ValueError(
-                f"predict gives one label an image, and this net's output has shape {level.shape}: use "
-                "anytimenet.label_map(bundle, image), or a session's outputs"
-            )
-        if not np.isfinite(level[row]).all():
-            raise NotFiniteError.of_stage(stage)
-    return [level[row].astype(np.float64) for level in output]
