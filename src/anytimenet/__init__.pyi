@@ -46,6 +46,7 @@ from anytimenet.workflows import fit as fit
 from anytimenet.workflows import join_bundles as join_bundles
 from anytimenet.workflows import label_map as label_map
 from anytimenet.workflows import load as load
+from anytimenet.workflows import predictor as predictor
 from anytimenet.workflows import profile as profile
 from anytimenet.workflows import reestimate as reestimate
 from anytimenet.workflows import slice_bundle as slice_bundle

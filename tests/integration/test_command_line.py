@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,8 +74,22 @@ def test_predict_prints_one_object_a_line_with_the_documented_keys(trained, digi
     assert run(["predict", str(trained), str(digit), str(digit), "--stage", "2", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 2
-    assert set(lines[0]) == {"image", "label", "probability", "stage", "macs", "elapsed_ms"}
+    assert set(lines[0]) == {"image", "label", "probability", "stage", "macs", "elapsed_ms", "path"}
     assert lines[0]["stage"] == 2
+
+
+def test_a_deadline_is_kept_with_what_profile_measured(trained, digit, capsys, tmp_path):
+    bundle = tmp_path / "run"
+    shutil.copytree(trained, bundle)
+    assert run(["predict", str(bundle), str(digit), "--deadline-ms", "5"]) == 1
+    error = capsys.readouterr().err
+    assert "--deadline-ms needs latencies measured on this machine for backend 'eager'" in error
+    assert run(["profile", str(bundle), "--minutes", "0.01", "--device", "cpu"]) == 0
+    capsys.readouterr()
+    for deadline, late in (("1e6", False), ("0", True)):
+        assert run(["predict", str(bundle), str(digit), "--deadline-ms", deadline, "--json"]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert record.get("late", False) is late
 
 
 def test_a_budget_below_stage_1_is_answered_and_marked(trained, digit, capsys):

@@ -16,6 +16,7 @@ from anytimenet.cli.parsing import Count
 if TYPE_CHECKING:
     from anytimenet.bundle import Bundle
     from anytimenet.core.answers.prediction import FailedPrediction, Prediction
+    from anytimenet.runtime import ExportedNet
     from anytimenet.workflows import LabelMap
 
 Answer = tuple[dict[str, Any], str]
@@ -26,12 +27,13 @@ Answer = tuple[dict[str, Any], str]
 class Predict:
     """Predict images within a budget: some files, or all images of a folder or a pattern.
 
-    JSON, one object a line as the answers come: {image, label, probability, stage, macs, elapsed_ms}, and
-    "over_budget": true when even stage 1 exceeds the budget. A folder or pattern is always answered in JSON
-    lines. An image that cannot be predicted is named, {image, error}, the others go on, and the command fails
-    at the end unless --skip-bad leaves it out. With several label levels also {level, fine_label, coarser}:
-    label is of the level that `evaluate --target-accuracy A --save-levels` chose for the stage, else of level
-    1, the fine one.
+    JSON, one object a line as the answers come: {image, label, probability, stage, macs, elapsed_ms, path},
+    and "over_budget": true when even stage 1 exceeds the budget, "late": true after its deadline,
+    "below_target": true where no stage is so accurate. A folder or pattern is always answered in JSON lines.
+    An image that cannot be predicted is named, {image, error}, the others go on, and the command fails at the
+    end unless --skip-bad leaves it out. With several label levels also {level, fine_label, coarser}: label is
+    of the level that `evaluate --target-accuracy A --save-levels` chose for the stage, else of level 1, the
+    fine one.
 
     A net for segmentation gives the share of each class, {image, shares: {class: share}, stage, macs,
     elapsed_ms}; with --out it writes the masks of every stage, and "masks" lists the files.
@@ -45,10 +47,17 @@ class Predict:
     """Answer with this stage."""
     budget_macs: Count | None = None
     """Answer with the best validated stage whose multiply-adds fit, for example 2e6 or 1.5M."""
+    deadline_ms: float | None = None
+    """Answer each image, or each batch of --batch-size, in so many milliseconds, reading included; needs what
+    `anytimenet profile` measures."""
+    target_accuracy: float | None = None
+    """Answer with the cheapest stage whose validated accuracy is at least this, 0..1."""
+    backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """What runs the net: eager PyTorch, the default of a bundle; compiled; onnxruntime; openvino."""
     out: Path | None = None
     """For segmentation: write the mask of every stage into this folder, as PNG pictures."""
-    batch_size: int = 32
-    """Images that run together; they share the time that is shown."""
+    batch_size: int | None = None
+    """Images that run together; they share the time that is shown. 32 by default, 1 with a deadline."""
     skip_bad: bool = False
     """Leave out images that cannot be predicted, and name them."""
     threads: int = 1
@@ -63,17 +72,17 @@ class Predict:
         torch = require("torch", "train")
         from anytimenet.core.answers.prediction import FailedPrediction
         from anytimenet.workflows import load
+        from anytimenet.workflows.predicting import folder_of_export
 
         torch.set_num_threads(check_threads(self.threads))
         if not self.images:
             raise ValueError("no image was given: anytimenet predict BUNDLE IMAGE ...")
-        bundle = load(self.bundle)
-        segments = bundle.manifest.task_kind == "segmentation"
-        self._check(bundle, segments)
+        net = folder_of_export(self.bundle) or load(self.bundle)
+        self._check(net.manifest.task_kind == "segmentation")
         images, searched = named_images(self.images)
         json = "-" if searched and self.json is None else self.json
         printer = AnswerPrinter(json, skip_bad=self.skip_bad)
-        for answer in self._label_maps(bundle, images) if segments else self._labels(bundle, images):
+        for answer in self._answers(net, images):
             if isinstance(answer, FailedPrediction):
                 printer.bad(str(answer.source), answer.error)
             else:
@@ -82,7 +91,18 @@ class Predict:
             print(f"The masks of every stage are in {self.out}, STEM-stages.png shows them side by side.")
         printer.finish()
 
-    def _check(self, bundle: Bundle, segments: bool) -> None:
+    def _answers(
+        self, net: Bundle | ExportedNet, images: Sequence[str]
+    ) -> Iterator[Answer | FailedPrediction]:
+        from anytimenet.bundle import Bundle
+
+        if net.manifest.task_kind != "segmentation":
+            return self._labels(net, images)
+        if not isinstance(net, Bundle):
+            raise ValueError("an exported net for segmentation has no label maps here yet: give its bundle")
+        return self._label_maps(net, images)
+
+    def _check(self, segments: bool) -> None:
         """Refuses flags that do not go together, before the first image is read."""
         if not segments:
             if self.out is not None:
@@ -90,22 +110,41 @@ class Predict:
                     "--out writes masks, and this bundle gives one label an image: leave --out out"
                 )
             return
+        if self.deadline_ms is not None or self.target_accuracy is not None or self.backend is not None:
+            raise ValueError(
+                "label maps know no --deadline-ms, --target-accuracy or --backend yet: give --stage or "
+                "--budget-macs"
+            )
         if self.out is not None and (self.stage is not None or self.budget_macs is not None):
             raise ValueError("--out writes the masks of every stage: leave --stage and --budget-macs out")
         if self.stage is not None and self.budget_macs is not None:
             raise ValueError("give --stage or --budget-macs, not both: a stage has its own cost")
 
-    def _labels(self, bundle: Bundle, images: Sequence[str]) -> Iterator[Answer | FailedPrediction]:
+    def _labels(
+        self, net: Bundle | ExportedNet, images: Sequence[str]
+    ) -> Iterator[Answer | FailedPrediction]:
+        from anytimenet.bundle import Bundle
         from anytimenet.core.answers.prediction import FailedPrediction
+        from anytimenet.core.answers.prediction_record import prediction_record
+        from anytimenet.workflows import predictor
 
-        answers = bundle.predict_many(
-            images, stage=self.stage, budget_macs=self.budget_macs, batch_size=self.batch_size
+        if isinstance(net, Bundle) and self.backend is None and self.deadline_ms is None:
+            predict_many = net.predict_many
+        else:
+            predict_many = predictor(net, backend=self.backend, threads=self.threads).predict_many
+        answers = predict_many(
+            images,
+            stage=self.stage,
+            budget_macs=self.budget_macs,
+            deadline_ms=self.deadline_ms,
+            target_accuracy=self.target_accuracy,
+            batch_size=self.batch_size or (32 if self.deadline_ms is None else 1),
         )
         for path, answer in zip(images, answers, strict=True):
             if isinstance(answer, FailedPrediction):
                 yield FailedPrediction(path, answer.error)
             else:
-                yield as_record(path, answer), as_line(path, answer)
+                yield prediction_record(path, answer), as_line(path, answer)
 
     def _label_maps(self, bundle: Bundle, images: Sequence[str]) -> Iterator[Answer | FailedPrediction]:
         from anytimenet.core.answers.prediction import FailedPrediction
@@ -127,28 +166,12 @@ class Predict:
                 yield map_record(path, answer, names, masks), map_line(path, answer, names)
 
 
-def as_record(path: Path | str, prediction: Prediction) -> dict[str, Any]:
-    """The JSON object of one prediction."""
-    record: dict[str, Any] = {
-        "image": str(path),
-        "label": prediction.label,
-        "probability": prediction.probability,
-        **_cost_of(prediction),
-    }
-    if prediction.coarser:
-        record["level"] = prediction.level
-        record["fine_label"] = prediction.fine_label
-        record["coarser"] = list(prediction.coarser)
-    if prediction.over_budget:
-        record["over_budget"] = True
-    return record
-
-
 def map_record(
     path: Path | str, answer: LabelMap, names: Sequence[str], masks: Sequence[Path]
 ) -> dict[str, Any]:
     """The JSON object of one label map."""
-    record: dict[str, Any] = {"image": str(path), "shares": answer.shares(names), **_cost_of(answer)}
+    record: dict[str, Any] = {"image": str(path), "shares": answer.shares(names)}
+    record |= {"stage": answer.stage, "macs": answer.macs, "elapsed_ms": answer.elapsed_ms}
     if masks:
         record["masks"] = [str(mask) for mask in masks]
     if answer.over_budget:
@@ -158,29 +181,26 @@ def map_record(
 
 def as_line(path: Path | str, prediction: Prediction) -> str:
     """One prediction for people."""
+    from anytimenet.core.answers.prediction_record import remarks
+
     level = f", level {prediction.level} of {len(prediction.labels)}" if prediction.coarser else ""
     return (
-        f"{path}: {prediction.label} ({100 * prediction.probability:.1f} %{level}) by {_spent_by(prediction)}"
+        f"{path}: {prediction.label} ({100 * prediction.probability:.1f} %{level}) by "
+        f"{_spent_by(prediction)}{remarks(prediction)}"
     )
 
 
 def map_line(path: Path | str, answer: LabelMap, names: Sequence[str], most: int = 4) -> str:
     """One label map for people: the classes that cover most of it."""
+    note = "  (even stage 1 exceeds the budget)" if answer.over_budget else ""
     shares = [f"{name} {100 * share:.0f} %" for name, share in list(answer.shares(names).items())[:most]]
-    return f"{path}: {', '.join(shares)} by {_spent_by(answer)}"
-
-
-def _cost_of(answer: Prediction | LabelMap) -> dict[str, Any]:
-    return {"stage": answer.stage, "macs": answer.macs, "elapsed_ms": answer.elapsed_ms}
+    return f"{path}: {', '.join(shares)} by {_spent_by(answer)}{note}"
 
 
 def _spent_by(answer: Prediction | LabelMap) -> str:
     from anytimenet.evaluation import format_count
 
-    note = "  (even stage 1 exceeds the budget)" if answer.over_budget else ""
-    return (
-        f"stage {answer.stage}, {format_count(answer.macs)} multiply-adds, {answer.elapsed_ms:.1f} ms{note}"
-    )
+    return f"stage {answer.stage}, {format_count(answer.macs)} multiply-adds, {answer.elapsed_ms:.1f} ms"
 
 
 def _check_stems(images: Sequence[str]) -> None:

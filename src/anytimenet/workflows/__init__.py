@@ -9,6 +9,7 @@ from anytimenet.workflows.fitting import fit
 from anytimenet.workflows.joining import join_bundles
 from anytimenet.workflows.label_maps import LabelMap, draw_masks, label_map, write_masks
 from anytimenet.workflows.levels import choose_levels, evaluate_levels
+from anytimenet.workflows.predicting import predictor
 from anytimenet.workflows.profiling import profile
 from anytimenet.workflows.reading import Reading, Split
 from anytimenet.workflows.reestimating import reestimate
@@ -34,6 +35,7 @@ __all__ = [
     "label_map",
     "load",
     "measured_latencies",
+    "predictor",
     "profile",
     "reestimate",
     "slice_bundle",

@@ -1,0 +1,100 @@
+"""Predictors: any net, live or exported, on any backend that runs it here."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Literal
+
+from anytimenet.bundle import Bundle, load
+from anytimenet.core import checks
+from anytimenet.core.manifest.table_choice import table_for
+from anytimenet.runtime.backends.backend import Placement
+from anytimenet.runtime.backends.known import backends_of
+from anytimenet.runtime.exported.net import ExportedNet
+from anytimenet.runtime.exported.record import EXPORT_NAME
+from anytimenet.runtime.policies.policy import ExitPolicy
+from anytimenet.runtime.predictor import Predictor
+
+FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
+"""What a bundle is exported as for a backend that runs files."""
+
+
+def predictor(
+    net: Bundle | ExportedNet | Path | str,
+    *,
+    backend: str | None = None,
+    threads: int = 1,
+    dtype: str = "float32",
+    device: str = "cpu",
+    policy: ExitPolicy | Literal["stored"] | None = "stored",
+    variant: str = "alert",
+) -> Predictor:
+    """What answers images of a net within budgets, with its segments prepared and warm.
+
+    Deadlines need the latencies of this machine, backend, number of threads and number format: `profile`
+    measures them and the net keeps them.
+
+    Args:
+        net: a bundle, an exported net, or the folder of one.
+        backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime" or
+            "openvino"; of an exported net by default what its files are for. A bundle is exported to a
+            temporary folder, which lives as long as the predictor, where the backend runs files.
+        threads: that one segment uses.
+        dtype: number format of weights and states.
+        device: "cpu", or a GPU such as "cuda" for PyTorch.
+        policy: which images leave early; by default the one that the stored thresholds are for.
+        variant: of the planner; see `Planner`.
+
+    Raises:
+        BackendError: if no backend of that name runs the net here.
+        MissingExtraError: if what the backend is built on is not installed.
+
+    Example::
+
+        fast = an.predictor("runs/digits", backend="onnxruntime")
+        fast.predict("digit.png", deadline_ms=2).label
+    """
+    checks.instance(net, (Bundle, ExportedNet, Path, str), "net", "load(PATH)")
+    name = checks.optional(backend, "backend", checks.words)
+    place = Placement(device, threads, dtype)
+    if isinstance(net, Path | str):
+        folder = checks.path(net, "net")
+        net = folder_of_export(folder) or load(folder)
+    if isinstance(net, Bundle):
+        name = name or "eager"
+        if name in backends_of(net) or name not in FORMATS:
+            return net.predictor(
+                name, threads=threads, dtype=dtype, device=device, policy=policy, variant=variant
+            )
+        return _on_files(net, name, place, policy, variant)
+    exported = ExportedNet.load(net.folder, backend=name, placement=place)
+    return _warm(exported, policy, variant)
+
+
+def folder_of_export(folder: Path) -> ExportedNet | None:
+    """The exported net in a folder; None if it holds none, but perhaps a bundle."""
+    return ExportedNet.load(folder) if (folder / EXPORT_NAME).is_file() else None
+
+
+def _on_files(
+    bundle: Bundle, name: str, place: Placement, policy: ExitPolicy | Literal["stored"] | None, variant: str
+) -> Predictor:
+    from anytimenet.export import export
+
+    folder = tempfile.TemporaryDirectory(prefix="anytimenet-")
+    files = export(bundle, Path(folder.name) / "export", format=FORMATS[name])
+    exported = ExportedNet.load(files, backend=name, placement=place)
+    exported.cost_tables.update(bundle.cost_tables)
+    found = _warm(exported, policy, variant)
+    weakref.finalize(found, folder.cleanup)
+    return found
+
+
+def _warm(net: ExportedNet, policy: ExitPolicy | Literal["stored"] | None, variant: str) -> Predictor:
+    backend = net.backend
+    table = table_for(net.cost_tables, backend.name, backend.placement)
+    found = Predictor(net, table=table, policy=policy, variant=variant)
+    found.warm_up()
+    return found
