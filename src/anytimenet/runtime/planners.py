@@ -58,7 +58,8 @@ class Planners:
             place = backend.placement
             raise CostTableError(
                 f"deadline_ms needs latencies measured on this machine for backend {backend.name!r}, "
-                f"{place.threads} thread(s), {place.dtype} on {place.device}, and there are none: profile "
-                "the bundle with these first, or give budget_macs or a stage"
+                f"{place.threads} thread(s), {place.dtype} on {place.device}, and there are none: measure "
+                "them with anytimenet profile BUNDLE, or python -m anytimenet.runtime profile EXPORT, and "
+                f"--backend {backend.name} --threads {place.threads}; or give budget_macs or a stage"
             )
         return self._table

@@ -9,7 +9,6 @@ from typing import Literal
 
 from anytimenet.bundle import Bundle, load
 from anytimenet.core import checks
-from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.runtime.backends.backend import Placement
 from anytimenet.runtime.backends.known import backends_of
 from anytimenet.runtime.exported.net import ExportedNet
@@ -70,7 +69,7 @@ def predictor(
             )
         return _on_files(net, name, place, policy, variant)
     exported = ExportedNet.load(net.folder, backend=name, placement=place)
-    return _warm(exported, policy, variant)
+    return exported.predictor(policy=policy, variant=variant)
 
 
 def folder_of_export(folder: Path) -> ExportedNet | None:
@@ -87,14 +86,6 @@ def _on_files(
     files = export(bundle, Path(folder.name) / "export", format=FORMATS[name])
     exported = ExportedNet.load(files, backend=name, placement=place)
     exported.cost_tables.update(bundle.cost_tables)
-    found = _warm(exported, policy, variant)
+    found = exported.predictor(policy=policy, variant=variant)
     weakref.finalize(found, folder.cleanup)
-    return found
-
-
-def _warm(net: ExportedNet, policy: ExitPolicy | Literal["stored"] | None, variant: str) -> Predictor:
-    backend = net.backend
-    table = table_for(net.cost_tables, backend.name, backend.placement)
-    found = Predictor(net, table=table, policy=policy, variant=variant)
-    found.warm_up()
     return found

@@ -75,7 +75,7 @@ INSIDE = {
     "runtime/batches": {".", "backends", "policies"},
     "runtime/backends": {"."},
     "runtime/delivery": {".", "backends", "exported"},
-    "runtime/exported": {"backends"},
+    "runtime/exported": {".", "backends", "policies"},
     "runtime/planning": {"."},
     "runtime/policies": {"backends"},
     "runtime/profiling": {"backends", "exported"},

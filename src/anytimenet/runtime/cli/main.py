@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from anytimenet.core.version import __version__
 
 VERBS = {
+    "predict": ("predict", "answer images within budgets"),
     "profile": ("profile", "measure the latency of an exported net on this machine"),
 }
 """By name: the module here, with `add_arguments(parser)` and `run(arguments)`, and what the verb does."""

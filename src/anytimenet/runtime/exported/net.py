@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from anytimenet.core import checks
 from anytimenet.core.errors import BundleError
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import read_listed
 from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import check_table, kept_tables, parse_table
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.runtime.backends.backend import Backend, Placement
@@ -18,6 +20,8 @@ from anytimenet.runtime.backends.known import make_backend, register_backend
 from anytimenet.runtime.backends.onnxruntime import OnnxRuntime
 from anytimenet.runtime.backends.openvino import OpenVino
 from anytimenet.runtime.exported.record import AGAIN, EXPORT_NAME, ExportRecord, in_words
+from anytimenet.runtime.policies.policy import ExitPolicy
+from anytimenet.runtime.predictor import Predictor
 
 _RUNS = {"onnx": "onnxruntime", "openvino": "openvino"}
 """The backend that runs a kind of folder where none is named."""
@@ -125,6 +129,24 @@ class ExportedNet:
             MissingExtraError: if what it is built on is not installed.
         """
         return make_backend(self, self._backend or _RUNS.get(self.kind, self.kind), self.placement)
+
+    def predictor(
+        self, *, policy: ExitPolicy | Literal["stored"] | None = "stored", variant: str = "alert"
+    ) -> Predictor:
+        """What answers within budgets on `backend`, with its segments prepared and warm.
+
+        Deadlines are planned with the cost table that this machine measured with this backend, if the folder
+        holds one: `python -m anytimenet.runtime profile FOLDER` makes it.
+
+        Args:
+            policy: which images leave early; by default the one that the stored thresholds are for.
+            variant: of the planner; see `Planner`.
+        """
+        backend = self.backend
+        table = table_for(self.cost_tables, backend.name, backend.placement)
+        found = Predictor(self, table=table, policy=policy, variant=variant)
+        found.warm_up()
+        return found
 
     @property
     def num_stages(self) -> int:
