@@ -6,36 +6,40 @@ import gc
 import multiprocessing
 import os
 import statistics
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from timing import fresh
 
-from anytimenet.core.manifest.cost_table import CostTable
-from anytimenet.runtime.backends.backend import Backend
-from anytimenet.runtime.planning.plan_table import PlanTable
-from anytimenet.runtime.planning.planner import Planner
+from anytimenet.runtime.model import Model
+from anytimenet.runtime.predictor import Predictor
 
 NAME = "runtime-deadlines"
-NET, SHAPE = "isresnext_47", (3, 32, 32)
+NET, SHAPE, BACKEND = "isresnext_47", (3, 32, 32), "onnxruntime"
 ACCURACIES = (0.65, 0.70, 0.73, 0.75, 0.76, 0.77)
-"""Of the stages: a curve that saturates, fixed before anything was measured. No answer in time counts 0."""
+"""Of the stages: a curve that saturates, fixed before anything was measured. A late answer counts 0."""
 
 VARIANTS = ("mean", "p95", "slowdown", "alert")
 LOADS = {"idle": 0, "one competing": 1, "two competing": 2}
 CALLS, ROUNDS = 2000, 9
 LEARNING = 20  # calls of each planner that do not count, so that its slowdown is that of the load
-STAGE_1_RUNS, FULL_RUNS = 200, 40
+STAGE_1_RUNS, FULL_RUNS, COST_RUNS = 200, 40, 15
+PROFILE_MINUTES = 0.5
+
+Costs = Mapping[tuple[int, int], float]
+"""Milliseconds of the processor that each segment takes."""
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """One row for each load, deadline and variant; 2,000 calls of each at the usual nine rounds."""
+    """One row for each load, deadline and planner; 2,000 calls of each at the usual nine rounds."""
     calls = max(CALLS * rounds // ROUNDS, 20)
-    return {"net": NET, "accuracies": ACCURACIES, "calls": calls, **fresh(_measure, calls)}
+    return {"net": NET, "backend": BACKEND, "accuracies": ACCURACIES, **fresh(_measure, calls)}
 
 
 @dataclass(frozen=True)
@@ -43,76 +47,102 @@ class Call:
     """One prediction under a deadline.
 
     Attributes:
+        deadline_ms: the deadline.
         wall_ms: from the request to the answer.
         cpu_ms: of it, what this thread ran.
-        finished: stages, and when each was finished.
+        stage: that answered.
         path: the segments that ran.
-        planning_ms: of it, what was spent on plans.
+        available_ms: what this thread could have run until the deadline.
     """
 
+    deadline_ms: float
     wall_ms: float
     cpu_ms: float
-    finished: tuple[tuple[int, float], ...]
+    stage: int
     path: tuple[tuple[int, int], ...]
-    planning_ms: float
+    available_ms: float
 
-    def accuracy(self, deadline_ms: float) -> float:
-        """What stands at the deadline."""
-        return max((ACCURACIES[stage - 1] for stage, at in self.finished if at <= deadline_ms), default=0.0)
+    @property
+    def late(self) -> bool:
+        """Whether the answer came after the deadline."""
+        return self.wall_ms > self.deadline_ms
 
-    def was_kept_waiting(self, deadline_ms: float) -> bool:
+    @property
+    def kept_waiting(self) -> bool:
         """Late, and descheduled for longer than its slack: what it ran itself would have been in time."""
-        return self.wall_ms > deadline_ms and self.wall_ms - self.cpu_ms > deadline_ms - self.cpu_ms > 0
+        return self.late and self.wall_ms - self.cpu_ms > self.deadline_ms - self.cpu_ms > 0
 
-    def knowing(self, deadline_ms: float, table: CostTable) -> float:
-        """What a plan had reached that knew this call's speed and interruption: one jump to the best stage.
+    @property
+    def accuracy(self) -> float:
+        """What the answer is worth."""
+        return 0.0 if self.late else ACCURACIES[self.stage - 1]
 
-        Its time to stage k is the profiled one, times what the call's own segments took of the processor over
-        what they take by the table, and what the call was descheduled for. A longer jump might have been
-        interrupted more: this is generous to the one who knew.
+    def knowing(self, costs: Costs) -> float:
+        """What a path had reached that knew when this call would be interrupted, and how fast it would run.
+
+        It had `available_ms` of the processor, at the speed of the segments that ran.
         """
-        profiled = sum(table.latency(*segment).median_ms for segment in self.path)
-        speed, waited = self.cpu_ms / profiled, self.wall_ms - self.cpu_ms
-        stages = range(1, len(ACCURACIES) + 1)
-        in_time = [
-            ACCURACIES[k - 1] for k in stages if table.latency(0, k).median_ms * speed + waited <= deadline_ms
-        ]
-        return max(in_time, default=0.0)
+        speed = self.cpu_ms / sum(costs[segment] for segment in self.path)
+        best, spent = 0.0, 0.0
+        for stage, accuracy in enumerate(ACCURACIES, 1):
+            spent = min(spent + costs[stage - 1, stage], costs[0, stage])
+            if spent * speed <= self.available_ms:
+                best = max(best, accuracy)
+        return best
 
 
 def _measure(calls: int) -> dict[str, Any]:
-    from anytimenet.bundle.backends.eager import EagerBackend
-    from anytimenet.nets import create_net
-    from anytimenet.runtime.profiling.backend import profile_backend
-
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
-    backend = EagerBackend(create_net(NET, 100), input_shape=SHAPE)
-    for segment in sorted(backend.segments):
-        backend.prepare(*segment)
+    with tempfile.TemporaryDirectory() as folder:
+        return {"core": core, **_measure_on(_model(Path(folder)), core, calls)}
+
+
+def _model(folder: Path) -> Model:
+    """The net with fresh weights, on the backend; times do not depend on what was learnt."""
+    from anytimenet.bundle.bundle import Bundle
+    from anytimenet.core.images.preprocessing import Preprocessing
+    from anytimenet.export.folder import export
+    from anytimenet.nets import create_net
+    from anytimenet.runtime.exported.net import ExportedNet
+
+    bundle = Bundle.create(
+        create_net(NET, 100),
+        class_names=[[f"class {number}" for number in range(100)]],
+        preprocessing=Preprocessing(*SHAPE[1:], SHAPE[0], mean=(0.5,) * 3, std=(0.25,) * 3),
+        val_accuracies=ACCURACIES,
+    )
+    export(bundle, folder / "net", format="onnx")
+    return ExportedNet.load(folder / "net", backend=BACKEND)
+
+
+def _measure_on(model: Model, core: int, calls: int) -> dict[str, Any]:
+    from anytimenet.runtime.profiling.backend import profile_backend
+
     x = np.random.default_rng(0).standard_normal((1, *SHAPE)).astype(np.float32)
-    table = profile_backend(backend, SHAPE, minutes=0.5)
+    table = profile_backend(model.backend, SHAPE, minutes=PROFILE_MINUTES)
+    predictors = {variant: Predictor(model, table=table, variant=variant) for variant in VARIANTS}
+    for predictor in predictors.values():
+        predictor.warm_up()
+    costs = {segment: _processor_ms(model, x, *segment) for segment in sorted(model.backend.segments)}
     gc.collect()
     gc.freeze()  # what a long-running process has done once, too
     rows: list[dict[str, Any]] = []
     for load, others in LOADS.items():
         with competing(others, core):
-            for name, deadline_ms in _deadlines(backend, x).items():
+            for name, deadline_ms in _deadlines(predictors["alert"], x).items():
                 print(f"  {load}, {name}: {deadline_ms:.1f} ms ..", flush=True)
-                done = _calls(backend, x, table, deadline_ms, calls)
-                rows += [
-                    {"load": load, "deadline": name, "deadline_ms": round(deadline_ms, 2), "planner": variant}
-                    | _row(found, deadline_ms, table)
-                    for variant, found in done.items()
-                ]
+                done = _calls(predictors, x, deadline_ms, calls)
+                head = {"load": load, "deadline": name, "deadline_ms": round(deadline_ms, 2)}
+                rows += [head | {"planner": name} | _row(found, costs) for name, found in done.items()]
     profiled = {f"{a}-{b}": round(each.median_ms, 2) for (a, b, _), each in sorted(table.entries.items())}
-    return {"backend": backend.name, "core": core, "profiled_ms": profiled, "rows": rows}
+    return {"calls": calls, "profiled_ms": profiled, "rows": rows}
 
 
-def _deadlines(backend: Backend, x: np.ndarray) -> dict[str, float]:
+def _deadlines(predictor: Predictor, x: np.ndarray) -> dict[str, float]:
     """From what leaves time for stage 1 under this load to what leaves time for the whole net."""
-    stage_1 = [_timed(backend, x, 1) for _ in range(STAGE_1_RUNS)]
-    full = [_timed(backend, x, backend.num_stages) for _ in range(FULL_RUNS)]
+    stage_1 = [_timed(predictor, x, 1) for _ in range(STAGE_1_RUNS)]
+    full = [_timed(predictor, x, len(ACCURACIES)) for _ in range(FULL_RUNS)]
     shortest = 1.5 * float(np.percentile(stage_1, 99, method="higher"))
     longest = max(1.2 * statistics.median(full), shortest)
     return {
@@ -122,79 +152,75 @@ def _deadlines(backend: Backend, x: np.ndarray) -> dict[str, float]:
     }
 
 
-def _timed(backend: Backend, x: np.ndarray, stage: int) -> float:
+def _timed(predictor: Predictor, x: np.ndarray, stage: int) -> float:
     begun = time.perf_counter()
-    state, _ = backend.run(0, stage, backend.begin(x))
-    elapsed = 1000 * (time.perf_counter() - begun)
-    backend.release(state)
-    return elapsed
+    predictor.predict(x, stage=stage)
+    return 1000 * (time.perf_counter() - begun)
+
+
+def _processor_ms(model: Model, x: np.ndarray, start: int, stop: int) -> float:
+    """The median of what a segment takes of the processor."""
+    backend, found = model.backend, []
+    for _ in range(COST_RUNS):
+        state = backend.begin(x)
+        if start:
+            state, _ = backend.run(0, start, state)
+        begun = time.thread_time()
+        state, _ = backend.run(start, stop, state)
+        found.append(1000 * (time.thread_time() - begun))
+        backend.release(state)
+    return statistics.median(found)
 
 
 def _calls(
-    backend: Backend, x: np.ndarray, table: CostTable, deadline_ms: float, calls: int
+    predictors: Mapping[str, Predictor], x: np.ndarray, deadline_ms: float, calls: int
 ) -> dict[str, list[Call]]:
-    """The calls of all variants in turn, so that a busy second of the machine falls on all of them."""
-    planners = {
-        variant: PlanTable(Planner(table, ACCURACIES, segments=backend.segments, variant=variant))
-        for variant in VARIANTS
-    }
-    done: dict[str, list[Call]] = {variant: [] for variant in VARIANTS}
+    """The calls of all planners in turn, so that a busy second of the machine falls on all of them."""
+    names = list(predictors)
+    done: dict[str, list[Call]] = {name: [] for name in names}
     for number in range(LEARNING + calls):
-        turn = number % len(VARIANTS)
-        for variant in VARIANTS[turn:] + VARIANTS[:turn]:
-            call = _call(backend, x, planners[variant], deadline_ms)
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            call = _call(predictors[name], x, deadline_ms)
             if number >= LEARNING:
-                done[variant].append(call)
+                done[name].append(call)
     return done
 
 
-def _call(backend: Backend, x: np.ndarray, planner: PlanTable, deadline_ms: float) -> Call:
-    """Plans, runs the first segment, and plans again with the time that is left, until nothing more pays."""
+def _call(predictor: Predictor, x: np.ndarray, deadline_ms: float) -> Call:
+    """One prediction; what is left of the time is spent, too, to know how much of the processor there was."""
     begun, ran = time.perf_counter(), time.thread_time()
-    state, stage, planning = backend.begin(x), 0, 0.0
-    finished: list[tuple[int, float]] = []
-    path: list[tuple[int, int]] = []
-    now = begun
-    while True:
-        plan = planner.plan(deadline_ms - 1000 * (now - begun), stage)
-        planned = time.perf_counter()
-        planning += planned - now
-        if not plan.path:
-            break
-        start, stop = plan.path[0]
-        state, _ = backend.run(start, stop, state)
-        now = time.perf_counter()
-        planner.observe(start, stop, 1000 * (now - planned))
-        stage = stop
-        path.append((start, stop))
-        finished.append((stop, 1000 * (now - begun)))
-    wall, cpu = time.perf_counter() - begun, time.thread_time() - ran
-    backend.release(state)
-    return Call(1000 * wall, 1000 * cpu, tuple(finished), tuple(path), 1000 * planning)
+    answer = predictor.predict(x, deadline_ms=deadline_ms)
+    wall, cpu = 1000 * (time.perf_counter() - begun), 1000 * (time.thread_time() - ran)
+    available = min(cpu, deadline_ms)  # of a late call no less than it had
+    if wall <= deadline_ms:
+        while 1000 * (time.perf_counter() - begun) < deadline_ms:
+            pass
+        available = 1000 * (time.thread_time() - ran)
+    return Call(deadline_ms, wall, cpu, answer.stage, tuple(answer.path), available)
 
 
-def _row(calls: Sequence[Call], deadline_ms: float, table: CostTable) -> dict[str, Any]:
-    """What is printed of one variant: the share kept waiting, and of the rest lateness and accuracy."""
-    rest = [call for call in calls if not call.was_kept_waiting(deadline_ms)]
-    accuracy = _mean(call.accuracy(deadline_ms) for call in rest)
-    knowing = _mean(call.knowing(deadline_ms, table) for call in rest)
+def _row(calls: Sequence[Call], costs: Costs) -> dict[str, Any]:
+    """What is printed of one planner: the share kept waiting, and of the rest lateness and accuracy."""
+    rest = [call for call in calls if not call.kept_waiting]
+    accuracy, knowing = _mean(call.accuracy for call in rest), _mean(call.knowing(costs) for call in rest)
     return {
         "calls": len(calls),
-        "all_late_%": _percent(call.wall_ms > deadline_ms for call in calls),
-        "kept_waiting_%": _percent(call.was_kept_waiting(deadline_ms) for call in calls),
-        "rest_late_%": _percent(call.wall_ms > deadline_ms for call in rest),
-        "accuracy": round(100 * accuracy, 2),
-        "oracle": round(100 * knowing, 2),
-        "points_behind": round(100 * (knowing - accuracy), 2),
-        "mean_stage": round(_mean(max(stage for stage, _ in call.finished) for call in rest), 2),
-        "segments": round(_mean(len(call.path) for call in rest), 2),
-        "planning_us": round(1000 * statistics.median(call.planning_ms for call in calls)),
+        "late_%": _percent(call.late for call in calls),
+        "kept_waiting_%": _percent(call.kept_waiting for call in calls),
+        "rest_late_%": _percent(call.late for call in rest),
+        "rest_accuracy": round(100 * accuracy, 2),
+        "rest_oracle": round(100 * knowing, 2),
+        "behind": round(100 * (knowing - accuracy), 2),
+        "accuracy": round(100 * _mean(call.accuracy for call in calls), 2),
+        "mean_stage": round(_mean(call.stage for call in calls), 2),
+        "segments": round(_mean(len(call.path) for call in calls), 2),
     }
 
 
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
-    return statistics.fmean(found) if found else float("nan")
+    return statistics.fmean(found) if found else 0.0
 
 
 def _percent(values: Iterable[bool]) -> float:

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from anytimenet.core import checks
+from anytimenet.runtime.planning.filters import KalmanFilter, SteadyLoad
 
 _MEAN_STEP = math.log(1.02)
 _DEVIATION_STEP = math.log(1.25)
@@ -51,16 +52,13 @@ def estimate_of(key: Bin) -> Estimate:
 
 
 class Slowdown:
-    """A running estimate of observed over profiled latency, by the Kalman filter of ALERT.
+    """A running estimate of observed over profiled latency, from two hypotheses about the machine.
 
-    Wan et al., "ALERT: Accurate Learning for Energy and Timeliness", USENIX ATC 2020. With the mean mu and
-    its variance P, an observation xi, the process noise Q and the measurement noise R:
-
-        y = xi - mu,  K = (P + Q) / (P + Q + R),  mu += K y,  P = (1 - K) (P + Q),
-        Q = max(Q0, alpha Q + (1 - alpha) (K y)^2)  for the next one.
-
-    The `deviation` is sqrt(P + Q), that of the slowdown itself; how much single runs differ at one slowdown
-    is what the quantiles of the cost table say.
+    That its slowdown changes from one run to the next is what the Kalman filter of ALERT supposes
+    (`KalmanFilter`): it follows a change at once, and takes what single runs differ by for changes, too. That
+    latencies vary about a slowdown which stays, as beside another process on the same core, is the other
+    (`SteadyLoad`). The one answers whose predictions have lately been the likelier; when the machine
+    changes, the other begins again from there.
 
     An observation that no run gives (zero, negative, NaN, infinite: a clock was set) is ignored. One that is
     more than `most` times above or below the mean counts as `most` times: a process that was stopped for an
@@ -70,10 +68,9 @@ class Slowdown:
 
     Args:
         mean: the first mean.
-        variance: the first P.
-        alpha: how much of Q is kept.
-        least_noise: Q0.
-        noise: R.
+        variance: the first variance of it.
+        steady: false leaves the filter of ALERT alone.
+        alpha, least_noise, noise: of the filter.
         most: see above.
 
     Raises:
@@ -91,19 +88,18 @@ class Slowdown:
         mean: float = 1.0,
         variance: float = 0.0025,
         *,
+        steady: bool = True,
         alpha: float = 0.3,
         least_noise: float = 1e-4,
         noise: float = 1e-3,
         most: float = 10.0,
     ) -> None:
-        mean = float(checks.number(mean, "mean", above=0))
-        self._variance = float(checks.number(variance, "variance", 0))
-        self._alpha = float(checks.number(alpha, "alpha", 0, below=1))
-        self._least = float(checks.number(least_noise, "least_noise", 0))
-        self._noise = float(checks.number(noise, "noise", above=0))
+        self._changing = KalmanFilter(mean, variance, alpha, least_noise, noise)
+        self._steady = SteadyLoad(self._changing.mean, self._changing.deviation)
+        self._trusts_steady = checks.flag(steady, "steady")
         self._most = float(checks.number(most, "most", above=1))
-        self._process = self._least
-        self._estimate = Estimate(mean, self._deviation())
+        self._lead = 0.0
+        self._estimate = Estimate(self._changing.mean, self._changing.deviation)
         self._lock = threading.Lock()
 
     @property
@@ -133,17 +129,28 @@ class Slowdown:
         with self._lock:
             mean = self._estimate.mean
             seen = min(max(elapsed_ms / profiled_ms, mean / self._most), mean * self._most)
-            prior = self._variance + self._process
-            gain = prior / (prior + self._noise)
-            change = gain * (seen - mean)
-            self._variance = (1 - gain) * prior
-            self._process = max(
-                self._least, self._alpha * self._process + (1 - self._alpha) * change * change
-            )
-            self._estimate = Estimate(mean + change, self._deviation())
+            changing, steady = self._changing, self._steady
+            ahead = _log_likelihood(seen, steady, changing) - _log_likelihood(seen, changing, changing)
+            ahead = min(max(ahead, -_MOST_AHEAD), _MOST_AHEAD)  # no single run decides for long
+            self._lead = _REMEMBERED * self._lead + (1 - _REMEMBERED) * ahead
+            changing.observe(seen)
+            if self._lead < _GIVEN_UP:
+                self._steady = steady = SteadyLoad(changing.mean, changing.deviation)
+                self._lead = 0.0
+            steady.observe(seen)
+            better = steady if self._trusts_steady and self._lead > 0 else changing
+            self._estimate = Estimate(better.mean, better.deviation)
 
-    def _deviation(self) -> float:
-        return math.sqrt(self._variance + self._process)
+
+def _log_likelihood(seen: float, hypothesis: KalmanFilter | SteadyLoad, scale: KalmanFilter) -> float:
+    """Of an observation, up to a constant; single runs differ by the filter's measurement noise at least."""
+    variance = hypothesis.deviation**2 + scale.noise
+    return -0.5 * (math.log(variance) + (seen - hypothesis.mean) ** 2 / variance)
+
+
+_REMEMBERED = 0.9
+_MOST_AHEAD = 3.0
+_GIVEN_UP = -0.3
 
 
 def _steps(count: float) -> int:

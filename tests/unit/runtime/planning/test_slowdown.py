@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anytimenet.runtime.planning.filters import SteadyLoad
 from anytimenet.runtime.planning.slowdown import Estimate, Slowdown, estimate_of
 
 
 def test_the_equations_of_the_filter_by_hand():
-    slowdown = Slowdown(1.0, 0.04, alpha=0.25, least_noise=0.01, noise=0.05)
+    slowdown = Slowdown(1.0, 0.04, steady=False, alpha=0.25, least_noise=0.01, noise=0.05)
     assert slowdown.deviation == pytest.approx(math.sqrt(0.05))
     slowdown.observe(10.0, 20.0)  # P + Q = 0.05, K = 0.5, y = 1
     assert slowdown.mean == pytest.approx(1.5)
@@ -40,6 +42,36 @@ def test_it_is_unsure_after_a_change():
     before = slowdown.deviation
     slowdown.observe(1.0, 2.0)
     assert slowdown.deviation > 5 * before
+
+
+def runs(slowdown: Slowdown, count: int, mean: float, deviation: float, seed: int = 0) -> list[Estimate]:
+    """The estimates while runs vary about a slowdown."""
+    estimates = []
+    for seen in np.random.default_rng(seed).normal(mean, deviation, count):
+        slowdown.observe(1.0, float(max(seen, 0.1)))
+        estimates.append(slowdown.estimate)
+    return estimates
+
+
+def test_under_a_steady_load_it_stays_where_the_filter_alone_follows_every_run():
+    both, alone = (runs(Slowdown(steady=steady), 400, 2.0, 0.3)[100:] for steady in (True, False))
+    assert np.std([each.mean for each in both]) < 0.5 * np.std([each.mean for each in alone])
+    assert np.mean([each.deviation for each in both]) == pytest.approx(0.3, rel=0.3)
+
+
+def test_a_change_under_a_steady_load_is_followed_in_a_few_runs():
+    slowdown = Slowdown()
+    runs(slowdown, 100, 1.0, 0.05)
+    assert runs(slowdown, 4, 3.0, 0.05)[-1].mean == pytest.approx(3.0, abs=0.3)
+    runs(slowdown, 50, 3.0, 0.05)
+    assert runs(slowdown, 4, 1.0, 0.05)[-1].mean == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_steady_load_by_hand():
+    load = SteadyLoad(1.0, 0.2, kept=0.5)  # half of the past from the first run on
+    load.observe(2.0)
+    assert load.mean == pytest.approx(1.5)
+    assert load.deviation == pytest.approx(math.sqrt(0.5 * (0.04 + 0.5)))
 
 
 @pytest.mark.parametrize("elapsed", [0.0, -3.0, math.nan, math.inf, -math.inf])
