@@ -17,7 +17,7 @@ from anytimenet.nets.registry import net_entry
 
 NAME = "runtime-views"
 NETS = ("isresnext_47", "iresnext_65", "slimmable_small", "msdnet_cifar_7")
-FORMS = ("own", "views", "contiguous", "folded", "folded, channels_last")
+FORMS = ("own", "views", "contiguous", "folded", "folded, channels_last", "merged, channels_last")
 RUNS = ("first", "full", "steps")
 CALLS = {"slimmable_small": 40}  # of a run in one timed round; of the large nets a few
 BASE = "folded"
@@ -80,7 +80,8 @@ def _segments(net: AnytimeNet, form: str, pairs: Iterable[tuple[int, int]]) -> S
         return {pair: net.segment(*pair) for pair in pairs}
     snapshot = net.snapshot()
     if form != "views":
-        snapshot = snapshot.prepare(fold="folded" in form, contiguous=True)
+        merge = "merged" in form  # on top of folding: what the eager backend does
+        snapshot = snapshot.prepare(fold=merge or "folded" in form, contiguous=True, merge=merge)
     segments = {pair: snapshot.segment(*pair) for pair in pairs}
     if "channels_last" in form:
         layout = Layout(True)

@@ -275,6 +275,30 @@ def test_a_prepared_snapshot_says_what_it_pays():
     assert snapshot.nbytes < copies[False, True].nbytes
 
 
+@pytest.mark.parametrize("fold", [False, True])
+def test_prefix_convolutions_merge_into_one_with_zeros(fold):
+    net = filled("isresnext_small")
+    x = torch.randn(2, 3, 16, 16)
+    plain, merged = (net.snapshot().prepare(fold=fold, merge=merge) for merge in (False, True))
+    state = (x,)
+    for start, stop in ((0, 2), (2, 4)):
+        one, other = plain.segment(start, stop), merged.segment(start, stop)
+        convs = [sum(isinstance(layer, nn.Conv2d) for layer in each.modules()) for each in (one, other)]
+        assert convs[1] == convs[0] - 3  # a block of each scale, of two slices
+        with torch.no_grad():
+            (state, output), (same_state, same) = one(state), other(state)
+        for got, expected in zip((*same_state, *same), (*state, *output), strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_wide_convolutions_do_not_merge():
+    with torch.device("meta"):
+        net = create_net("isresnext_62_imagenet").eval()
+    plain, merged = (net.snapshot().prepare(merge=merge).segment(0, 2) for merge in (False, True))
+    convs = [sum(isinstance(layer, nn.Conv2d) for layer in each.modules()) for each in (plain, merged)]
+    assert convs[0] - convs[1] == 15  # at the last of four scales two slices read more than 384 channels
+
+
 class ReadsTwice(nn.Module):
     """A norm behind a convolution whose output is read elsewhere, too."""
 

@@ -31,7 +31,7 @@ def test_eager_keeps_what_backends_promise_on_every_family(name: str):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda net: EagerBackend(net, fold=False, contiguous=False, channels_last=False),
+        lambda net: EagerBackend(net, fold=False, contiguous=False, merge=False, channels_last=False),
         lambda net: EagerBackend(net, input_shape=SHAPE),
         lambda net: EagerBackend(net, Placement(dtype="float64")),
         lambda net: EagerBackend(net, Placement(dtype="bfloat16")),

@@ -30,6 +30,7 @@ class EagerBackend(TorchBackend):
         fold: BatchNorms become part of the convolutions before them; each segment then has weights of its
             own. Without it segments share what they can.
         contiguous: each segment copies the columns of wider weights that it reads.
+        merge: several small convolutions become one with zeros between, where the net finds that faster.
         channels_last: whether images lie as (N, H, W, C) in memory.
         state_dtype: "float16" or "bfloat16" halves what a float32 state takes between segments, all but the
             input; it costs two conversions a segment, and accuracy, which the tolerance tells.
@@ -54,11 +55,12 @@ class EagerBackend(TorchBackend):
         input_shape: Sequence[int] | None = None,
         fold: bool = True,
         contiguous: bool = True,
+        merge: bool = True,
         channels_last: bool = True,
         state_dtype: str | None = None,
     ) -> None:
         super().__init__(net, placement, input_shape, channels_last, "eager", state_dtype)
-        self._fold, self._contiguous = fold, contiguous
+        self._fold, self._contiguous, self._merge = fold, contiguous, merge
         self._snapshot: Snapshot | None = None
 
     def _build(self, start: int, stop: int) -> Runner:
@@ -80,10 +82,9 @@ class EagerBackend(TorchBackend):
     def _taken(self, start: int, stop: int) -> Segment:
         if self._snapshot is None:
             plain = self.net.snapshot(self.device, self.dtype)
-            as_it_is = not (self._fold or self._contiguous)
-            self._snapshot = (
-                plain if as_it_is else plain.prepare(fold=self._fold, contiguous=self._contiguous)
-            )
+            if self._fold or self._contiguous or self._merge:
+                plain = plain.prepare(fold=self._fold, contiguous=self._contiguous, merge=self._merge)
+            self._snapshot = plain
         return self._snapshot.segment(start, stop)
 
 

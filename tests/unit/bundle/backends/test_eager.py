@@ -139,7 +139,7 @@ def test_segments_are_made_once_counted_and_dropped(net: AnytimeNet):
 def test_views_share_the_weights_that_folded_segments_copy(net: AnytimeNet):
     sizes = {}
     for fold in (False, True):
-        backend = EagerBackend(net, fold=fold, contiguous=fold)
+        backend = EagerBackend(net, fold=fold, contiguous=fold, merge=fold)
         for pair in backend.segments:
             backend.prepare(*pair)
         sizes[fold] = backend.nbytes
