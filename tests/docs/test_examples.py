@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -91,3 +93,29 @@ def test_a_net_answers_while_it_arrives(tmp_path: Path, capsys: pytest.CaptureFi
     assert stages == sorted(set(stages))
     assert stages[-1] == 4
     assert "4 of 4 stages are in" in capsys.readouterr().out
+
+
+def test_a_camera_is_answered_while_a_load_comes_and_goes(tmp_path: Path) -> None:
+    example = loaded("camera_loop")
+    cores = os.sched_getaffinity(0)
+    runs = example.main(tmp_path, "isresnext_tiny", seconds=1.2, minutes=0.02)
+    assert os.sched_getaffinity(0) == cores
+    for answers, report in runs.values():
+        assert report.frames == 36
+        assert report.answers + report.skipped == 36
+        assert [answer.frame for answer in answers][-1] == 35
+        assert report.failed == 0
+    assert set(runs["full net"][1].stages) == {3}
+    assert set(runs["anytime"][1].stages) <= {1, 2, 3}
+    with Image.open(tmp_path / "camera_loop.png") as picture:
+        assert len(set(picture.convert("L").resize((60, 30)).tobytes())) > 20  # something is drawn
+
+
+def test_the_load_of_the_camera_example_is_started_and_stopped() -> None:
+    load = loaded("camera_loop").Load(seconds=4.0)
+    counts = []
+    for elapsed in (0.0, 1.0, 2.0, 1.5, 3.0, 8.0):
+        load.set_for(elapsed)
+        assert all(process.poll() is None for process in load._busy)
+        counts.append(len(load._busy))
+    assert counts == [0, 1, 2, 1, 0, 0]
