@@ -31,6 +31,7 @@ POSITIONAL = {
     "slice": ("bundle",),
     "export": ("bundle",),
     "profile": ("bundle",),
+    "bench": ("bundle",),
     "predict": ("bundle", "images"),
     "compare": ("runs",),
     "list": ("what", "pattern"),

@@ -28,6 +28,7 @@ VERBS = {
     "export": ("export.Export", "write a bundle for devices without PyTorch: ONNX or OpenVINO"),
     "slice": ("slicing.Slice", "make a smaller bundle of some stages of a bundle"),
     "profile": ("profile.Profile", "measure a bundle's latency on this machine"),
+    "bench": ("bench.Bench", "sweep batch sizes and deadlines on this machine"),
     "predict": ("predict.Predict", "predict images within a budget"),
     "compare": ("compare.Compare", "draw the curves of several runs in one figure"),
     "list": ("listing.List", "show nets, recipes, schemes or data sets"),

@@ -1,6 +1,7 @@
 """The front door from Python: `fit`, `evaluate`, `profile`, `reestimate`, `load` and what belongs to them."""
 
 from anytimenet.bundle import load
+from anytimenet.workflows.benching import bench, write_bench
 from anytimenet.workflows.evaluating import collect_outputs, evaluate, evaluate_budgeted
 from anytimenet.workflows.evaluation import Evaluation, measured_latencies
 from anytimenet.workflows.exits import ExecutedExits, Exits, choose_exits
@@ -23,6 +24,7 @@ __all__ = [
     "Reading",
     "Split",
     "choose_exits",
+    "bench",
     "choose_levels",
     "collect_outputs",
     "draw_masks",
@@ -39,5 +41,6 @@ __all__ = [
     "profile",
     "reestimate",
     "slice_bundle",
+    "write_bench",
     "write_masks",
 ]

@@ -240,8 +240,8 @@ def table_here(bundle: Bundle, backend: str | None = None) -> CostTable | None:
     ]
     if backend is not None and not found:
         raise CostTableError(
-            f"nobody measured the backend {backend!r} on this machine: anytimenet profile BUNDLE --backend "
-            f"{backend}"
+            f"nobody measured the backend {backend!r} on this machine: run an.profile(bundle) with "
+            f"backend={backend!r} first"
         )
     return min(found, key=_further_from_default, default=None)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,18 +16,11 @@ from anytimenet.costs.latency import torch_stamp
 from anytimenet.runtime import (
     ExportedNet,
     Placement,
-    backends_of,
-    make_backend,
     profile_backend,
     profile_exported,
 )
-from anytimenet.runtime.backends.backend import Backend
 from anytimenet.runtime.exported.record import EXPORT_NAME
-from anytimenet.workflows.reading import settled_device
-
-_OF_TORCH = ("eager", "compiled")
-_FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
-"""What a bundle is exported as, so that a backend can run it that needs files."""
+from anytimenet.workflows.on_backend import on_backend, placed
 
 
 def profile(
@@ -81,14 +72,14 @@ def profile(
     spend = _Spend(batch_sizes, minutes, image)
     folder = _folder_of_export(bundle)
     if folder is not None:
-        place = Placement(_settled(device, name), threads, dtype)
+        place = placed(name, device, threads, dtype)
         net = ExportedNet.load(folder, backend=name, placement=place)
         table = profile_exported(net, batch_sizes=batch_sizes, minutes=minutes, image=image)
         if isinstance(bundle, ExportedNet):
             bundle.cost_tables[table.key] = table
         return table
     name = name or "eager"
-    place = Placement(_settled(device, name), threads, dtype)
+    place = placed(name, device, threads, dtype)
     if isinstance(bundle, Bundle):
         return _profile_bundle(bundle, name, place, spend, rules)
     path = checks.path(bundle, "bundle")
@@ -120,9 +111,9 @@ def _profile_bundle(
 ) -> CostTable:
     if rules is not None:
         bundle.count_costs(rules)
-    with _runner(bundle, backend, place) as runner:
+    with on_backend(bundle, backend, place) as model:
         table = profile_backend(
-            runner,
+            model.backend,
             bundle.manifest.input_shape,
             preprocessing=bundle.manifest.preprocessing,
             image=spend.image,
@@ -133,26 +124,3 @@ def _profile_bundle(
         )
     bundle.add_cost_table(table)
     return table
-
-
-@contextmanager
-def _runner(bundle: Bundle, name: str, place: Placement) -> Iterator[Backend]:
-    """The backend of that name; where it runs files, they lie in a temporary folder while it is used."""
-    if name in backends_of(bundle) or name not in _FORMATS:
-        yield make_backend(bundle, name, place)
-        return
-    from anytimenet.export import export
-
-    last = bundle.num_stages
-    steps = {(stage - 1, stage) for stage in range(1, last + 1)}
-    segments = steps | {(0, stage) for stage in range(1, last + 1)} | {(stage, last) for stage in range(last)}
-    with tempfile.TemporaryDirectory(prefix="anytimenet-") as folder:
-        files = export(bundle, Path(folder) / "export", format=_FORMATS[name], segments=sorted(segments))
-        yield ExportedNet.load(files, backend=name, placement=place).backend
-
-
-def _settled(device: object, backend: str | None) -> str:
-    """The device by its name; only PyTorch's backends choose one themselves."""
-    if backend in _OF_TORCH:
-        return settled_device(device)
-    return "cpu" if isinstance(device, str) and device == "auto" else checks.words(device, "device")

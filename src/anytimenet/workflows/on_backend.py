@@ -1,0 +1,56 @@
+"""A net on the backend that is named, whatever it is: the bundle's own, or one that runs exported files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from anytimenet.bundle import Bundle
+from anytimenet.core import checks
+from anytimenet.runtime import ExportedNet, Placement, PreparedModel, backends_of, make_backend
+from anytimenet.workflows.reading import settled_device
+
+OF_TORCH = ("eager", "compiled")
+_FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
+"""What a bundle is exported as, so that a backend can run it that needs files."""
+
+
+@contextmanager
+def on_backend(bundle: Bundle, backend: str, place: Placement) -> Iterator[PreparedModel]:
+    """Inside, the bundle on that backend; files that it runs lie in a temporary folder as long.
+
+    Steps, (0, k) and (k, K) are exported where files are needed.
+
+    Args:
+        bundle: what is run; nothing in it changes.
+        backend: a name of `backends_of(bundle)`, "onnxruntime" or "openvino".
+        place: device, threads and number format.
+
+    Raises:
+        BackendError: if no backend of that name can run it here.
+        MissingExtraError: if what the backend is built on is not installed.
+    """
+    if backend in backends_of(bundle) or backend not in _FORMATS:
+        yield PreparedModel(bundle.manifest, make_backend(bundle, backend, place))
+        return
+    from anytimenet.export import export
+
+    last = bundle.num_stages
+    steps = {(stage - 1, stage) for stage in range(1, last + 1)}
+    segments = steps | {(0, stage) for stage in range(1, last + 1)} | {(stage, last) for stage in range(last)}
+    with tempfile.TemporaryDirectory(prefix="anytimenet-") as folder:
+        files = export(bundle, Path(folder) / "export", format=_FORMATS[backend], segments=sorted(segments))
+        yield PreparedModel(
+            bundle.manifest, ExportedNet.load(files, backend=backend, placement=place).backend
+        )
+
+
+def placed(backend: str | None, device: object, threads: int, dtype: str) -> Placement:
+    """Where and how a backend of that name runs; "auto" is a CUDA device for PyTorch's where there is one."""
+    if backend in OF_TORCH:
+        name = settled_device(device)
+    else:
+        name = "cpu" if isinstance(device, str) and device == "auto" else checks.words(device, "device")
+    return Placement(name, threads, dtype)
