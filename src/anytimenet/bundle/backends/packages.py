@@ -133,7 +133,7 @@ def check_compiler() -> None:
         looked = f"CXX is {own!r}, which is not found" if own else f"none of {', '.join(COMPILERS)} is found"
         raise BackendError(
             f"the backend 'compiled' needs a C++ compiler, and {looked}: install one (apt-get install g++, "
-            "or xcode-select --install), or use the backend 'eager'"
+            "or the command line tools of Xcode), or use the backend 'eager'"
         )
 
 
