@@ -59,7 +59,7 @@ class Planners:
             raise CostTableError(
                 f"deadline_ms needs latencies measured on this machine for backend {backend.name!r}, "
                 f"{place.threads} thread(s), {place.dtype} on {place.device}, and there are none: measure "
-                "them with anytimenet profile BUNDLE, or python -m anytimenet.runtime profile EXPORT, and "
-                f"--backend {backend.name} --threads {place.threads}; or give budget_macs or a stage"
+                f"them with `an.profile(bundle)` and backend={backend.name!r}, threads={place.threads}, or "
+                "without PyTorch with `python -m anytimenet.runtime profile`; or give budget_macs or a stage"
             )
         return self._table
