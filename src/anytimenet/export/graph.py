@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from anytimenet.core.segments import TensorSpec
-from anytimenet.export.stored import Cut, Piece, Stored, Together
+from anytimenet.export.external import External
+from anytimenet.export.stored import Cut, Piece, Stored
 from anytimenet.export.tracing import BATCH
 
 OPSET = 18
@@ -29,14 +30,15 @@ class Graph:
     >>> graph = Graph()
     >>> graph.add("Relu", ["x"])
     'v1'
-    >>> graph.constant(np.array([2])) == graph.constant(np.array([2]))
+    >>> graph.whole_numbers(2) == graph.whole_numbers(2)
     True
     """
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[TensorProto] = []
+        self.constants: list[TensorProto] = []
+        self._external = External(self._name)
         self._made: dict[Any, str] = {}
         self._count = 0
 
@@ -56,7 +58,11 @@ class Graph:
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._made:
             self._made[key] = self._name("c")
-            self.weights.append(numpy_helper.from_array(value, self._made[key]))
+            if value.dtype == np.int64:  # as numbers of one to ten bytes, where raw ones take eight
+                tensor = helper.make_tensor(self._made[key], TensorProto.INT64, value.shape, value.flatten())
+            else:
+                tensor = numpy_helper.from_array(value, self._made[key])
+            self.constants.append(tensor)
         return self._made[key]
 
     def whole_numbers(self, *values: int) -> str:
@@ -66,16 +72,7 @@ class Graph:
     def weight(self, piece: Piece) -> str:
         """The tensor that is made of what is stored; the loader folds how it is made."""
         if piece not in self._made:
-            if isinstance(piece, Stored):
-                self._made[piece] = self._stored(piece)
-            elif isinstance(piece, Cut):
-                starts, stops = zip(*piece.box, strict=True)
-                whole = self.weight(piece.of)
-                self._made[piece] = self.cut(whole, range(len(starts)), starts, stops, piece.of.shape)
-            else:
-                assert isinstance(piece, Together)
-                inputs = [self.weight(each) for each in piece.pieces]
-                self._made[piece] = self.add("Concat", inputs, axis=piece.axis)
+            self._made[piece] = self._weight(piece)
         return self._made[piece]
 
     def cut(
@@ -98,30 +95,62 @@ class Graph:
         return self.add("Slice", [whole, numbers[1], numbers[2], numbers[0]])
 
     def model(
-        self, name: str, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, str], shapes: Sequence[Any]
+        self,
+        name: str,
+        inputs: Sequence[TensorSpec],
+        outputs: Mapping[str, str],
+        shapes: Sequence[TensorSpec],
     ) -> onnx.ModelProto:
         """The whole graph.
 
         Args:
-            inputs: by name.
+            inputs: of one example each.
             outputs: the value that each output's name stands for.
             shapes: of one example of each output.
         """
-        renamed = self._rename(outputs, set(inputs))
+        self._rename(outputs)
+        nodes, tensors = self.pruned(outputs)
         graph = helper.make_graph(
-            renamed,
+            nodes,
             name,
-            [_described(each, spec.shape, spec.dtype) for each, spec in inputs.items()],
-            [_described(each, spec.shape, spec.dtype) for each, spec in zip(outputs, shapes, strict=True)],
-            self.weights,
+            [_described(spec.name, spec) for spec in inputs],
+            [_described(each, spec) for each, spec in zip(outputs, shapes, strict=True)],
+            tensors,
         )
         opset = helper.make_opsetid("", OPSET)
         return helper.make_model(
             graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="anytimenet"
         )
 
-    def _rename(self, outputs: Mapping[str, str], inputs: set[str]) -> list[onnx.NodeProto]:
-        """The nodes, with the outputs under their own names; a value that is two of them is copied."""
+    def pruned(self, wanted: Sequence[str] | Mapping[str, str]) -> tuple[list[Any], list[TensorProto]]:
+        """The nodes and constants that `wanted` values need, what takes weights out of their files first."""
+        read, kept = set(wanted), []
+        for node in reversed(self.nodes):
+            if read.intersection(node.output):
+                kept.append(node)
+                read.update(node.input)
+        nodes, weights = self._external.written(read, self.constant)
+        read.update(name for node in nodes for name in node.input)
+        constants = [tensor for tensor in self.constants if tensor.name in read]
+        return [*nodes, *reversed(kept)], [*weights, *constants]
+
+    def _weight(self, piece: Piece) -> str:
+        if isinstance(piece, Cut):
+            starts, stops = zip(*piece.box, strict=True)
+            return self.cut(self.weight(piece.of), range(len(starts)), starts, stops, piece.of.shape)
+        if isinstance(piece, Stored):
+            return self._shaped(self._external.flat(piece), piece.shape)
+        stored = [each for each in piece.pieces if isinstance(each, Stored)]
+        if piece.axis == 0 and len(stored) == len(piece.pieces):
+            flat = self.add("Concat", [self._external.flat(each) for each in stored], axis=0)
+            return self._shaped(flat, (sum(each.shape[0] for each in stored), *stored[0].shape[1:]))
+        return self.add("Concat", [self.weight(each) for each in piece.pieces], axis=piece.axis)
+
+    def _shaped(self, flat: str, shape: Sequence[int]) -> str:
+        return flat if len(shape) == 1 else self.add("Reshape", [flat, self.whole_numbers(*shape)])
+
+    def _rename(self, outputs: Mapping[str, str]) -> None:
+        """Gives the outputs their own names; a value that is two of them, or an input, is copied."""
         given: dict[str, str] = {}
         for name, value in outputs.items():
             made_here = any(value in node.output for node in self.nodes)
@@ -133,21 +162,11 @@ class Graph:
             for names in (node.input, node.output):
                 for place, value in enumerate(names):
                     names[place] = given.get(value, value)
-        return self.nodes
-
-    def _stored(self, piece: Stored) -> str:
-        tensor = TensorProto(name=self._name("w"), data_type=TensorProto.FLOAT, dims=piece.shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        length = 4 * int(np.prod(piece.shape))
-        for key, value in (("location", piece.file), ("offset", piece.offset), ("length", length)):
-            tensor.external_data.add(key=key, value=str(value))
-        self.weights.append(tensor)
-        return tensor.name
 
     def _name(self, kind: str) -> str:
         self._count += 1
         return f"{self._prefix}{kind}{self._count}"
 
 
-def _described(name: str, shape: Sequence[int], dtype: str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, _TYPES[dtype], [BATCH, *shape])
+def _described(name: str, spec: TensorSpec) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, _TYPES[spec.dtype], [BATCH, *spec.shape])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor
@@ -12,11 +13,13 @@ from torch.fx import Node
 
 from anytimenet.core.segments import SegmentSpec, TensorSpec
 from anytimenet.export.graph import Graph
+from anytimenet.export.merging import Rows, pieces_of, prefix_of, rows_of, settings_of
 from anytimenet.export.operators import OPERATORS, UnknownOperatorError, Value, Zeros
 from anytimenet.export.stored import Piece
 from anytimenet.export.tracing import Traced, constants_of, parameters_of, segment_name, user_inputs
 
 _VIEWS = ("slice.", "split", "select.", "view.", "reshape.", "permute.", "transpose.", "alias.", "detach.")
+_CONV, _NORM, _CAT = "conv2d.default", "batch_norm.default", "cat.default"
 
 
 def lower(traced: Traced, spec: SegmentSpec, pieces: Mapping[str, Piece]) -> onnx.ModelProto:
@@ -38,15 +41,19 @@ class _Lowering:
         self.traced, self.pieces = traced, pieces
         self.graph = Graph()
         self.values: dict[Node, Any] = {}
+        self._inputs = dict(zip(user_inputs(traced.program), traced.inputs, strict=True))
         self._parameters = parameters_of(traced.program)
         self._constants = constants_of(traced.program)
+        calls = [node for node in traced.program.graph.nodes if node.op == "call_function"]
+        self._rows = {node: rows for node in calls if (rows := rows_of(node)) is not None}
+        self._merged = {conv for rows in self._rows.values() for conv in rows.convs}
+        self._terms: dict[Node, list[str]] = {}
 
     def model(self, spec: SegmentSpec) -> onnx.ModelProto:
-        inputs = dict(zip(user_inputs(self.traced.program), self.traced.inputs, strict=True))
         outputs: list[Any] = []
         for node in self.traced.program.graph.nodes:
             if node.op == "placeholder":
-                self.values[node] = self._placeholder(node, inputs)
+                self.values[node] = self._placeholder(node)
             elif node.op == "output":
                 outputs = [self.values[given] for given in cast(Sequence[Node], node.args[0])]
             elif node.op == "call_function":
@@ -58,14 +65,14 @@ class _Lowering:
         names = dict(zip(self.traced.outputs, (value.name for value in outputs), strict=True))
         return self.graph.model(
             f"segment ({spec.start}, {spec.stop})",
-            {tensor.name: tensor for tensor in spec.reads},
+            spec.reads,
             names,
             [*given_shapes(spec), *spec.outputs],
         )
 
-    def _placeholder(self, node: Node, inputs: Mapping[str, str]) -> Any:
-        if node.name in inputs:
-            return Value(inputs[node.name], _shape(node))
+    def _placeholder(self, node: Node) -> Any:
+        if node.name in self._inputs:
+            return Value(self._inputs[node.name], _shape(node))
         if node.name in self._parameters:
             return _Weight(self, segment_name(self._parameters[node.name]), _shape(node))
         if node.name in self._constants:
@@ -75,6 +82,20 @@ class _Lowering:
 
     def _call(self, node: Node) -> None:
         name = str(node.target).removeprefix("aten.")
+        if node in self._merged:  # written where their outputs are joined
+            return
+        if node in self._rows:
+            self._write_rows(node, self._rows[node])
+        elif name == _CONV and self._write_apart(node):
+            pass
+        elif name == _NORM:
+            self._write_norm(node)
+        else:
+            self._write(node, name)
+        if name.partition(".")[0].endswith("_"):
+            self._changed_in_place(node)
+
+    def _write(self, node: Node, name: str) -> None:
         arguments: Any = torch.fx.node.map_arg(node.args, lambda given: self.values[given])
         if name == "<built-in function getitem>":
             self.values[node] = arguments[0][arguments[1]]
@@ -83,15 +104,80 @@ class _Lowering:
             raise UnknownOperatorError(name)
         more = {"alpha": node.kwargs["alpha"]} if "alpha" in node.kwargs else {}
         made = OPERATORS[name](self.graph, _shape(node), *_settled(arguments), **more)
-        self.values[node] = self._made(made, node)
-        if name.partition(".")[0].endswith("_"):
-            self._changed_in_place(node)
-
-    def _made(self, made: Any, node: Node) -> Any:
         if isinstance(made, list):
             shapes = [_dims(each) for each in node.meta["val"]]
-            return [Value(each, shape) for each, shape in zip(made, shapes, strict=True)]
-        return made if isinstance(made, Zeros) else Value(made, _shape(node))
+            self.values[node] = [Value(each, shape) for each, shape in zip(made, shapes, strict=True)]
+        else:
+            self.values[node] = made if isinstance(made, Zeros) else Value(made, _shape(node))
+
+    def _write_rows(self, joined: Node, rows: Rows) -> None:
+        """Rows as one convolution, with zeros in the weight where a row does not read."""
+        widest, padded = max(rows.widths), []
+        for conv, width in zip(rows.convs, rows.widths, strict=True):
+            weight = self._weight(conv)
+            if width < widest:
+                pads = self.graph.whole_numbers(0, 0, 0, 0, 0, widest - width, 0, 0)
+                weight = Value(self.graph.add("Pad", [weight.name, pads]), weight.shape)
+            padded.append(weight.name)
+        shape = (joined.meta["val"].shape[1], widest, *_shape(rows.convs[0].args[1])[2:])
+        whole = Value(self.graph.add("Concat", padded, axis=0), shape)
+        self._write_conv(joined, rows.of, widest, whole, settings_of(rows.convs[0]))
+
+    def _write_apart(self, conv: Node) -> bool:
+        """A convolution of an input and what is joined to it; False if it is one of something else."""
+        settings = settings_of(conv)
+        of, width = prefix_of(conv.args[0])
+        if settings[0] is not None or settings[4] != 1 or pieces_of(of, width, list(self._inputs)) is None:
+            return False
+        self._write_conv(conv, of, width, self._weight(conv), settings)
+        return True
+
+    def _write_conv(self, node: Node, of: Node, width: int, weight: Value, settings: list[Any]) -> None:
+        """The convolution of the first channels of a tensor, as a sum if that is joined of several."""
+        terms, start = [], 0
+        for part, channels in pieces_of(of, width, list(self._inputs)) or [(of, width)]:
+            read = self._first_channels(part, channels)
+            columns = self.graph.cut(weight.name, [1], [start], [start + channels], [0, width])
+            cut = Value(columns, (weight.shape[0], channels, *weight.shape[2:]))
+            terms.append(OPERATORS[_CONV](self.graph, None, read, cut, None, *settings[1:]))
+            start += channels
+        if len(terms) > 1 and len(node.users) == 1:
+            self._terms[node] = terms
+        self.values[node] = Value(self._sum(terms), _shape(node))
+
+    def _write_norm(self, node: Node) -> None:
+        """A BatchNorm; of a sum it is one of each term, with the shift once, so that each can be folded."""
+        arguments: Any = torch.fx.node.map_arg(node.args, lambda given: self.values[given])
+        vectors = list(_settled(arguments[1:5]))
+        write, shape = OPERATORS[_NORM], _shape(node)
+        if node.args[0] not in self._terms or None in vectors:
+            made = write(self.graph, shape, arguments[0], *vectors, *arguments[5:])
+            self.values[node] = Value(made, shape)
+            return
+        scale, shift, mean, variance, *rest = (*vectors, *arguments[5:])
+        zeros = Value(self.graph.constant(np.zeros(scale.shape, np.float32)), scale.shape)
+        *others, last = self._terms[cast(Node, node.args[0])]
+        terms = [
+            write(self.graph, shape, Value(term, shape), scale, zeros, zeros, variance, *rest)
+            for term in others
+        ]
+        terms.append(write(self.graph, shape, Value(last, shape), scale, shift, mean, variance, *rest))
+        self.values[node] = Value(self._sum(terms), shape)
+
+    def _first_channels(self, part: Node, channels: int) -> Value:
+        value, shape = cast(Value, self.values[part]), _shape(part)
+        name = self.graph.cut(value.name, [1], [0], [channels], [size or 0 for size in shape])
+        return Value(name, (shape[0], channels, *shape[2:]))
+
+    def _sum(self, terms: Sequence[str]) -> str:
+        whole = terms[0]
+        for term in terms[1:]:
+            whole = self.graph.add("Add", [whole, term])
+        return whole
+
+    def _weight(self, conv: Node) -> Value:
+        found = self.values[cast(Node, conv.args[1])]
+        return found.value() if isinstance(found, _Weight) else cast(Value, found)
 
     def _changed_in_place(self, node: Node) -> None:
         """Whoever reads the changed tensor from now on reads what it was changed to."""
@@ -109,8 +195,12 @@ class _Weight:
     def __init__(self, lowering: _Lowering, name: str, shape: tuple[int | None, ...]) -> None:
         self._lowering, self._name, self.shape = lowering, name, shape
 
+    @property
+    def piece(self) -> Piece:
+        return self._lowering.pieces[self._name]
+
     def value(self) -> Value:
-        return Value(self._lowering.graph.weight(self._lowering.pieces[self._name]), self.shape)
+        return Value(self._lowering.graph.weight(self.piece), self.shape)
 
 
 def _settled(arguments: Any) -> Any:
@@ -140,7 +230,7 @@ def _is_view(node: Node) -> bool:
     return node.op == "call_function" and (name.startswith(_VIEWS) or "getitem" in name)
 
 
-def _shape(node: Node) -> tuple[int | None, ...]:
+def _shape(node: Any) -> tuple[int | None, ...]:
     value = node.meta["val"]
     return _dims(value) if isinstance(value, Tensor) else ()
 

@@ -90,10 +90,11 @@ def _by_torch(traced: Traced, pieces: Mapping[str, Piece]) -> bytes:
                 onnx.helper.make_node("Identity", [graph.weight(pieces[given[each.name]])], [each.name])
             )
             model.graph.initializer.remove(each)
-    nodes = list(model.graph.node)
+    nodes, tensors = graph.pruned([name for name in given if given[name] in pieces])
+    model.graph.initializer.extend(tensors)
+    rest = list(model.graph.node)
     del model.graph.node[:]
-    model.graph.node.extend([*graph.nodes, *nodes])
-    model.graph.initializer.extend(graph.weights)
+    model.graph.node.extend([*nodes, *rest])
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
     content: bytes = model.SerializeToString()

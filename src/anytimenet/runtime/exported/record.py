@@ -27,7 +27,7 @@ from typing import Any
 from anytimenet.core import checks
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.regular import check_regular, read_json
-from anytimenet.core.files.writing import write_json
+from anytimenet.core.files.writing import write_text
 from anytimenet.core.manifest.folder import LARGEST_JSON, MANIFEST_NAME, FileRecord, check_file_name
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.tables import is_table
@@ -141,7 +141,9 @@ class ExportRecord(Record):
         """Writes `manifest.json` into `folder`."""
         value = {"format": FORMAT, "format_version": FORMAT_VERSION, **self.to_dict()}
         plain = json.loads(json.dumps(value, allow_nan=False))
-        write_json(folder / EXPORT_NAME, {**plain, "digest": digest_of(plain)})
+        whole = {**plain, "digest": digest_of(plain)}
+        # For machines: indented, the shapes of a hundred states take more than the weights of a small net.
+        write_text(folder / EXPORT_NAME, json.dumps(whole, separators=(",", ":"), ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:

@@ -123,7 +123,7 @@ def test_a_manifest_that_cannot_be_is_refused(folder, change, match):
 
 def test_a_changed_or_missing_manifest_is_refused(folder, tmp_path):
     file = folder / "manifest.json"
-    file.write_text(file.read_text().replace('"opset": 18', '"opset": 19'))
+    file.write_text(file.read_text().replace('"opset":18', '"opset":19'))
     with pytest.raises(BundleError, match="digest does not match"):
         ExportedNet.load(folder)
     file.write_text("{")
