@@ -87,7 +87,7 @@ class External:
 def _apart(flats: list[_Flat]) -> tuple[list[_Flat], list[_Flat]]:
     """Those that do not overlap, in order, and the others."""
     apart: list[_Flat] = []
-    alone = []
+    alone: list[_Flat] = []
     for each in flats:
         end = apart[-1].offset + _BYTES * apart[-1].length if apart else 0
         (apart if each.offset >= end else alone).append(each)

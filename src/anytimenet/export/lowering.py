@@ -18,7 +18,18 @@ from anytimenet.export.operators import OPERATORS, UnknownOperatorError, Value, 
 from anytimenet.export.stored import Piece
 from anytimenet.export.tracing import Traced, constants_of, parameters_of, segment_name, user_inputs
 
-_VIEWS = ("slice.", "split", "select.", "view.", "reshape.", "permute.", "transpose.", "alias.", "detach.")
+_VIEWS = (
+    "slice.",
+    "narrow.",
+    "split",
+    "select.",
+    "view.",
+    "reshape.",
+    "permute.",
+    "transpose.",
+    "alias.",
+    "detach.",
+)
 _CONV, _NORM, _CAT = "conv2d.default", "batch_norm.default", "cat.default"
 
 
@@ -154,7 +165,8 @@ class _Lowering:
             made = write(self.graph, shape, arguments[0], *vectors, *arguments[5:])
             self.values[node] = Value(made, shape)
             return
-        scale, shift, mean, variance, *rest = (*vectors, *arguments[5:])
+        scale, shift, mean, variance = vectors
+        rest = arguments[5:]
         zeros = Value(self.graph.constant(np.zeros(scale.shape, np.float32)), scale.shape)
         *others, last = self._terms[cast(Node, node.args[0])]
         terms = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch.fx import Node
 
@@ -38,7 +38,7 @@ def rows_of(joined: Node) -> Rows | None:
     """What is joined, if it is rows of one convolution and nothing else reads them."""
     if str(joined.target) != _CAT or not _along_channels(joined):
         return None
-    convs = tuple(joined.args[0])  # type: ignore[arg-type]
+    convs = tuple(cast(Sequence[Node], joined.args[0]))
     if len(convs) < 2 or not all(_is_row(conv) for conv in convs):
         return None
     prefixes = [prefix_of(conv.args[0]) for conv in convs]
@@ -65,7 +65,7 @@ def pieces_of(tensor: Node, width: int, inputs: Sequence[str]) -> list[tuple[Nod
     """The first `width` channels of a tensor that begins with an input, as (tensor, channels of it)."""
     if str(tensor.target) != _CAT or not _along_channels(tensor):
         return None
-    parts: list[Node] = list(tensor.args[0])  # type: ignore[arg-type]
+    parts = list(cast(Sequence[Node], tensor.args[0]))
     if parts[0].op != "placeholder" or parts[0].name not in inputs:
         return None
     found = []
@@ -79,7 +79,8 @@ def pieces_of(tensor: Node, width: int, inputs: Sequence[str]) -> list[tuple[Nod
 
 def _is_beginning(cut: Node) -> bool:
     """Whether a slice takes all of the batch, or the first channels of all examples."""
-    _, dim, start, end = [*cut.args, *(0, None, None)[len(cut.args) - 1 :]]
+    given: tuple[Any, ...] = (*cut.args[1:], *(0, None, None)[len(cut.args) - 1 :])
+    dim, start, end = given
     return start in (None, 0) and (dim == 1 or (dim == 0 and (end is None or end >= _NO_END)))
 
 
@@ -87,11 +88,10 @@ def _is_row(conv: Any) -> bool:
     if not isinstance(conv, Node) or str(conv.target) != _CONV or len(conv.users) != 1:
         return False
     bias, *_, groups = settings_of(conv)
-    return (
-        bias is None and groups == 1 and isinstance(conv.args[1], Node) and conv.args[1].op == "placeholder"
-    )
+    weight = conv.args[1]
+    return bias is None and groups == 1 and isinstance(weight, Node) and weight.op == "placeholder"
 
 
 def _along_channels(joined: Node) -> bool:
-    dim = joined.args[1] if len(joined.args) > 1 else 0
-    return dim == 1 and all(isinstance(part, Node) for part in joined.args[0])  # type: ignore[union-attr]
+    parts, *given = cast(tuple[Any, ...], joined.args)
+    return given == [1] and all(isinstance(part, Node) for part in parts)

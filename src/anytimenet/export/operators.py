@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -60,7 +60,6 @@ def _conv(
     return graph.add(
         "Conv",
         inputs,
-        kernel_shape=weight.shape[2:],
         strides=_unless(_pair(stride), (1, 1)),
         pads=_unless(_pair(padding) * 2, (0, 0, 0, 0)),
         dilations=_unless(_pair(dilation), (1, 1)),
@@ -87,7 +86,9 @@ def _batch_norm(
     channels = mean.shape[0]
     scale = weight.name if weight else graph.constant(np.ones(channels or 0, np.float32))
     shift = bias.name if bias else graph.constant(np.zeros(channels or 0, np.float32))
-    return graph.add("BatchNormalization", [x.name, scale, shift, mean.name, var.name], epsilon=eps)
+    return graph.add(
+        "BatchNormalization", [x.name, scale, shift, mean.name, var.name], epsilon=_unless(eps, 1e-5)
+    )
 
 
 @_of("linear.default")
@@ -186,6 +187,11 @@ def _slice(
         raise UnknownOperatorError("a slice of the batch, or one with steps")
     begin, stop, _ = slice(start, end).indices(size)
     return graph.cut(x.name, [axis], [begin], [stop], [s or 0 for s in x.shape])
+
+
+@_of("narrow.default")
+def _narrow(graph: Graph, shape: Any, x: Value, dim: int, start: int, length: int) -> str:
+    return cast(str, _slice(graph, shape, x, dim, start, start + length))
 
 
 @_of("select.int")
@@ -347,5 +353,6 @@ def _pair(value: Any) -> tuple[int, int]:
     return (found[0], found[0]) if len(found) == 1 else (found[0], found[1])
 
 
-def _unless(value: tuple[int, ...], default: tuple[int, ...]) -> tuple[int, ...] | None:
+def _unless(value: Any, default: Any) -> Any:
+    """What need not be said is left out: a net has hundreds of such nodes."""
     return None if value == default else value

@@ -32,7 +32,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module")
 def folder(bundle, tmp_path_factory):
-    return export(bundle, tmp_path_factory.mktemp("export") / "folder", segments=[(0, 1), (1, 2)])
+    return export(bundle, tmp_path_factory.mktemp("export") / "folder", segments=[(0, 1), (0, 3), (1, 2)])
 
 
 def test_the_weight_files_are_the_shards_of_the_bundle_byte_for_byte(bundle, folder, tmp_path):
@@ -113,3 +113,26 @@ def test_a_segment_that_cannot_be_traced_says_which_and_why(bundle, tmp_path, mo
     with pytest.raises(BackendError, match=r"segment \(0, 1\) cannot be exported .*a tensor decides"):
         export(bundle, tmp_path / "folder", segments=[(0, 1)])
     assert not (tmp_path / "folder").exists()
+
+
+def test_the_rows_of_a_triangle_are_one_convolution_and_finished_channels_are_not_joined(folder):
+    onnx = pytest.importorskip("onnx")
+    for name, parts in (("segment-0-1", 1), ("segment-0-3", 1), ("segment-1-2", 2)):
+        graph = onnx.load(folder / f"{name}.onnx", load_external_data=False).graph
+        # The stem, and in each of three blocks the rows (once for each part of the input), 3x3 and 1x1.
+        assert sum(node.op_type == "Conv" for node in graph.node) == 1 + 3 * (parts + 2)
+        joined = {name for node in graph.node if node.op_type == "Concat" for name in node.input}
+        assert not joined & {tensor.name for tensor in graph.input if tensor.name.startswith("u")}
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "most"),
+    [("slimmable_cifar", 32, 1.1), ("isresnext_small", 16, 1.25), ("msdnet_small", 16, 1.25)],
+)
+@pytest.mark.slow
+def test_a_folder_is_hardly_larger_than_the_weights(name, side, most, tmp_path):
+    """Of a published net; those of 200 kB of weights have graphs of a fifth of that."""
+    place = export(bundle_of(name, side), tmp_path / "folder")
+    sizes = {file: file.stat().st_size for file in place.rglob("*") if file.is_file()}
+    weights = sum(size for file, size in sizes.items() if file.suffix == ".safetensors")
+    assert sum(sizes.values()) <= most * weights
