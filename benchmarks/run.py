@@ -31,6 +31,7 @@ SCRIPTS = (
     "schemes/steps",
     "runtime/leaving",
     "runtime/deadlines",
+    "runtime/planning",
     "runtime/views",
 )
 

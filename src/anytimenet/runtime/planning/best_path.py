@@ -103,7 +103,7 @@ def fitting_paths(
     for stage in range(start, len(values) + 1):
         for label in _pareto(waiting.pop(stage, [])):
             if best_only and label.path:
-                most = label.value + (top - label.best) * chance_within(label.times, aim.budget_ms)
+                most = label.value + (top - label.best) * survival(label.times, aim.budget_ms, aim.cut)
                 if most < highest - SAME:
                     continue  # neither it nor a continuation reaches what is there already
             kept.append(label)
