@@ -346,7 +346,7 @@ def test_a_shard_of_another_bundle_is_refused(saved: Path, tmp_path: Path) -> No
         next(other.net.parameters()).add_(1)
     other.save(tmp_path / "other")
     (saved / SHARDS[0]).write_bytes((tmp_path / "other" / SHARDS[0]).read_bytes())
-    with pytest.raises(BundleError, match="taken from another bundle"):
+    with pytest.raises(BundleError, match="taken from another folder"):
         Bundle.load(saved)
 
 

@@ -125,10 +125,16 @@ def check_file_name(name: str) -> str:
     return name
 
 
-def read_listed(folder: Path, name: str, record: FileRecord) -> bytes:
+def read_listed(
+    folder: Path, name: str, record: FileRecord, *, listed_in: str = MANIFEST_NAME, again: str = AGAIN
+) -> bytes:
     """The content of the file `name`, checked against its record; nothing is read if the size is wrong.
 
     Links are followed, as download caches need it; the hash decides.
+
+    Args:
+        listed_in: the manifest with the record, for messages.
+        again: what mends the folder, for messages.
 
     Raises:
         BundleError: if it is missing, truncated, or not the file that was saved.
@@ -138,16 +144,16 @@ def read_listed(folder: Path, name: str, record: FileRecord) -> bytes:
         size = check_regular(file)
         data = read_regular(file, size) if size == record.bytes else b""
     except FileNotFoundError:
-        raise BundleError(f"{file} is missing: {AGAIN}") from None
+        raise BundleError(f"{file} is missing: {again}") from None
     except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error
+        raise BundleError(f"{file} cannot be read ({error.strerror or error}): {again}") from error
     if size != record.bytes:
         what = "truncated" if size < record.bytes else "another file"
-        raise BundleError(f"{file} is {what} ({size} bytes instead of {record.bytes}): {AGAIN}")
+        raise BundleError(f"{file} is {what} ({size} bytes instead of {record.bytes}): {again}")
     if sha256(data) != record.sha256:
         raise BundleError(
-            f"{file} is not the file that {MANIFEST_NAME} lists (its SHA-256 differs): it was changed, "
-            f"damaged or taken from another bundle; {AGAIN}"
+            f"{file} is not the file that {listed_in} lists (its SHA-256 differs): it was changed, damaged "
+            f"or taken from another folder; {again}"
         )
     return data
 

@@ -7,7 +7,6 @@ then take `costs2/` for files that somebody added to the bundle: they keep them 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from anytimenet.core.files.regular import parse_json
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import AGAIN, LARGEST_JSON, read_listed
 from anytimenet.core.manifest.manifest import Manifest
+from anytimenet.core.warning import warn_caller
 
 COSTS = "costs2/"
 OLD_COSTS = "costs/"
@@ -77,14 +77,22 @@ def _readable_table(folder: Path, name: str, manifest: Manifest) -> CostTable | 
     record = manifest.files[name]
     if record.bytes > LARGEST_JSON:
         raise BundleError(f"{folder / name} is listed with {record.bytes} bytes: no cost table is so large")
-    data = read_listed(folder, name, record)
+    return usable_table(str(folder / name), read_listed(folder, name, record), manifest)
+
+
+def usable_table(
+    name: str,
+    data: bytes,
+    manifest: Manifest,
+    cure: str = "Measure it again with profile(bundle)",
+) -> CostTable | None:
+    """The table in the file `name`; one that cannot be used is set aside with a warning, and None."""
     try:
-        table = parse_table(str(folder / name), data)
+        table = parse_table(name, data)
         check_table(table, manifest)
     except BundleError as error:
-        warnings.warn(
-            f"a cost table is set aside: {error}. Measure it again with profile(bundle)", stacklevel=6
-        )
+        about = str(error) if name in str(error) else f"{name}: {error}"
+        warn_caller(f"a cost table is set aside: {about}. {cure}")
         return None
     return table
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +43,18 @@ class Exported(Protocol):
     def spec_of(self, start: int, stop: int) -> SegmentSpec: ...
 
     def weight_files(self, stage: int) -> tuple[Path, ...]: ...
+
+    def recheck(self, start: int, stop: int) -> None: ...
+
+
+@contextmanager
+def opening(source: Exported, start: int, stop: int) -> Iterator[None]:
+    """Where an engine cannot open a segment, files that changed since they were loaded are named first."""
+    try:
+        yield
+    except Exception:
+        source.recheck(start, stop)
+        raise
 
 
 class BufferedBackend(ABC):

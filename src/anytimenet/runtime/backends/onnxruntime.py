@@ -10,7 +10,7 @@ import numpy as np
 from anytimenet.core.errors import BackendError, require
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.backends.buffered import BufferedBackend, Exported
+from anytimenet.runtime.backends.buffered import BufferedBackend, Exported, opening
 
 TOLERANCE = 1e-5
 _LEAST_SEVERE = 3  # errors
@@ -81,7 +81,8 @@ class OnnxRuntime(BufferedBackend):
         found = self._sessions.get((start, stop))
         if found is None:
             with self._lock:
-                found = self._sessions.get((start, stop)) or self._open(start, stop)
+                with opening(self._source, start, stop):
+                    found = self._sessions.get((start, stop)) or self._open(start, stop)
                 self._sessions[start, stop] = found
         return found
 

@@ -16,7 +16,7 @@ from anytimenet.core.errors import BackendError, require
 from anytimenet.core.files.regular import read_regular
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.backends.buffered import BufferedBackend, Exported
+from anytimenet.runtime.backends.buffered import BufferedBackend, Exported, opening
 
 KINDS = ("onnx", "openvino")
 """Of exported folders, which this backend reads."""
@@ -113,17 +113,22 @@ class OpenVino(BufferedBackend):
         key = (spec.start, spec.stop, batch)
         with self._compiling:
             if key not in self._compiled:
-                file = self._source.files_of(spec.start, spec.stop)[0]
-                try:
-                    model = self._read(spec)
-                    there = {name for port in model.inputs for name in port.get_names()}
-                    reads = [each for each in spec.reads if each.name in there]
-                    model.reshape({each.name: [batch or -1, *each.shape] for each in reads})
-                    compiled = self._core.compile_model(model, self._device, self._settings())
-                    self._compiled[key] = compiled, constant_bytes(model)
-                except RuntimeError as error:
-                    raise BackendError(f"OpenVINO cannot run {file}: {_reason(error)}; {_AGAIN}") from error
+                with opening(self._source, spec.start, spec.stop):
+                    self._compiled[key] = self._open(spec, batch)
             return self._compiled[key][0]
+
+    def _open(self, spec: SegmentSpec, batch: int) -> tuple[Any, int]:
+        """The compiled segment, and the bytes of its constants."""
+        file = self._source.files_of(spec.start, spec.stop)[0]
+        try:
+            model = self._read(spec)
+            there = {name for port in model.inputs for name in port.get_names()}
+            reads = [each for each in spec.reads if each.name in there]
+            model.reshape({each.name: [batch or -1, *each.shape] for each in reads})
+            compiled = self._core.compile_model(model, self._device, self._settings())
+            return compiled, constant_bytes(model)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO cannot run {file}: {_reason(error)}; {_AGAIN}") from error
 
     def _read(self, spec: SegmentSpec) -> Any:
         file = self._source.files_of(spec.start, spec.stop)[0]

@@ -13,7 +13,7 @@ from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import read_listed
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.manifest.table_choice import table_for
-from anytimenet.core.manifest.tables import check_table, kept_tables, parse_table
+from anytimenet.core.manifest.tables import kept_tables, usable_table
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import make_backend, register_backend
@@ -25,6 +25,8 @@ from anytimenet.runtime.predictor import Predictor
 
 _RUNS = {"onnx": "onnxruntime", "openvino": "openvino"}
 """The backend that runs a kind of folder where none is named."""
+
+_PROFILE = "Measure it again with python -m anytimenet.runtime profile"
 
 
 class ExportedNet:
@@ -184,6 +186,17 @@ class ExportedNet:
         stage = checks.whole_number(stage, "stage", 1, self.num_stages)
         return tuple(self.folder / name for name in self._record.weights[stage - 1])
 
+    def recheck(self, start: int, stop: int) -> None:
+        """Looks at the files of a segment once more, as a backend does that cannot open them.
+
+        Raises:
+            BundleError: if one is not the file any more that was loaded.
+            ValueError: for a segment that was not exported.
+        """
+        weights = [name for names in self._record.weights[:stop] for name in names]
+        for name in (*self._files[self._exported(start, stop)], *weights):
+            _check_file(self.folder, name, self._record, 1)
+
     def _exported(self, start: int, stop: int) -> tuple[int, int]:
         if (start, stop) not in self._files:
             there = ", ".join(in_words(pair) for pair in sorted(self._files))
@@ -206,7 +219,7 @@ def _check_file(folder: Path, name: str, record: ExportRecord, stage: int) -> No
             f"{folder / name} is missing: download it, or load the stages that are there with "
             f"stages={stage - 1}"
         )
-    read_listed(folder, name, record.files[name])
+    read_listed(folder, name, record.files[name], listed_in=EXPORT_NAME, again=AGAIN)
 
 
 def _tables(folder: Path, record: ExportRecord) -> dict[str, CostTable]:
@@ -214,9 +227,10 @@ def _tables(folder: Path, record: ExportRecord) -> dict[str, CostTable]:
     found = {}
     for name in record.tables:
         if (folder / name).exists():
-            table = parse_table(str(folder / name), read_listed(folder, name, record.files[name]))
-            check_table(table, record.net)
-            found[table.key] = table
+            data = read_listed(folder, name, record.files[name], listed_in=EXPORT_NAME, again=AGAIN)
+            table = usable_table(str(folder / name), data, record.net, _PROFILE)
+            if table is not None:
+                found[table.key] = table
     return found
 
 
