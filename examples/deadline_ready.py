@@ -12,9 +12,6 @@ import tempfile
 from pathlib import Path
 
 import anytimenet as an
-from anytimenet.core.answers.standing import best_stage
-from anytimenet.core.manifest.table_choice import table_for
-from anytimenet.runtime import Placement
 
 
 def make(folder: Path, epochs: int = 4) -> Path:
@@ -30,23 +27,19 @@ def make(folder: Path, epochs: int = 4) -> Path:
     return bundle.save(folder / "digits")
 
 
-def stage_within(bundle: an.Bundle, deadline_ms: float) -> int:
-    """The best validated stage that was within `deadline_ms` in 99 of 100 runs; the cheapest if none was."""
-    table = table_for(bundle.cost_tables, "eager", Placement("cpu"))
-    assert table is not None, "profile the bundle on this machine first"
-    costs = [table.latency(0, stage).p99_ms for stage in range(1, table.num_stages + 1)]
-    stage, _late = best_stage(costs, bundle.accuracies, budget=deadline_ms)
-    return stage
-
-
 def answer(path: Path) -> list[an.Prediction]:
     """Loads the bundle and answers one image under several budgets."""
     bundle = an.load(path)
+    bundle.warm_up()  # else the first answers wait until their segments are prepared
     digit = an.load_data("digits").test.images[0]
     found = []
     for deadline_ms in (0.5, 5.0, 50.0):
-        prediction = bundle.predict(digit, stage=stage_within(bundle, deadline_ms))
-        print(f"{deadline_ms:g} ms: a {prediction.label} from stage {prediction.stage}")
+        prediction = bundle.predict(digit, deadline_ms=deadline_ms)
+        late = ", late" if prediction.late else ""
+        print(
+            f"{deadline_ms:g} ms: a {prediction.label} from stage {prediction.stage} "
+            f"after {prediction.elapsed_ms:.2f} ms{late}"
+        )
         found.append(prediction)
     for budget in (100_000, 500_000):
         prediction = bundle.predict(digit, budget_macs=budget)
