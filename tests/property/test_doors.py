@@ -378,7 +378,7 @@ _ROWS = (
     Row(
         "export_bundle",
         lambda w: {"bundle": w.bundle, "folder": w.folder / "exported", "format": "onnx"},
-        work=("workflows.exporting.export",),
+        work=("workflows.exporting.export", "workflows.exporting.calibration_images"),
         words={"bundle": ("bundle", "does not exist", "path")},
         doors=("core/manifest/folder.py", "export/folder.py"),
     ),

@@ -22,7 +22,7 @@ class Export:
     Weights are stored once, in files by stage. ONNX files run in ONNX Runtime and in OpenVINO; OpenVINO's own
     load without ONNX. Only segments that were exported can be run: by default every step from stage to stage,
     and every sub-network from the input. JSON: {out, format, segments: [{start, stop, macs, files}], bytes,
-    weight_bytes}.
+    weight_bytes, int8}, the last null or {images, compared, agreement, accuracies, before}.
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
@@ -33,6 +33,15 @@ class Export:
     """What the files are."""
     segments: Annotated[tuple[str, ...], tyro.conf.arg(metavar="all|A-B ...")] = ()
     """These segments: 0-2 1-3 goes from the input to stage 2 and from stage 1 to stage 3; all of them."""
+    int8: int | None = None
+    """Compute convolutions with 8-bit whole numbers, whose ranges so many training images show, 256 for
+    example. ONNX only; accuracies are measured anew. Small nets are not faster so."""
+    data: str | None = None
+    """With --int8: data by name or folder:PATH; by default that of the training."""
+    data_root: Path | None = None
+    """With --int8: where the files of data by name are, instead of $ANYTIMENET_DATA or ./data."""
+    trained_data: bool = False
+    """With --int8: follow the path that the bundle says its training data is at."""
     overwrite: bool = False
     """Replace an export that is at --out."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
@@ -51,13 +60,25 @@ class Export:
         bundle = load(self.bundle)
         if pairs == "all":
             pairs = every_segment(bundle.num_stages)
-        export_bundle(bundle, self.out, format=self.format, segments=pairs, overwrite=self.overwrite)
+        export_bundle(
+            bundle,
+            self.out,
+            format=self.format,
+            segments=pairs,
+            int8=self.int8,
+            overwrite=self.overwrite,
+            data=self.data,
+            data_root=self.data_root,
+            trust_paths=self.trained_data,
+        )
         exported = ExportedNet.load(self.out)
         result = described(exported)
         if emit(self.json, result):
             print(_table(result))
+            if "int8" in exported.about:
+                print(int8_table(exported.about["int8"]))
             engines = " or ".join(_ENGINES[exported.kind])
-            print(f"{self.out}: {result['bytes']:,} bytes, {result['weight_bytes']:,} of them weights.")
+            print(f"{self.out}: {result['bytes']:,} bytes, {result['weight_bytes']:,} of them weight files.")
             print(f"It runs in {engines}: python -m anytimenet.runtime profile {self.out}")
 
 
@@ -102,6 +123,7 @@ def described(exported: ExportedNet) -> dict[str, Any]:
         "segments": segments,
         "bytes": sum(file.stat().st_size for file in exported.folder.rglob("*") if file.is_file()),
         "weight_bytes": sum(file.stat().st_size for file in weights),
+        "int8": exported.about.get("int8"),
     }
 
 
@@ -117,3 +139,25 @@ def _table(result: dict[str, Any]) -> str:
             ("file", [one["files"][0] for one in segments]),
         ]
     )
+
+
+def int8_table(found: dict[str, Any]) -> str:
+    """How 8-bit segments compare with the net in float32, a line a stage.
+
+    >>> print(int8_table({"compared": 20, "agreement": [0.95], "accuracies": [[0.9]], "before": [[0.85]]}))
+    8-bit segments beside float32, on 20 images
+    stage  same answers %  accuracy %  float32 %
+        1            95.0        90.0       85.0
+    """
+    from anytimenet.evaluation.text.tables import plain_table
+
+    columns = [
+        ("stage", [str(stage) for stage in range(1, len(found["agreement"]) + 1)]),
+        ("same answers %", [f"{100 * share:.1f}" for share in found["agreement"]]),
+    ]
+    if found["accuracies"] is not None:
+        columns += [
+            ("accuracy %", [f"{100 * row[0]:.1f}" for row in found["accuracies"]]),
+            ("float32 %", [f"{100 * row[0]:.1f}" for row in found["before"]]),
+        ]
+    return f"8-bit segments beside float32, on {found['compared']} images\n{plain_table(columns)}"

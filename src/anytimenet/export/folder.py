@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from anytimenet.bundle import Bundle
@@ -33,6 +34,7 @@ def export(
     format: str = "onnx",
     segments: Sequence[tuple[int, int]] | None = None,
     overwrite: bool = False,
+    calibration: np.ndarray | None = None,
 ) -> Path:
     """Writes the segments of a bundle as files that run without PyTorch; returns the folder.
 
@@ -43,6 +45,8 @@ def export(
         segments: (start, stop) of each segment that plans may use; by default every step (k-1, k) and every
             sub-network (0, k).
         overwrite: replace an export that is there.
+        calibration: standardised images `(N, C, H, W)`: convolutions then compute with 8-bit whole
+            numbers, whose ranges the images show. Measured latencies are left out.
 
     Raises:
         BackendError: if a segment cannot be written in that format.
@@ -52,16 +56,19 @@ def export(
     """
     folder = checks.path(folder, "folder")
     checks.choice(format, "format", FORMATS)
+    if calibration is not None and format != "onnx":
+        raise ValueError(f"format={format!r}: 8-bit segments are written as 'onnx'")
     _check_replaceable(folder, checks.flag(overwrite, "overwrite"))
     net = _as_float32(bundle.net)
     specs = _specs(net, bundle, segments)
     try:
         with new_folder(folder) as place:
-            written = FORMATS[format](Job(net, specs, place))
-            for table in bundle.cost_tables.values():
+            written = FORMATS[format](Job(net, specs, place, calibration))
+            for table in bundle.cost_tables.values() if calibration is None else ():
                 name, data = pack_table(table)
                 write_bytes(place / name, data)
-            _record(bundle, format, specs, written, place).write(place)
+            record = _record(bundle, format, specs, written, place)
+            (record if calibration is None else _unvalidated(record)).write(place)
     except OSError as error:
         raise BundleError(
             f"the export cannot be written to {folder} ({error.strerror or error}); what was there is "
@@ -125,6 +132,12 @@ def _record(
         opset=written.opset,
         about={"anytimenet": __version__, "torch": torch.__version__},
     )
+
+
+def _unvalidated(record: ExportRecord) -> ExportRecord:
+    """The record without what holds of the float32 net alone."""
+    stages = tuple(replace(one, val_accuracy=None, coarser_val_accuracies=()) for one in record.net.stages)
+    return replace(record, net=replace(record.net, stages=stages, thresholds=None, level_selection=None))
 
 
 def _check_replaceable(folder: Path, overwrite: bool) -> None:

@@ -17,9 +17,9 @@ Format = Callable[[Job], Written]
 
 def _onnx(job: Job) -> Written:
     require("onnx", "export")
-    from anytimenet.export.onnx_files import write
+    from anytimenet.export import int8_files, onnx_files
 
-    return write(job)
+    return onnx_files.write(job) if job.calibration is None else int8_files.write(job)
 
 
 def _openvino(job: Job) -> Written:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.nets.contract import AnytimeNet
 
@@ -18,11 +20,14 @@ class Job:
         net: in eval mode, its weights in float32; nobody else holds it.
         specs: of the segments that are wanted, by start, then stop; shapes are those of one example.
         folder: an empty folder.
+        calibration: where the segments are to compute with 8-bit whole numbers: standardised images
+            `(N, C, H, W)` that show the ranges of activations.
     """
 
     net: AnytimeNet
     specs: tuple[SegmentSpec, ...]
     folder: Path
+    calibration: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class OnnxRuntime(BufferedBackend):
     @property
     def prepared(self) -> Mapping[tuple[int, int], int]:
         """The segments that are ready, and the bytes of their weights; sessions share none."""
-        return {pair: self._source.spec_of(*pair).weight_bytes for pair in sorted(self._sessions)}
+        return {pair: self._weight_bytes(*pair) for pair in sorted(self._sessions)}
 
     def prepare(self, start: int, stop: int) -> None:
         """Opens the session of a segment; see `Backend.prepare`."""
@@ -76,6 +76,12 @@ class OnnxRuntime(BufferedBackend):
             session.run_with_iobinding(binding)
 
         return run
+
+    def _weight_bytes(self, start: int, stop: int) -> int:
+        if any(self._source.weight_files(stage) for stage in range(1, self.num_stages + 1)):
+            return self._source.spec_of(start, stop).weight_bytes
+        # 8-bit weights lie in the file of their segment, which is little else.
+        return self._source.files_of(start, stop)[0].stat().st_size
 
     def _session(self, start: int, stop: int) -> Any:
         found = self._sessions.get((start, stop))

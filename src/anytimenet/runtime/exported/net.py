@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from anytimenet.core import checks
 from anytimenet.core.errors import BundleError
@@ -149,6 +149,11 @@ class ExportedNet:
         found = Predictor(self, table=table, policy=policy, variant=variant)
         found.warm_up()
         return found
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What wrote the folder, any JSON object; under "int8" how 8-bit segments compare with float32."""
+        return dict(self._record.about)
 
     @property
     def num_stages(self) -> int:
