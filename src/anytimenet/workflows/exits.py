@@ -29,7 +29,7 @@ from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.protocols.solved_exits import threshold_array
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
-from anytimenet.runtime import LeavingRun, PreparedModel, policy_of, simulated_exits
+from anytimenet.runtime import LeavingRun, Model, policy_of, simulated_exits
 from anytimenet.runtime.batches.costs import LeavingMode
 from anytimenet.workflows.reading import Reading, settled_device
 from anytimenet.workflows.stepped import PlainBatches, stepped_outputs
@@ -185,7 +185,7 @@ def choose_exits(
 
 
 def execute_exits(
-    model: PreparedModel,
+    model: Model,
     batches: PlainBatches,
     result: ContractResult,
     simulated: Outputs,
@@ -259,9 +259,7 @@ def _near(data: ExitData, outputs: Outputs, thresholds: np.ndarray, until: np.nd
     return found
 
 
-def _stage_costs(
-    bundle: Bundle, model: PreparedModel, costs: tuple[OutputCost, ...], unit: ExitUnit
-) -> list[float]:
+def _stage_costs(bundle: Bundle, model: Model, costs: tuple[OutputCost, ...], unit: ExitUnit) -> list[float]:
     """Of an image that leaves at each stage, where every stage up to it was asked."""
     if unit == "macs":
         if bundle.manifest.uncounted_operators:

@@ -13,7 +13,7 @@ from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.data import Images, make_loader
 from anytimenet.evaluation import Outputs
 from anytimenet.evaluation.protocols.outputs import OutputCost
-from anytimenet.runtime import PreparedModel
+from anytimenet.runtime import Model
 from anytimenet.workflows.images import images_for
 from anytimenet.workflows.reading import Reading, Split
 
@@ -85,7 +85,7 @@ class TimedInputs:
 
 
 def stepped_outputs(
-    model: PreparedModel,
+    model: Model,
     batches: PlainBatches,
     costs: tuple[OutputCost, ...],
     clock: Callable[[], float] = time.perf_counter,

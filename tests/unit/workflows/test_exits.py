@@ -11,6 +11,7 @@ import torch
 
 from anytimenet import Contract, choose_exits
 from anytimenet.bundle import Bundle
+from anytimenet.bundle.backends.eager import EagerBackend
 from anytimenet.core.errors import BundleError, CostTableError, DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.cost_table import CostTable, Latency
@@ -20,8 +21,9 @@ from anytimenet.data import DataSplits, ImageSet
 from anytimenet.evaluation import ContractResult, Outputs, solve_contract
 from anytimenet.evaluation.protocols.exit_data import EXIT_RULES, ExitData, ExitRule
 from anytimenet.evaluation.protocols.outputs import OutputCost
+from anytimenet.export import export
 from anytimenet.nets import create_net
-from anytimenet.runtime import LeavingRun, policy_of, simulated_exits
+from anytimenet.runtime import ExportedNet, LeavingRun, PreparedModel, policy_of, simulated_exits
 from anytimenet.testing.net_under_test import redraw
 from anytimenet.workflows.exits import Exits, execute_exits
 from anytimenet.workflows.stepped import PlainBatches, stepped_outputs
@@ -96,6 +98,31 @@ def test_executed_exits_are_the_simulated_ones(name):
             assert executed.differing <= outputs.num_stages
     alone = PlainBatches(batches.images, PREPROCESSING, 1, 0, "noise", "test")
     assert execute_exits(model, alone, third_leave(outputs, "entropy"), outputs, "compact").unexplained == 0
+
+
+def test_what_was_simulated_with_another_backend_is_executed_but_at_the_thresholds(tmp_path):
+    bundle = bundle_of("isresnext_tiny")
+    batches = PlainBatches(images(70, seed=6), PREPROCESSING, 24, 0, "noise", "test")
+    outputs, _ = stepped_outputs(bundle.prepared(), batches, costs_of(bundle))
+    bundle.use_exits(third_leave(outputs, "margin").thresholds)
+    exported = ExportedNet.load(export(bundle, tmp_path / "exported"), backend="onnxruntime")
+    plain = PreparedModel(bundle.manifest, EagerBackend(bundle.net, fold=False, channels_last=False))
+    for model in (exported, plain):
+        own, _ = stepped_outputs(model, batches, costs_of(bundle))
+        for rule in ("margin", "patience"):
+            found = third_leave(outputs, rule)
+            assert execute_exits(model, batches, found, outputs, "compact").unexplained == 0
+            assert execute_exits(model, batches, found, own, "results").differing == 0
+    # And predict decides by what the bundle keeps, also where it was exported to.
+    expected = simulated_exits(policy_of(bundle.manifest.thresholds), outputs.logits)
+    x = np.concatenate(list(batches.inputs()))
+    for answers in (
+        bundle.predict_many(x, batch_size=24),
+        exported.predictor().predict_many(x, batch_size=24),
+    ):
+        stages = np.array([answer.stage for answer in answers])
+        assert (stages != expected).sum() <= outputs.num_stages
+    assert bundle.predict(x[:1], stage=3).stage == 3
 
 
 def test_an_image_that_leaves_elsewhere_for_no_reason_is_told(bundle):
