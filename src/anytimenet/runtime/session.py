@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from anytimenet.core import checks
 from anytimenet.core.answers.standing import standing_stage
 from anytimenet.core.errors import SessionError
-from anytimenet.core.images.inputs import as_input, own_copy
-from anytimenet.runtime.backends.backend import Output, State
+from anytimenet.core.images.inputs import as_input, check_shape, own_copy
+from anytimenet.runtime.backends.backend import Output
+from anytimenet.runtime.guarded_run import Answer as Answer
+from anytimenet.runtime.guarded_run import GuardedRun
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.paths import SegmentPath, check_path, path_to, steps_to
 from anytimenet.runtime.saved_session import SavedSession, fingerprint
 from anytimenet.runtime.unfolding import Answers
-
-_CANCELLED = "this session was cancelled: begin another one"
-
-
-class Answer(NamedTuple):
-    """What one segment gave.
-
-    Attributes:
-        stage: that is finished.
-        output: its logits, one array `(N, classes, ...)` a label level.
-        segment: (start, stop).
-        segment_ms: milliseconds that the segment took.
-        elapsed_ms: milliseconds from the begin of the session to this answer.
-    """
-
-    stage: int
-    output: Output
-    segment: tuple[int, int]
-    segment_ms: float
-    elapsed_ms: float
 
 
 class Session:
@@ -60,12 +41,17 @@ class Session:
         DataError: for an image that cannot be read.
         ValueError: for an input of another shape, an empty batch, NaN or infinite pixels.
 
-    Example::
-
-        session = Session(bundle, "cat.png")
-        session.run(2)              # to stage 2 in one jump where there is one
-        session.peek().output       # what stands now
-        session.step()              # one stage more: only what stage 3 needs and stage 2 lacks
+    >>> from anytimenet import Bundle, create_net
+    >>> from anytimenet.core.images.preprocessing import Preprocessing
+    >>> net, p = create_net("isresnext_tiny", 2, in_channels=1), Preprocessing(8, 8, 1, (0.5,), (0.5,))
+    >>> bundle = Bundle.create(net.eval(), class_names=[["cat", "dog"]], preprocessing=p)
+    >>> session = Session(bundle, np.zeros((8, 8), np.uint8))
+    >>> [answer.stage for answer in session.run(2)]  # in one jump
+    [2]
+    >>> session.step().segment  # only what stage 3 needs and stage 2 lacks
+    (2, 3)
+    >>> session.peek().stage, session.path, session.finished
+    (3, ((0, 2), (2, 3)), True)
     """
 
     def __init__(self, model: Model, x: Any, *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -74,16 +60,8 @@ class Session:
         self._set_up(model, pixels, clock, began)
 
     def _set_up(self, model: Model, x: np.ndarray, clock: Callable[[], float], began: float) -> None:
-        self._manifest, self._backend, self._segments = model.manifest, model.backend, model.backend.segments
-        self._x, self._clock, self._began = x, clock, began
-        self._last = self._backend.num_stages
-        self._state: State | None = None
-        self._at = 0  # the stage of the state; 0 also where none is held, for x is
-        self._left: SegmentPath = ()
-        self._answers: dict[int, Answer] = {}
-        self._path: SegmentPath = ()
-        self._paused = self._cancelled = False
-        self._lock = threading.Lock()
+        self._manifest, self._segments = model.manifest, model.backend.segments
+        self._run = GuardedRun(model.backend, x, clock, began)
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -94,21 +72,16 @@ class Session:
             SessionError: after the last stage; if the session is paused, cancelled, or busy in another
                 thread; or if `cancel` was called meanwhile.
         """
-        self._enter()
-        try:
-            self._refuse_pause()
-            at, stage = self._at, self.stage
-            start, stop = at, stage + 1
+        run = self._run
+        with run:
+            if run.paused:
+                raise SessionError("this session is paused: resume() goes on")
+            start, stop = run.at, run.stage + 1
             if (start, stop) not in self._segments:
-                ahead = steps_to(self._last, at, stage, self._segments)
-                if not ahead:
-                    raise SessionError(self._nothing_left())
-                start, stop = ahead[0]
-            self._left = ()
-            self._backend.prepare(start, stop)
-            return self._segment(start, stop)
-        finally:
-            self._leave()
+                start, stop = self._first_ahead()
+            run.left = ()
+            run.backend.prepare(start, stop)
+            return run.segment(start, stop)
 
     def run(self, to: int | Sequence[tuple[int, int]]) -> tuple[Answer, ...]:
         """Runs a path, or to a stage on the path of the fewest segments; the answers, in order.
@@ -123,12 +96,9 @@ class Session:
             TypeError, ValueError: for a stage that is finished or does not exist, or for no path.
             SessionError: as `step` does.
         """
-        self._enter()
-        try:
+        with self._run:
             self._take(to)
-            return self._all_left()
-        finally:
-            self._leave()
+            return self._run.all_left()
 
     def resume(self) -> tuple[Answer, ...]:
         """Ends a pause and runs what is left of the path; the answers, in order.
@@ -136,12 +106,9 @@ class Session:
         Raises:
             SessionError: if the session is cancelled or busy.
         """
-        self._enter()
-        try:
-            self._paused = False
-            return self._all_left()
-        finally:
-            self._leave()
+        with self._run:
+            self._run.paused = False
+            return self._run.all_left()
 
     def answers(self, to: int | Sequence[tuple[int, int]] | None = None) -> Answers[Answer]:
         """An iterator over the answers of a path as they finish, for `for` and for `async for`.
@@ -155,16 +122,14 @@ class Session:
         Raises:
             TypeError, ValueError, SessionError: as `run` does.
         """
-        self._enter()
-        try:
-            self._paused = False
+        run = self._run
+        with run:
+            run.paused = False
             if to is not None:
                 self._take(to)
-            elif not self._left:
-                self._take(steps_to(self._last, self._at, self.stage, self._segments))
-            return Answers(self._next_left)
-        finally:
-            self._leave()
+            elif not run.left:
+                self._take(steps_to(run.last, run.at, run.stage, self._segments))
+        return Answers(self._next_left)
 
     def __iter__(self) -> Answers[Answer]:
         return self.answers()
@@ -174,69 +139,69 @@ class Session:
 
     def pause(self) -> None:
         """Lets no further segment start until `resume`; the one under way ends and its answer counts."""
-        self._paused = True
+        self._run.paused = True
 
     def cancel(self) -> None:
         """Ends the run for good: what a segment under way gives is dropped, the state is released.
 
         Answers that are finished can still be read; whoever runs on gets a SessionError. Again does nothing.
         """
-        self._cancelled = True
-        self._free_if_cancelled()
+        self._run.cancel()
 
     # --- what there is --------------------------------------------------------------------------------
 
     def peek(self) -> Answer | None:
         """The answer that stands: of the best validated stage that is finished; None before the first."""
-        found = tuple(self._answers.values())
+        found = tuple(self._run.answers.values())
         validated = [record.val_accuracy for record in self._manifest.stages]
         stage = standing_stage([answer.stage for answer in found], validated)
-        return None if stage is None else self._answers[stage]
+        return None if stage is None else self._run.answers[stage]
 
     @property
     def stage(self) -> int:
         """The last stage that is finished, 0 before the first."""
-        return self._path[-1][1] if self._path else 0
+        return self._run.stage
 
     @property
     def finished(self) -> bool:
         """Whether that is the last stage of the net."""
-        return self.stage == self._last
+        return self._run.stage == self._run.last
 
     @property
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
-        return self._cancelled
+        return self._run.cancelled
 
     @property
     def path(self) -> SegmentPath:
         """The segments that have run."""
-        return self._path
+        return self._run.path
 
     @property
     def left(self) -> SegmentPath:
         """The segments that `resume` would run."""
-        return self._left
+        return self._run.left
 
     @property
     def outputs(self) -> Mapping[int, Output]:
         """The output of each finished stage."""
-        return MappingProxyType({stage: answer.output for stage, answer in tuple(self._answers.items())})
+        found = tuple(self._run.answers.items())
+        return MappingProxyType({stage: answer.output for stage, answer in found})
 
     @property
     def batch(self) -> int:
         """N: the images that run together."""
-        return len(self._x)
+        return len(self._run.x)
 
     @property
     def elapsed_ms(self) -> float:
         """Milliseconds since the session began, reading the image included."""
-        return max(0.0, 1000 * (self._clock() - self._began))
+        return max(0.0, 1000 * (self._run.clock() - self._run.began))
 
     @property
     def state_bytes(self) -> int:
         """Bytes that `drop_state` would free."""
-        state = self._state
+        state = self._run.state
         return 0 if state is None else state.nbytes
 
     # --- its state ------------------------------------------------------------------------------------
@@ -247,12 +212,11 @@ class Session:
         Raises:
             SessionError: if the session is busy in another thread.
         """
-        self._enter(cancelled_too=True)
+        self._run.hold()
         try:
-            self._release()
-            self._left = ()
+            self._run.release()
         finally:
-            self._leave()
+            self._run.let_go()
 
     def save(self) -> SavedSession:
         """Copies of all that a session needs to go on in another process.
@@ -260,22 +224,21 @@ class Session:
         Raises:
             SessionError: if the session is cancelled or busy.
         """
-        self._enter()
-        try:
-            state = self._state
+        run = self._run
+        with run:
+            # A state that nothing goes on from may hold no tensors: as good as none.
+            tensors = {} if run.state is None else run.backend.save(run.state)
             return SavedSession(
                 net=fingerprint(self._manifest),
-                x=self._x.copy(),
-                at=self._at,
-                tensors={} if state is None else self._backend.save(state),
-                path=self._path,
-                left=self._left,
-                outputs={stage: answer.output for stage, answer in self._answers.items()},
-                times_ms={stage: (answer[3], answer[4]) for stage, answer in self._answers.items()},
+                x=run.x.copy(),
+                at=run.at if tensors else 0,
+                tensors=tensors,
+                path=run.path,
+                left=run.left,
+                outputs={stage: answer.output for stage, answer in run.answers.items()},
+                times_ms={stage: (answer[3], answer[4]) for stage, answer in run.answers.items()},
                 elapsed_ms=self.elapsed_ms,
             )
-        finally:
-            self._leave()
 
     @classmethod
     def restore(
@@ -287,20 +250,23 @@ class Session:
 
         Raises:
             SessionError: if it was saved with another net.
-            ValueError: if the tensors of its state are not those of this backend.
+            ValueError: if the tensors of its state are not those of this backend, or it has not all segments
+                that are left.
         """
         checks.instance(saved, SavedSession, "saved", "session.save()")
         if saved.net != fingerprint(model.manifest):
             raise SessionError("this session was saved with another net: restore it with that one")
+        check_shape(saved.x.shape, model.manifest.preprocessing, batches=True)
+        stage = saved.path[-1][1] if saved.path else 0
+        left = check_path(saved.left, saved.at, stage, model.backend.segments)
         self = cls.__new__(cls)
         self._set_up(model, saved.x.copy(), clock, clock() - saved.elapsed_ms / 1000)
+        run = self._run
         if saved.at:
-            self._state = self._backend.restore(saved.at, saved.tensors)
-            self._at = saved.at
-        self._path, self._left = saved.path, saved.left
+            run.state, run.at = run.backend.restore(saved.at, saved.tensors), saved.at
+        run.path, run.left = saved.path, left
         for start, stop in saved.path:
-            times = saved.times_ms[stop]
-            self._answers[stop] = Answer(stop, saved.outputs[stop], (start, stop), *times)
+            run.answers[stop] = Answer(stop, saved.outputs[stop], (start, stop), *saved.times_ms[stop])
         return self
 
     @classmethod
@@ -323,103 +289,33 @@ class Session:
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _enter(self, *, cancelled_too: bool = False) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise SessionError("this session is running in another thread: give each thread its own session")
-        if self._cancelled and not cancelled_too:
-            self._leave()
-            raise SessionError(_CANCELLED)
-
-    def _leave(self) -> None:
-        self._lock.release()
-        if self._cancelled:  # perhaps since the last look at it
-            self._free_if_cancelled()
-
-    def _free_if_cancelled(self) -> None:
-        if self._lock.acquire(blocking=False):  # else whoever holds it comes here when it leaves
-            self._release()
-            self._left = ()
-            self._lock.release()
-
-    def _release(self) -> None:
-        state, self._state, self._at = self._state, None, 0
-        if state is not None:
-            self._backend.release(state)
-
     def _take(self, to: int | Sequence[tuple[int, int]]) -> None:
-        at, stage = self._at, self.stage
+        run, segments = self._run, self._segments
         if isinstance(to, Sequence):
-            path = check_path(to, at, stage, self._segments)
+            path = check_path(to, run.at, run.stage, segments)
         else:
-            path = path_to(checks.whole_number(to, "stage", 1, self._last), at, stage, self._segments)
+            path = path_to(checks.whole_number(to, "stage", 1, run.last), run.at, run.stage, segments)
         for start, stop in path:
-            self._backend.prepare(start, stop)
-        self._left = path
-
-    def _all_left(self) -> tuple[Answer, ...]:
-        found = []
-        while self._left and not self._paused:
-            found.append(self._first_left())
-        return tuple(found)
+            run.backend.prepare(start, stop)
+        run.left = path
 
     def _next_left(self) -> Answer | None:
-        if not self._left or self._paused:
+        run = self._run
+        if not run.left or run.paused:
             return None
-        self._enter()
-        try:
-            return self._first_left()
-        finally:
-            self._leave()
+        with run:
+            return run.first_left()
 
-    def _first_left(self) -> Answer:
-        start, stop = self._left[0]
-        self._left = self._left[1:]
-        if self._cancelled:
-            raise SessionError(_CANCELLED)
-        return self._segment(start, stop)
-
-    def _segment(self, start: int, stop: int) -> Answer:
-        began = self._clock()
-        if start == 0:
-            self._release()
-        state, self._state, self._at = self._state, None, 0
-        try:
-            if state is None:
-                state = self._backend.begin(self._x)
-            state, output = self._backend.run(start, stop, state)
-        except BaseException:
-            self._left = ()
-            if state is not None:
-                self._backend.release(state)
-            raise
-        ended = self._clock()
-        if self._cancelled or stop == self._last:
-            self._backend.release(state)
-        else:
-            self._state, self._at = state, stop
-        if self._cancelled:
-            self._left = ()
-            raise SessionError("this session was cancelled while a segment ran, whose result is dropped")
-        answer = Answer(
-            stop,
-            output,
-            (start, stop),
-            max(0.0, 1000 * (ended - began)),
-            max(0.0, 1000 * (ended - self._began)),
-        )
-        self._answers[stop] = answer
-        self._path = (*self._path, (start, stop))
-        return answer
-
-    def _refuse_pause(self) -> None:
-        if self._paused:
-            raise SessionError("this session is paused: resume() goes on")
-
-    def _nothing_left(self) -> str:
+    def _first_ahead(self) -> tuple[int, int]:
+        run = self._run
+        ahead = steps_to(run.last, run.at, run.stage, self._segments)
+        if ahead:
+            return ahead[0]
         if self.finished:
-            return f"stage {self._last} is the last, and it is finished: nothing is left to run"
-        return f"no segment leads on from stage {self.stage}: export or prepare more of them"
+            raise SessionError(f"stage {run.last} is the last, and it is finished: nothing is left to run")
+        raise SessionError(f"no segment leads on from stage {run.stage}: export or prepare more of them")
 
     def __repr__(self) -> str:
-        told = "cancelled" if self._cancelled else "paused" if self._paused else "finished" * self.finished
-        return f"Session(stage {self.stage} of {self._last}, path {list(self._path)}{told and ', ' + told})"
+        run = self._run
+        told = "cancelled" if run.cancelled else "paused" if run.paused else "finished" * self.finished
+        return f"Session(stage {run.stage} of {run.last}, path {list(run.path)}{told and ', ' + told})"

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from tests.unit.runtime.fakes.clock import FakeClock
-from tests.unit.runtime.fakes.toy import SHAPE, toy_images, toy_model
+from tests.unit.runtime.fakes.toy import SHAPE, ToyBackend, toy_images, toy_manifest, toy_model
 
 from anytimenet.core.errors import SessionError
+from anytimenet.runtime.model import PreparedModel
 from anytimenet.runtime.saved_session import SavedSession
 from anytimenet.runtime.session import Session
 
@@ -195,6 +196,26 @@ def test_a_session_of_another_net_is_refused():
         Session.restore(toy_model(validated=(0.1, 0.2, 0.3, 0.4)), saved)
 
 
+def test_what_is_left_of_a_path_has_to_be_there_where_it_goes_on():
+    session = Session(toy_model(), toy_images())
+    next(session.answers([(0, 1), (1, 3)]))
+    with pytest.raises(ValueError, match=r"segment \(1, 3\) cannot be run"):
+        Session.restore(toy_model(segments=STEPS), session.save())
+
+
+def test_a_state_that_nothing_goes_on_from_is_saved_as_none():
+    class NoState(ToyBackend):
+        def save(self, state):
+            return {}
+
+    x, model = toy_images(), PreparedModel(toy_manifest(), NoState(segments=[(0, 1), (0, 4)]))
+    session = Session(model, x)
+    session.step()
+    again = Session.restore(model, SavedSession.from_bytes(session.save().to_bytes()))
+    assert [answer.segment for answer in again] == [(0, 4)]
+    equal(again.outputs, [(0, 1), (0, 4)], x, model)
+
+
 def test_without_its_state_a_session_keeps_its_answers_and_starts_again():
     x, model = toy_images(), toy_model()
     session = Session(model, x)
@@ -264,6 +285,43 @@ def test_a_cancel_during_a_segment_drops_its_result_and_frees_the_state():
             call()
     session.cancel()
     session.drop_state()
+
+
+@given(turns=st.lists(st.sampled_from(["step", "run", "resume", "save", "drop", "cancel"]), max_size=6))
+def test_threads_on_one_session_get_answers_or_errors_and_leave_no_state(turns):
+    """Whatever two threads do at once: what there is afterwards is that of an uninterrupted run."""
+    x, model = toy_images(), toy_model()
+    session, unexpected = Session(model, x), []
+    calls = {
+        "step": session.step,
+        "run": lambda: session.run(4),
+        "resume": session.resume,
+        "save": session.save,
+        "drop": session.drop_state,
+        "cancel": session.cancel,
+    }
+
+    def work(names):
+        for name in names:
+            try:
+                calls[name]()
+            except SessionError:
+                pass
+            except ValueError as error:  # stage 4 was finished by the other thread
+                if "not ahead" not in str(error):
+                    unexpected.append(error)
+            except BaseException as error:
+                unexpected.append(error)
+
+    threads = [threading.Thread(target=work, args=(names,)) for names in (turns, turns[::-1], ["step"] * 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert not unexpected
+    equal(session.outputs, session.path, x, model)
+    session.cancel()
+    assert model.backend.live == 0
 
 
 @given(path=paths(), when=st.integers(0, 3))

@@ -131,11 +131,7 @@ class LeavingRun:
         state: State | None = None
         try:
             for place, (start, stop) in enumerate(self.path):
-                if start == 0:
-                    if state is not None:
-                        self._backend.release(state)
-                    state = self._backend.begin(x)
-                assert state is not None
+                state = self._backend.begin(x) if state is None else state
                 state, output = self._backend.run(start, stop, state)
                 open_rows = _rows(output, inside)
                 leaves, memory = self._policy.leaves(stop, open_rows, memory)
@@ -146,8 +142,13 @@ class LeavingRun:
                 if not len(stay):
                     return
                 memory, inside = memory.rows(stay), inside[stay]
-                if self._drops(place, len(x), len(inside)):
+                drops = self._drops(place, len(x), len(inside))
+                if self.path[place + 1][0] == 0:
+                    self._backend.release(state)
+                    state = None
+                elif drops:
                     state = self._backend.rows(state, inside.tolist())
+                if drops:
                     rows, x, inside = rows[inside], x[inside], np.arange(len(inside))
         finally:
             if state is not None:
