@@ -418,8 +418,8 @@ class Bundle:
         """This bundle on a backend of its own, as sessions and predictors take it.
 
         Args:
-            backend: "eager" PyTorch; "compiled" ahead of time, which is faster and needs a C++ compiler; or a
-                name under which another was registered.
+            backend: "eager" PyTorch; "compiled" ahead of time, or "compiled-single" for one image at a time,
+                which are faster and need a C++ compiler; or a name under which another was registered.
             threads: that one segment uses.
             dtype: number format of weights and states.
             device: "cpu", or a GPU such as "cuda".

@@ -69,14 +69,16 @@ class Packages:
         module: nn.Module,
         example: Sequence[Tensor],
         options: dict[str, Any],
+        *,
+        any_batch: bool,
     ) -> Any:
-        """Compiles `module(*example)` for any batch size of two examples' form, keeps it, and loads it.
+        """Compiles `module(*example)`, for the example's batch size or for any, keeps it, and loads it.
 
         Raises:
             BackendError: without a C++ compiler, or if PyTorch cannot compile it.
         """
         check_compiler()
-        batch = torch.export.Dim("batch")
+        shapes = ({0: torch.export.Dim("batch")},) * len(example) if any_batch else None
         path = self.path(key)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sweep(self.folder)
@@ -86,7 +88,7 @@ class Packages:
         try:
             with _quiet():
                 program = torch.export.export(
-                    module, tuple(example), dynamic_shapes=(tuple({0: batch} for _ in example),)
+                    module, tuple(example), dynamic_shapes=None if shapes is None else (shapes,)
                 )
                 torch._inductor.aoti_compile_and_package(
                     program, package_path=str(made), inductor_configs=options

@@ -13,6 +13,7 @@ def register() -> None:
     """Makes the PyTorch backends known for bundles."""
     register_backend(Bundle, "eager", eager)
     register_backend(Bundle, "compiled", compiled)
+    register_backend(Bundle, "compiled-single", compiled_single)
 
 
 def eager(bundle: Bundle, placement: Placement) -> EagerBackend:
@@ -23,3 +24,8 @@ def eager(bundle: Bundle, placement: Placement) -> EagerBackend:
 def compiled(bundle: Bundle, placement: Placement) -> CompiledBackend:
     """The net of a bundle in PyTorch, compiled ahead of time."""
     return CompiledBackend(bundle.net, placement, input_shape=bundle.manifest.input_shape)
+
+
+def compiled_single(bundle: Bundle, placement: Placement) -> CompiledBackend:
+    """The same for one image at a time."""
+    return CompiledBackend(bundle.net, placement, input_shape=bundle.manifest.input_shape, single=True)

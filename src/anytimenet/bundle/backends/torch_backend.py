@@ -64,9 +64,11 @@ class TorchBackend(ABC):
 
     Attributes:
         one_size: whether images of `input_shape` alone can be run.
+        one_image: whether batches of one image alone can be run.
     """
 
     one_size = False
+    one_image = False
 
     def __init__(
         self,
@@ -139,6 +141,7 @@ class TorchBackend(ABC):
         self.net.input_spec.check_batch(x.shape)
         if self.one_size and x.shape[1:] != self.input_shape:
             raise ValueError(f"x was compiled as {self.input_shape} an image, not {x.shape[1:]}")
+        self._check_batch(len(x))
         with torch.inference_mode():
             given = torch.from_numpy(np.require(x, requirements=["W"]))
             return TensorState(0, len(x), {INPUT: self._layout.copy(given, self.dtype, self.device)})
@@ -174,6 +177,7 @@ class TorchBackend(ABC):
         specs = self.net.state_spec(stage, shape)
         found = as_tensors(tensors, stage, specs, self._kept_in, sizes_too=known)
         batch = next((tensor.shape[0] for tensor in found.values()), 0)
+        self._check_batch(batch)
         with torch.inference_mode():
             own = {
                 name: self._layout.copy(tensor, tensor.dtype, self.device) for name, tensor in found.items()
@@ -188,6 +192,7 @@ class TorchBackend(ABC):
         """
         given = usable(state)
         numbers = row_numbers(index, given.batch).to(self.device)
+        self._check_batch(len(numbers))
         with torch.inference_mode():
             left = {
                 name: self._layout.of(tensor.index_select(0, numbers))
@@ -249,6 +254,12 @@ class TorchBackend(ABC):
             return runner(tensors)
         with self._exact:
             return runner(tensors)
+
+    def _check_batch(self, batch: int) -> None:
+        if self.one_image and batch != 1:
+            raise ValueError(
+                f"{self.name!r} runs one image at a time, not {batch}: use 'compiled' for batches"
+            )
 
     def _zeros(self, stage: int, input_shape: Sequence[int]) -> dict[str, Tensor]:
         """The state of one image at `stage`, all zeros."""

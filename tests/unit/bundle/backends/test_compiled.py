@@ -75,7 +75,7 @@ class Kept:
     def load(self, key: str) -> Any:
         return lambda *state: [tensor + 1 for tensor in self.module(*state)]
 
-    def compile(self, key: str, module: Any, example: Any, options: Any) -> Any:
+    def compile(self, key: str, module: Any, example: Any, options: Any, any_batch: bool) -> Any:
         self.compiled += 1
         return module if self.compiles_well else self.load(key)
 
@@ -121,3 +121,12 @@ def test_a_file_that_is_no_package_is_made_again(tmp_path: Path):
     packages.path("cut").write_bytes(b"PK\x03\x04 cut short")
     os.chmod(packages.path("cut"), 0o600)
     assert packages.load("cut") is None
+
+
+def test_one_image_at_a_time_is_told(net: AnytimeNet):
+    backend = CompiledBackend(net, input_shape=SHAPE, single=True)
+    assert backend.name == "compiled-single"
+    with pytest.raises(ValueError, match="one image at a time, not 2: use 'compiled'"):
+        backend.begin(np.zeros((2, *SHAPE), np.float32))
+    with pytest.raises(ValueError, match="one image at a time, not 0"):
+        backend.rows(backend.begin(np.zeros((1, *SHAPE), np.float32)), [])
