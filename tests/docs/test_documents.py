@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from anytimenet.cli.main import run
+from anytimenet.runtime.cli.main import run as run_on_device
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ON_DEVICES = ["python", "-m", "anytimenet.runtime"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
@@ -61,7 +63,9 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, user_folder, capsys):
         elif language == "bash":
             for line in code.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
-                if words:
+                if words[:3] == ON_DEVICES:
+                    assert run_on_device(words[3:]) == 0, f"{line}\n{capsys.readouterr().err}"
+                elif words:
                     assert words[0] == "anytimenet", f"{line}: indent commands that a test cannot run"
                     assert run(words[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
 
