@@ -33,7 +33,7 @@ class Profile:
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     """Number format of weights and images."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
-    """Where to measure, such as cpu or cuda:1; auto takes a CUDA device where there is one and eager runs."""
+    """Where to measure, such as cpu or cuda:1; auto is the processor, where `predict` runs."""
     image: Path | None = None
     """A file that is typical of what will be asked, for the time of decoding; by default one is made up."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None

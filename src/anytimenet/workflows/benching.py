@@ -74,15 +74,15 @@ def bench(
     minutes = checks.number(minutes, "minutes", above=0)
     threads = checks.whole_number(threads, "threads", 1, 1024)
     checks.choice(dtype, "dtype", ("float32", "float64", "bfloat16", "float16"))
-    place = placed(backend, device, threads, dtype)
-    with on_backend(bundle, backend, place) as model:
-        table = _table(bundle, model.backend, sizes, minutes / 2, torch_stamp(place.device, backend))
-        points: tuple[DeadlinePoint, ...] = ()
-        if bundle.manifest.task_kind in _PREDICTED:
-            alone = threads == 1 and place.device == "cpu"
-            predictor = Predictor(model, table=table, policy=None)
-            wanted = deadlines_ms or deadlines_of(table)
-            points = _under_deadlines(predictor, model, wanted, calls, minutes / 2, alone=alone)
+    place = placed(backend, device, threads, dtype, bundle)
+    model = on_backend(bundle, backend, place)
+    table = _table(bundle, model.backend, sizes, minutes / 2, torch_stamp(place.device, backend))
+    points: tuple[DeadlinePoint, ...] = ()
+    if bundle.manifest.task_kind in _PREDICTED:
+        alone = threads == 1 and place.device == "cpu"
+        predictor = Predictor(model, table=table, policy=None)
+        wanted = deadlines_ms or deadlines_of(table)
+        points = _under_deadlines(predictor, model, wanted, calls, minutes / 2, alone=alone)
     return Bench(table.key, batch_points(table), points)
 
 

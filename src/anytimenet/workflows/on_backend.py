@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
 from pathlib import Path
 
 from anytimenet.bundle import Bundle
@@ -17,9 +16,8 @@ _FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
 """What a bundle is exported as, so that a backend can run it that needs files."""
 
 
-@contextmanager
-def on_backend(bundle: Bundle, backend: str, place: Placement) -> Iterator[PreparedModel]:
-    """Inside, the bundle on that backend; files that it runs lie in a temporary folder as long.
+def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
+    """The bundle on that backend; files that it runs lie in a temporary folder as long as the backend lives.
 
     Steps, (0, k) and (k, K) are exported where files are needed.
 
@@ -33,24 +31,25 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> Iterator[Prepa
         MissingExtraError: if what the backend is built on is not installed.
     """
     if backend in backends_of(bundle) or backend not in _FORMATS:
-        yield PreparedModel(bundle.manifest, make_backend(bundle, backend, place))
-        return
+        return PreparedModel(bundle.manifest, make_backend(bundle, backend, place))
     from anytimenet.export import export
 
     last = bundle.num_stages
     steps = {(stage - 1, stage) for stage in range(1, last + 1)}
     segments = steps | {(0, stage) for stage in range(1, last + 1)} | {(stage, last) for stage in range(last)}
-    with tempfile.TemporaryDirectory(prefix="anytimenet-") as folder:
-        files = export(bundle, Path(folder) / "export", format=_FORMATS[backend], segments=sorted(segments))
-        yield PreparedModel(
-            bundle.manifest, ExportedNet.load(files, backend=backend, placement=place).backend
-        )
+    folder = tempfile.TemporaryDirectory(prefix="anytimenet-")
+    files = export(bundle, Path(folder.name) / "export", format=_FORMATS[backend], segments=sorted(segments))
+    runner = ExportedNet.load(files, backend=backend, placement=place).backend
+    weakref.finalize(runner, folder.cleanup)
+    return PreparedModel(bundle.manifest, runner)
 
 
-def placed(backend: str | None, device: object, threads: int, dtype: str) -> Placement:
-    """Where and how a backend of that name runs; "auto" is a CUDA device for PyTorch's where there is one."""
-    if backend in OF_TORCH:
-        name = settled_device(device)
-    else:
-        name = "cpu" if isinstance(device, str) and device == "auto" else checks.words(device, "device")
+def placed(
+    backend: str | None, device: object, threads: int, dtype: str, bundle: Bundle | None = None
+) -> Placement:
+    """Where and how a backend of that name runs; "auto" is where the bundle's net lies, else the CPU."""
+    if isinstance(device, str) and device == "auto":
+        lies = "cpu" if bundle is None else str(next(bundle.net.parameters()).device)
+        return Placement(lies if backend in OF_TORCH else "cpu", threads, dtype)
+    name = settled_device(device) if backend in OF_TORCH else checks.words(device, "device")
     return Placement(name, threads, dtype)

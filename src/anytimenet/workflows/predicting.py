@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from pathlib import Path
 from typing import Literal
 
 from anytimenet.bundle import Bundle, load
 from anytimenet.core import checks
+from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.backends.known import backends_of
 from anytimenet.runtime.exported.net import ExportedNet
 from anytimenet.runtime.exported.record import EXPORT_NAME
 from anytimenet.runtime.policies.policy import ExitPolicy
 from anytimenet.runtime.predictor import Predictor
-
-FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
-"""What a bundle is exported as for a backend that runs files."""
+from anytimenet.workflows.on_backend import on_backend, placed
 
 
 def predictor(
@@ -42,7 +38,7 @@ def predictor(
             temporary folder, which lives as long as the predictor, where the backend runs files.
         threads: that one segment uses.
         dtype: number format of weights and states.
-        device: "cpu", or a GPU such as "cuda" for PyTorch.
+        device: "cpu", or a GPU such as "cuda" for PyTorch; "auto" is where the net lies.
         policy: which images leave early; by default the one that the stored thresholds are for.
         variant: of the planner; see `Planner`.
 
@@ -57,35 +53,20 @@ def predictor(
     """
     checks.instance(net, (Bundle, ExportedNet, Path, str), "net", "load(PATH)")
     name = checks.optional(backend, "backend", checks.words)
-    place = Placement(device, threads, dtype)
     if isinstance(net, Path | str):
         folder = checks.path(net, "net")
         net = folder_of_export(folder) or load(folder)
-    if isinstance(net, Bundle):
-        name = name or "eager"
-        if name in backends_of(net) or name not in FORMATS:
-            return net.predictor(
-                name, threads=threads, dtype=dtype, device=device, policy=policy, variant=variant
-            )
-        return _on_files(net, name, place, policy, variant)
-    exported = ExportedNet.load(net.folder, backend=name, placement=place)
-    return exported.predictor(policy=policy, variant=variant)
+    if not isinstance(net, Bundle):
+        exported = ExportedNet.load(net.folder, backend=name, placement=Placement(device, threads, dtype))
+        return exported.predictor(policy=policy, variant=variant)
+    name = name or "eager"
+    model = on_backend(net, name, placed(name, device, threads, dtype, net))
+    table = table_for(net.cost_tables, name, model.backend.placement)
+    found = Predictor(model, table=table, policy=policy, variant=variant)
+    found.warm_up()
+    return found
 
 
 def folder_of_export(folder: Path) -> ExportedNet | None:
     """The exported net in a folder; None if it holds none, but perhaps a bundle."""
     return ExportedNet.load(folder) if (folder / EXPORT_NAME).is_file() else None
-
-
-def _on_files(
-    bundle: Bundle, name: str, place: Placement, policy: ExitPolicy | Literal["stored"] | None, variant: str
-) -> Predictor:
-    from anytimenet.export import export
-
-    folder = tempfile.TemporaryDirectory(prefix="anytimenet-")
-    files = export(bundle, Path(folder.name) / "export", format=FORMATS[name])
-    exported = ExportedNet.load(files, backend=name, placement=place)
-    exported.cost_tables.update(bundle.cost_tables)
-    found = exported.predictor(policy=policy, variant=variant)
-    weakref.finalize(found, folder.cleanup)
-    return found

@@ -50,7 +50,7 @@ def profile(
         batch_sizes: batches to measure.
         threads: threads that one run uses.
         dtype: number format that the segments run in.
-        device: where they run; "auto" takes a CUDA device where there is one and the backend is PyTorch's.
+        device: where they run; "auto" is where `bundle.predict` runs them: where the net lies, with PyTorch.
         image: a file that is typical of what will be asked, for the time of decoding; by default one is made
             up, of 4 : 3 and 1.5 times the size that the net needs.
         rules: what operators cost that the counter does not know, as in `fit`: the bundle's multiply-adds
@@ -79,12 +79,11 @@ def profile(
             bundle.cost_tables[table.key] = table
         return table
     name = name or "eager"
-    place = placed(name, device, threads, dtype)
     if isinstance(bundle, Bundle):
-        return _profile_bundle(bundle, name, place, spend, rules)
+        return _profile_bundle(bundle, name, placed(name, device, threads, dtype, bundle), spend, rules)
     path = checks.path(bundle, "bundle")
     loaded = load(path)
-    table = _profile_bundle(loaded, name, place, spend, rules)
+    table = _profile_bundle(loaded, name, placed(name, device, threads, dtype, loaded), spend, rules)
     loaded.save(find_bundle(path))
     return table
 
@@ -111,16 +110,15 @@ def _profile_bundle(
 ) -> CostTable:
     if rules is not None:
         bundle.count_costs(rules)
-    with on_backend(bundle, backend, place) as model:
-        table = profile_backend(
-            model.backend,
-            bundle.manifest.input_shape,
-            preprocessing=bundle.manifest.preprocessing,
-            image=spend.image,
-            specs=bundle.segment_specs(),
-            batch_sizes=spend.batch_sizes,
-            minutes=spend.minutes,
-            machine=torch_stamp(place.device, backend),
-        )
+    table = profile_backend(
+        on_backend(bundle, backend, place).backend,
+        bundle.manifest.input_shape,
+        preprocessing=bundle.manifest.preprocessing,
+        image=spend.image,
+        specs=bundle.segment_specs(),
+        batch_sizes=spend.batch_sizes,
+        minutes=spend.minutes,
+        machine=torch_stamp(place.device, backend),
+    )
     bundle.add_cost_table(table)
     return table
