@@ -74,7 +74,19 @@ def confidence_in(logits: np.ndarray, kind: Confidence, temperature: float = 1.0
     """
     # Sums depend on the order of their terms, and that on how an array lies in memory.
     values = np.ascontiguousarray(logits, dtype=np.float64)
-    return confidence_of(log_softmax(values if temperature == 1.0 else values / temperature), kind)
+    if temperature != 1.0:
+        values = values / temperature
+    if kind == "entropy":
+        return _entropy(log_softmax(values))
+    # What `confidence_of` makes of `log_softmax`, bit for bit, in half of the steps: the largest logarithm is
+    # 0 less that of the sum, and of the others one at most is needed.
+    below = values - np.maximum.reduce(values, axis=-1, keepdims=True)
+    total = np.log(np.add.reduce(np.exp(below), axis=-1))
+    best: np.ndarray = np.exp(-total)
+    if kind == "margin" and values.shape[-1] > 1:
+        below[np.arange(len(below)), below.argmax(axis=-1)] = -np.inf
+        best -= np.exp(np.maximum.reduce(below, axis=-1) - total)
+    return best
 
 
 def confidence_of(log_probabilities: np.ndarray, kind: Confidence) -> np.ndarray:

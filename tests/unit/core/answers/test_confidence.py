@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from anytimenet.core.answers.confidence import CONFIDENCES, confidence_in, confidences
+from anytimenet.core.answers.confidence import CONFIDENCES, confidence_in, confidence_of, confidences
+from anytimenet.core.answers.probabilities import log_softmax
 
 rng = np.random.default_rng(0)
 
@@ -63,3 +64,15 @@ def test_other_input_is_refused(logits, kind, message):
 @pytest.mark.parametrize("kind", CONFIDENCES)
 def test_numbers_that_are_none_are_no_confidence(kind):
     assert np.isnan(confidence_in(np.full((1, 3), np.nan), kind)).all()
+
+
+@pytest.mark.parametrize("kind", CONFIDENCES)
+@pytest.mark.parametrize("classes", [1, 2, 10, 131, 1000])
+def test_the_short_way_gives_the_same_bits_as_the_long_one(kind, classes):
+    logits = np.random.default_rng(classes).normal(0, 5, (60, classes)).astype(np.float32)
+    logits[0], logits[1, -2:], logits[2, 0], logits[3, 0] = 0, 90, 1e4, -np.inf if classes > 1 else 0
+    for temperature in (1.0, 0.37, 2.5):
+        scaled = logits.astype(np.float64) / temperature
+        long = confidence_of(log_softmax(scaled), kind)
+        assert confidence_in(logits, kind, temperature).tobytes() == long.tobytes()
+        assert all(confidence_in(logits[[i]], kind, temperature)[0] == long[i] for i in range(60))
