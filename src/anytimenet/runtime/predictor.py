@@ -246,7 +246,7 @@ class Predictor:
         self, policy: ExitPolicy, x: np.ndarray, sources: list[Source], began: float
     ) -> list[Prediction | FailedPrediction]:
         """A batch without a budget: whoever is sure leaves it, and no work is done for it any more."""
-        run = LeavingRun(self.model, policy, batch=len(x), clock=self._clock)
+        run = LeavingRun(self.model, policy, batch=len(x), costs=self.table, clock=self._clock)
         answers: dict[int, Prediction | FailedPrediction] = {}
         for found in run.answers(x):
             source = sources[found.row]

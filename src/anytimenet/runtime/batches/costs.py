@@ -45,6 +45,14 @@ class LeavingCosts:
         checks.instance(self.table, CostTable, "table", "bundle.cost_tables[key]")
         checks.settle(self, "copy_ms_per_mib", checks.number, 0)
 
+    @classmethod
+    def if_known(cls, table: CostTable, path: SegmentPath, batch: int) -> LeavingCosts | None:
+        """The costs by a table that knows all segments of a path in batches of 1 to `batch`; else None."""
+        known = table.entries.keys()
+        sizes = {segment: [n for a, z, n in known if (a, z) == segment] for segment in path}
+        whole = all(found and min(found) == 1 and max(found) >= batch for found in sizes.values())
+        return cls(table, path) if whole else None
+
     def run_ms(self, place: int, rows: float) -> float:
         """Of segment `place` of the path for so many rows; a batch has one row at least."""
         start, stop = self.path[place]

@@ -10,6 +10,7 @@ import numpy as np
 
 from anytimenet.core import checks
 from anytimenet.core.images.inputs import check_finite_pixels, check_shape, own_copy
+from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.runtime.backends.backend import Output, State
 from anytimenet.runtime.batches.costs import LEAVING_MODES, LeavingCosts, LeavingMode
 from anytimenet.runtime.batches.regrouping import Block, Pool
@@ -46,7 +47,8 @@ class LeavingRun:
         path: the segments; by default one stage after the other, as far as segments lead.
         mode: one of `LEAVING_MODES`; None for the cheapest by `costs` and `shares`, `compact` without them.
         batch: examples of a full batch.
-        costs: of this path; with it `compact` drops rows only where that pays for the copy.
+        costs: of this path; with it `compact` drops rows only where that pays for the copy. Or the cost table
+            that they follow from, if it knows batches of 1 to `batch`.
         shares: of the examples that leave after each segment, on validation data.
         clock: seconds; for tests.
 
@@ -67,7 +69,7 @@ class LeavingRun:
         path: Sequence[tuple[int, int]] | None = None,
         mode: LeavingMode | None = None,
         batch: int = 32,
-        costs: LeavingCosts | None = None,
+        costs: LeavingCosts | CostTable | None = None,
         shares: Sequence[float] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -80,6 +82,8 @@ class LeavingRun:
             raise ValueError("path is empty: give one segment at least")
         self.path: SegmentPath = chosen
         self.batch = checks.whole_number(batch, "batch", 1)
+        if isinstance(costs, CostTable):
+            costs = LeavingCosts.if_known(costs, self.path, self.batch)
         if costs is not None and costs.path != self.path:
             raise ValueError(f"costs are of path {list(costs.path)}, and this run's is {list(self.path)}")
         if mode is None:

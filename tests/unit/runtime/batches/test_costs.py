@@ -88,6 +88,18 @@ def test_a_run_drops_rows_only_where_it_pays(state_mib, later_rows):
     assert ran == [8, later_rows, later_rows, later_rows]
 
 
+def test_a_table_that_knows_the_batch_says_whether_it_pays_and_another_says_nothing():
+    ran = []
+    model = toy_model(work=lambda start, stop, rows: ran.append(rows))
+    table = table_of(2, 1, (50.0,) * 4)  # a state that is too large to move
+    list(LeavingRun(model, HalfLeave(), batch=8, costs=table).answers(toy_images(8)))
+    assert ran == [8] * 4
+    ran.clear()
+    list(LeavingRun(model, HalfLeave(), batch=10, costs=table).answers(toy_images(10)))
+    assert ran == [10, 5, 5, 5]
+    assert LeavingCosts.if_known(table, ((0, 4),), 8) is None
+
+
 def test_a_run_takes_the_cheapest_mode_where_it_can_tell():
     by_batches = LeavingCosts(table_of(50, 0.01), STEPS)
     run = LeavingRun(toy_model(), HalfLeave(), batch=8, costs=by_batches, shares=(0.5, 0, 0, 0.5))
