@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from anytimenet.bundle.backends.cuda_graphs import GraphRunner
 from anytimenet.bundle.backends.memory import spans_of
 from anytimenet.bundle.backends.states import Layout
 from anytimenet.bundle.backends.torch_backend import Runner, TorchBackend
-from anytimenet.core.errors import StatisticsMissingError
+from anytimenet.core.errors import BackendError, StatisticsMissingError
 from anytimenet.layers.snapshots import tensors_of
 from anytimenet.nets.contract import AnytimeNet, Segment, Snapshot
 from anytimenet.nets.segment import concatenate
@@ -34,9 +35,10 @@ class EagerBackend(TorchBackend):
         channels_last: whether images lie as (N, H, W, C) in memory.
         state_dtype: "float16" or "bfloat16" halves what a float32 state takes between segments, all but the
             input; it costs two conversions a segment, and accuracy, which the tolerance tells.
+        graphs: on a GPU, the kernels of a segment are recorded for each batch size and launched as one.
 
     Raises:
-        BackendError: for a device or dtype that PyTorch cannot use here.
+        BackendError: for a device or dtype that PyTorch cannot use here, or graphs on a CPU.
 
     >>> import numpy as np
     >>> from anytimenet.nets import create_net
@@ -58,13 +60,18 @@ class EagerBackend(TorchBackend):
         merge: bool = True,
         channels_last: bool = True,
         state_dtype: str | None = None,
+        graphs: bool = False,
     ) -> None:
         super().__init__(net, placement, input_shape, channels_last, "eager", state_dtype)
         self._fold, self._contiguous, self._merge = fold, contiguous, merge
+        self._graphs = graphs
         self._snapshot: Snapshot | None = None
+        if graphs and self.device.type != "cuda":
+            raise BackendError(f"graphs are of CUDA, and the device is {self.device}: leave them out")
 
     def _build(self, start: int, stop: int) -> Runner:
-        return EagerRunner(self.segment(start, stop), self._layout)
+        runner = EagerRunner(self.segment(start, stop), self._layout)
+        return GraphRunner(runner) if self._graphs else runner
 
     def segment(self, start: int, stop: int) -> Segment:
         """A segment as this backend runs it, with weights that it may share with others."""

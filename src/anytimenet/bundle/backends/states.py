@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ class Layout:
 
     def of(self, tensor: Tensor) -> Tensor:
         """The tensor in this layout: itself, if it is."""
-        strides = self._strides(tensor.shape)
+        strides = _strides(tensor.shape, self.channels_last)
         if tensor.stride() == strides:
             return tensor
         last = self.channels_last and tensor.ndim == 4
@@ -94,18 +95,18 @@ class Layout:
 
     def copy(self, tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
         """The same values in new memory of this layout."""
-        strides = self._strides(tensor.shape)
+        strides = _strides(tensor.shape, self.channels_last)
         return torch.empty_strided(tensor.shape, strides, dtype=dtype, device=device).copy_(tensor)
 
-    def _strides(self, shape: Sequence[int]) -> tuple[int, ...]:
-        order = [*range(len(shape))]
-        if self.channels_last and len(shape) == 4:
-            order = [0, 2, 3, 1]
-        strides, step = [0] * len(shape), 1
-        for dim in reversed(order):
-            strides[dim] = step
-            step *= max(shape[dim], 1)
-        return tuple(strides)
+
+@lru_cache(4096)  # asked for every tensor of every state
+def _strides(shape: tuple[int, ...], channels_last: bool) -> tuple[int, ...]:
+    order = [0, 2, 3, 1] if channels_last and len(shape) == 4 else [*range(len(shape))]
+    strides, step = [0] * len(shape), 1
+    for dim in reversed(order):
+        strides[dim] = step
+        step *= max(shape[dim], 1)
+    return tuple(strides)
 
 
 def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
