@@ -13,15 +13,17 @@ from typing import Any, cast
 from anytimenet.core import checks
 from anytimenet.core.delivery.addresses import Address, parse_url
 from anytimenet.core.delivery.client import Client, NoSuchFileError
+from anytimenet.core.delivery.kept import Kept, own_tables
 from anytimenet.core.delivery.listing import Listing, read_listing
 from anytimenet.core.delivery.part import Part, hold_part
 from anytimenet.core.delivery.patience import closed
 from anytimenet.core.delivery.trying import check_space, with_tries, writing
 from anytimenet.core.errors import DeliveryError, UnreachableError
 from anytimenet.core.files.cache_folder import cache_folder
-from anytimenet.core.files.regular import open_regular, read_regular
-from anytimenet.core.files.writing import sha256, write_bytes
+from anytimenet.core.files.regular import open_regular
+from anytimenet.core.files.writing import sha256
 from anytimenet.core.manifest.folder import LARGEST_JSON, MANIFEST_NAME, FileRecord
+from anytimenet.core.warning import warn_caller
 
 EXPORT_MANIFEST = "manifest.json"
 """Of an exported net's folder."""
@@ -64,6 +66,7 @@ class RemoteFolder:
         self.address, self.listing, self.folder = address, listing, folder
         self._client, self._sleep = client, sleep
         self._proven: dict[str, int] = {}
+        self._own = own_tables(folder, listing) or frozenset()
 
     @classmethod
     def open(
@@ -89,23 +92,23 @@ class RemoteFolder:
 
         Raises:
             DeliveryError: if the URL or the manifest is refused, or not the one that it is pinned to.
-            UnreachableError: if the server does not answer; a pinned manifest in the cache needs none.
+            UnreachableError: if the server does not answer. A pinned manifest in the cache needs none; for
+                another, what the URL listed the last time is taken, with a warning.
         """
         address, pin = parse_url(url, manifests)
         most_bytes = checks.whole_number(most_bytes, "most_bytes", 1)
-        client = client or Client()
-        kept = cache_folder(cache_dir) / "delivered"
-        listing = None if pin is None else _kept(kept / pin, manifests, pin, str(address))
+        client, kept = client or Client(), Kept(cache_dir, manifests)
+        listing = None if pin is None else kept.version(pin, str(address))
         if listing is None:
-            listing = with_tries(client.patience, sleep, lambda: _fetched(address, client, manifests, pin))
+            ask = partial(_fetched, address, client, manifests, pin)
+            listing = _asked(ask, client, sleep, None if pin else kept.last(address))
         total = listing.bytes_of(listing.files)
         if total > most_bytes:
             raise DeliveryError(
                 f"{address} lists {total:,} bytes, and {most_bytes:,} are allowed: fetch it with another tool"
             )
-        folder = kept / listing.sha256
-        with writing(folder):
-            write_bytes(folder / listing.name, listing.manifest)
+        with writing(cache_folder(cache_dir)):
+            folder = kept.keep(address, listing)
         return cls(address, listing, folder, client, sleep)
 
     def bring(self, names: Iterable[str]) -> None:
@@ -128,6 +131,8 @@ class RemoteFolder:
 
     def holds(self, name: str) -> bool:
         """Whether a file is here and whole. It is hashed when first asked for, then known by its time."""
+        if name in self._own:
+            return True
         record, place = self.listing.files[name], self.folder / name
         try:
             found = place.stat()
@@ -204,16 +209,17 @@ class RemoteFolder:
             raise closed(self.address)
 
 
-def _kept(folder: Path, manifests: tuple[str, ...], pin: str, where: str) -> Listing | None:
-    """The listing of a pinned manifest that is here already."""
-    for name in manifests:
-        try:
-            data = read_regular(folder / name, LARGEST_JSON)
-        except OSError:
-            continue
-        if sha256(data) == pin:
-            return read_listing(name, data, where)
-    return None
+def _asked(
+    ask: Callable[[], Listing], client: Client, sleep: Callable[[float], object], last: Listing | None
+) -> Listing:
+    """What the server lists; where it does not answer, what it listed the last time."""
+    if last is None:
+        return with_tries(client.patience, sleep, ask)
+    try:
+        return ask()
+    except UnreachableError as error:
+        warn_caller(f"{error}. What it listed the last time is taken")
+        return last
 
 
 def _fetched(address: Address, client: Client, manifests: tuple[str, ...], pin: str | None) -> Listing:

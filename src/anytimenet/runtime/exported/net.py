@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -99,7 +100,8 @@ class ExportedNet:
         """
         record = ExportRecord.read(self.folder)
         stages = checks.whole_number(stages, "stages", self.num_stages, record.net.num_stages)
-        if record.keep_first(self.num_stages) != self._record:
+        known, new = (replace(one, files=one.without_tables) for one in (self._record, record))
+        if new.keep_first(self.num_stages) != known:
             raise BundleError(f"{self.folder} was replaced since stages were loaded from it: load it again")
         return self._checked(record, self.folder, self.num_stages, stages, self._backend, self.placement)
 

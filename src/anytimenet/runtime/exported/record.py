@@ -126,6 +126,11 @@ class ExportRecord(Record):
         """The files that are cost tables."""
         return tuple(filter(is_table, self.files))
 
+    @property
+    def without_tables(self) -> dict[str, FileRecord]:
+        """The files that are no cost tables: what makes this net this net."""
+        return {name: record for name, record in self.files.items() if not is_table(name)}
+
     def keep_first(self, stages: int) -> ExportRecord:
         """The record of the first stages alone."""
         if stages == self.net.num_stages:

@@ -419,7 +419,20 @@ def test_a_url_without_a_manifest_and_a_server_that_is_gone(server, opened):
         opened(server)
     server.files["manifest.json"] = manifest(FILES)
     assert opened(server).listing.name == "manifest.json"
+
+
+def test_where_the_server_is_gone_what_it_listed_the_last_time_is_taken(server, opened):
+    before = opened(server)
+    before.bring(["first.bin"])
     server.socket.close()
+    with pytest.warns(UserWarning, match=r"http://.*\. What it listed the last time is taken") as caught:
+        after = opened(server)
+    assert caught[0].filename == __file__
+    assert after.folder == before.folder
+    after.bring(["first.bin"])
+    with pytest.raises(UnreachableError, match="does not answer"):
+        after.bring(["second.bin"])
+    server.url += "/another"
     with pytest.raises(UnreachableError, match="does not answer"):
         opened(server)
 
@@ -485,5 +498,37 @@ def test_proxies_of_the_environment_are_not_used_and_that_is_said(server, opened
         monkeypatch.setenv(name, "http://192.0.2.1:1")
     opened(server).bring(FILES)
     server.socket.close()
+    server.url += "/another"
     with pytest.raises(UnreachableError, match="the proxy that the environment names is not used"):
         opened(server)
+
+
+def test_a_manifest_that_was_damaged_in_the_cache_is_put_right(server, opened):
+    remote = opened(server)
+    remote.bring(FILES)
+    for damage in (b"", b"{}", manifest({**FILES, "first.bin": b"other"}), manifest({**FILES, "more": b""})):
+        (remote.folder / "bundle.json").write_bytes(damage)
+        opened(server).bring(FILES)
+        assert (remote.folder / "bundle.json").read_bytes() == server.files["bundle.json"]
+
+
+def test_a_cost_table_that_was_measured_here_stays(server, opened):
+    remote = opened(server, pin := f"#sha256={sha256(server.files['bundle.json'])}")
+    remote.bring(FILES)
+    mine = manifest({**FILES, "costs/cpu.json": b"mine", "costs2/here.json": b"mine too"})
+    for name, data in {
+        "bundle.json": mine,
+        "costs/cpu.json": b"mine",
+        "costs2/here.json": b"mine too",
+    }.items():
+        (remote.folder / name).parent.mkdir(exist_ok=True)
+        (remote.folder / name).write_bytes(data)
+    for at in ("", pin):
+        again = opened(server, at)
+        again.bring([*FILES, "costs2/here.json"])
+        assert (again.folder / "bundle.json").read_bytes() == mine
+        assert (again.folder / "costs/cpu.json").read_bytes() == b"mine"
+    (remote.folder / "costs/cpu.json").unlink()  # a list of tables that are not there is no list
+    opened(server).bring(FILES)
+    assert (remote.folder / "bundle.json").read_bytes() == server.files["bundle.json"]
+    assert (remote.folder / "costs/cpu.json").read_bytes() == b"{}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +16,12 @@ from tests.unit.core.delivery.servers import Server, serving
 
 from anytimenet import Bundle, Preprocessing, create_net
 from anytimenet.core.errors import BundleError, DeliveryError
+from anytimenet.core.manifest.cost_table import CostTable, Latency
+from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.export import export
 from anytimenet.runtime import ExportedNet, Session, load
 from anytimenet.runtime.exported import net as net_module
+from anytimenet.runtime.exported.tables import store_table
 from anytimenet.testing.net_under_test import redraw
 
 X = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
@@ -65,7 +71,12 @@ def test_the_first_stages_of_a_url_are_no_more_than_their_files(server, exported
 def test_a_net_answers_while_its_segments_arrive_and_a_session_keeps_its_own(exported, tmp_path, monkeypatch):
     checked: list[str] = []
     real = net_module.read_listed
-    monkeypatch.setattr(net_module, "read_listed", lambda *about: (checked.append(about[1]), real(*about))[1])
+
+    def noted(folder: Path, name: str, *about: Any, **more: Any) -> Any:
+        checked.append(name)
+        return real(folder, name, *about, **more)
+
+    monkeypatch.setattr(net_module, "read_listed", noted)
     folder = tmp_path / "net"
     folder.mkdir()
     shutil.copy(exported / "manifest.json", folder)
@@ -130,3 +141,35 @@ def test_a_wrong_segment_is_named(server):
             arriving.wait(timeout_s=30)
         assert arriving.model.num_stages == 1
         assert answer(arriving.model, 1).shape == (1, 10)
+
+
+def test_a_net_from_a_url_keeps_what_was_measured_on_this_machine(server):
+    entries = {
+        (a, b, 1): Latency(1.0, 1.0, 1.0, repeats=9) for a, b in ((0, 1), (0, 2), (0, 3), (1, 2), (2, 3))
+    }
+    table = CostTable("cpu", machine_stamp(), "float32", 1, (3, 8, 8), entries, backend="onnxruntime")
+    with load(server.url, progressive=True) as arriving:
+        first = arriving.wait(1, timeout_s=30)
+        store_table(first.folder, table)
+        arriving.wait(timeout_s=30)
+        assert first.upgraded(3).num_stages == 3
+    asked = len(server.asked)
+    assert load(server.url).cost_tables == {table.key: table}
+    assert load(server.url, 2).cost_tables[table.key].num_stages == 2
+    assert [path for path, _ in server.asked[asked:]] == ["bundle.json", "manifest.json"] * 2
+
+
+def test_no_torch_is_needed(server, tmp_path):
+    script = """
+import sys
+sys.modules["torch"] = None
+from anytimenet.runtime import Predictor, load
+import numpy as np
+with load(sys.argv[1], progressive=True) as arriving:
+    net = arriving.wait(timeout_s=60)
+print(Predictor(net).predict(np.zeros((8, 8, 3), np.uint8), stage=3).stage)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script, server.url], capture_output=True, text=True, timeout=120
+    )
+    assert found.stdout == "3\n", found.stderr
