@@ -18,6 +18,8 @@ from anytimenet.runtime.model import Model
 from anytimenet.runtime.paths import SegmentPath, check_path, steps_to
 from anytimenet.runtime.policies.policy import ExitPolicy
 
+_READ = "standardised floats (N, C, H, W)"
+
 
 @dataclass(frozen=True, eq=False)
 class RowAnswer:
@@ -116,7 +118,9 @@ class LeavingRun:
         first, waiting = 0, 0
         pieces: list[np.ndarray] = []
         for image in images:
-            checks.array(image, "images", "standardised floats (N, C, H, W)", (4,))
+            checks.array(image, "images", _READ, (4,))
+            if not np.issubdtype(image.dtype, np.floating):
+                raise ValueError(f"images must be {_READ}, not {image.dtype}: standardise pixels first")
             check_shape(image.shape, self._model.manifest.preprocessing, batches=True)
             check_finite_pixels(image)
             pieces.append(own_copy(image))

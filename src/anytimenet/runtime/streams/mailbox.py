@@ -10,6 +10,8 @@ from typing import Any
 
 from anytimenet.core.errors import SessionError
 
+CLOSED = "this stream is closed: begin another one"
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -68,7 +70,7 @@ class Mailbox:
         """
         with self._changed:
             if self.closed:
-                raise SessionError("this stream is closed: begin another one")
+                raise SessionError(CLOSED)
             self._skipped += self._newest is not None
             self._newest = Frame(self._count, content, self._clock(), self._skipped)
             self._count += 1

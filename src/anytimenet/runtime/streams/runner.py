@@ -10,7 +10,8 @@ from typing import Any
 
 from anytimenet.core import checks
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.runtime.streams.mailbox import Frame, Mailbox
+from anytimenet.core.errors import AnytimeNetError, DataError, NotFiniteError, SessionError
+from anytimenet.runtime.streams.mailbox import CLOSED, Frame, Mailbox
 from anytimenet.runtime.streams.rate_guard import RateGuard
 from anytimenet.runtime.streams.report import StreamAnswer, StreamRecord, StreamReport
 
@@ -68,6 +69,7 @@ class StreamRunner:
         self._mailbox = Mailbox(clock, wait)
         self._guard = RateGuard(self.period_ms)
         self._record = StreamRecord(self.period_ms)
+        self._fails = False
 
     def put(self, frame: Any) -> None:
         """Hands over a frame, from any thread, and returns at once; it replaces one that still waits.
@@ -85,8 +87,11 @@ class StreamRunner:
         """Reads frames in a thread of its own, as fast as they come, and yields the answers.
 
         Raises:
+            SessionError: if the stream is closed.
             Exception: what `frames` breaks off with, once the last frame was answered.
         """
+        if self._mailbox.closed:
+            raise SessionError(CLOSED)
         reader = threading.Thread(target=self._read, args=(frames,), daemon=True, name="anytimenet-frames")
         reader.start()
         try:
@@ -95,7 +100,11 @@ class StreamRunner:
             self.close()
 
     def answers(self) -> Iterator[StreamAnswer]:
-        """The answers for frames that are `put`, until `close`."""
+        """The answers for frames that are `put`, until `close`.
+
+        A frame that cannot be read or answered gets a `FailedPrediction`, and the first of several in a row
+        is logged; what no frame could change, such as a missing cost table, is raised.
+        """
         period, mailbox = self.period_ms / 1000, self._mailbox
         due: float | None = None  # when the next period may begin
         began: float | None = None
@@ -138,7 +147,13 @@ class StreamRunner:
         prediction: Prediction | FailedPrediction
         try:
             prediction = self._predict(frame.content, self.deadline_ms)
-        except (ValueError, OSError) as error:  # of this frame alone
+            self._fails = False
+        except (ValueError, OSError) as error:
+            if isinstance(error, AnytimeNetError) and not isinstance(error, DataError | NotFiniteError):
+                raise
+            if not self._fails:
+                _log.warning("frame %d is not answered: %s", frame.number, error)
+            self._fails = True
             prediction = FailedPrediction(frame.number, str(error))
         ended = self._clock()
         return StreamAnswer(

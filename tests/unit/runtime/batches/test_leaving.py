@@ -163,6 +163,7 @@ def test_a_run_that_cannot_be_is_refused(given, message):
         (toy_images(2) * np.nan, "holds NaN"),
         (toy_images(2)[:, :, 1:], "this net reads standardised images"),
         (toy_images(2)[0], "standardised floats"),
+        (toy_images(2).astype(np.uint8), "not uint8: standardise pixels first"),
     ],
 )
 def test_images_that_cannot_be_run_are_refused(images, message):

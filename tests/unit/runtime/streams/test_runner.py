@@ -8,7 +8,7 @@ import pytest
 from tests.unit.runtime.fakes.clock import FakeClock
 
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.core.errors import DataError, SessionError
+from anytimenet.core.errors import CostTableError, DataError, SessionError
 from anytimenet.runtime.streams.runner import StreamRunner
 
 
@@ -129,24 +129,29 @@ def test_the_work_of_whoever_handles_the_answers_counts():
     assert stream.runner.period_too_short
 
 
-def test_a_frame_that_cannot_be_read_fails_alone():
+def test_a_frame_that_cannot_be_read_fails_alone_and_is_told_once_for_several_in_a_row(caplog):
     def work(frame):
-        if frame == 1:
-            raise DataError("frame 1 is cut")
+        if frame in (1, 2, 4):
+            raise DataError(f"frame {frame} is cut")
         return 4
 
-    stream = Stream([0, 10, 20], work_ms=work)
+    stream = Stream([0, 10, 20, 30, 40], work_ms=work)
     found = [answer.prediction for answer in stream.runner.answers()]
     assert found[1] == FailedPrediction(1, "frame 1 is cut")
-    assert [prediction.error for prediction in found] == [None, "frame 1 is cut", None]
-    assert stream.runner.report().failed == 1
+    assert [prediction.error is None for prediction in found] == [True, False, False, True, False]
+    assert stream.runner.report().failed == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "frame 1 is not answered: frame 1 is cut",
+        "frame 4 is not answered: frame 4 is cut",
+    ]
 
 
-def test_an_error_of_the_program_ends_the_stream():
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), CostTableError("no table")])
+def test_what_no_frame_could_change_ends_the_stream(error):
     def work(frame):
-        raise ZeroDivisionError
+        raise error
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(error), match=str(error)):
         Stream([0, 10], work_ms=work).answered()
 
 
@@ -192,6 +197,8 @@ def test_frames_of_a_source_are_read_in_a_thread_of_their_own():
     assert "5 frames, 5 answers (5 of stage 2)" in str(runner.report())
     with pytest.raises(SessionError, match="this stream is closed"):
         runner.put(5)
+    with pytest.raises(SessionError, match="this stream is closed"):
+        next(runner.run(camera()))
 
 
 def test_what_a_source_breaks_off_with_is_raised_after_its_last_frame():
