@@ -28,6 +28,7 @@ class Running:
         self._memory: Memory = NOTHING if policy is None else policy.begin(session.batch)
         self._finite: dict[int, np.ndarray] = {}
         self._left_at = np.zeros(session.batch, np.int64)
+        self._stands: int | None = None
 
     def to(self, stage: int) -> None:
         """Runs to `stage`, whose answer counts and no other."""
@@ -50,10 +51,10 @@ class Running:
             remaining_ms: until the deadline.
         """
         while not self._left_at.all() and not self.session.finished:
-            plan = planner.plan(remaining_ms(), self.session.stage, self._standing())
+            plan = planner.plan(remaining_ms(), self.session.stage, self._stands)
             if not plan.path:
                 return
-            (answer,) = self.session.run(plan.path[:1])
+            answer = self.session.advance(*plan.path[0])
             planner.observe(*answer.segment, answer.segment_ms)
             self._take(answer)
 
@@ -72,13 +73,15 @@ class Running:
     def _take(self, answer: Answer) -> None:
         finite = finite_rows(answer.output)
         self._finite[answer.stage] = finite
+        if np.count_nonzero(finite):  # for the planner a stage counts that answered anybody
+            stands = self._stands
+            if stands is None:
+                self._stands = answer.stage
+            else:
+                self._stands = standing_stage((stands, answer.stage), self._validated)
         if self._policy is not None:
             leaves, self._memory = self._policy.leaves(answer.stage, answer.output, self._memory)
             self._left_at[leaves & finite & (self._left_at == 0)] = answer.stage
-
-    def _standing(self) -> int | None:
-        """The stage that stands for the planner: of those that answered anybody."""
-        return standing_stage([stage for stage, rows in self._finite.items() if rows.any()], self._validated)
 
     def _standing_of(self, row: int) -> int:
         finished = [stage for stage, rows in self._finite.items() if rows[row]]
@@ -91,6 +94,8 @@ def finite_rows(output: Sequence[np.ndarray]) -> np.ndarray:
     >>> finite_rows((np.array([[0.0, 1.0], [np.nan, 1.0]]),)).tolist()
     [True, False]
     """
+    if len(output[0]) == 1:
+        return np.array([all(np.logical_and.reduce(np.isfinite(level), axis=None) for level in output)])
     rows = [np.isfinite(level).reshape(len(level), -1).all(axis=1) for level in output]
     found: np.ndarray = rows[0] if len(rows) == 1 else np.logical_and.reduce(rows)
     return found

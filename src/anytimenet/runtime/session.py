@@ -83,6 +83,26 @@ class Session:
             run.backend.prepare(start, stop)
             return run.segment(start, stop)
 
+    def advance(self, start: int, stop: int) -> Answer:
+        """Runs one segment of a plan, in the least time; drops what was left of a path.
+
+        Args:
+            start: where the run is, or 0 for the input again.
+            stop: a stage that is not finished.
+
+        Raises:
+            ValueError: for a segment that cannot be run here.
+            SessionError: as `step` does.
+        """
+        run = self._run
+        with run:
+            if run.paused:
+                raise SessionError("this session is paused: resume() goes on")
+            if (start, stop) not in self._segments or start not in (0, run.at) or stop <= run.stage:
+                check_path([(start, stop)], run.at, run.stage, self._segments)  # says what is wrong
+            run.left = ()
+            return run.segment(start, stop)
+
     def run(self, to: int | Sequence[tuple[int, int]]) -> tuple[Answer, ...]:
         """Runs a path, or to a stage on the path of the fewest segments; the answers, in order.
 
