@@ -10,7 +10,7 @@ import pytest
 from anytimenet.core.errors import DataError
 from anytimenet.core.manifest.records import Thresholds
 from anytimenet.evaluation import Contract, ContractResult, Outputs, check_contract, solve_contract
-from anytimenet.evaluation.protocols.exit_candidates import REACHED, candidates
+from anytimenet.evaluation.protocols.exit_candidates import _RISKS, REACHED, _by_risk, candidates
 from anytimenet.evaluation.protocols.exit_data import EXIT_RULES, ExitData, streaks
 from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.protocols.solved_exits import threshold_array
@@ -174,6 +174,26 @@ def test_candidates_are_beaten_by_none_and_run_from_cheap_to_safe():
         assert not any(cost < one.mean_cost - 2 and risk < one.risk - 0.02 for one in found) or any(
             one.mean_cost <= cost and one.risk <= risk + 0.02 for one in found
         )
+
+
+def test_the_least_thresholds_above_which_a_risk_holds_are_those_of_a_search():
+    random = np.random.default_rng(22)
+    scores = random.integers(0, 12, (2, 60)) / 12  # with ties
+    loss = (random.random((2, 60)) > scores).astype(float)
+    members = random.integers(0, 4, (2, 60))
+    members[members == 2] = 3  # one class is never named
+    found = _by_risk(scores, loss, members, 4)
+    assert found.shape == (len(_RISKS), 2, 4)
+    for place in range(0, len(_RISKS), 6):
+        for stage in range(2):
+            for group in range(4):
+                inside = members[stage] == group
+                holding = [np.inf]
+                for level in np.unique(scores[stage, inside]):
+                    out = inside & (scores[stage] >= level)
+                    if (loss[stage, out].sum() + 1) / (out.sum() + 2) <= _RISKS[place]:
+                        holding.append(level)
+                assert found[place, stage, group] == min(holding)
 
 
 @pytest.mark.parametrize("rule", EXIT_RULES)

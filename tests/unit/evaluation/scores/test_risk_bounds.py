@@ -71,14 +71,14 @@ def test_the_temperature_is_the_likeliest(true):
         return log_softmax(logits / temperature)[np.arange(400), labels].mean()
 
     grid = np.geomspace(0.1, 10, 400)
-    assert likelihood(found) >= max(likelihood(t) for t in grid)
+    assert likelihood(found) >= max(likelihood(t) for t in grid) - 1e-9
     assert found == pytest.approx(true, rel=0.25)
 
 
 def test_answers_that_are_all_right_or_mean_nothing_have_a_finite_temperature():
     logits = np.eye(3)
-    assert fit_temperature(logits, np.arange(3)) == pytest.approx(0.05, rel=1e-6)
-    assert fit_temperature(logits, np.array([1, 2, 0])) == pytest.approx(20, rel=1e-6)
+    assert fit_temperature(logits, np.arange(3)) == pytest.approx(0.05, rel=1e-5)
+    assert fit_temperature(logits, np.array([1, 2, 0])) == pytest.approx(20, rel=1e-5)
     with pytest.raises(DataError, match="not finite"):
         fit_temperature(np.full((2, 2), np.nan), np.zeros(2, int))
     with pytest.raises(DataError, match="one label"):
