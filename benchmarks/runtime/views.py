@@ -19,7 +19,7 @@ NAME = "runtime-views"
 NETS = ("isresnext_47", "iresnext_65", "slimmable_small", "msdnet_cifar_7")
 FORMS = ("own", "views", "contiguous", "folded", "folded, channels_last", "merged, channels_last")
 RUNS = ("first", "full", "steps")
-CALLS = {"slimmable_small": 40}  # of a run in one timed round; of the large nets a few
+CALLS = {"slimmable_small": 20}  # of a run in one timed round; of the large nets one
 BASE = "folded"
 
 Segments = dict[tuple[int, int], nn.Module]
@@ -112,7 +112,7 @@ def _many(call: Callable[[], object], times: int) -> Work:
 
 
 def _calls(name: str) -> int:
-    return CALLS.get(name, 2)
+    return CALLS.get(name, 1)
 
 
 def _mib(segments: Iterable[nn.Module]) -> float:

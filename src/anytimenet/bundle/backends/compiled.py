@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from anytimenet.bundle.backends.eager import EagerBackend
 from anytimenet.bundle.backends.packages import Packages, key_of
-from anytimenet.bundle.backends.settings import threads_of_operators
 from anytimenet.bundle.backends.states import Layout
 from anytimenet.bundle.backends.torch_backend import Runner, TorchBackend
 from anytimenet.core.errors import BackendError
@@ -88,7 +87,7 @@ class CompiledBackend(TorchBackend):
             *(eager, start, stop, self.input_shape, self.one_image, str(self.dtype), str(self.device)),
             self.placement.threads,
         )
-        with threads_of_operators(self.placement.threads), torch.no_grad(), self._exact:
+        with self._place(), torch.no_grad(), self._exact:
             expected = module(*state)
             compiled = self._packages.load(key)
             if compiled is None or not self._agrees(compiled(*state), expected):

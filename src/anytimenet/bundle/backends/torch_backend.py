@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Protocol
 
@@ -99,7 +100,6 @@ class TorchBackend(ABC):
             (start, stop) for stop in range(1, self.num_stages + 1) for start in range(stop)
         )
         self._layout = Layout(channels_last)
-        self._names = [net.state_names(stage) for stage in range(self.num_stages + 1)]
         self._exact = ExactFloat32(self.device.type)
         self._held: dict[tuple[int, int], Runner] = {}
         self._lock = threading.Lock()
@@ -154,7 +154,7 @@ class TorchBackend(ABC):
         """
         given = usable(state, start)
         runner = self._held.get((start, stop)) or self._runner(start, stop)
-        with torch.inference_mode(), threads_of_operators(self.placement.threads):
+        with torch.inference_mode(), self._place():
             tensors, output = self._narrowly(runner, given.tensors)
             found = self._on_host(output)
         given.use_up()
@@ -221,7 +221,7 @@ class TorchBackend(ABC):
             if runner is None:
                 runner = self._build(start, stop)
                 if self.input_shape is not None:
-                    with torch.inference_mode(), threads_of_operators(self.placement.threads):
+                    with torch.inference_mode(), self._place():
                         self._exactly(runner, self._zeros(start, self.input_shape))
                 self._held = {**self._held, (start, stop): runner}
         return runner
@@ -255,6 +255,12 @@ class TorchBackend(ABC):
         with self._exact:
             return runner(tensors)
 
+    def _place(self) -> AbstractContextManager[object]:
+        """Inside, the calling thread uses this backend's threads, or its GPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.device(self.device)
+        return threads_of_operators(self.placement.threads)
+
     def _check_batch(self, batch: int) -> None:
         if self.one_image and batch != 1:
             raise ValueError(
@@ -272,7 +278,7 @@ class TorchBackend(ABC):
         """The output as arrays of the CPU's memory."""
         if self.device.type == "cuda":
             return waited_for(output)
-        return tuple(level.to(torch.float32).contiguous().numpy() for level in output)
+        return tuple(level.to("cpu", torch.float32).contiguous().numpy() for level in output)
 
 
 def usable_device(name: str) -> torch.device:
@@ -283,7 +289,7 @@ def usable_device(name: str) -> torch.device:
     """
     try:
         device = device_named(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # which the meta device lacks
     except (ValueError, RuntimeError, AssertionError) as error:
         seen = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         raise BackendError(
@@ -293,7 +299,7 @@ def usable_device(name: str) -> torch.device:
 
 
 def waited_for(output: Iterable[Tensor]) -> Output:
-    """The output of a GPU, copied to memory that it can write to, once all work before has been done.
+    """The output of the current GPU, copied to memory that it can write to, once all work before is done.
 
     An event waits for this stream alone, where a plain copy to the CPU would hold the processor spinning.
     """

@@ -233,6 +233,8 @@ def test_places_and_formats_that_are_not_there_are_told(net: AnytimeNet):
         EagerBackend(net, Placement(dtype="float8_e4m3fn"))
     with pytest.raises(BackendError, match="device 'cuda:99'"):
         EagerBackend(net, Placement("cuda:99"))
+    with pytest.raises(BackendError, match="device 'meta'"):
+        EagerBackend(net, Placement("meta"))
 
 
 def test_states_of_16_bits_take_half_beside_the_input(net: AnytimeNet):
