@@ -33,6 +33,7 @@ SCRIPTS = (
     "runtime/deadlines",
     "runtime/planning",
     "runtime/views",
+    "runtime/segments",
 )
 
 

@@ -12,6 +12,7 @@ import tyro
 from anytimenet.cli.output import emit
 
 if TYPE_CHECKING:
+    from anytimenet.bundle import Bundle
     from anytimenet.runtime import ExportedNet
 
 
@@ -42,6 +43,8 @@ class Export:
     """With --int8: where the files of data by name are, instead of $ANYTIMENET_DATA or ./data."""
     trained_data: bool = False
     """With --int8: follow the path that the bundle says its training data is at."""
+    single_file: bool = False
+    """Write all stages as one ONNX file, --out; engines compute all of them, whichever is asked for."""
     overwrite: bool = False
     """Replace an export that is at --out."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
@@ -58,6 +61,9 @@ class Export:
 
         pairs = parse_segments(self.segments)
         bundle = load(self.bundle)
+        if self.single_file:
+            self._write_one_file(bundle)
+            return
         if pairs == "all":
             pairs = every_segment(bundle.num_stages)
         export_bundle(
@@ -80,6 +86,18 @@ class Export:
             engines = " or ".join(_ENGINES[exported.kind])
             print(f"{self.out}: {result['bytes']:,} bytes, {result['weight_bytes']:,} of them weight files.")
             print(f"It runs in {engines}: python -m anytimenet.runtime profile {self.out}")
+
+    def _write_one_file(self, bundle: Bundle) -> None:
+        from anytimenet.export import export_single_file
+
+        if self.format != "onnx" or self.segments or self.int8:
+            raise ValueError(
+                "--single-file is ONNX with all stages: leave out --format, --segments and --int8"
+            )
+        file = export_single_file(bundle, self.out, overwrite=self.overwrite)
+        result = {"out": str(file), "format": self.format, "bytes": file.stat().st_size}
+        if emit(self.json, result):
+            print(f"{file}: {result['bytes']:,} bytes, {bundle.num_stages} stages.")
 
 
 _ENGINES = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}

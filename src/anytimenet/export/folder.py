@@ -59,8 +59,8 @@ def export(
     if calibration is not None and format != "onnx":
         raise ValueError(f"format={format!r}: 8-bit segments are written as 'onnx'")
     _check_replaceable(folder, checks.flag(overwrite, "overwrite"))
-    net = _as_float32(bundle.net)
-    specs = _specs(net, bundle, segments)
+    net = as_float32(bundle.net)
+    specs = specs_of(net, bundle, segments)
     try:
         with new_folder(folder) as place:
             written = FORMATS[format](Job(net, specs, place, calibration))
@@ -87,7 +87,7 @@ def default_segments(num_stages: int) -> list[tuple[int, int]]:
     return sorted({*((stage - 1, stage) for stage in stages), *((0, stage) for stage in stages)})
 
 
-def _specs(
+def specs_of(
     net: AnytimeNet, bundle: Bundle, segments: Sequence[tuple[int, int]] | None
 ) -> tuple[SegmentSpec, ...]:
     wanted = default_segments(net.num_stages) if segments is None else _pairs(segments, net.num_stages)
@@ -112,7 +112,7 @@ def _pairs(segments: Sequence[tuple[int, int]], num_stages: int) -> list[tuple[i
     return sorted(found)
 
 
-def _as_float32(net: AnytimeNet) -> AnytimeNet:
+def as_float32(net: AnytimeNet) -> AnytimeNet:
     """A copy that the formats may do with as they like."""
     return copy.deepcopy(net).to("cpu", torch.float32).eval().requires_grad_(False)
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from anytimenet.core.segments import SegmentSpec, TensorSpec
 from anytimenet.export.graph import Graph
 from anytimenet.export.merging import Rows, pieces_of, prefix_of, rows_of, settings_of
 from anytimenet.export.operators import OPERATORS, UnknownOperatorError, Value, Zeros
@@ -33,18 +32,17 @@ _VIEWS = (
 _CONV, _NORM, _CAT = "conv2d.default", "batch_norm.default", "cat.default"
 
 
-def lower(traced: Traced, spec: SegmentSpec, pieces: Mapping[str, Piece]) -> onnx.ModelProto:
+def lower(traced: Traced, pieces: Mapping[str, Piece]) -> onnx.ModelProto:
     """The model.
 
     Args:
         traced: the segment.
-        spec: of the segment.
         pieces: what each parameter and buffer of the segment is made of, by name.
 
     Raises:
         UnknownOperatorError: if it needs an operator that is not written here.
     """
-    return _Lowering(traced, pieces).model(spec)
+    return _Lowering(traced, pieces).model()
 
 
 class _Lowering:
@@ -52,7 +50,8 @@ class _Lowering:
         self.traced, self.pieces = traced, pieces
         self.graph = Graph()
         self.values: dict[Node, Any] = {}
-        self._inputs = dict(zip(user_inputs(traced.program), traced.inputs, strict=True))
+        names = [tensor.name for tensor in traced.inputs]
+        self._inputs = dict(zip(user_inputs(traced.program), names, strict=True))
         self._parameters = parameters_of(traced.program)
         self._constants = constants_of(traced.program)
         calls = [node for node in traced.program.graph.nodes if node.op == "call_function"]
@@ -60,7 +59,7 @@ class _Lowering:
         self._merged = {conv for rows in self._rows.values() for conv in rows.convs}
         self._terms: dict[Node, list[str]] = {}
 
-    def model(self, spec: SegmentSpec) -> onnx.ModelProto:
+    def model(self) -> onnx.ModelProto:
         outputs: list[Any] = []
         for node in self.traced.program.graph.nodes:
             if node.op == "placeholder":
@@ -73,13 +72,9 @@ class _Lowering:
                 raise UnknownOperatorError(f"{node.op} {node.target}")
         if not all(isinstance(value, Value) for value in outputs):
             raise UnknownOperatorError("an output that is no tensor")
-        names = dict(zip(self.traced.outputs, (value.name for value in outputs), strict=True))
-        return self.graph.model(
-            f"segment ({spec.start}, {spec.stop})",
-            spec.reads,
-            names,
-            [*given_shapes(spec), *spec.outputs],
-        )
+        given = zip(self.traced.outputs, outputs, strict=True)
+        names = {spec.name: value.name for spec, value in given}
+        return self.graph.model(self.traced.name, self.traced.inputs, names, self.traced.outputs)
 
     def _placeholder(self, node: Node) -> Any:
         if node.name in self._inputs:
@@ -223,18 +218,6 @@ def _settled(arguments: Any) -> Any:
     if isinstance(arguments, torch.SymInt):
         raise UnknownOperatorError("arithmetic with the size of the batch")
     return arguments
-
-
-def given_shapes(spec: SegmentSpec) -> list[TensorSpec]:
-    """The tensors that a segment file gives: of one that continues another, what is appended."""
-    before = {tensor.name: tensor.shape for tensor in spec.reads}
-    found = []
-    for tensor in spec.changes:
-        shape = list(tensor.shape)
-        if tensor.continues is not None and tensor.grows is not None:
-            shape[tensor.grows] -= before[tensor.continues][tensor.grows]
-        found.append(TensorSpec(tensor.name, tuple(shape), tensor.dtype))
-    return found
 
 
 def _is_view(node: Node) -> bool:

@@ -9,7 +9,6 @@ import torch
 
 from anytimenet.core.errors import BackendError, require
 from anytimenet.core.files.writing import write_bytes
-from anytimenet.core.segments import SegmentSpec
 from anytimenet.export.graph import OPSET, Graph
 from anytimenet.export.job import Job, Written
 from anytimenet.export.lowering import lower
@@ -29,14 +28,14 @@ def write(job: Job) -> Written:
     for spec in job.specs:
         pair = spec.start, spec.stop
         segment = snapshot.segment(*pair)
-        model = _model(segment, spec, _pieces(segment, stored))
+        model = model_of(trace(segment, spec), pieces_of(segment, stored))
         name = f"segment-{spec.start}-{spec.stop}.onnx"
         write_bytes(job.folder / name, model)
         segments[pair] = (name,)
     return Written(tuple((name,) for name, _ in stored.files), segments, opset=OPSET)
 
 
-def _pieces(segment: Segment, stored: StoredWeights) -> dict[str, Piece]:
+def pieces_of(segment: Segment, stored: StoredWeights) -> dict[str, Piece]:
     """What each floating tensor of the segment is made of.
 
     Raises:
@@ -56,10 +55,10 @@ def _pieces(segment: Segment, stored: StoredWeights) -> dict[str, Piece]:
     return found
 
 
-def _model(segment: Segment, spec: SegmentSpec, pieces: Mapping[str, Piece]) -> bytes:
-    traced = trace(segment, spec)
+def model_of(traced: Traced, pieces: Mapping[str, Piece]) -> bytes:
+    """The ONNX file of a program, whose parameters and buffers are made of these pieces."""
     try:
-        content: bytes = lower(traced, spec, pieces).SerializeToString()
+        content: bytes = lower(traced, pieces).SerializeToString()
         return content
     except UnknownOperatorError:
         return _by_torch(traced, pieces)
@@ -77,8 +76,8 @@ def _by_torch(traced: Traced, pieces: Mapping[str, Piece]) -> bytes:
             dynamo=True,
             verbose=False,
             optimize=False,
-            input_names=list(traced.inputs),
-            output_names=list(traced.outputs),
+            input_names=[tensor.name for tensor in traced.inputs],
+            output_names=[tensor.name for tensor in traced.outputs],
         )
     assert program is not None
     model = program.model_proto

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from anytimenet.core.errors import BackendError
-from anytimenet.core.segments import SegmentSpec
+from anytimenet.core.segments import SegmentSpec, TensorSpec
 from anytimenet.nets.segment import Segment, State
 
 _EXAMPLES = 2
@@ -19,18 +19,20 @@ _EXAMPLES = 2
 
 @dataclass(frozen=True)
 class Traced:
-    """A segment as a program.
+    """A part of a net as a program.
 
     Attributes:
-        program: its inputs are the tensors of the state, its outputs those named here.
-        inputs: names, those of `SegmentSpec.reads`.
-        outputs: of each tensor of `SegmentSpec.changes` its name with `NEW` behind it, then of each of
-            `SegmentSpec.outputs` its name. Of a tensor that continues another, what is appended alone.
+        name: what it is called.
+        program: its inputs and outputs are those told here.
+        inputs: the tensors of a state, one example of each.
+        outputs: of a segment each tensor of `SegmentSpec.changes`, with `NEW` behind its name, then
+            `SegmentSpec.outputs`. Of a tensor that continues another, what is appended alone.
     """
 
+    name: str
     program: ExportedProgram
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
 NEW = ".new"
@@ -46,24 +48,51 @@ def trace(segment: Segment, spec: SegmentSpec) -> Traced:
     Raises:
         BackendError: if it cannot be traced.
     """
-    work = _Work(segment, spec)
+    name = f"segment ({spec.start}, {spec.stop})"
+    outputs = (*_given(spec), *spec.outputs)
+    return Traced(name, _program(_Work(segment, spec), spec.reads, name), spec.reads, outputs)
+
+
+def trace_steps(steps: Sequence[Segment], specs: Sequence[SegmentSpec]) -> Traced:
+    """All steps, one after the other, as one program with the output of every stage.
+
+    Raises:
+        BackendError: if they cannot be traced.
+    """
+    outputs = tuple(
+        replace(level, name=f"stage{spec.stop}.{level.name}") for spec in specs for level in spec.outputs
+    )
+    name = f"stages 1 to {len(steps)}"
+    return Traced(name, _program(_Steps(steps), specs[0].reads, name), specs[0].reads, outputs)
+
+
+def _program(module: nn.Module, reads: Sequence[TensorSpec], name: str) -> ExportedProgram:
     state = tuple(
-        torch.zeros(_EXAMPLES, *tensor.shape, dtype=getattr(torch, tensor.dtype)) for tensor in spec.reads
+        torch.zeros(_EXAMPLES, *tensor.shape, dtype=getattr(torch, tensor.dtype)) for tensor in reads
     )
     batch = Dim(BATCH)
     shapes = (tuple({0: batch} for _ in state),)
     try:
         with torch.no_grad():
-            program = torch.export.export(work, state, dynamic_shapes=shapes, strict=False)
+            return torch.export.export(module, state, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise BackendError(
-            f"segment ({spec.start}, {spec.stop}) cannot be exported ({type(error).__name__}: {reason}): "
+            f"{name} cannot be exported ({type(error).__name__}: {reason}): "
             "anytimenet.testing.check_anytime_net(net, input_shape) says what to mend"
         ) from error
-    changes = tuple(tensor.name + NEW for tensor in spec.changes)
-    outputs = tuple(tensor.name for tensor in spec.outputs)
-    return Traced(program, tuple(tensor.name for tensor in spec.reads), (*changes, *outputs))
+
+
+def _given(spec: SegmentSpec) -> list[TensorSpec]:
+    """The tensors of the state that a segment gives: of one that continues another, what is appended."""
+    before = {tensor.name: tensor.shape for tensor in spec.reads}
+    found = []
+    for tensor in spec.changes:
+        shape = list(tensor.shape)
+        if tensor.continues is not None and tensor.grows is not None:
+            shape[tensor.grows] -= before[tensor.continues][tensor.grows]
+        found.append(TensorSpec(tensor.name + NEW, tuple(shape), tensor.dtype))
+    return found
 
 
 class _Work(nn.Module):
@@ -95,6 +124,21 @@ class _Work(nn.Module):
         if name in new and new[name].shape[axis] == size:
             return new[name]
         return whole.narrow(axis, before, size)  # it was appended in several pieces
+
+
+class _Steps(nn.Module):
+    """Steps one after the other: the outputs of all stages, in a flat tuple."""
+
+    def __init__(self, steps: Sequence[Segment]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, *state: Tensor) -> State:
+        outputs: list[Tensor] = []
+        for step in self.steps:
+            state, output = step(state)
+            outputs += output
+        return tuple(outputs)
 
 
 def segment_name(name: str) -> str:

@@ -260,9 +260,12 @@ class _Bound:
     def __init__(
         self, call: Callable[[], None], growths: Sequence[Growth], logits: Sequence[np.ndarray]
     ) -> None:
-        self._call, self._growths, self._logits = call, growths, logits
+        self._call, self._logits = call, logits
+        self._targets = [growth.target for growth in growths]  # they live as long as what was bound to them
+        self._moved = [growth for growth in growths if growth.before is not None or growth.place is not None]
 
     def run(self) -> Output:
         self._call()
-        settle(self._growths)
+        if self._moved:
+            settle(self._moved)
         return tuple(level.copy() for level in self._logits)

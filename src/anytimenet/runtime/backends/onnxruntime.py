@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class OnnxRuntime(BufferedBackend):
                 f"onnxruntime runs here on cpu in float32, not on {placement.device} in {placement.dtype}"
             )
         super().__init__(source, placement)
+        _share_arena(self._onnxruntime)
         self._sessions: dict[tuple[int, int], Any] = {}
 
     @property
@@ -100,6 +102,8 @@ class OnnxRuntime(BufferedBackend):
         options.log_severity_level = _LEAST_SEVERE
         # A thread that waits for work in a loop takes the processor from whoever else is here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Of one arena: the memory that one segment has just used is in the processor's cache for the next.
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             return self._onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own classes, which have no common base
@@ -108,3 +112,11 @@ class OnnxRuntime(BufferedBackend):
                 f"{file} cannot be opened by onnxruntime {self._onnxruntime.__version__} ({reason}): "
                 "export it again, or upgrade onnxruntime"
             ) from error
+
+
+def _share_arena(onnxruntime: Any) -> None:
+    """Lets the sessions of this process that ask for it allocate from one arena."""
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    with suppress(Exception):  # there is one already, of an earlier backend or of others in this process
+        onnxruntime.create_and_register_allocator(memory, None)

@@ -62,6 +62,7 @@ class ExportedNet:
         self.placement = placement or Placement()
         self._record = record
         self._files = {one.pair: one.files for one in record.segments}
+        self._specs = {one.pair: one.spec for one in record.segments}
         self._backend = backend
 
     @classmethod
@@ -181,8 +182,8 @@ class ExportedNet:
         Raises:
             ValueError: for a segment that was not exported.
         """
-        pair = self._exported(start, stop)
-        return next(spec for spec in self.segment_specs if (spec.start, spec.stop) == pair)
+        spec = self._specs.get((start, stop))
+        return self._specs[self._exported(start, stop)] if spec is None else spec
 
     def weight_files(self, stage: int) -> tuple[Path, ...]:
         """The files with the weights that stage `stage` adds to those of the stages before.
