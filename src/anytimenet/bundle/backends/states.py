@@ -101,7 +101,10 @@ class Layout:
 
 @lru_cache(4096)  # asked for every tensor of every state
 def _strides(shape: tuple[int, ...], channels_last: bool) -> tuple[int, ...]:
-    order = [0, 2, 3, 1] if channels_last and len(shape) == 4 else [*range(len(shape))]
+    # Of one channel both orders are one memory; strides that say channels last mislead the compiler of
+    # PyTorch 2.13, whose code then gives other numbers.
+    last = channels_last and len(shape) == 4 and shape[1] > 1
+    order = [0, 2, 3, 1] if last else [*range(len(shape))]
     strides, step = [0] * len(shape), 1
     for dim in reversed(order):
         strides[dim] = step
