@@ -64,9 +64,8 @@ class PlanTable:
             raise ValueError("the times of an oracle change from call to call: ask it without a table")
         self.planner = planner
         self._bins: dict[Bin, _Cells] = {}
-        self._estimate: Estimate | None = None
-        self._upper = Estimate()
-        self._cells: _Cells = {}
+        # In one tuple, for threads may plan at once: the estimate, what stands for it, and its plans.
+        self._now: tuple[Estimate | None, Estimate, _Cells] = (None, Estimate(), {})
 
     @property
     def num_stages(self) -> int:
@@ -110,10 +109,11 @@ class PlanTable:
     def _here(self) -> tuple[Estimate, _Cells]:
         """What stands for the slowdown now, and the plans that were made for it."""
         estimate = self.planner.slowdown.estimate
-        if estimate is not self._estimate:
+        known, upper, cells = self._now
+        if estimate is not known:
             key = estimate.bin
             if key not in self._bins and len(self._bins) >= _MOST_BINS:
                 self._bins.clear()
-            self._cells = self._bins.setdefault(key, {})
-            self._upper, self._estimate = estimate_of(key), estimate
-        return self._upper, self._cells
+            upper, cells = estimate_of(key), self._bins.setdefault(key, {})
+            self._now = estimate, upper, cells
+        return upper, cells
