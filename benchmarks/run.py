@@ -30,6 +30,7 @@ SCRIPTS = (
     "nets/msdnet",
     "schemes/steps",
     "runtime/leaving",
+    "runtime/overhead",
     "runtime/deadlines",
     "runtime/planning",
     "runtime/views",

@@ -28,10 +28,7 @@ def check_path(path: object, at: int, stage: int, segments: Collection[tuple[int
     """
     found = []
     for item in checks.several(path, "path"):
-        segment = checks.whole_numbers(item, "a segment of path")
-        if len(segment) != 2:
-            raise ValueError(f"a path is a list of segments (start, stop), and {item!r} is none")
-        start, stop = segment
+        start, stop = _segment(item)
         if (start, stop) not in segments:
             raise ValueError(f"segment ({start}, {stop}) cannot be run: {_there_are(segments)}")
         if start not in (0, at):
@@ -86,6 +83,16 @@ def steps_to(stop: int, at: int, stage: int, segments: Collection[tuple[int, int
         found.append((at if (at, nearest) in segments else 0, nearest))
         at = stage = nearest
     return tuple(found)
+
+
+def _segment(item: object) -> tuple[int, int]:
+    """`item` as (start, stop); quick for what is that already, for planners ask before every segment."""
+    if type(item) is tuple and len(item) == 2 and type(item[0]) is int and type(item[1]) is int:
+        return item
+    segment = checks.whole_numbers(item, "a segment of path")
+    if len(segment) != 2:
+        raise ValueError(f"a path is a list of segments (start, stop), and {item!r} is none")
+    return segment[0], segment[1]
 
 
 def _there_are(segments: Iterable[tuple[int, int]]) -> str:
