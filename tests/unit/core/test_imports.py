@@ -79,7 +79,7 @@ INSIDE = {
     "runtime/planning": {"."},
     "runtime/policies": {"backends"},
     "runtime/profiling": {"backends", "exported"},
-    "runtime/cli": {"backends", "exported", "profiling"},
+    "runtime/cli": {"backends", "delivery", "exported", "profiling"},
     "runtime/streams": {"."},
     "schemes/.": {"gradients", "targets", "weighting"},
     "schemes/gradients": {"."},

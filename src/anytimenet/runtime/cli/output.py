@@ -10,6 +10,9 @@ from typing import Any
 
 from anytimenet.core.files.writing import write_text
 
+EXPORT = "folder that `anytimenet export` wrote, or its https URL"
+"""What both verbs take first."""
+
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     """The option `--json [FILE.json]`, as all verbs have it."""

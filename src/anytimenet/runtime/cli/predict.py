@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from anytimenet.core.answers.prediction_record import prediction_record, remarks
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.sources import image_paths, names_many
 from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.exported.net import ExportedNet
+from anytimenet.runtime.cli.output import EXPORT
+from anytimenet.runtime.delivery.loading import load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
-    parser.add_argument("export", metavar="EXPORT", type=Path, help="folder that `anytimenet export` wrote")
+    parser.add_argument("export", metavar="EXPORT", help=EXPORT)
     parser.add_argument(
         "images", metavar="IMAGE", nargs="+", help="image files, folders of them, or quoted patterns"
     )
@@ -40,9 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     images = [
         path for given in arguments.images for path in (image_paths(given) if names_many(given) else [given])
     ]
-    net = ExportedNet.load(
-        arguments.export, backend=arguments.backend, placement=Placement(threads=arguments.threads)
-    )
+    net = load(arguments.export, backend=arguments.backend, placement=Placement(threads=arguments.threads))
     predictor = net.predictor()
     bad = 0
     for path in images:

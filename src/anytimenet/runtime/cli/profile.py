@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 
 from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.cli.output import add_json, emit
-from anytimenet.runtime.exported.net import ExportedNet
+from anytimenet.runtime.cli.output import EXPORT, add_json, emit
+from anytimenet.runtime.delivery.loading import load
 from anytimenet.runtime.profiling.exported import profile_exported
 from anytimenet.runtime.profiling.text import table_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
-    parser.add_argument("export", metavar="EXPORT", type=Path, help="folder that `anytimenet export` wrote")
+    parser.add_argument("export", metavar="EXPORT", help=EXPORT)
     parser.add_argument(
         "--backend", metavar="NAME", help="what runs it; by default what the files are made for"
     )
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures, keeps the table in the folder, prints."""
-    net = ExportedNet.load(
+    net = load(
         arguments.export,
         backend=arguments.backend,
         placement=Placement(arguments.device, arguments.threads, arguments.dtype),

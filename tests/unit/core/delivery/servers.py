@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,9 +81,13 @@ def manifest(files: Mapping[str, bytes], **more: object) -> bytes:
 
 
 @contextmanager
-def serving(files: Mapping[str, bytes], *, listed: bool = True) -> Iterator[Server]:
-    """A server of these files, with a manifest that lists them unless that is not wanted."""
+def serving(
+    files: Mapping[str, bytes], *, listed: bool = True, tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
+    """A server of these files, with a manifest unless that is not wanted; encrypted by `tls`."""
     server = Server({"bundle.json": manifest(files), **files} if listed else files)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

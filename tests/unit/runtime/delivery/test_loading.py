@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.unit.core.delivery.servers import Server, serving
 
 from anytimenet import Bundle, Preprocessing, create_net
@@ -20,6 +22,7 @@ from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.export import export
 from anytimenet.runtime import ExportedNet, Session, load
+from anytimenet.runtime.cli.main import run
 from anytimenet.runtime.exported import net as net_module
 from anytimenet.runtime.exported.tables import store_table
 from anytimenet.testing.net_under_test import redraw
@@ -173,3 +176,11 @@ print(Predictor(net).predict(np.zeros((8, 8, 3), np.uint8), stage=3).stage)
         [sys.executable, "-c", script, server.url], capture_output=True, text=True, timeout=120
     )
     assert found.stdout == "3\n", found.stderr
+
+
+def test_the_command_of_devices_takes_a_url(server, tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "image.png")
+    assert run(["predict", server.url, str(tmp_path / "image.png"), "--stage", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stage"] == 2
+    assert run(["predict", "file:///etc", str(tmp_path / "image.png")]) != 0
+    assert "file:// is not fetched" in capsys.readouterr().err
