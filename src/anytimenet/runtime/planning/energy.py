@@ -88,7 +88,8 @@ def _plans(
     planner: Planner, setting: PowerSetting, remaining_ms: float, start: int, standing: int | None
 ) -> list[EnergyPlan]:
     now = planner.slowdown.estimate
-    slowed = Estimate(now.mean * setting.slowdown, now.deviation * setting.slowdown)
+    by = setting.slowdown
+    slowed = Estimate(now.mean * by, now.deviation * by, now.waiting * by * by)
     plans = planner.plans_at(slowed, remaining_ms, start, standing)
     if not plans:
         late = planner.plan_at(slowed, remaining_ms, start, standing)

@@ -61,29 +61,45 @@ class KalmanFilter:
 
 
 class SteadyLoad:
-    """Runs that vary about a slowdown which stays: mean and deviation, older runs counting less.
+    """Runs that wait at a steady rate, as beside another process on the same core.
+
+    A wait is as long for a short segment as for a long one, and comes the rarer the shorter the segment: so
+    both the mean of the time and its variance are in proportion to the profiled time. Older runs count less.
 
     Args:
-        mean: what is supposed at first, as if it had been seen a few times.
-        deviation: the same of the deviation.
+        mean: slowdown that is supposed at first, as if it had been seen a few times.
+        waiting: the same of the variance over the profiled time, in milliseconds.
         kept: how much the past counts at each observation.
+
+    Attributes:
+        mean: expected time over profiled time.
+        waiting: variance of the time of a segment over its profiled time, in milliseconds.
     """
 
-    def __init__(self, mean: float, deviation: float, kept: float = 0.9) -> None:
+    def __init__(self, mean: float, waiting: float, kept: float = 0.95) -> None:
         self.mean = mean
-        self._variance = deviation * deviation
+        self.waiting = waiting
         self._kept = kept
-        self._seen = 3
+        self._seen = _AS_IF_SEEN
+        self._elapsed = self._profiled = 0.0
 
     @property
     def deviation(self) -> float:
-        """Of the next run."""
-        return math.sqrt(self._variance)
+        """How far the mean may be off."""
+        return math.sqrt(self.waiting / self._profiled) if self._profiled else 0.0
 
-    def observe(self, seen: float) -> None:
-        """A run took `seen` times what it was profiled at."""
+    def observe(self, seen: float, profiled_ms: float) -> None:
+        """A run took `seen` times the `profiled_ms` that it was profiled at."""
+        if not self._profiled:
+            self._profiled = _AS_IF_SEEN * profiled_ms
+            self._elapsed = self.mean * self._profiled
         self._seen += 1
         kept = min(self._kept, self._seen / (self._seen + 1))
-        change = seen - self.mean
-        self.mean += (1 - kept) * change
-        self._variance = kept * (self._variance + (1 - kept) * change * change)
+        away = (seen - self.mean) ** 2 * profiled_ms
+        self.waiting = kept * self.waiting + (1 - kept) * away
+        self._elapsed = kept * self._elapsed + seen * profiled_ms
+        self._profiled = kept * self._profiled + profiled_ms
+        self.mean = self._elapsed / self._profiled
+
+
+_AS_IF_SEEN = 3

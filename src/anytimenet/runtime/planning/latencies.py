@@ -66,15 +66,15 @@ def as_distribution(latency: Latency, slowdown: Estimate) -> Times:
     """`alert`: the table's quantiles times the running slowdown, which is itself uncertain.
 
     ALERT takes a normal distribution with mean mu t and deviation sigma t for a profiled time t. Here t is
-    the median, and to that the spread of the table is added as independent: at a score z, sigma z t and mu
-    (t_z - t) in quadrature. Beyond the 99 % quantile the table goes on as from 95 to 99 %. Where it does not
-    know its quickest tenth, nothing is quicker than the median.
+    the median; what waits add, and the spread of the table, come to that as independent: at a score z, sigma
+    z t and mu (t_z - t) in quadrature. Beyond the 99 % quantile the table goes on as from 95 to 99 %. Where
+    it does not know its quickest tenth, nothing is quicker than the median.
     """
     mean, deviation = slowdown.mean, slowdown.deviation
     middle, p95, p99 = latency.median_ms, latency.p95_ms, latency.p99_ms
     low = middle if latency.low_ms is None else latency.low_ms
     sure = p99 + (p99 - p95) * _BEYOND
-    centre, spread = mean * middle, deviation * middle
+    centre, spread = mean * middle, math.hypot(deviation * middle, math.sqrt(slowdown.waiting * middle))
     return (
         max(0.0, centre - math.hypot(spread * SCORES[0], mean * (middle - low))),
         centre,

@@ -10,12 +10,13 @@ from anytimenet.core import checks
 from anytimenet.runtime.planning.filters import KalmanFilter, SteadyLoad
 
 _MEAN_STEP = math.log(1.02)
-_DEVIATION_STEP = math.log(1.25)
+_SPREAD_STEP = math.log(1.25)
 _LEAST_DEVIATION = 0.005
-_MOST_STEPS = 10_000  # of a bin: beyond every slowdown that ends in a number
+_LEAST_WAITING = 1e-4
+_MOST_STEPS = 1000  # of a bin: beyond every slowdown that ends in a number
 
-Bin = tuple[int, int]
-"""A slowdown as a key: steps of its mean and of its deviation."""
+Bin = tuple[int, int, int]
+"""A slowdown as a key: steps of its mean, of its deviation and of the waiting."""
 
 
 @dataclass(frozen=True)
@@ -25,40 +26,45 @@ class Estimate:
     Attributes:
         mean: observed over profiled latency; 1 on the machine as it was profiled.
         deviation: standard deviation of it.
+        waiting: variance that waits add to the time of a segment, over its profiled time, in milliseconds.
     """
 
     mean: float = 1.0
     deviation: float = 0.0
+    waiting: float = 0.0
 
     @property
     def bin(self) -> Bin:
-        """The estimate in geometric steps: of 2 % of the mean, of 25 % of the deviation."""
-        deviation = max(self.deviation, _LEAST_DEVIATION)
+        """The estimate in geometric steps: of 2 % of the mean, of 25 % of the others."""
         return (
             _steps(math.log(self.mean) / _MEAN_STEP),
-            _steps(math.log(deviation / _LEAST_DEVIATION) / _DEVIATION_STEP),
+            _spread_steps(self.deviation, _LEAST_DEVIATION),
+            _spread_steps(self.waiting, _LEAST_WAITING),
         )
 
 
 def estimate_of(key: Bin) -> Estimate:
     """The estimate that stands for a bin: its upper end, so that a plan made for it is never optimistic.
 
-    >>> upper = estimate_of(Estimate(1.5, 0.1).bin)
-    >>> round(upper.mean, 3), round(upper.deviation, 3), upper.bin == Estimate(1.5, 0.1).bin
-    (1.516, 0.114, True)
+    >>> upper = estimate_of(Estimate(1.5, 0.1, 2.0).bin)
+    >>> round(upper.mean, 3), round(upper.deviation, 3), round(upper.waiting, 2)
+    (1.516, 0.114, 2.3)
     """
-    mean, deviation = key
-    return Estimate(math.exp(mean * _MEAN_STEP), _LEAST_DEVIATION * math.exp(deviation * _DEVIATION_STEP))
+    mean, deviation, waiting = key
+    return Estimate(
+        math.exp(mean * _MEAN_STEP),
+        _LEAST_DEVIATION * math.exp(deviation * _SPREAD_STEP),
+        _LEAST_WAITING * math.exp(waiting * _SPREAD_STEP),
+    )
 
 
 class Slowdown:
     """A running estimate of observed over profiled latency, from two hypotheses about the machine.
 
-    That its slowdown changes from one run to the next is what the Kalman filter of ALERT supposes
-    (`KalmanFilter`): it follows a change at once, and takes what single runs differ by for changes, too. That
-    latencies vary about a slowdown which stays, as beside another process on the same core, is the other
-    (`SteadyLoad`). The one answers whose predictions have lately been the likelier; when the machine
-    changes, the other begins again from there.
+    That runs wait at a steady rate (`SteadyLoad`) gives the estimate. That the slowdown changes from one run
+    to the next is what the Kalman filter of ALERT supposes (`KalmanFilter`): it follows a change at once, and
+    takes waits for changes, too. When its predictions have lately been far likelier, the machine has
+    changed, and the steady load begins again from there.
 
     An observation that no run gives (zero, negative, NaN, infinite: a clock was set) is ignored. One that is
     more than `most` times above or below the mean counts as `most` times: a process that was stopped for an
@@ -69,7 +75,7 @@ class Slowdown:
     Args:
         mean: the first mean.
         variance: the first variance of it.
-        steady: false leaves the filter of ALERT alone.
+        steady: false gives the estimate of the filter of ALERT alone.
         alpha, least_noise, noise: of the filter.
         most: see above.
 
@@ -77,9 +83,9 @@ class Slowdown:
         TypeError, ValueError: for values out of range.
 
     >>> slowdown = Slowdown()
-    >>> for _ in range(5):
+    >>> for _ in range(20):
     ...     slowdown.observe(profiled_ms=10, elapsed_ms=20)
-    >>> round(slowdown.mean, 2)
+    >>> round(slowdown.mean, 1)
     2.0
     """
 
@@ -95,8 +101,8 @@ class Slowdown:
         most: float = 10.0,
     ) -> None:
         self._changing = KalmanFilter(mean, variance, alpha, least_noise, noise)
-        self._steady = SteadyLoad(self._changing.mean, self._changing.deviation)
-        self._trusts_steady = checks.flag(steady, "steady")
+        self._steady = SteadyLoad(self._changing.mean, 0.0)
+        self._alone = not checks.flag(steady, "steady")
         self._most = float(checks.number(most, "most", above=1))
         self._lead = 0.0
         self._estimate = Estimate(self._changing.mean, self._changing.deviation)
@@ -118,41 +124,61 @@ class Slowdown:
         return self._estimate.deviation
 
     @property
+    def waiting(self) -> float:
+        """Variance that waits add to the time of a segment, over its profiled time, in milliseconds."""
+        return self._estimate.waiting
+
+    @property
     def bin(self) -> Bin:
         """The estimate quantised, for caches; `estimate_of` gives what stands for it."""
         return self._estimate.bin
 
     def observe(self, profiled_ms: float, elapsed_ms: float) -> None:
         """A segment that takes `profiled_ms` by the cost table took `elapsed_ms`."""
-        if not (0 < profiled_ms < math.inf and 0 < elapsed_ms < math.inf):
+        if not (_SHORTEST_MS <= profiled_ms <= _LONGEST_MS and 0 < elapsed_ms < math.inf):
             return
         with self._lock:
             mean = self._estimate.mean
             seen = min(max(elapsed_ms / profiled_ms, mean / self._most), mean * self._most)
             changing, steady = self._changing, self._steady
-            ahead = _log_likelihood(seen, steady, changing) - _log_likelihood(seen, changing, changing)
-            ahead = min(max(ahead, -_MOST_AHEAD), _MOST_AHEAD)  # no single run decides for long
+            ahead = min(max(self._ahead(seen, profiled_ms), -_MOST_AHEAD), _MOST_AHEAD)
             self._lead = _REMEMBERED * self._lead + (1 - _REMEMBERED) * ahead
             changing.observe(seen)
             if self._lead < _GIVEN_UP:
-                self._steady = steady = SteadyLoad(changing.mean, changing.deviation)
+                self._steady = steady = SteadyLoad(changing.mean, changing.deviation**2 * profiled_ms)
                 self._lead = 0.0
-            steady.observe(seen)
-            better = steady if self._trusts_steady and self._lead > 0 else changing
-            self._estimate = Estimate(better.mean, better.deviation)
+            steady.observe(seen, profiled_ms)
+            self._estimate = (
+                Estimate(changing.mean, changing.deviation)
+                if self._alone
+                else Estimate(steady.mean, steady.deviation, steady.waiting)
+            )
+
+    def _ahead(self, seen: float, profiled_ms: float) -> float:
+        """By how much the steady load has predicted an observation better, in log-likelihood.
+
+        Under both, single runs differ by the filter's measurement noise beside.
+        """
+        changing, steady = self._changing, self._steady
+        steadily = _log_likelihood(seen - steady.mean, steady.waiting / profiled_ms + changing.noise)
+        return steadily - _log_likelihood(seen - changing.mean, changing.deviation**2 + changing.noise)
 
 
-def _log_likelihood(seen: float, hypothesis: KalmanFilter | SteadyLoad, scale: KalmanFilter) -> float:
-    """Of an observation, up to a constant; single runs differ by the filter's measurement noise at least."""
-    variance = hypothesis.deviation**2 + scale.noise
-    return -0.5 * (math.log(variance) + (seen - hypothesis.mean) ** 2 / variance)
+def _log_likelihood(away: float, variance: float) -> float:
+    """Of a normal distribution, up to a constant."""
+    return -0.5 * (math.log(variance) + away * away / variance)
 
 
+_SHORTEST_MS, _LONGEST_MS = 1e-6, 1e9  # a segment
 _REMEMBERED = 0.9
-_MOST_AHEAD = 3.0
-_GIVEN_UP = -0.3
+_MOST_AHEAD = 5.0  # no single run decides for long
+_GIVEN_UP = -1.5
 
 
 def _steps(count: float) -> int:
     """Rounded up; a value on an edge, give or take its last digits, belongs to the bin below."""
     return max(-_MOST_STEPS, min(math.ceil(count - 1e-9), _MOST_STEPS))
+
+
+def _spread_steps(value: float, least: float) -> int:
+    return _steps(math.log(max(value, least) / least) / _SPREAD_STEP)

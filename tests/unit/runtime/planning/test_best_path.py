@@ -40,7 +40,8 @@ def quantiles(table: CostTable, segment: tuple[int, int], variant: str, slowdown
     known.append(latency.p99_ms + slope * (SCORES[4] - SCORES[3]))
     own = slowdown.mean * (np.array(known) - latency.median_ms)
     machine = slowdown.deviation * latency.median_ms * np.array(SCORES)
-    around = np.sign(SCORES) * np.sqrt(own**2 + machine**2)
+    waits = np.array(SCORES) ** 2 * slowdown.waiting * latency.median_ms
+    around = np.sign(SCORES) * np.sqrt(own**2 + machine**2 + waits)
     return np.maximum(slowdown.mean * latency.median_ms + around, 0)
 
 
@@ -76,7 +77,7 @@ def test_no_path_is_better_than_the_planned_one(data, table, variant):
     validated = data.draw(scores(stages))
     late = data.draw(st.sampled_from((0.01, 0.2, 1.0)))
     cut = data.draw(st.sampled_from((0.0, 0.3, 1.0)))
-    slowdown = Estimate(data.draw(st.floats(0.3, 4)), data.draw(st.floats(0, 1)))
+    slowdown = Estimate(*(data.draw(st.floats(*bounds)) for bounds in ((0.3, 4), (0, 1), (0, 9))))
     start = data.draw(st.integers(0, stages))
     standing = data.draw(st.sampled_from((None, *range(1, stages + 1))))
     segments = [(a, b) for a, b, _ in table.entries]

@@ -13,7 +13,7 @@ from anytimenet.core.manifest.cost_table import Latency
 from anytimenet.runtime.planning.latencies import FROM_TABLE, SCORES, as_distribution, certain, chance_within
 from anytimenet.runtime.planning.slowdown import Estimate
 
-estimates = st.builds(Estimate, st.floats(0.1, 10), st.floats(0, 3))
+estimates = st.builds(Estimate, st.floats(0.1, 10), st.floats(0, 3), st.floats(0, 20))
 rising = st.lists(st.floats(0, 10), min_size=5, max_size=5).map(lambda times: tuple(sorted(times)))
 
 

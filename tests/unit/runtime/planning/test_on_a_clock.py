@@ -85,8 +85,8 @@ def test_a_run_that_is_slowed_down_on_the_way_stops_before_it_overruns():
 
 def test_a_run_that_is_quicker_than_planned_uses_what_it_saves():
     planner = Planner(in_proportion(4), RISING, slowdown=at_rest())
-    assert planner.plan(3.6).path == ((0, 3),)
-    assert Run(planner, lambda a, b: 0.6 * (b - a), 3.6).path == [(0, 3), (3, 4)]
+    assert planner.plan(4.4).path == ((0, 3),)
+    assert Run(planner, lambda a, b: 0.95 * (b - a), 4.4).path == [(0, 3), (3, 4)]
 
 
 def test_a_clock_that_is_set_back_or_forward_gives_an_answer_and_is_not_learnt_from():
