@@ -41,7 +41,7 @@ class Bench:
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     """Number format of weights and images."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
-    """Where to measure, such as cpu or cuda:1; auto takes a CUDA device where there is one and eager runs."""
+    """Where to measure, such as cpu or cuda:1; auto is the processor, where `predict` runs."""
     out: Path | None = None
     """Write bench.json, bench.csv with all points, and bench.png into this folder."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None

@@ -28,7 +28,7 @@ from anytimenet.runtime.profiling.sweeps import (
     sweep_deadlines,
 )
 from anytimenet.runtime.profiling.timing import time_segments
-from anytimenet.workflows.on_backend import on_backend, placed
+from anytimenet.workflows.on_backend import on_backend, placed, prepared_beforehand
 
 _PREDICTED = ("classification", "hierarchical")
 
@@ -93,7 +93,10 @@ def _table(
     larger = [size for size in sizes if size > 1]
     share = minutes / 2 if larger else minutes
     shape = bundle.manifest.input_shape
-    table = profile_backend(backend, shape, specs=bundle.segment_specs(), minutes=share, machine=machine)
+    segments = prepared_beforehand(backend)
+    table = profile_backend(
+        backend, shape, specs=bundle.segment_specs(), segments=segments, minutes=share, machine=machine
+    )
     if not larger:
         return table
     entries = time_segments(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from anytimenet.bundle import Bundle
 from anytimenet.core import checks
-from anytimenet.runtime import ExportedNet, Placement, PreparedModel, backends_of, make_backend
+from anytimenet.runtime import Backend, ExportedNet, Placement, PreparedModel, backends_of, make_backend
 from anytimenet.workflows.reading import settled_device
 
 OF_TORCH = ("eager", "compiled")
+_SLOW_TO_PREPARE = ("compiled",)
 _FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
 """What a bundle is exported as, so that a backend can run it that needs files."""
 
@@ -42,6 +43,20 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
     runner = ExportedNet.load(files, backend=backend, placement=place).backend
     weakref.finalize(runner, folder.cleanup)
     return PreparedModel(bundle.manifest, runner)
+
+
+def prepared_beforehand(backend: Backend) -> set[tuple[int, int]] | None:
+    """Makes ready what takes a compiler so long that no time would be left to measure: steps and (0, k).
+
+    Returns:
+        These segments; None for a backend that prepares quickly, all of whose segments may be measured.
+    """
+    if backend.name not in _SLOW_TO_PREPARE:
+        return None
+    plans = {(start, stop) for start, stop in backend.segments if start in (0, stop - 1)}
+    for start, stop in sorted(plans):
+        backend.prepare(start, stop)
+    return plans
 
 
 def placed(

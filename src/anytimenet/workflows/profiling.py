@@ -20,7 +20,7 @@ from anytimenet.runtime import (
     profile_exported,
 )
 from anytimenet.runtime.exported.record import EXPORT_NAME
-from anytimenet.workflows.on_backend import on_backend, placed
+from anytimenet.workflows.on_backend import on_backend, placed, prepared_beforehand
 
 
 def profile(
@@ -45,7 +45,8 @@ def profile(
         bundle: from `fit` or `load`, or an exported net; or the folder of one, which keeps the table.
         backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime",
             "openvino"; of an exported net by default what its files are for. A bundle is exported to a
-            temporary folder first where the backend runs files; that takes a while beside `minutes`.
+            temporary folder first where the backend runs files, and "compiled" compiles steps and (0, k),
+            some ten seconds each unless they have been before; that is beside `minutes`.
         minutes: time for everything.
         batch_sizes: batches to measure.
         threads: threads that one run uses.
@@ -110,12 +111,14 @@ def _profile_bundle(
 ) -> CostTable:
     if rules is not None:
         bundle.count_costs(rules)
+    runner = on_backend(bundle, backend, place).backend
     table = profile_backend(
-        on_backend(bundle, backend, place).backend,
+        runner,
         bundle.manifest.input_shape,
         preprocessing=bundle.manifest.preprocessing,
         image=spend.image,
         specs=bundle.segment_specs(),
+        segments=prepared_beforehand(runner),
         batch_sizes=spend.batch_sizes,
         minutes=spend.minutes,
         machine=torch_stamp(place.device, backend),

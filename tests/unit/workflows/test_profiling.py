@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.runtime.fakes.toy import SHAPE, ToyBackend
+from tests.unit.runtime.fakes.toy import SHAPE, ToyBackend, ToyState
 
 from anytimenet import Bundle, Preprocessing, create_net, profile
 from anytimenet.core.errors import BackendError
@@ -61,6 +61,31 @@ def test_the_eager_table_knows_states_and_images(bundle: Bundle, tmp_path: Path)
     assert said.startswith("cpu, eager, float32, 1 thread(s)")
     assert "decode an image: " in said
     assert "state of one image after stage 1, 2, ...: " in said
+
+
+def test_what_a_compiler_makes_is_made_before_the_time_begins(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps and (0, k) alone: the compiler would take all the time for the rest."""
+
+    class Slow(ToyBackend):
+        name = "compiled"
+
+        def prepare(self, start: int, stop: int) -> None:
+            prepared.append((start, stop))
+            super().prepare(start, stop)
+
+        def begin(self, x: np.ndarray) -> ToyState:
+            prepared.append(None)
+            return super().begin(x)
+
+    prepared: list[tuple[int, int] | None] = []
+    monkeypatch.setattr(known, "_known", dict(known._known))
+    register_backend(Bundle, "compiled", lambda source, place: Slow(source.num_stages, placement=place))
+    table = profile(bundle, backend="compiled", minutes=0.005, device="cpu")
+    plans = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)]
+    assert prepared[: prepared.index(None)] == [*plans, (0, 3)]
+    assert sorted({key[:2] for key in table.entries}) == plans
 
 
 def test_a_backend_that_is_not_there_is_named_with_those_that_are(bundle: Bundle) -> None:

@@ -40,6 +40,7 @@ def profile_backend(
     preprocessing: Preprocessing | None = None,
     image: str | PathLike[str] | None = None,
     specs: Sequence[SegmentSpec] = (),
+    segments: Collection[tuple[int, int]] | None = None,
     batch_sizes: Sequence[int] = (1,),
     minutes: float = 1.0,
     warmup: int = 5,
@@ -58,6 +59,7 @@ def profile_backend(
         preprocessing: of the net, where decoding and preprocessing are to be measured.
         image: a typical file; see `time_images`.
         specs: of the segments: what states take that are not reached in time.
+        segments: those to measure; by default all that the backend has.
         batch_sizes: batches to measure.
         minutes: time for everything; the first segment is measured in any case.
         warmup: runs of each segment before its measurement.
@@ -79,7 +81,7 @@ def profile_backend(
     entries = time_segments(
         backend_segments(backend, shape, seen),
         backend.num_stages,
-        segments=backend.segments,
+        segments=backend.segments if segments is None else backend.segments & set(segments),
         batch_sizes=batch_sizes,
         minutes=max(minutes - (clock() - began) / 60, minutes / 2),
         warmup=warmup,
