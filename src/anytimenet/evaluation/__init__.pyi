@@ -37,6 +37,7 @@ from anytimenet.evaluation.protocols.chosen_levels import evaluate_selection as 
 from anytimenet.evaluation.protocols.chosen_levels import level_accuracies as level_accuracies
 from anytimenet.evaluation.protocols.contracts import Contract as Contract
 from anytimenet.evaluation.protocols.contracts import ContractResult as ContractResult
+from anytimenet.evaluation.protocols.exit_data import ExitData as ExitData
 from anytimenet.evaluation.protocols.exit_data import ExitSummary as ExitSummary
 from anytimenet.evaluation.protocols.from_outputs import budgeted_from_outputs as budgeted_from_outputs
 from anytimenet.evaluation.protocols.from_outputs import report_from_outputs as report_from_outputs
@@ -44,7 +45,9 @@ from anytimenet.evaluation.protocols.outputs import Outputs as Outputs
 from anytimenet.evaluation.protocols.outputs import read_outputs as read_outputs
 from anytimenet.evaluation.protocols.outputs import write_outputs as write_outputs
 from anytimenet.evaluation.protocols.solved_exits import check_contract as check_contract
+from anytimenet.evaluation.protocols.solved_exits import check_exits as check_exits
 from anytimenet.evaluation.protocols.solved_exits import solve_contract as solve_contract
+from anytimenet.evaluation.protocols.solved_exits import solve_exits as solve_exits
 from anytimenet.evaluation.reports.classification import make_ensemble_report as make_ensemble_report
 from anytimenet.evaluation.reports.classification import make_report as make_report
 from anytimenet.evaluation.reports.comparison import Compared as Compared

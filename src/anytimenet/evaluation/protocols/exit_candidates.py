@@ -10,7 +10,7 @@ from math import log
 import numpy as np
 
 from anytimenet.core.answers.exit_thresholds import exit_shares, solve_thresholds
-from anytimenet.evaluation.protocols.exit_data import ExitData, ExitRule
+from anytimenet.evaluation.protocols.exit_data import ExitData
 
 REACHED = -2.0
 """A threshold that every score reaches."""
@@ -48,7 +48,7 @@ class Candidate:
 
 
 def candidates(
-    data: ExitData, loss: np.ndarray, costs: np.ndarray, rule: ExitRule, classes: int
+    data: ExitData, loss: np.ndarray, costs: np.ndarray, rule: str, classes: int
 ) -> list[Candidate]:
     """Those that no other one beats in both cost and risk, from the cheapest to the safest.
 
@@ -86,7 +86,7 @@ def _surer(scores: np.ndarray) -> np.ndarray:
     return np.stack([1 - np.searchsorted(np.sort(row), row, side="left") / len(row) for row in scores])
 
 
-def _families(data: ExitData, loss: np.ndarray, rule: ExitRule, classes: int) -> Iterator[np.ndarray]:
+def _families(data: ExitData, loss: np.ndarray, rule: str, classes: int) -> Iterator[np.ndarray]:
     stages, groups = data.num_stages, classes if rule == "per_class" else 1
     for first in (np.inf, REACHED):
         yield _ended(np.full((stages, groups), first))

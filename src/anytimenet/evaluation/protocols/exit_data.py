@@ -27,7 +27,8 @@ class ExitData:
     """Scores and answers of every stage.
 
     Attributes:
-        scores: `(stages, examples)`, float64; an example leaves where its score reaches a threshold.
+        scores: `(stages, examples)`, float64, none below -2; an example leaves where its score reaches a
+            threshold.
         answers: the class that each stage names.
         right: whether that is the label.
 

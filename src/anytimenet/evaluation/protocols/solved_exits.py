@@ -97,14 +97,24 @@ def solve_exits(
     learn: ExitData,
     judge: ExitData,
     contract: Contract,
-    rule: ExitRule,
+    rule: str,
     stage_costs: Sequence[float],
     *,
     classes: int,
     temperatures: Sequence[float] = (),
     cost: str = "macs_cumulative",
 ) -> ContractResult:
-    """As `solve_contract`, on examples that were divided already.
+    """As `solve_contract`, on examples that were divided already, and by scores of any policy.
+
+    Args:
+        learn: examples that find candidates.
+        judge: others, that test them.
+        contract: what is to be kept.
+        rule: the name of the policy, under which thresholds are stored.
+        stage_costs: of an example that leaves at each stage, increasing.
+        classes: of the fine label level.
+        temperatures: with which the scores were made, to be stored.
+        cost: what the costs count.
 
     Raises:
         ValueError: for costs that are not one positive number a stage, or do not increase.
@@ -152,13 +162,23 @@ def check_contract(result: ContractResult, test: Outputs) -> ContractResult:
             f"the exits were solved for {len(result.stage_costs)} stages and these outputs have "
             f"{test.num_stages}: give those of the same net"
         )
-    arguments = result.thresholds.about["arguments"]
-    data = ExitData.of(test, check_rule(result.policy), arguments.get("temperatures", ()))
-    summary = ExitSummary.of(
-        data, data.stages(threshold_array(result.thresholds)), np.array(result.stage_costs)
-    )
-    about = {"data": test.data, "split": test.split, **summary.to_dict()}
-    return replace(result, held_out=summary, thresholds=_with_about(result.thresholds, held_out=about))
+    temperatures = result.thresholds.about["arguments"].get("temperatures", ())
+    data = ExitData.of(test, check_rule(result.policy), temperatures)
+    return check_exits(result, data, data=test.data, split=test.split)
+
+
+def check_exits(result: ContractResult, examples: ExitData, **about: str) -> ContractResult:
+    """As `check_contract`, by scores of any policy.
+
+    Args:
+        result: of `solve_exits`.
+        examples: that had no part in it.
+        about: where they are from, to be stored.
+    """
+    stages = examples.stages(threshold_array(result.thresholds))
+    summary = ExitSummary.of(examples, stages, np.array(result.stage_costs))
+    told = _with_about(result.thresholds, held_out={**about, **summary.to_dict()})
+    return replace(result, held_out=summary, thresholds=told)
 
 
 def threshold_array(thresholds: Thresholds) -> np.ndarray:
@@ -235,7 +255,7 @@ def _why(contract: Contract, tested: ExitSummary, costs: np.ndarray) -> str:
 
 def _stored(
     candidate: Candidate,
-    rule: ExitRule,
+    rule: str,
     contract: Contract,
     temperatures: Sequence[float],
     tested_on: ExitSummary,
@@ -249,7 +269,7 @@ def _stored(
     arguments: dict[str, Any] = {"temperatures": list(temperatures)} if len(temperatures) else {}
     if rule == "per_class":
         table[-1] = [None] * len(table[-1])
-        arguments |= {"confidence": confidence_of_rule(rule), "thresholds": table}
+        arguments |= {"confidence": confidence_of_rule("per_class"), "thresholds": table}
     elif rule == "patience":
         table = [[None if value is None else max(value, 1.0) for value in row] for row in table]
     values = [None] * len(table) if rule == "per_class" else [row[0] for row in table]
