@@ -30,8 +30,8 @@ class Export:
     """Folder of a bundle, or of the run that made it."""
     out: Path
     """The new folder."""
-    format: Literal["onnx", "openvino"] = "onnx"
-    """What the files are."""
+    format: Literal["onnx", "openvino", "torch"] = "onnx"
+    """What the files are; programs of torch need PyTorch, and are loaded only from people you trust."""
     segments: Annotated[tuple[str, ...], tyro.conf.arg(metavar="all|A-B ...")] = ()
     """These segments: 0-2 1-3 goes from the input to stage 2 and from stage 1 to stage 3; all of them."""
     int8: int | None = None
@@ -83,9 +83,12 @@ class Export:
             print(_table(result))
             if "int8" in exported.about:
                 print(int8_table(exported.about["int8"]))
-            engines = " or ".join(_ENGINES[exported.kind])
+            engines = " or ".join(ENGINES[exported.kind])
             print(f"{self.out}: {result['bytes']:,} bytes, {result['weight_bytes']:,} of them weight files.")
-            print(f"It runs in {engines}: python -m anytimenet.runtime profile {self.out}")
+            if exported.kind == "torch":
+                print(f"It runs in {engines}, after import anytimenet.export.programs.")
+            else:
+                print(f"It runs in {engines}: python -m anytimenet.runtime profile {self.out}")
 
     def _write_one_file(self, bundle: Bundle) -> None:
         from anytimenet.export import export_single_file
@@ -100,7 +103,8 @@ class Export:
             print(f"{file}: {result['bytes']:,} bytes, {bundle.num_stages} stages.")
 
 
-_ENGINES = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}
+ENGINES = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",), "torch": ("PyTorch",)}
+"""What runs a format."""
 
 
 def parse_segments(words: tuple[str, ...]) -> list[tuple[int, int]] | Literal["all"] | None:

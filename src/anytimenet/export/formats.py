@@ -30,5 +30,11 @@ def _openvino(job: Job) -> Written:
     return write(job)
 
 
-FORMATS: dict[str, Format] = {"onnx": _onnx, "openvino": _openvino}
+def _torch(job: Job) -> Written:
+    from anytimenet.export.torch_files import write
+
+    return write(job)
+
+
+FORMATS: dict[str, Format] = {"onnx": _onnx, "openvino": _openvino, "torch": _torch}
 """By name; a format imports what it is built on when it is called, through `core.errors.require`."""

@@ -13,7 +13,7 @@ from anytimenet.core.errors import BackendError
 from anytimenet.core.segments import SegmentSpec, TensorSpec
 from anytimenet.nets.segment import Segment, State
 
-_EXAMPLES = 2
+EXAMPLES = 2
 """In the batch that is traced; one would be taken as a constant."""
 
 
@@ -50,7 +50,7 @@ def trace(segment: Segment, spec: SegmentSpec) -> Traced:
     """
     name = f"segment ({spec.start}, {spec.stop})"
     outputs = (*_given(spec), *spec.outputs)
-    return Traced(name, _program(_Work(segment, spec), spec.reads, name), spec.reads, outputs)
+    return Traced(name, _program(Work(segment, spec), spec.reads, name), spec.reads, outputs)
 
 
 def trace_steps(steps: Sequence[Segment], specs: Sequence[SegmentSpec]) -> Traced:
@@ -68,7 +68,7 @@ def trace_steps(steps: Sequence[Segment], specs: Sequence[SegmentSpec]) -> Trace
 
 def _program(module: nn.Module, reads: Sequence[TensorSpec], name: str) -> ExportedProgram:
     state = tuple(
-        torch.zeros(_EXAMPLES, *tensor.shape, dtype=getattr(torch, tensor.dtype)) for tensor in reads
+        torch.zeros(EXAMPLES, *tensor.shape, dtype=getattr(torch, tensor.dtype)) for tensor in reads
     )
     batch = Dim(BATCH)
     shapes = (tuple({0: batch} for _ in state),)
@@ -95,7 +95,7 @@ def _given(spec: SegmentSpec) -> list[TensorSpec]:
     return found
 
 
-class _Work(nn.Module):
+class Work(nn.Module):
     """A segment that gives what is new alone, in a flat tuple."""
 
     def __init__(self, segment: Segment, spec: SegmentSpec) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anytimenet.core import checks
-from anytimenet.core.errors import BundleError
+from anytimenet.core.errors import BackendError, BundleError
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import read_listed
 from anytimenet.core.manifest.manifest import Manifest
@@ -17,7 +17,7 @@ from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import kept_tables, usable_table
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.runtime.backends.backend import Backend, Placement
-from anytimenet.runtime.backends.known import make_backend, register_backend
+from anytimenet.runtime.backends.known import backends_of, make_backend, register_backend
 from anytimenet.runtime.backends.onnxruntime import OnnxRuntime
 from anytimenet.runtime.backends.openvino import OpenVino
 from anytimenet.runtime.exported.record import AGAIN, EXPORT_NAME, ExportRecord, in_words
@@ -133,7 +133,13 @@ class ExportedNet:
             BackendError: if that backend cannot run them.
             MissingExtraError: if what it is built on is not installed.
         """
-        return make_backend(self, self._backend or _RUNS.get(self.kind, self.kind), self.placement)
+        name = self._backend or _RUNS.get(self.kind, self.kind)
+        if name == "torch" and name not in backends_of(self):
+            raise BackendError(
+                f"{self.folder} holds torch programs, and a file made on purpose can run code when PyTorch "
+                "reads it: if you trust who made it, import anytimenet.export.programs first"
+            )
+        return make_backend(self, name, self.placement)
 
     def predictor(
         self, *, policy: ExitPolicy | Literal["stored"] | None = "stored", variant: str = "alert"
