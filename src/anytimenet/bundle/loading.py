@@ -73,7 +73,10 @@ def _progressive(path: Path | str, stages: int | None, net: AnytimeNet | None) -
 
     def grow(before: Bundle | None, count: int) -> Bundle:
         if before is None:
-            return Bundle.load(arrivals.folder, stages=count, net=net)
-        return before.upgraded(count, net=net)
+            bundle = Bundle.load(arrivals.folder, stages=count, net=net)
+        else:
+            bundle = before.upgraded(count, net=net)
+        bundle.warm_up()  # here, and not in the first request that it answers
+        return bundle
 
     return ProgressiveModel(arrivals, grow, stages)

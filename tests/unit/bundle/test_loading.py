@@ -352,3 +352,27 @@ def test_answers_are_whole_while_upgrades_happen(server):
         for thread in threads:
             thread.join()
     assert not bad
+
+
+def test_an_upgrade_is_warm_before_it_takes_its_place(server, monkeypatch):
+    warm: list[tuple[int, int]] = []
+    real = Bundle.warm_up
+
+    def noted(bundle: Bundle, batch: int = 1) -> None:
+        warm.append((bundle.num_stages, arriving.stages_ready if started.is_set() else 0))
+        real(bundle, batch)
+
+    started = threading.Event()
+    monkeypatch.setattr(Bundle, "warm_up", noted)
+    gate = Gate(server)
+    gate.open(1)
+    with an.load(server.url, progressive=True) as arriving:
+        arriving.wait(1, timeout_s=30)
+        started.set()
+        gate.open(2)
+        gate.open(3)
+        last = arriving.wait(timeout_s=30)
+    assert warm[0] == (1, 0)
+    assert all(ready < stages for stages, ready in warm)
+    assert warm[-1][0] == 3
+    assert set(last.backend.prepared) >= {(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)}

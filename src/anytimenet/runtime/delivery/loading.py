@@ -58,6 +58,7 @@ def load(
     Raises:
         BundleError: if it is missing, damaged, tampered with, of another format, or a bundle.
         DeliveryError: if a URL is refused or does not answer.
+        MissingExtraError: if what runs it is not installed; raised by `wait` of a progressive model.
         ValueError: if there are not so many stages.
     """
     if checks.flag(progressive, "progressive"):
@@ -76,7 +77,10 @@ def _progressive(
 
     def grow(before: ExportedNet | None, count: int) -> ExportedNet:
         if before is None:
-            return ExportedNet.load(arrivals.folder, stages=count, backend=backend, placement=placement)
-        return before.upgraded(count)
+            net = ExportedNet.load(arrivals.folder, stages=count, backend=backend, placement=placement)
+        else:
+            net = before.upgraded(count)
+        net.predictor()  # its segments are opened here, and not by the first request
+        return net
 
     return ProgressiveModel(arrivals, grow, stages)

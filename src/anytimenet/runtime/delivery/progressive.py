@@ -19,8 +19,9 @@ class ProgressiveModel(Generic[M]):
     """A net whose files are still arriving; a thread brings them, stage by stage.
 
     `model` is the complete smaller net of the stages that are here, and another object after each upgrade:
-    whoever holds one, a session or a prediction that runs, keeps it and its answers. Upgrades cost the holder
-    nothing; `model` is read from any thread.
+    whoever holds one, a session or a prediction that runs, keeps it and its answers. A new one is built and
+    warmed up in the thread before it takes its place; what that costs is processor time, and for a moment the
+    memory of both. `model` is read from any thread.
 
     Where files stop coming, or one is not what the manifest lists, `error` says why, `wait` raises it, and
     `model` answers on. `retry` tries again; what came is kept.

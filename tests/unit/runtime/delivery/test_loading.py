@@ -17,7 +17,7 @@ from PIL import Image
 from tests.unit.core.delivery.servers import Server, serving
 
 from anytimenet import Bundle, Preprocessing, create_net
-from anytimenet.core.errors import BundleError, DeliveryError
+from anytimenet.core.errors import BundleError, DeliveryError, MissingExtraError
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.machine import machine_stamp
 from anytimenet.export import export
@@ -184,3 +184,17 @@ def test_the_command_of_devices_takes_a_url(server, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["stage"] == 2
     assert run(["predict", "file:///etc", str(tmp_path / "image.png")]) != 0
     assert "file:// is not fetched" in capsys.readouterr().err
+
+
+def test_segments_are_open_before_a_net_takes_its_place(server):
+    with load(server.url, progressive=True) as arriving:
+        net = arriving.wait(timeout_s=60)
+    assert set(net.backend.prepared) == net.segments
+
+
+def test_an_engine_that_is_not_installed_is_told_by_wait(server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with load(server.url, progressive=True) as arriving:
+        with pytest.raises(MissingExtraError, match="onnxruntime is needed here and is not installed"):
+            arriving.wait(1, timeout_s=60)
+        assert arriving.stages_ready == 0
