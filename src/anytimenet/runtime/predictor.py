@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from anytimenet.core import checks
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
@@ -176,15 +178,19 @@ class Predictor:
         return Session(self.model, image, clock=self._clock)
 
     def warm_up(self, batch: int = 1) -> None:
-        """Prepares every segment that may be planned and runs it once, so that no request waits for that."""
-        for stop in range(1, self.model.backend.num_stages + 1):
-            path = [(0, stop)] if (0, stop) in self._segments else None
-            if path is not None:
-                Session.warm_up(self.model, path, batch=batch)
-        steps = sorted((a, b) for a, b in self._segments if a == 0 or b == a + 1)
-        for start, stop in self._segments - set(steps):
-            self.model.backend.prepare(start, stop)
+        """Prepares every segment that may be planned, and runs and reads once what a request will.
+
+        Args:
+            batch: images of a request.
+        """
+        backend = self.model.backend
+        for start, stop in sorted(self._segments):
+            backend.prepare(start, stop)
+            if start == 0:
+                Session.warm_up(self.model, [(0, stop)], batch=batch)
         Session.warm_up(self.model, batch=batch)
+        if self.model.manifest.task_kind in TASKS[:2]:
+            self.predict(_small_png(), stage=1)
 
     def _checked(self, budget: Budget) -> Budget:
         """`budget`, if it can be kept here; what is wrong with it is no fault of an image."""
@@ -274,6 +280,13 @@ class Predictor:
             raise NotFiniteError.of_stage(session.stage)
         output, path = session.outputs[stage], session.path
         return named(self.model.manifest, output, row, stage=stage, path=path, choice=choice, source=source)
+
+
+def _small_png() -> Image.Image:
+    """A picture as files hold them: what reads them is loaded when the first one is opened."""
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    return Image.open(BytesIO(file.getvalue()))
 
 
 def _default_segments(model: Model) -> frozenset[tuple[int, int]]:

@@ -194,9 +194,15 @@ def test_a_batch_is_no_image():
         Predictor(toy_model()).predict(toy_images(3))
 
 
-def test_warming_up_prepares_what_may_be_planned():
+def test_warming_up_prepares_what_may_be_planned_and_reads_a_picture(monkeypatch):
     predictor, _ = timed_predictor()
+    read = []
+    decode = Preprocessing.decode
+    monkeypatch.setattr(
+        Preprocessing, "decode", lambda self, image: read.append(image) or decode(self, image)
+    )
     predictor.warm_up()
+    assert [image.format for image in read] == ["PNG"]
     wanted = {(a, b) for a in range(4) for b in range(a + 1, 5) if a in (0, b - 1)}
     assert set(predictor.model.backend.prepared) == wanted
     assert predictor.model.backend.live == 0
