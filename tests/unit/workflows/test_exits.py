@@ -156,6 +156,8 @@ def test_a_bundle_keeps_what_was_chosen_and_decides_by_it(bundle, rule, tmp_path
     assert found.table().count("\n") == 3
     bundle.use_exits(found.thresholds)
     loaded = Bundle.load(bundle.save(tmp_path / "bundle"))
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert '"target": "max_mean_cost"' in card.partition("## Early exits")[2].partition("## Data")[0]
     assert loaded.manifest.thresholds == found.thresholds
     run = LeavingRun(loaded, policy_of(loaded.manifest.thresholds), mode="results", batch=32)
     batches = PlainBatches(splits().test, PREPROCESSING, 32, 0, "noise", "test")

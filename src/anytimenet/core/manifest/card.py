@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import TASKS
+from anytimenet.core.manifest.records import TASKS, Thresholds
 from anytimenet.core.manifest.seen_images import SEEN_NAME
 from anytimenet.core.uncounted import MARK, incomplete_note
 
@@ -23,6 +23,7 @@ def model_card(manifest: Manifest, cost_tables: Mapping[str, CostTable], files: 
         _summary(manifest),
         *([f"![{_plain(manifest.score_in_words)} against multiply-adds]({CURVE})"] if CURVE in files else []),
         "## Stages\n" + _stage_table(manifest, cost_tables),
+        *([] if manifest.thresholds is None else ["## Early exits\n" + _exits(manifest.thresholds)]),
         "## Data\n" + _data(manifest),
         "## Use\n" + _usage(manifest),
         "## Provenance\n" + _fenced(json.dumps(manifest.provenance, indent=2, ensure_ascii=False), "json"),
@@ -60,6 +61,18 @@ def _stage_table(manifest: Manifest, cost_tables: Mapping[str, CostTable]) -> st
     if manifest.uncounted_operators:
         note += f"\n\n{incomplete_note(manifest.uncounted_operators)}"
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n" + note
+
+
+def _exits(thresholds: Thresholds) -> str:
+    words = (
+        f"Where no stage and no multiply-adds are named, an image leaves as soon as the policy "
+        f"{_plain(thresholds.policy)} lets it."
+    )
+    told = {key: thresholds.about[key] for key in ("contract", "held_out") if key in thresholds.about}
+    if not told:
+        return words
+    solved = _fenced(json.dumps(told, indent=2, ensure_ascii=False), "json")
+    return f"{words} What its thresholds were solved for, and what came of it on other images:\n\n{solved}"
 
 
 def _name(manifest: Manifest) -> str:
