@@ -95,7 +95,8 @@ def _measure(calls: int) -> dict[str, Any]:
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     with tempfile.TemporaryDirectory() as folder:
-        return {"core": core, **_measure_on(_model(Path(folder)), core, calls)}
+        model, before = _model(Path(folder)), os.getloadavg()[1]
+        return {"core": core, "load_average_before": before, **_measure_on(model, core, calls)}
 
 
 def _model(folder: Path) -> Model:
