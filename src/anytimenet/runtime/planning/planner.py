@@ -10,7 +10,14 @@ from anytimenet.core.answers.standing import Validated, standing_stage
 from anytimenet.core.errors import CostTableError
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.runtime.planning.best_path import Aim, Label, best_path, fitting_paths
-from anytimenet.runtime.planning.latencies import FROM_TABLE, MEDIAN, Times, certain, chance_within
+from anytimenet.runtime.planning.latencies import (
+    FROM_TABLE,
+    MEDIAN,
+    Times,
+    certain,
+    chance_within,
+    of_the_net,
+)
 from anytimenet.runtime.planning.objective import stage_values
 from anytimenet.runtime.planning.plan import Path, Plan, Segment
 from anytimenet.runtime.planning.slowdown import Estimate, Slowdown
@@ -45,7 +52,8 @@ class Planner:
         `mean`: medians of the cost table, as if they were certain.
         `p95`: its 95 % quantiles, as if they were certain.
         `slowdown`: those times the running slowdown of this machine.
-        `alert`: all quantiles and the distribution of the slowdown (Wan et al., "ALERT", USENIX ATC 2020).
+        `alert`: all quantiles, as far as they tell of the net (`latencies.of_the_net`), and the distribution
+            of the slowdown (Wan et al., "ALERT", USENIX ATC 2020).
         `oracle`: `actual` says what each segment will take; for benchmarks.
 
     Args:
@@ -107,6 +115,8 @@ class Planner:
             raise ValueError("the variant 'oracle', and no other, takes actual: a function of (start, stop)")
         self._actual = actual
         self._latencies = _planned(table, len(self._values), segments, batch, resumes)
+        if variant == "alert":
+            self._latencies = {key: of_the_net(each) for key, each in self._latencies.items()}
         self._trusted = _trusted(self._latencies)
         self._outgoing: tuple[Estimate | None, _Ways] = (None, {})
 

@@ -35,9 +35,9 @@ def quantiles(table: CostTable, segment: tuple[int, int], variant: str, slowdown
         time = {"mean": latency.median_ms, "p95": latency.p95_ms}.get(variant, latency.p95_ms * slowdown.mean)
         return np.full(5, time)
     known = [latency.median_ms if latency.low_ms is None else latency.low_ms, latency.median_ms]
-    known += [latency.p95_ms, latency.p99_ms]
-    slope = (latency.p99_ms - latency.p95_ms) / (SCORES[3] - SCORES[2])
-    known.append(latency.p99_ms + slope * (SCORES[4] - SCORES[3]))
+    known += [min(time, 1.3 * latency.median_ms) for time in (latency.p95_ms, latency.p99_ms)]
+    slope = (known[3] - known[2]) / (SCORES[3] - SCORES[2])
+    known.append(known[3] + slope * (SCORES[4] - SCORES[3]))
     own = slowdown.mean * (np.array(known) - latency.median_ms)
     machine = slowdown.deviation * latency.median_ms * np.array(SCORES)
     waits = np.array(SCORES) ** 2 * slowdown.waiting * latency.median_ms
@@ -137,8 +137,8 @@ def test_a_path_that_is_ahead_now_does_not_hide_one_with_more_to_gain():
     table = table_of(
         {
             (0, 1): 0.1,
-            (0, 2): Latency(9.0, 12.0, 13.0, repeats=50),
-            (1, 3): Latency(9.2, 12.3, 13.3, repeats=50),
+            (0, 2): Latency(9.5, 12.0, 12.3, repeats=50),
+            (1, 3): Latency(9.7, 12.3, 12.6, repeats=50),
             (2, 3): 0.01,
             (3, 4): 0.01,
         }

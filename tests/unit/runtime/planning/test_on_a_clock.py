@@ -69,7 +69,12 @@ def test_on_a_machine_that_keeps_its_table_a_run_is_late_only_where_nothing_fits
     planner = Planner(table, [0.1 * k for k in range(1, table.num_stages + 1)], slowdown=at_rest())
     fits = planner.plan(deadline).fits
     taken = iter(shares)
-    run = Run(planner, lambda a, b: table.entries[a, b, 1].p99_ms * next(taken, 1.0), deadline)
+
+    def segment(start: int, stop: int) -> float:
+        latency = table.entries[start, stop, 1]  # of which the net's own part is up to 30 %
+        return float(min(latency.p99_ms, 1.3 * latency.median_ms) * next(taken, 1.0))
+
+    run = Run(planner, segment, deadline)
     if fits and len(run.path) == 1:
         assert run.elapsed_ms <= deadline * (1 + 1e-9)
 
