@@ -37,9 +37,9 @@ class RateGuard:
 
     @property
     def needed_ms(self) -> float:
-        """The period that nineteen of twenty of the last works would fit into, 0 before the first."""
+        """The period that nine of ten of the last works would fit into, 0 before the first."""
         ordered = sorted(self._works)
-        return ordered[math.ceil(0.95 * len(ordered)) - 1] if ordered else 0.0
+        return ordered[math.ceil(0.9 * len(ordered)) - 1] if ordered else 0.0
 
     def add(self, work_ms: float) -> str | None:
         """Takes in one work; what is to be said, if that changes."""

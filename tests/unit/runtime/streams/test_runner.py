@@ -9,6 +9,7 @@ from tests.unit.runtime.fakes.clock import FakeClock
 
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.errors import CostTableError, DataError, SessionError
+from anytimenet.runtime.streams.rate_guard import RateGuard
 from anytimenet.runtime.streams.runner import StreamRunner
 
 
@@ -240,3 +241,10 @@ def test_a_stream_that_is_left_stops_its_source():
 def test_a_stream_that_cannot_be_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         StreamRunner(*arguments)
+
+
+def test_one_slow_work_is_no_reason_for_a_longer_period():
+    guard = RateGuard(10.0, window=15)
+    said = [guard.add(work_ms) for work_ms in [*[12.5] * 14, 400.0]]
+    assert said[:-1] == [None] * 14
+    assert said[-1].endswith("frames are skipped; give 13 ms or more")
