@@ -56,7 +56,7 @@ class Budget:
         if self.deadline_ms is not None:
             checks.settle(self, "deadline_ms", checks.number, infinite=True)
         checks.settle(self, "budget_macs", checks.optional, checks.number, 0, infinite=True)
-        checks.settle(self, "stage", checks.optional, checks.whole_number, 1)
+        checks.settle(self, "stage", checks.optional, checks.whole_number, -checks.LARGEST)  # K is not known
         checks.settle(self, "target_accuracy", checks.optional, checks.fraction)
         given = [name for name in _NAMES if getattr(self, name) is not None]
         if len(given) > 1:

@@ -926,11 +926,11 @@ def test_pixels_go_to_the_dtype_of_the_net(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("image", "cause"),
     [
-        (np.zeros((1, 1, 8, 9), np.float32), r"shape \(1, 1, 8, 9\): this net reads .*\(1, 1, 8, 8\)"),
+        (np.zeros((1, 1, 8, 9), np.float32), r"shape \(1, 1, 8, 9\): this net reads .*\(N, 1, 8, 8\)"),
         (np.zeros((8, 8), np.float32), r"shape \(8, 8\)"),
         (np.zeros((8, 8, 1), np.float32), r"uint8 array \(H, W, C\)"),
         (np.zeros((1, 8, 8), np.float32), r"uint8 array \(H, W, C\)"),
-        (torch.zeros(2, 1, 8, 8), "reads one standardised image"),
+        (torch.zeros(2, 1, 8, 8), "a batch of 2: use predict_many"),
         (torch.zeros(1, 8, 8) - 0.5, "values in 0..1, got -0.5"),
         (torch.zeros(8, 8, 3), r"use .permute\(2, 0, 1\)"),
         (torch.zeros(1, 8, 8, dtype=torch.int64), "must be uint8"),
