@@ -43,6 +43,8 @@ class Export:
     """With --int8: where the files of data by name are, instead of $ANYTIMENET_DATA or ./data."""
     trained_data: bool = False
     """With --int8: follow the path that the bundle says its training data is at."""
+    state_dtype: Literal["float32", "float16"] = "float32"
+    """What states are kept in between segments, which compute in float32: float16 halves them."""
     single_file: bool = False
     """Write all stages as one ONNX file, --out; engines compute all of them, whichever is asked for."""
     overwrite: bool = False
@@ -72,6 +74,7 @@ class Export:
             format=self.format,
             segments=pairs,
             int8=self.int8,
+            state_dtype=self.state_dtype,
             overwrite=self.overwrite,
             data=self.data,
             data_root=self.data_root,

@@ -18,7 +18,7 @@ from anytimenet.core.files.regular import read_regular
 from anytimenet.core.files.writing import new_folder, write_bytes
 from anytimenet.core.manifest.folder import record_of
 from anytimenet.core.manifest.tables import pack_table
-from anytimenet.core.segments import SegmentSpec
+from anytimenet.core.segments import INPUT, SegmentSpec, TensorSpec
 from anytimenet.core.version import __version__
 from anytimenet.costs.segment_specs import segment_specs
 from anytimenet.export.formats import FORMATS
@@ -34,6 +34,7 @@ def export(
     format: str = "onnx",
     segments: Sequence[tuple[int, int]] | None = None,
     overwrite: bool = False,
+    state_dtype: str = "float32",
     calibration: np.ndarray | None = None,
 ) -> Path:
     """Writes the segments of a bundle as files that run without PyTorch; returns the folder.
@@ -45,6 +46,8 @@ def export(
         segments: (start, stop) of each segment that plans may use; by default every step (k-1, k) and every
             sub-network (0, k).
         overwrite: replace an export that is there.
+        state_dtype: number format that states are kept in between segments, which compute in float32;
+            "float16" halves them. The input stays as it is.
         calibration: standardised images `(N, C, H, W)`: convolutions then compute with 8-bit whole
             numbers, whose ranges the images show. Measured latencies are left out.
 
@@ -56,11 +59,14 @@ def export(
     """
     folder = checks.path(folder, "folder")
     checks.choice(format, "format", FORMATS)
+    checks.choice(state_dtype, "state_dtype", STATE_DTYPES)
     if calibration is not None and format != "onnx":
         raise ValueError(f"format={format!r}: 8-bit segments are written as 'onnx'")
+    if state_dtype != "float32" and format != "onnx":
+        raise ValueError(f"format={format!r}: states in {state_dtype} are written as 'onnx'")
     _check_replaceable(folder, checks.flag(overwrite, "overwrite"))
     net = as_float32(bundle.net)
-    specs = specs_of(net, bundle, segments)
+    specs = specs_of(net, bundle, segments, state_dtype)
     try:
         with new_folder(folder) as place:
             written = FORMATS[format](Job(net, specs, place, calibration))
@@ -77,6 +83,29 @@ def export(
     return folder
 
 
+STATE_DTYPES = ("float32", "float16")
+"""Number formats that states can be kept in."""
+
+
+def with_states_in(dtype: str, specs: Sequence[SegmentSpec]) -> tuple[SegmentSpec, ...]:
+    """All segments of a net, with states in that number format, but for the input."""
+
+    def kept(tensor: TensorSpec) -> TensorSpec:
+        changes = tensor.name != INPUT and tensor.dtype == "float32"
+        return replace(tensor, dtype=dtype) if changes else tensor
+
+    states = {spec.start: tuple(map(kept, spec.reads)) for spec in specs}
+    return tuple(
+        replace(
+            spec,
+            reads=states[spec.start],
+            changes=tuple(map(kept, spec.changes)),
+            state_bytes=sum(tensor.nbytes for tensor in states.get(spec.stop, ())),
+        )
+        for spec in specs
+    )
+
+
 def default_segments(num_stages: int) -> list[tuple[int, int]]:
     """Every step and every sub-network.
 
@@ -88,13 +117,15 @@ def default_segments(num_stages: int) -> list[tuple[int, int]]:
 
 
 def specs_of(
-    net: AnytimeNet, bundle: Bundle, segments: Sequence[tuple[int, int]] | None
+    net: AnytimeNet,
+    bundle: Bundle,
+    segments: Sequence[tuple[int, int]] | None,
+    state_dtype: str = "float32",
 ) -> tuple[SegmentSpec, ...]:
+    """What the segments that are to be exported read, give and cost."""
     wanted = default_segments(net.num_stages) if segments is None else _pairs(segments, net.num_stages)
-    known = {
-        (spec.start, spec.stop): spec
-        for spec in segment_specs(net, bundle.manifest.input_shape, rules=bundle.rules)
-    }
+    every = segment_specs(net, bundle.manifest.input_shape, rules=bundle.rules)
+    known = {(spec.start, spec.stop): spec for spec in with_states_in(state_dtype, every)}
     return tuple(known[pair] for pair in wanted)
 
 

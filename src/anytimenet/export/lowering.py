@@ -29,7 +29,8 @@ _VIEWS = (
     "alias.",
     "detach.",
 )
-_CONV, _NORM, _CAT = "conv2d.default", "batch_norm.default", "cat.default"
+_ASSERTION = "_assert_tensor_metadata.default"
+_CONV, _NORM = "conv2d.default", "batch_norm.default"
 
 
 def lower(traced: Traced, pieces: Mapping[str, Piece]) -> onnx.ModelProto:
@@ -88,7 +89,7 @@ class _Lowering:
 
     def _call(self, node: Node) -> None:
         name = str(node.target).removeprefix("aten.")
-        if node in self._merged:  # written where their outputs are joined
+        if node in self._merged or name == _ASSERTION:  # the first are written where they are joined
             return
         if node in self._rows:
             self._write_rows(node, self._rows[node])

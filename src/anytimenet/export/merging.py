@@ -15,6 +15,7 @@ from typing import Any, cast
 from torch.fx import Node
 
 _CONV, _CAT, _SLICE = "aten.conv2d.default", "aten.cat.default", "aten.slice.Tensor"
+_CASTS = ("aten.to.dtype", "aten._to_copy.default")
 _NO_END = 2**62
 _DEFAULTS: tuple[Any, ...] = (None, [1, 1], [0, 0], [1, 1], 1)
 
@@ -66,7 +67,10 @@ def pieces_of(tensor: Node, width: int, inputs: Sequence[str]) -> list[tuple[Nod
     if str(tensor.target) != _CAT or not _along_channels(tensor):
         return None
     parts = list(cast(Sequence[Node], tensor.args[0]))
-    if parts[0].op != "placeholder" or parts[0].name not in inputs:
+    first = parts[0]
+    while str(first.target) in _CASTS:  # of a state that is kept in another number format
+        first = cast(Node, first.args[0])
+    if first.op != "placeholder" or first.name not in inputs:
         return None
     found = []
     for part in parts:

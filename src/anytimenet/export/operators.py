@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
+from onnx import TensorProto
 
 from anytimenet.export.graph import Graph
 
@@ -34,6 +36,8 @@ Write = Callable[..., Any]
 """`write(graph, shape, *arguments)` gives the name of the result, or of each result, whose shape is given."""
 
 OPERATORS: dict[str, Write] = {}
+
+_DTYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
 
 
 def _of(*names: str) -> Callable[[Write], Write]:
@@ -311,6 +315,13 @@ def _transpose(graph: Graph, shape: Any, x: Value, one: int, other: int) -> str:
 @_of("clone.default", "contiguous.default", "detach.default", "alias.default")
 def _same(graph: Graph, shape: Any, x: Value, *arguments: Any) -> str:
     return x.name
+
+
+@_of("to.dtype")
+def _cast(graph: Graph, shape: Any, x: Value, dtype: torch.dtype, *arguments: Any) -> str:
+    if dtype not in _DTYPES:
+        raise UnknownOperatorError(f"a cast to {dtype}")
+    return graph.add("Cast", [x.name], to=_DTYPES[dtype])
 
 
 @_of("dropout.default", "feature_dropout.default")

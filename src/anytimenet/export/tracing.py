@@ -111,9 +111,15 @@ class Work(nn.Module):
             new[name] = appended
             return appended if old is None else torch.cat([old, appended], axis + 1)
 
+        # Whatever the state is kept in, segments compute in float32.
+        state = tuple(tensor.float() if tensor.dtype == torch.float16 else tensor for tensor in state)
         changes, output = self.segment.advance(state, join)
         given = [self._given(tensor.name, changes[tensor.name], new) for tensor in self.changes]
-        return (*given, *output)
+        kept = [
+            tensor.half() if spec.dtype == "float16" else tensor
+            for spec, tensor in zip(self.changes, given, strict=True)
+        ]
+        return (*kept, *output)
 
     def _given(self, name: str, whole: Tensor, new: dict[str, Tensor]) -> Tensor:
         spec = next(tensor for tensor in self.changes if tensor.name == name)

@@ -31,6 +31,7 @@ def export_bundle(
     format: str = "onnx",
     segments: Segments | None = None,
     int8: int | None = None,
+    state_dtype: str = "float32",
     overwrite: bool = False,
     data: Any = None,
     data_root: Path | str | None = None,
@@ -52,6 +53,7 @@ def export_bundle(
             example 256; None for float32. The folder then tells the accuracies that these segments have on
             the validation images, and `ExportedNet.about["int8"]` how many answers are the same. Measure
             whether it is faster: small nets are not.
+        state_dtype: number format that states are kept in between segments: "float16" halves them.
         overwrite: replace an export that is in `folder`.
         data, data_root, trust_paths: with `int8`, as in `evaluate`: by default the data of the training.
 
@@ -73,11 +75,21 @@ def export_bundle(
     source = bundle if isinstance(bundle, Bundle) else load(bundle)
     reading = Reading(source, data, data_root=data_root, trust_paths=trust_paths, device="cpu")
     if int8 is None:
-        return export(source, folder, format=format, segments=segments, overwrite=overwrite)
+        return export(
+            source, folder, format=format, segments=segments, overwrite=overwrite, state_dtype=state_dtype
+        )
     if segments is not None:
         check_reaches(source.num_stages, segments)
     images = calibration_images(reading, int8)
-    out = export(source, folder, format=format, segments=segments, overwrite=overwrite, calibration=images)
+    out = export(
+        source,
+        folder,
+        format=format,
+        segments=segments,
+        overwrite=overwrite,
+        state_dtype=state_dtype,
+        calibration=images,
+    )
     found = compare(ExportedNet.load(out), reading, len(images))
     with_found(ExportRecord.read(out), found).write(out)
     return out

@@ -20,6 +20,10 @@ NEW = ".new"
 """Behind the name of a tensor that a segment gives, for one of that name may go in."""
 
 
+STATES_IN_FLOAT16 = 5e-3
+"""The tolerance where states are kept in float16, which has eleven bits: they are rounded at each stage."""
+
+
 class Exported(Protocol):
     """What backends read of an exported folder; `runtime.ExportedNet` is one."""
 
@@ -73,6 +77,8 @@ class BufferedBackend(ABC):
     def __init__(self, source: Exported, placement: Placement) -> None:
         self.placement = placement
         self._source = source
+        if any(tensor.dtype == "float16" for spec in source.segment_specs for tensor in spec.reads):
+            self.tolerance = STATES_IN_FLOAT16
         self._needs = Needs(source.segment_specs)
         self._pool = BufferPool(self._needs)
         self._lock = threading.Lock()

@@ -26,12 +26,18 @@ class Needs:
 
     Args:
         specs: of the segments that can be run. A stage from which none of them goes on has an empty state.
+
+    Attributes:
+        largest: the largest shape of the tensors of a name.
+        dtypes: their number format.
     """
 
     def __init__(self, specs: Sequence[SegmentSpec]) -> None:
         self._states: dict[int, tuple[TensorSpec, ...]] = {spec.start: spec.reads for spec in specs}
         self.largest: dict[str, tuple[int, ...]] = {}
+        self.dtypes: dict[str, str] = {}
         for tensor in (each for spec in specs for each in (*spec.reads, *spec.changes)):
+            self.dtypes[tensor.name] = tensor.dtype
             before = self.largest.get(tensor.name, tensor.shape)
             self.largest[tensor.name] = max(before, tensor.shape, key=prod)
 
@@ -70,7 +76,8 @@ class Buffers:
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self._arrays:
-            self._arrays[name] = np.empty(self.batch * prod(self._needs.largest[name]), np.float32)
+            numbers = self.batch * prod(self._needs.largest[name])
+            self._arrays[name] = np.empty(numbers, self._needs.dtypes[name])
         return self._arrays[name]
 
 
@@ -101,13 +108,12 @@ def grown(buffers: Buffers, segment: SegmentSpec, change: TensorSpec) -> Growth:
         if change.name in reads:  # it would be written over while it is read
             return Growth(np.empty_like(whole), place=whole)
         return Growth(whole)
-    start = reads[change.continues]
-    finished = start.shape[0]
-    before, behind = whole[:, :finished], whole[:, finished:]
-    if buffers.batch > 1:
-        return Growth(
-            np.empty(behind.shape, np.float32), behind, buffers.tensor(start), before, change.name in reads
-        )
+    start, axis = reads[change.continues], 0 if change.grows is None else change.grows
+    finished, all_before = start.shape[axis], (slice(None),) * (axis + 1)
+    before, behind = whole[*all_before, :finished], whole[*all_before, finished:]
+    if buffers.batch > 1 or axis:  # what is new does not lie in one block
+        target = np.empty(behind.shape, behind.dtype)
+        return Growth(target, behind, buffers.tensor(start), before, change.name in reads)
     if change.continues == change.name:
         return Growth(behind)
     if change.name in reads:

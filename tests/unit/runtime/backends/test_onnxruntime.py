@@ -9,6 +9,7 @@ import torch
 from anytimenet import Bundle, Preprocessing, create_net
 from anytimenet.export import export
 from anytimenet.runtime import ExportedNet
+from anytimenet.testing import check_backend
 from anytimenet.testing.net_under_test import redraw
 from anytimenet.testing.segments import some_paths
 
@@ -106,3 +107,26 @@ def test_only_what_runs_is_prepared_and_its_bytes_are_told(ready):
     fresh.backend.prepare(0, 2)
     assert fresh.backend.prepared == {(0, 2): exported.spec_of(0, 2).weight_bytes}
     assert fresh.backend.nbytes == exported.spec_of(0, 2).weight_bytes
+
+
+def test_states_in_float16_take_half_the_memory_and_give_nearly_the_same(tmp_path):
+    shape = (3, 8, 8)
+
+    def make(state_dtype):
+        def backend(net):
+            look = Preprocessing(8, 8, 3, (0.5,) * 3, (0.5,) * 3)
+            bundle = Bundle.create(net, class_names=[[f"class {i}" for i in range(10)]], preprocessing=look)
+            folder = export(bundle, tmp_path / state_dtype, segments=ALL, state_dtype=state_dtype)
+            made.append(ExportedNet.load(folder).backend)
+            return made[-1]
+
+        return backend
+
+    made = []
+    net = create_net("isresnext_tiny")
+    check_backend(make("float16"), net, shape)
+    make("float32")(net)
+    x = images(1).numpy()
+    halves, wholes = ({n: t.nbytes for n, t in b.save(b.run(0, 2, b.begin(x))[0]).items()} for b in made)
+    assert halves.pop("x") == wholes.pop("x")
+    assert {name: 2 * size for name, size in halves.items()} == wholes
