@@ -155,6 +155,18 @@ def test_a_segment_is_compiled_for_one_image_and_once_for_all_larger_batches(fol
     assert one < several == backend.nbytes
 
 
+def test_after_a_batch_a_segment_is_still_prepared_for_one_image(folder):
+    backend = ExportedNet.load(folder).backend
+    run(backend, [(0, 1)], images(2))
+    before = backend.nbytes
+    backend.prepare(0, 1)
+    ready = backend.nbytes
+    assert ready > before
+    backend.prepare(0, 1)
+    run(backend, [(0, 1)], images(1))
+    assert backend.nbytes == ready
+
+
 def test_float32_stays_float32_where_the_processor_has_bfloat16(folder):
     backend = ExportedNet.load(folder).backend
     backend.prepare(0, 1)

@@ -81,7 +81,7 @@ class OpenVino(BufferedBackend):
             BackendError: if OpenVINO cannot compile it.
         """
         self._source.spec_of(start, stop)
-        if not any((start, stop) == key[:2] for key in self._compiled):
+        if (start, stop, 1 if 1 in self._static else 0) not in self._compiled:
             self._rehearse(start, stop)
 
     def _bind(
