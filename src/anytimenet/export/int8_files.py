@@ -70,7 +70,7 @@ class CalibrationImages:
     def __init__(self, net: AnytimeNet, spec: SegmentSpec, images: np.ndarray) -> None:
         snapshot = net.snapshot()
         self._steps = [snapshot.segment(stage - 1, stage) for stage in range(1, spec.start + 1)]
-        self._names = [tensor.name for tensor in spec.reads]
+        self._dtypes = {tensor.name: np.dtype(tensor.dtype) for tensor in spec.reads}
         self._images = images
         self._place = 0
 
@@ -84,7 +84,8 @@ class CalibrationImages:
         state: tuple[torch.Tensor, ...] = (torch.from_numpy(images),)
         for step in self._steps:
             state, _ = step(state)
-        return {name: tensor.contiguous().numpy() for name, tensor in zip(self._names, state, strict=True)}
+        named = zip(self._dtypes.items(), state, strict=True)
+        return {name: np.ascontiguousarray(tensor.numpy().astype(dtype)) for (name, dtype), tensor in named}
 
     def rewind(self) -> None:
         """Begins again, for a calibration that reads twice."""

@@ -167,6 +167,18 @@ def test_after_a_batch_a_segment_is_still_prepared_for_one_image(folder):
     assert backend.nbytes == ready
 
 
+def test_states_that_are_kept_in_float16_run_here_too(bundle, tmp_path):
+    folder = export(bundle, tmp_path / "half", state_dtype="float16", segments=[(0, 1), (1, 3)])
+    backend = ExportedNet.load(folder, backend="openvino").backend
+    state, _ = backend.run(0, 1, backend.begin(images(1)))
+    assert {array.dtype.name for name, array in backend.save(state).items() if name != "x"} == {"float16"}
+    found = run(backend, [(0, 1), (1, 3)], images(1))
+    with torch.no_grad():
+        truth = bundle.net(torch.from_numpy(images(1)))[2][0].numpy()
+    error = np.abs(found - truth).max() / np.abs(truth).max()
+    assert 0 < error <= backend.tolerance
+
+
 def test_float32_stays_float32_where_the_processor_has_bfloat16(folder):
     backend = ExportedNet.load(folder).backend
     backend.prepare(0, 1)

@@ -102,6 +102,13 @@ def test_the_command_prints_a_line_a_stage(trained, tmp_path, capsys):
     assert json.loads((tmp_path / "said.json").read_text())["int8"]["images"] == 16
 
 
+def test_8_bit_segments_may_keep_their_states_in_float16(trained, exported, tmp_path):
+    half = an.export_bundle(trained, tmp_path / "half", int8=64, segments=SEGMENTS, state_dtype="float16")
+    found, before = (ExportedNet.load(each).about["int8"] for each in (half, exported))
+    assert found["compared"] == before["compared"]
+    np.testing.assert_allclose(found["agreement"], before["agreement"], atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"int8": 0}, "int8"), ({"int8": 10**6}, "int8"), ({"int8": 8, "format": "openvino"}, "'onnx'")],
