@@ -94,6 +94,15 @@ class World:
         )
 
     @cached_property
+    def profiled(self) -> an.Bundle:
+        """A bundle whose latencies are known here."""
+        table = an.CostTable(
+            *("cpu", machine_stamp(), "float32", 1, (1, 8, 8)),
+            {(a, b, 1): Latency(1.0, 2.0, 3.0, repeats=5) for a in range(3) for b in range(a + 1, 4)},
+        )
+        return an.Bundle(self.net, self.bundle.manifest, {table.key: table})
+
+    @cached_property
     def levels(self) -> an.Bundle:
         """A bundle of two label levels."""
         net = an.create_net("isresnext_tiny", (2, 1), in_channels=1)
@@ -216,6 +225,7 @@ IMAGES = (
     "core/images/formats.py",
     "core/images/containers.py",
     "core/images/inputs.py",
+    "runtime/budgets.py",
 )
 DATA = (
     "workflows/evaluation.py",
@@ -252,6 +262,13 @@ def saved_table(world: World) -> Path:
 
 
 CONTRACT = ("nets/contract.py",)
+BACKENDS = (
+    "runtime/backends/known.py",
+    "runtime/backends/backend.py",
+    "bundle/backends/torch_backend.py",
+    "nets/snapshot.py",
+    "workflows/on_backend.py",
+)
 
 
 def net_rows(kind: str, on: Callable[[World], Any], channels: int) -> list[Row]:
@@ -568,7 +585,15 @@ _ROWS = (
             "macs": 9,
             "over_budget": False,
             "level": 1,
+            "late": False,
+            "path": ((0, 1),),
+            "below_target": False,
         },
+    ),
+    Row(
+        "Prediction.timed",
+        lambda w: {"elapsed_ms": 0.5, "late": True},
+        on=lambda w: an.Prediction(("cat",), (np.ones(1),), stage=1, elapsed_ms=0.5, macs=9),
     ),
     Row(
         "CostTable",
@@ -683,6 +708,68 @@ _ROWS = (
         on=lambda w: w.bundle,
         words={"images": ("image",)},
         doors=(*IMAGES, "core/images/sources.py"),
+    ),
+    Row(
+        "Bundle.predict[deadline]",
+        lambda w: {"image": np.zeros((8, 8), np.uint8), "deadline_ms": 1e6},
+        on=lambda w: w.profiled,
+        words=IMAGE,
+        doors=IMAGES,
+        left=("stage", "budget_macs", "target_accuracy"),
+    ),
+    Row(
+        "Bundle.predict[target]",
+        lambda w: {"image": np.zeros((8, 8), np.uint8), "target_accuracy": 0.5},
+        on=lambda w: w.bundle,
+        words=IMAGE,
+        doors=IMAGES,
+        left=("stage", "budget_macs", "deadline_ms"),
+    ),
+    Row(
+        "Bundle.prepared",
+        lambda w: {"backend": "eager", "threads": 1, "dtype": "float32", "device": "cpu"},
+        on=lambda w: w.bundle,
+        doors=BACKENDS,
+    ),
+    Row(
+        "Bundle.predictor",
+        lambda w: {"backend": "eager", "threads": 1, "dtype": "float32", "device": "cpu", "policy": None},
+        on=lambda w: w.bundle,
+        work=("bundle.bundle.table_for",),
+        doors=BACKENDS,
+    ),
+    Row(
+        "predictor",
+        lambda w: {"net": w.bundle, "threads": 1, "dtype": "float32", "device": "cpu", "policy": None},
+        work=("workflows.predicting.table_for",),
+        words={"net": ("net", "path", "bundle")},
+        doors=(*BACKENDS, "core/manifest/folder.py", "bundle/folder.py"),
+    ),
+    Row("Bundle.warm_up", lambda w: {"batch": 1}, on=lambda w: w.bundle),
+    Row("Bundle.use_exits", lambda w: {"thresholds": None}, on=lambda w: w.bundle),
+    Row(
+        "Bundle.upgraded",
+        lambda w: {"stages": 2},
+        on=lambda w: an.Bundle.load(w.saved, stages=1),
+        doors=("bundle/folder.py", "bundle/structure.py"),
+    ),
+    Row("Contract", lambda w: {"target": "min_accuracy", "limit": 0.5, "confidence": 0.9}),
+    Row(
+        "Contract.from_dict",
+        lambda w: {"values": an.Contract("min_accuracy", 0.5).to_dict()},
+        words={"values": ("contract",)},
+    ),
+    Row(
+        "choose_exits",
+        lambda w: {
+            "bundle": w.bundle,
+            "data": w.splits,
+            "contract": an.Contract("min_accuracy", 0.5),
+            "device": "cpu",
+        },
+        work=("workflows.exits.stepped_outputs",),
+        doors=(*DATA, *BACKENDS),
+        words={"data": ("data",)},
     ),
     Row("Reporter", lambda w: {"progress": False, "title": "a"}, left=("console", "clock")),
     Row(
@@ -811,13 +898,16 @@ EXCUSED = {
             "Segmentation.decode",
             "Segmentation.loss",
             "Segmentation.meter",
+            "Contract.holds",
+            "Contract.loss",
+            "Contract.reached",
             "Reporter.note",
             "Reporter.start",
             "Reporter.step",
             "Reporter.epoch",
             "Reporter.stop",
         ),
-        "called once a batch with what the loaders, tasks and schemes made",
+        "called with what the loaders, tasks, schemes and solvers made",
     ),
 }
 """Public names that are not driven, and why."""

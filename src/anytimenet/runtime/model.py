@@ -21,7 +21,7 @@ class Model(Protocol):
         """What runs the segments."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedModel:
     """A manifest and the backend that runs its net.
 

@@ -183,6 +183,7 @@ class Predictor:
         Args:
             batch: images of a request.
         """
+        batch = checks.whole_number(batch, "batch", 1, 2**20)
         backend = self.model.backend
         for start, stop in sorted(self._segments):
             backend.prepare(start, stop)

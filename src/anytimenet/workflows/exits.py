@@ -30,7 +30,7 @@ from anytimenet.evaluation.protocols.solved_exits import threshold_array
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
 from anytimenet.runtime import LeavingRun, Model, policy_of, simulated_exits
-from anytimenet.runtime.batches.costs import LeavingMode
+from anytimenet.runtime.batches.costs import LEAVING_MODES, LeavingMode
 from anytimenet.workflows.reading import Reading, settled_device
 from anytimenet.workflows.stepped import PlainBatches, stepped_outputs
 
@@ -165,6 +165,8 @@ def choose_exits(
     checks.instance(contract, Contract, "contract", 'Contract("max_disagreement", 0.01)')
     rule, size = check_rule(policy), checks.whole_number(batch_size, "batch_size", 1)
     checks.choice(unit, "unit", ("macs", "ms"))
+    checks.choice(mode, "mode", LEAVING_MODES)
+    seed = checks.whole_number(seed, "seed")
     if bundle.manifest.task_kind not in ("classification", "hierarchical"):
         kind = bundle.manifest.task_kind
         raise DataError(f"exits are for labels of whole images, and this net is for {kind}")

@@ -67,7 +67,7 @@ class Prediction:
         checks.settle(self, "source", checks.optional, _source)
         checks.settle(self, "late", checks.flag)
         checks.settle(self, "below_target", checks.flag)
-        object.__setattr__(self, "path", tuple((int(start), int(stop)) for start, stop in self.path))
+        checks.settle(self, "path", _segments)
 
     @classmethod
     def of(
@@ -82,7 +82,7 @@ class Prediction:
         levels: Sequence[int] | None = None,
         source: str | int | None = None,
         late: bool = False,
-        path: Sequence[tuple[int, int]] = (),
+        path: tuple[tuple[int, int], ...] = (),
         below_target: bool = False,
     ) -> Prediction:
         """What a stage says of one image.
@@ -123,7 +123,7 @@ class Prediction:
             level=1 if levels is None else levels[stage - 1],
             source=source,
             late=late,
-            path=tuple(path),
+            path=path,
             below_target=below_target,
         )
 
@@ -182,6 +182,14 @@ class FailedPrediction:
     def __post_init__(self) -> None:
         checks.settle(self, "source", _source)
         checks.texts((self.error,), "error")  # it may name a file whose name is no Unicode
+
+
+def _segments(value: object, name: str) -> tuple[tuple[int, int], ...]:
+    """`value` as segments (start, stop)."""
+    found = [checks.whole_numbers(each, name) for each in checks.several(value, name)]
+    if any(len(segment) != 2 for segment in found):
+        raise ValueError(f"{name} must be segments (start, stop), not {checks.shown(value)}")
+    return tuple((start, stop) for start, stop in found)
 
 
 def _source(value: object, name: str) -> str | int:

@@ -48,9 +48,10 @@ def make_backend(source: object, name: str, placement: Placement | None = None) 
         MissingExtraError: if what it is built on is not installed.
     """
     names = backends_of(source)
+    name = checks.words(name, "backend")
     if name not in names:
         raise BackendError(
-            f"no backend {name!r} runs a {type(source).__name__}: {suggest(str(name), names)}"
+            f"no backend {name!r} runs a {type(source).__name__}: {suggest(name, names)}"
             if names
             else f"no backend runs a {type(source).__name__}: give a bundle or an exported folder"
         )
