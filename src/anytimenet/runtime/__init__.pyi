@@ -14,6 +14,8 @@ from anytimenet.runtime.delivery.progressive import ProgressiveModel as Progress
 from anytimenet.runtime.exported.net import ExportedNet as ExportedNet
 from anytimenet.runtime.model import Model as Model
 from anytimenet.runtime.model import PreparedModel as PreparedModel
+from anytimenet.runtime.planning.counted import plan_to_reach as plan_to_reach
+from anytimenet.runtime.planning.counted import plan_within as plan_within
 from anytimenet.runtime.planning.energy import plan_energy as plan_energy
 from anytimenet.runtime.planning.plan import Plan as Plan
 from anytimenet.runtime.planning.plan_table import PlanTable as PlanTable

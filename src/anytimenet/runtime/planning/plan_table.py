@@ -13,7 +13,7 @@ _STEP = math.log(1.01)
 _LEAST_MS = 1e-3
 _MOST_MS = 1e9
 _MOST_BINS = 64
-_MOST_CELLS = 4096
+_MOST_CELLS = 512
 
 _Cells = dict[tuple[float, int, int | None], Plan]
 
@@ -42,6 +42,8 @@ class PlanTable:
     is first asked for. It is the plan of `planner` for the bin's upper end and the time rounded down, so that
     it is never more optimistic than the planner would be. Plans of bins that the slowdown has left are kept
     until there are too many: under a load that comes and goes it soon comes back.
+
+    Several threads may ask and observe.
 
     Args:
         planner: what makes the plans; any variant but `oracle`, whose times change from call to call.
@@ -109,11 +111,12 @@ class PlanTable:
     def _here(self) -> tuple[Estimate, _Cells]:
         """What stands for the slowdown now, and the plans that were made for it."""
         estimate = self.planner.slowdown.estimate
-        known, upper, cells = self._now
-        if estimate is not known:
-            key = estimate.bin
-            if key not in self._bins and len(self._bins) >= _MOST_BINS:
-                self._bins.clear()
-            upper, cells = estimate_of(key), self._bins.setdefault(key, {})
-            self._now = estimate, upper, cells
+        before, upper, cells = self._now
+        if estimate is before:
+            return upper, cells
+        key = estimate.bin
+        if key not in self._bins and len(self._bins) >= _MOST_BINS:
+            self._bins.clear()
+        upper, cells = estimate_of(key), self._bins.setdefault(key, {})
+        self._now = estimate, upper, cells  # at once: another thread never sees parts of two
         return upper, cells

@@ -12,7 +12,7 @@ from anytimenet.runtime.planning.filters import KalmanFilter, SteadyLoad
 _MEAN_STEP = math.log(1.02)
 _SPREAD_STEP = math.log(1.25)
 _LEAST_DEVIATION = 0.005
-_LEAST_WAITING = 1e-4
+_LEAST_WAIT = 0.01
 _MOST_STEPS = 1000  # of a bin: beyond every slowdown that ends in a number
 
 Bin = tuple[int, int, int]
@@ -35,11 +35,11 @@ class Estimate:
 
     @property
     def bin(self) -> Bin:
-        """The estimate in geometric steps: of 2 % of the mean, of 25 % of the others."""
+        """The estimate in geometric steps: of 2 % of the mean, of 25 % of both deviations."""
         return (
             _steps(math.log(self.mean) / _MEAN_STEP),
             _spread_steps(self.deviation, _LEAST_DEVIATION),
-            _spread_steps(self.waiting, _LEAST_WAITING),
+            _spread_steps(math.sqrt(self.waiting), _LEAST_WAIT),
         )
 
 
@@ -48,13 +48,13 @@ def estimate_of(key: Bin) -> Estimate:
 
     >>> upper = estimate_of(Estimate(1.5, 0.1, 2.0).bin)
     >>> round(upper.mean, 3), round(upper.deviation, 3), round(upper.waiting, 2)
-    (1.516, 0.114, 2.3)
+    (1.516, 0.114, 2.87)
     """
     mean, deviation, waiting = key
     return Estimate(
         math.exp(mean * _MEAN_STEP),
         _LEAST_DEVIATION * math.exp(deviation * _SPREAD_STEP),
-        _LEAST_WAITING * math.exp(waiting * _SPREAD_STEP),
+        (_LEAST_WAIT * math.exp(waiting * _SPREAD_STEP)) ** 2,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,3 +114,21 @@ def test_deadlines_without_end_and_without_time():
 def test_an_oracle_has_no_table():
     with pytest.raises(ValueError, match="oracle"):
         PlanTable(Planner(in_proportion(4), RISING, variant="oracle", actual=lambda a, b: 1.0))
+
+
+def test_threads_that_ask_and_observe_get_plans_of_one_slowdown_each():
+    """Every plan that is kept is that of its own bin, however the threads came between each other."""
+    plans = PlanTable(Planner(in_proportion(4), RISING))
+    fresh = Planner(in_proportion(4), RISING)
+
+    def ask(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(300):
+            plans.observe(0, 1, float(rng.choice([1.2, 2.4, 4.8])))
+            plans.plan(float(rng.uniform(1, 8)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+    for key, cells in plans._bins.items():
+        for (remaining, start, standing), plan in list(cells.items())[:5]:
+            assert plan == fresh.plan_at(estimate_of(key), remaining, start, standing)

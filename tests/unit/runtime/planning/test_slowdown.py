@@ -131,7 +131,7 @@ def test_a_bin_is_never_optimistic_and_a_step_wide(mean, deviation, waiting):
     upper = estimate_of(estimate.bin)
     assert mean * (1 - 1e-9) <= upper.mean <= mean * 1.02001
     assert deviation * (1 - 1e-9) <= upper.deviation <= max(deviation, 0.005) * 1.25001
-    assert waiting * (1 - 1e-9) <= upper.waiting <= max(waiting, 1e-4) * 1.25001
+    assert waiting * (1 - 1e-9) <= upper.waiting <= max(waiting, 1e-4) * 1.25001**2
     assert upper.bin == estimate.bin
 
 
