@@ -231,6 +231,7 @@ DATA = (
     "workflows/evaluation.py",
     "workflows/images.py",
     "data/sources/folder.py",
+    "data/sources/folder_listing.py",
     "workflows/trained_data.py",
     "data/sources/item_reader.py",
     "data/sources/item_labels.py",
