@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -129,7 +129,10 @@ class Prediction:
 
     def timed(self, elapsed_ms: float, *, late: bool = False) -> Prediction:
         """The same answer, when the time that it took is known."""
-        return replace(self, elapsed_ms=elapsed_ms, late=late)
+        elapsed_ms, late = checks.number(elapsed_ms, "elapsed_ms"), checks.flag(late, "late")
+        found = object.__new__(type(self))  # the rest was checked, and this is within a deadline
+        found.__dict__.update(self.__dict__, elapsed_ms=elapsed_ms, late=late)
+        return found
 
     @property
     def label(self) -> str:
