@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 import torch
+from torch import nn
 
 from anytimenet import Bundle, Preprocessing, create_net
 from anytimenet.core.errors import BackendError, BundleError
@@ -136,3 +137,30 @@ def test_a_folder_is_hardly_larger_than_the_weights(name, side, most, tmp_path):
     sizes = {file: file.stat().st_size for file in place.rglob("*") if file.is_file()}
     weights = sum(size for file, size in sizes.items() if file.suffix == ".safetensors")
     assert sum(sizes.values()) <= most * weights
+
+
+class Squashed(nn.Module):
+    """A head with an operator that is not in the table of `export.operators`."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, state: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.softmax(level, 1) for level in self.head(state))
+
+
+@pytest.mark.slow
+def test_an_operator_that_is_not_known_here_is_written_by_pytorchs_own_exporter(tmp_path):
+    bundle = bundle_of("plain_chain_tiny")
+    bundle.net.heads[1] = Squashed(bundle.net.heads[1])
+    backend = ExportedNet.load(export(bundle, tmp_path / "folder", segments=[(0, 1), (1, 2)])).backend
+    for batch in (1, 3):
+        x = torch.randn(batch, 3, 8, 8, generator=torch.Generator().manual_seed(batch))
+        state, _ = backend.run(0, 1, backend.begin(x.numpy()))
+        _, (found,) = backend.run(1, 2, state)
+        with torch.inference_mode():
+            ((wanted,),) = bundle.net(x, (2,))
+        assert torch.allclose(torch.from_numpy(found), wanted, atol=1e-5)
+    sizes = [path.stat().st_size for path in (tmp_path / "folder").glob("*.safetensors")]
+    assert sum(sizes) == sum(map(len, (data for _, data in StoredWeights(bundle.net).files)))
