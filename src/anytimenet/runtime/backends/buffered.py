@@ -164,13 +164,19 @@ class BufferedBackend(ABC):
         """The state that `save` wrote, bit for bit.
 
         Raises:
-            ValueError: if these are not the tensors of that stage.
+            ValueError: if these are not the tensors of that stage, or hold bits that are no numbers here.
         """
         wanted = {spec.name: spec.shape for spec in self._needs.state(stage)}
         given = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
         batches = {len(tensor) for tensor in tensors.values()}
         if wanted != given or len(batches) > 1:
             raise ValueError(f"the state at stage {stage} holds {wanted} of each example, not {given}")
+        for name, tensor in tensors.items():
+            if not np.issubdtype(tensor.dtype, np.floating):  # bfloat16 is saved as its bits
+                raise ValueError(
+                    f"{name!r} of stage {stage} holds floats here, not {tensor.dtype}: save it from a "
+                    "backend that keeps its states in float32"
+                )
         return self._filled(stage, tensors)
 
     def rows(self, state: State, index: Sequence[int]) -> State:

@@ -130,3 +130,12 @@ def test_states_in_float16_take_half_the_memory_and_give_nearly_the_same(tmp_pat
     halves, wholes = ({n: t.nbytes for n, t in b.save(b.run(0, 2, b.begin(x))[0]).items()} for b in made)
     assert halves.pop("x") == wholes.pop("x")
     assert {name: 2 * size for name, size in halves.items()} == wholes
+
+
+def test_a_state_of_bits_that_are_no_numbers_here_is_refused(ready):
+    _, exported = ready
+    state, _ = exported.backend.run(0, 1, exported.backend.begin(images(1).numpy()))
+    saved = exported.backend.save(state)
+    bits = {name: (tensor.view(np.uint32) >> 16).astype(np.uint16) for name, tensor in saved.items()}
+    with pytest.raises(ValueError, match="floats here, not uint16: save it from a backend that"):
+        exported.backend.restore(1, bits)  # as eager PyTorch saves a state in bfloat16
