@@ -61,7 +61,7 @@ class Planner:
         validated: scores of stages 1..K, higher is better, None for one that was not validated; where none
             was, see `objective.stage_values`.
         segments: those that may be planned, as a backend prepares or a folder holds them; those without an
-            entry in the table are left out. None for all of the table.
+            entry in the table for batches of that size are left out. None for all of the table.
         variant: see above.
         batch: images of a run.
         resumes: false for a net that starts again at each stage: a segment (a, b) that is not in the table
@@ -237,12 +237,16 @@ def _planned(
     known = {(start, stop) for start, stop, _ in table.entries}
     wanted = known if segments is None else {_segment(each, stages) for each in segments}
     found = {}
+    unknown: CostTableError | None = None
     for start, stop in sorted(wanted):
         timed = (start, stop) if resumes or (start, stop) in known else (0, stop)
         if timed in known:
-            found[start, stop] = table.latency(*timed, batch)
+            try:
+                found[start, stop] = table.latency(*timed, batch)
+            except CostTableError as error:  # batches of that size were measured of other segments, perhaps
+                unknown = unknown or error
     if not any(start == 0 for start, _ in found):
-        raise CostTableError(
+        raise unknown or CostTableError(
             "no segment from the input is both ready and in the cost table: profile the segments that "
             f"the backend has, {sorted(wanted)}"
         )

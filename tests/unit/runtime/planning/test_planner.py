@@ -152,6 +152,9 @@ def test_a_table_for_batches_is_read_at_the_batch_of_the_run():
     assert Planner(replace(table, entries=entries), (0.6, 0.9), batch=8).plan(20).stage == 1
     with pytest.raises(CostTableError, match="profile that batch size"):
         Planner(table, (0.6, 0.9), batch=2)
+    entries[1, 2, 1] = Latency(2, 2, 2, 50)  # measured alone, which stops no batch
+    assert Planner(replace(table, entries=entries), (0.6, 0.9), batch=8).segments == ((0, 1), (0, 2))
+    assert len(Planner(replace(table, entries=entries), (0.6, 0.9)).segments) == 3
 
 
 def test_a_risk_that_is_accepted_is_taken():
