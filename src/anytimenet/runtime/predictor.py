@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BytesIO
+from operator import length_hint
+from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +15,12 @@ from PIL import Image
 
 from anytimenet.core import checks
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.core.errors import NotFiniteError
+from anytimenet.core.errors import BundleError, CostTableError, NotFiniteError
 from anytimenet.core.images.sources import Source, image_sources
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.records import TASKS
+from anytimenet.core.manifest.table_choice import file_name_of
+from anytimenet.core.manifest.tables import check_table
 from anytimenet.runtime.batches.leaving import LeavingRun
 from anytimenet.runtime.budgets import Budget, Choice
 from anytimenet.runtime.many import answers_in_batches
@@ -30,6 +34,8 @@ from anytimenet.runtime.session import Session
 
 _RECENT = 0.2
 """How much the last answer counts in the running time of making a prediction of logits."""
+_MOST, _FIRST_MS = 10.0, 1.0
+"""It counts as no more than so many times what is usual, and so many milliseconds."""
 
 
 class Predictor:
@@ -52,7 +58,7 @@ class Predictor:
 
     Raises:
         BundleError: if the stored thresholds are of a policy that is not known here.
-        CostTableError: if the table is not one of this net.
+        CostTableError: if the table is of another net, or was measured with another backend or placement.
 
     Example::
 
@@ -73,7 +79,7 @@ class Predictor:
     ) -> None:
         self.model = model
         if table is not None:
-            checks.instance(table, CostTable, "table", "profile(bundle)")
+            _check_measured(checks.instance(table, CostTable, "table", "profile(bundle)"), model)
         self.table = table
         self.policy = _stored_policy(model) if policy == "stored" else policy
         self._clock = clock
@@ -81,8 +87,6 @@ class Predictor:
         self._validated = [record.val_accuracy for record in model.manifest.stages]
         self.planners = Planners(model, table, self._segments, variant)
         self._making_ms = 0.0
-        if table is not None:
-            self.planners.of(1)
 
     def predict(
         self,
@@ -144,7 +148,7 @@ class Predictor:
                 stack: uint8 pixels `(N, H, W, C)` or `(N, C, H, W)`, or floats `(N, C, H, W)`, taken as
                 standardised already.
             deadline_ms: wall-clock time for each batch, from when its first image is read. The latencies of
-                batches of that size have to be known.
+                batches of one image and of that size have to be known.
             budget_macs, stage, target_accuracy: as in `predict`, for each image.
             batch_size: images that run together. Answers do not depend on it beyond rounding.
             skip_bad: leave out images that cannot be predicted, with a warning each, instead of giving a
@@ -164,11 +168,15 @@ class Predictor:
                 "predict_many gives one label an image, and this is a segmentation net: use "
                 "anytimenet.label_map(bundle, image) on each"
             )
+        sources = image_sources(images)
+        batch_size = checks.whole_number(batch_size, "batch_size", least=1)
+        if budget.is_timed:
+            self.planners.of(min(batch_size, _count(images, sources) or batch_size))
         return answers_in_batches(
-            image_sources(images),
+            sources,
             self.model.manifest.preprocessing,
             partial(self._batch, budget),
-            batch_size=checks.whole_number(batch_size, "batch_size", least=1),
+            batch_size=batch_size,
             skip_bad=checks.flag(skip_bad, "skip_bad"),
             clock=self._clock,
         )
@@ -231,6 +239,12 @@ class Predictor:
     ) -> list[Prediction | FailedPrediction]:
         if budget.is_open and self.policy is not None:
             return self._leaving(self.policy, x, sources, began)
+        return self._together(budget, x, sources, began)
+
+    def _together(
+        self, budget: Budget, x: np.ndarray, sources: list[Source], began: float
+    ) -> list[Prediction | FailedPrediction]:
+        """A batch that stays whole."""
         deadline_ms = budget.deadline_ms
         session = self.session(x)
         try:
@@ -262,17 +276,20 @@ class Predictor:
                 answers[found.row] = named(
                     self.model.manifest, found.output, 0, stage=found.stage, path=path, source=source
                 )
-            except NotFiniteError as error:
-                answers[found.row] = FailedPrediction(source, str(error))
-        share_ms = 1000 * (self._clock() - began) / len(sources)
+            except NotFiniteError:  # then an earlier stage may answer, as in `predict`
+                again = self._together(Budget(), x[found.row : found.row + 1], [source], began)
+                answers[found.row] = again[0]
+        share_ms = max(0.0, 1000 * (self._clock() - began)) / len(sources)
         in_order = [answers[row] for row in range(len(sources))]
         return [each.timed(share_ms) if each.error is None else each for each in in_order]
 
     def _timed(self, began: float, ran: float) -> float:
         """Milliseconds since `began`; what was done since `ran` is kept free at the end of the next runs."""
-        now = self._clock()
-        self._making_ms += _RECENT * (1000 * (now - ran) - self._making_ms)
-        return 1000 * (now - began)
+        now, usual = self._clock(), self._making_ms
+        # A clock that was set, or a process that was stopped, tells nothing of the next answers.
+        making_ms = min(max(0.0, 1000 * (now - ran)), _MOST * usual + _FIRST_MS)
+        self._making_ms = usual + _RECENT * (making_ms - usual)
+        return max(0.0, 1000 * (now - began))
 
     def _prediction(
         self, session: Session, stage: int, row: int, choice: Choice | None, source: Source | None = None
@@ -281,6 +298,31 @@ class Predictor:
             raise NotFiniteError.of_stage(session.stage)
         output, path = session.outputs[stage], session.path
         return named(self.model.manifest, output, row, stage=stage, path=path, choice=choice, source=source)
+
+
+def _check_measured(table: CostTable, model: Model) -> None:
+    """Raises CostTableError unless the table can be one of this net on its backend."""
+    try:
+        check_table(table, model.manifest)
+    except BundleError as error:
+        raise CostTableError(str(error)) from error
+    backend, place = model.backend, model.backend.placement
+    told = (table.backend, table.device, table.threads, table.dtype)
+    here = (backend.name, file_name_of(place.device), place.threads, place.dtype)
+    if told != here:
+        raise CostTableError(
+            f"the cost table was measured with {_words(*told)}, and this net runs with {_words(*here)}: "
+            "profile it as it runs"
+        )
+
+
+def _words(backend: str, device: str, threads: int, dtype: str) -> str:
+    return f"backend {backend!r}, {threads} thread(s), {dtype} on {device}"
+
+
+def _count(images: Any, sources: Iterator[Any]) -> int:
+    """How many images there are, 0 where nobody knows before they were read."""
+    return length_hint(sources) or (0 if isinstance(images, str | PathLike) else length_hint(images))
 
 
 def _small_png() -> Image.Image:

@@ -81,6 +81,8 @@ class Running:
                 self._stands = standing_stage((stands, answer.stage), self._validated)
         if self._policy is not None:
             leaves, self._memory = self._policy.leaves(answer.stage, answer.output, self._memory)
+            if self.session.finished:
+                leaves = np.ones_like(finite)  # a policy for any net does not know that this is the last
             self._left_at[leaves & finite & (self._left_at == 0)] = answer.stage
 
     def _standing_of(self, row: int) -> int:

@@ -1,19 +1,24 @@
 """Answers within budgets, on a clock that moves only while segments run."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.runtime.fakes.clock import FakeClock
-from tests.unit.runtime.fakes.toy import SHAPE, VALIDATED, toy_images, toy_manifest, toy_model
+from tests.unit.runtime.fakes.toy import SHAPE, VALIDATED, ToyBackend, toy_images, toy_manifest, toy_model
 
+import anytimenet.runtime.predictor as predictor_module
 from anytimenet.core.errors import CostTableError, NotFiniteError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.records import Thresholds
 from anytimenet.runtime.model import PreparedModel
+from anytimenet.runtime.policies.patience import PatiencePolicy
+from anytimenet.runtime.policies.policy import NOTHING
+from anytimenet.runtime.policies.simulated import simulated_exits
 from anytimenet.runtime.policies.thresholds import ConfidencePolicy
 from anytimenet.runtime.predictor import Predictor
 
@@ -206,3 +211,109 @@ def test_warming_up_prepares_what_may_be_planned_and_reads_a_picture(monkeypatch
     wanted = {(a, b) for a in range(4) for b in range(a + 1, 5) if a in (0, b - 1)}
     assert set(predictor.model.backend.prepared) == wanted
     assert predictor.model.backend.live == 0
+
+
+class FirstBroken(ToyBackend):
+    """Of every batch of the whole net the first image gets NaN at `broken` stages."""
+
+    broken: tuple[int, ...] = ()
+
+    def run(self, start, stop, state):
+        state, output = super().run(start, stop, state)
+        if stop in self.broken:
+            output[0][0] = np.nan
+        return state, output
+
+
+class Never:
+    """A policy for any net: it does not know which stage is the last."""
+
+    num_stages = None
+
+    def begin(self, batch):
+        return NOTHING
+
+    def leaves(self, stage, output, memory):
+        return np.zeros(len(output[0]), bool), memory
+
+
+@pytest.mark.parametrize("broken", [(), (1,), (4,), (2, 3), (2, 4)])
+@pytest.mark.parametrize(
+    "policy", [ConfidencePolicy("margin", (None,) * 4), PatiencePolicy.of(2, 4), Never()]
+)
+def test_a_batch_is_answered_as_its_images_alone_also_where_a_stage_gives_no_numbers(broken, policy):
+    backend = FirstBroken()
+    backend.broken = broken
+    predictor = Predictor(PreparedModel(toy_manifest(), backend), policy=policy)
+    x = toy_images(3)
+    many, alone = list(predictor.predict_many(x)), predictor.predict(x[:1])
+    assert (many[0].stage, many[0].label) == (alone.stage, alone.label)
+    assert many[0].stage not in broken
+    assert backend.live == 0
+
+
+def test_executed_exits_are_the_simulated_ones_where_a_policy_lets_nobody_go():
+    backend = ToyBackend()
+    x = toy_images(3)
+    outputs = backend.outputs(x, [(0, 1), (1, 2), (2, 3), (3, 4)])
+    predictor = Predictor(PreparedModel(toy_manifest(), backend), policy=Never())
+    executed = [predictor.predict(x[row : row + 1]).stage for row in range(3)]
+    assert executed == simulated_exits(Never(), outputs).tolist() == [4, 4, 4]
+
+
+def test_latencies_of_batches_alone_stop_nobody_who_gives_no_deadline():
+    predictor = Predictor(toy_model(), table=table(batches=(8,)))
+    assert predictor.predict(toy_images(), stage=2).stage == 2
+    assert len(list(predictor.predict_many(toy_images(3)))) == 3
+    with pytest.raises(CostTableError, match="batches of 8 to 8, not 1: profile"):
+        predictor.predict(toy_images(), deadline_ms=5)
+
+
+def test_a_batch_size_without_latencies_is_refused_before_an_image_is_read():
+    predictor = Predictor(toy_model(), table=table(batches=(1, 8)))
+    read = []
+
+    def images():
+        for image in toy_images(9):
+            read.append(image)
+            yield image[None]
+
+    with pytest.raises(CostTableError, match="batches of 1 to 8, not 9: profile"):
+        predictor.predict_many(images(), deadline_ms=1e6, batch_size=9)
+    assert not read
+    assert len(list(predictor.predict_many(images(), deadline_ms=1e6, batch_size=8))) == 9
+    # Three images make no batch of 32.
+    assert len(list(predictor.predict_many(list(toy_images(3)[:, None]), deadline_ms=1e6))) == 3
+    assert len(list(predictor.predict_many(toy_images(3), deadline_ms=1e6))) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_shape": (3, 8, 8)}, r"inputs of \(3, 8, 8\) and this net reads \(1, 4, 4\)"),
+        ({"backend": "other"}, "backend 'other', 1 thread"),
+        ({"threads": 2}, "2 thread.*runs with backend 'toy', 1 thread"),
+        ({"dtype": "bfloat16"}, "bfloat16 on cpu"),
+        ({"device": "cuda-1"}, "float32 on cuda-1"),
+    ],
+)
+def test_latencies_of_something_else_are_refused(change, message):
+    with pytest.raises(CostTableError, match=message):
+        Predictor(toy_model(), table=replace(table(), **change))
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_jumps_while_an_answer_is_made_spoils_no_later_one(jump, monkeypatch):
+    predictor, clock = timed_predictor()
+    named = predictor_module.named
+
+    def jumping(*args, **options):
+        clock.now += jump
+        return named(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(predictor_module, "named", jumping)
+        assert predictor.predict(toy_images(), deadline_ms=20).elapsed_ms >= 0
+    for deadline_ms, stage in ((2.5, 1), (4.5, 2), (6.5, 3)):
+        answer = predictor.predict(toy_images(), deadline_ms=deadline_ms)
+        assert (answer.stage, answer.late) == (stage, False)
