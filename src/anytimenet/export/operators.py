@@ -1,4 +1,4 @@
-"""ATen operators as ONNX operators: those that nets here are made of, each written as few nodes."""
+"""ATen operators as ONNX operators, those that nets here are made of; long, for it is one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One resumable run of a net on one input or batch: stages finish one after the other, at any pace."""
+"""One resumable run on one input or batch, at any pace; long, for it is the one object that people steer."""
 
 from __future__ import annotations
 

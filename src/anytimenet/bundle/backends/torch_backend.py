@@ -1,4 +1,4 @@
-"""What the PyTorch backends share: states, segments that are made when needed, and what they hold."""
+"""What the PyTorch backends share: states, segments, what they hold; long, for it is one interface."""
 
 from __future__ import annotations
 
