@@ -41,6 +41,8 @@ WORK = (
     "workflows.reestimating.reestimate_statistics",
     "export.folder.new_folder",
     "workflows.profiling.profile_backend",
+    "workflows.benching.profile_backend",
+    "workflows.exits.stepped_outputs",
     "evaluation.plots.plots.plot_curves",
     "evaluation.plot_curves",
 )
@@ -66,6 +68,8 @@ COMMANDS = {
     "export": Command(("saved", "--out", "exported", "--overwrite"), {"bundle": 0}),
     "slice": Command(("saved", "--stages", "2", "--out", "sliced", "--overwrite"), {"bundle": 0}),
     "profile": Command(("saved",), {"bundle": 0}),
+    "bench": Command(("saved",), {"bundle": 0}),
+    "exits": Command(("saved", "--data", "digits", "--min-accuracy", "0.5"), {"bundle": 0}),
     "predict": Command(("saved", "digit.png"), {"bundle": 0, "images": 1}),
     "compare": Command(("judged", "--out", "curves.png"), {"runs": 0}),
     "list": Command(("nets",), {"what": 0, "pattern": 1}),

@@ -11,6 +11,7 @@ import tyro
 from anytimenet.cli.output import check_threads, emit
 from anytimenet.cli.parsing import Count
 from anytimenet.cli.reading import ReadingFlags, reading_arguments
+from anytimenet.core import checks
 from anytimenet.core.errors import require
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.evaluation import Contract
@@ -102,11 +103,16 @@ class Exits:
             "--min-accuracy": ("min_accuracy", self.min_accuracy),
             "--max-disagreement": ("max_disagreement", self.max_disagreement),
         }
-        given = [(target, limit) for target, limit in limits.values() if limit is not None]
+        given = [(flag, target, limit) for flag, (target, limit) in limits.items() if limit is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(limits)}, not {len(given)} of them")
+        flag, target, limit = given[0]
+        if target == "max_mean_cost":
+            checks.number(limit, flag, above=0)
+        else:
+            checks.fraction(limit, flag)
         confidence = None if self.confidence == "average" else float(self.confidence)
-        return Contract(*given[0], confidence)
+        return Contract(target, limit, confidence)
 
 
 def print_exits(found: ChosenExits) -> None:
