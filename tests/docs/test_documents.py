@@ -85,3 +85,9 @@ def test_the_readmes_output_is_what_its_code_prints(user_folder, capsys):
     assert ours[0] == shown[0]
     assert [line.split()[:5] for line in ours[1:5]] == [line.split()[:5] for line in shown[1:5]]
     assert len(ours) == len(shown)
+    assert [line.split(":")[0] for line in ours[5:]] == [line.split(":")[0] for line in shown[5:]]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
+def test_no_page_holds_both_sides_of_a_merge(page):
+    assert not re.search(r"^(<{7} |={7}$|>{7} )", page.read_text(encoding="utf-8"), re.MULTILINE)
