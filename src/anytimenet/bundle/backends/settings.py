@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,10 +36,10 @@ class ExactFloat32:
     """Inside, products of float32 are computed in float32, whatever the process has asked for otherwise.
 
     oneDNN rounds them to bfloat16 on some processors, and cuDNN to 19 bits, where PyTorch allows it. That is
-    a setting of the whole process: while any thread is inside, all of them compute exactly. Where the setting
-    is exact already, it is only read.
+    a setting of the whole process: while any thread is inside, all of them compute exactly. That holds for
+    one object; backends share that of `exact_float32`. Where the setting is exact already, it is only read.
 
-    >>> exact = ExactFloat32("cpu")
+    >>> exact = exact_float32("cpu")
     >>> with exact:
     ...     torch.backends.mkldnn.conv.fp32_precision in ("none", "ieee")
     True
@@ -72,3 +73,9 @@ class ExactFloat32:
         for setting, now, value in zip(self._settings, self._before, wanted, strict=True):
             if now not in _EXACT_ALREADY:
                 setting.fp32_precision = value
+
+
+@cache
+def exact_float32(device_type: str) -> ExactFloat32:
+    """The one for devices of that type: of two, the first to be left would end it for the other, too."""
+    return ExactFloat32(device_type)

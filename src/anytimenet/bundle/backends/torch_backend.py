@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anytimenet.bundle.backends.memory import Span, covered
-from anytimenet.bundle.backends.settings import ExactFloat32, threads_of_operators
+from anytimenet.bundle.backends.settings import exact_float32, threads_of_operators
 from anytimenet.bundle.backends.states import (
     Layout,
     TensorState,
@@ -100,7 +100,7 @@ class TorchBackend(ABC):
             (start, stop) for stop in range(1, self.num_stages + 1) for start in range(stop)
         )
         self._layout = Layout(channels_last)
-        self._exact = ExactFloat32(self.device.type)
+        self._exact = exact_float32(self.device.type)
         self._held: dict[tuple[int, int], Runner] = {}
         self._lock = threading.Lock()
 

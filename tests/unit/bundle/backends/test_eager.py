@@ -12,7 +12,7 @@ import torch
 
 from anytimenet.bundle import Bundle
 from anytimenet.bundle.backends.eager import EagerBackend, EagerRunner
-from anytimenet.bundle.backends.settings import ExactFloat32, threads_of_operators
+from anytimenet.bundle.backends.settings import ExactFloat32, exact_float32, threads_of_operators
 from anytimenet.core.errors import BackendError, StatisticsMissingError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.nets import AnytimeNet, create_net
@@ -212,8 +212,18 @@ def test_float32_is_exact_while_any_thread_is_inside(monkeypatch: pytest.MonkeyP
                 pass
             assert conv.fp32_precision == "ieee"
         assert conv.fp32_precision == "bf16"
+        one, other = exact_float32("cpu"), exact_float32("cpu")  # of two backends in two threads
+        one.__enter__()
+        with other:
+            one.__exit__()
+            assert conv.fp32_precision == "ieee"
+        assert conv.fp32_precision == "bf16"
     finally:
         conv.fp32_precision = before
+
+
+def test_all_backends_of_a_device_keep_float32_exact_together(net: AnytimeNet):
+    assert EagerBackend(net)._exact is EagerBackend(net)._exact
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-5), ("float16", 1e-2), ("bfloat16", 5e-2)])
