@@ -191,20 +191,24 @@ class LeavingRun:
     def _one_segment(self, pools: Sequence[Pool], place: int) -> Iterator[RowAnswer]:
         start, stop = self.path[place]
         blocks, state = pools[place].take()
-        state, output = self._backend.run(start, stop, state)
         answers: list[RowAnswer] = []
         stays, memories, first = [], [], 0
         last = place == len(self.path) - 1
-        for block in blocks:
-            inside = np.arange(first, first + len(block.rows))
-            own = _rows(output, inside)
-            leaves, memory = self._policy.leaves(stop, own, block.memory)
-            leaves = np.ones(len(inside), bool) if last else leaves
-            answers += self._answered(block.rows, stop, own, leaves)
-            stay = np.flatnonzero(~leaves)
-            stays.append(stay)
-            memories.append(memory.rows(stay))
-            first += len(block.rows)
+        try:
+            state, output = self._backend.run(start, stop, state)
+            for block in blocks:
+                inside = np.arange(first, first + len(block.rows))
+                own = _rows(output, inside)
+                leaves, memory = self._policy.leaves(stop, own, block.memory)
+                leaves = np.ones(len(inside), bool) if last else leaves
+                answers += self._answered(block.rows, stop, own, leaves)
+                stay = np.flatnonzero(~leaves)
+                stays.append(stay)
+                memories.append(memory.rows(stay))
+                first += len(block.rows)
+        except BaseException:  # of the engine or the policy
+            self._backend.release(state)
+            raise
         if last:
             self._backend.release(state)
         else:

@@ -131,6 +131,26 @@ def test_a_run_that_is_left_releases_its_states(mode):
     assert model.backend.live == 0
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("stage", [1, 2, 3, 4])
+def test_a_run_that_fails_releases_its_states(mode, stage):
+    class Failing(InTurn):
+        def leaves(self, now, output, memory):
+            if now == stage:
+                raise ArithmeticError("of the policy")
+            return super().leaves(now, output, memory)
+
+    def work(start, stop, batch):
+        if stop == stage:
+            raise ArithmeticError("of the engine")
+
+    turns = [1, 0, 1, 0]
+    for model, policy in ((toy_model(), Failing(turns)), (toy_model(work=work), InTurn(turns))):
+        with pytest.raises(ArithmeticError):
+            list(LeavingRun(model, policy, mode=mode, batch=3).answers(toy_images(9)))
+        assert model.backend.live == 0
+
+
 def test_images_are_read_as_they_are_needed():
     def images():
         yield toy_images(2)
