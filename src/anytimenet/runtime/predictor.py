@@ -29,7 +29,7 @@ from anytimenet.runtime.naming import named
 from anytimenet.runtime.planners import Planners
 from anytimenet.runtime.policies.known import policy_of
 from anytimenet.runtime.policies.policy import ExitPolicy
-from anytimenet.runtime.running import Running
+from anytimenet.runtime.running import Ran, Running
 from anytimenet.runtime.session import Session
 
 _RECENT = 0.2
@@ -86,6 +86,7 @@ class Predictor:
         self._segments = _default_segments(model) if segments is None else frozenset(segments)
         self._validated = [record.val_accuracy for record in model.manifest.stages]
         self.planners = Planners(model, table, self._segments, variant)
+        self._ready: set[Ran] = set()
         self._making_ms = 0.0
 
     def predict(
@@ -198,6 +199,7 @@ class Predictor:
             if start == 0:
                 Session.warm_up(self.model, [(0, stop)], batch=batch)
         Session.warm_up(self.model, batch=batch)
+        self._ready |= {(start, stop, batch) for start, stop in self._segments if start in (0, stop - 1)}
         if self.model.manifest.task_kind in TASKS[:2]:
             self.predict(_small_png(), stage=1)
 
@@ -225,7 +227,7 @@ class Predictor:
             def remaining_ms() -> float:
                 return 1000 * (deadline - self._clock()) - self._making_ms
 
-            running.until(self.planners.of(session.batch), remaining_ms)
+            running.until(self.planners.of(session.batch), remaining_ms, self._ready)
             return running, None
         if budget.is_open and policy is not None:
             running.until_sure()

@@ -317,3 +317,24 @@ def test_a_clock_that_jumps_while_an_answer_is_made_spoils_no_later_one(jump, mo
     for deadline_ms, stage in ((2.5, 1), (4.5, 2), (6.5, 3)):
         answer = predictor.predict(toy_images(), deadline_ms=deadline_ms)
         assert (answer.stage, answer.late) == (stage, False)
+
+
+def test_the_first_run_of_a_segment_which_prepares_it_makes_no_machine_slow():
+    clock, cold = FakeClock(), set()
+
+    def work(start, stop, batch):
+        factor = 1.0 if (start, stop) in cold else 50.0
+        cold.add((start, stop))
+        clock.advance(batch * profiled_ms(start, stop) * factor / 1000)
+
+    predictor = Predictor(toy_model(work=work), table=table(), clock=clock)
+    answers = [predictor.predict(toy_images(), deadline_ms=7) for _ in range(3)]
+    assert [answer.stage for answer in answers] == [3, 3, 3]
+    assert [answer.late for answer in answers] == [True, False, False]
+
+
+def test_after_warming_up_every_run_tells_how_slow_the_machine_is():
+    predictor, _ = timed_predictor(3.0)
+    predictor.warm_up()
+    predictor.predict(toy_images(), deadline_ms=100)
+    assert predictor.planners.slowdown.mean > 1.2
