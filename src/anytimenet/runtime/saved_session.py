@@ -98,7 +98,7 @@ class SavedSession:
                 left=_path(header["left"]),
                 times_ms={int(stage): (float(a), float(b)) for stage, (a, b) in header["times_ms"].items()},
                 elapsed_ms=checks.number(header["elapsed_ms"], "elapsed_ms", 0),
-            )._checked()
+            )._agreeing()
         except SessionError:
             raise
         except (safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -128,7 +128,20 @@ class SavedSession:
             found |= {f"output/{stage}/{level}": logits for level, logits in enumerate(output)}
         return {name: np.ascontiguousarray(array) for name, array in found.items()}
 
-    def _checked(self) -> SavedSession:
+    def check(self, manifest: Manifest) -> None:
+        """Raises ValueError unless its parts fit together, and its answers can be those of such a net."""
+        self._agreeing()
+        sizes = tuple(len(names) for names in manifest.class_names)
+        for stage, output in self.outputs.items():
+            found = tuple(level.shape[1] if level.ndim > 1 else 0 for level in output)
+            if stage > manifest.num_stages or found != sizes:
+                shapes = [level.shape for level in output]
+                raise ValueError(
+                    f"the answer of stage {stage} has shapes {shapes}, and the net {manifest.num_stages} "
+                    f"stages and {sizes} classes"
+                )
+
+    def _agreeing(self) -> SavedSession:
         """Itself, if its parts fit together."""
         stages = [stop for _, stop in self.path]
         if stages != sorted(set(stages)) or not set(stages) == set(self.outputs) == set(self.times_ms):
@@ -137,6 +150,9 @@ class SavedSession:
             raise ValueError(f"a state of stage {self.at} after path {self.path}")
         if self.x.ndim != 4 or self.x.dtype != np.float32:
             raise ValueError(f"an input of {self.x.dtype} {self.x.shape}")
+        shapes = {name: array.shape for name, array in self._arrays().items()}
+        if len({shape[:1] for shape in shapes.values()}) > 1:
+            raise ValueError(f"arrays that are not of one batch: {shapes}")
         return self
 
 

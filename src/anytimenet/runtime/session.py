@@ -12,7 +12,7 @@ import numpy as np
 from anytimenet.core import checks
 from anytimenet.core.answers.standing import standing_stage
 from anytimenet.core.errors import SessionError
-from anytimenet.core.images.inputs import as_input, check_shape, own_copy
+from anytimenet.core.images.inputs import as_input, check_finite_pixels, check_shape, own_copy
 from anytimenet.runtime.backends.backend import Output
 from anytimenet.runtime.guarded_run import Answer as Answer
 from anytimenet.runtime.guarded_run import GuardedRun
@@ -134,7 +134,7 @@ class Session:
         """An iterator over the answers of a path as they finish, for `for` and for `async for`.
 
         Under `async for` segments run in a worker thread. An iteration that is left early, also by `pause`,
-        leaves the rest of the path to `resume` or to another iteration.
+        leaves the rest of the path to `resume` or to another iteration; `cancel` ends it with an error.
 
         Args:
             to: as of `run`; None for what is left of a path, and if nothing is, for every stage ahead.
@@ -270,13 +270,15 @@ class Session:
 
         Raises:
             SessionError: if it was saved with another net.
-            ValueError: if the tensors of its state are not those of this backend, or it has not all segments
-                that are left.
+            ValueError: if its parts do not fit together, the tensors of its state are not those of this
+                backend, or it has not all segments that are left.
         """
         checks.instance(saved, SavedSession, "saved", "session.save()")
         if saved.net != fingerprint(model.manifest):
             raise SessionError("this session was saved with another net: restore it with that one")
         check_shape(saved.x.shape, model.manifest.preprocessing, batches=True)
+        check_finite_pixels(saved.x)
+        saved.check(model.manifest)
         stage = saved.path[-1][1] if saved.path else 0
         left = check_path(saved.left, saved.at, stage, model.backend.segments)
         self = cls.__new__(cls)
@@ -321,10 +323,12 @@ class Session:
 
     def _next_left(self) -> Answer | None:
         run = self._run
+        if run.cancelled and not self.finished:
+            raise SessionError("this session was cancelled between two segments: begin another one")
         if not run.left or run.paused:
             return None
-        with run:
-            return run.first_left()
+        with run:  # another thread may have dropped the state meanwhile
+            return run.first_left() if run.left else None
 
     def _first_ahead(self) -> tuple[int, int]:
         run = self._run

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,6 +204,38 @@ def test_what_is_left_of_a_path_has_to_be_there_where_it_goes_on():
         Session.restore(toy_model(segments=STEPS), session.save())
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda saved: {"x": saved.x[:1]}, "not of one batch"),
+        (
+            lambda saved: {"tensors": {name: one[:1] for name, one in saved.tensors.items()}},
+            "not of one batch",
+        ),
+        (lambda saved: {"outputs": {2: (saved.outputs[2][0][:, :3],)}}, r"stage 2 has shapes \[\(2, 3\)\]"),
+        (lambda saved: {"outputs": {2: (saved.outputs[2][0][:, 0],)}}, r"stage 2 has shapes \[\(2,\)\]"),
+        (lambda saved: {"x": saved.x * np.nan}, "NaN"),
+        (
+            lambda saved: {
+                "path": ((0, 9),),
+                "outputs": {9: saved.outputs[2]},
+                "times_ms": {9: (1.0, 1.0)},
+                "at": 0,
+                "tensors": {},
+            },
+            "stage 9",
+        ),
+    ],
+)
+def test_a_saved_session_whose_parts_do_not_fit_is_refused(change, message):
+    session = Session(toy_model(), toy_images(2))
+    session.run(2)
+    saved = session.save()
+    with pytest.raises(ValueError, match=message):
+        Session.restore(toy_model(), replace(saved, **change(saved)))
+    assert Session.restore(toy_model(), saved).step().stage == 3
+
+
 def test_a_state_that_nothing_goes_on_from_is_saved_as_none():
     class NoState(ToyBackend):
         def save(self, state):
@@ -337,6 +370,35 @@ def test_a_run_that_was_cancelled_and_begun_again_is_the_uninterrupted_one(path,
     again = Session(model, x)
     again.run(path)
     equal(again.outputs, path, x, model)
+
+
+def test_an_iteration_that_is_cancelled_does_not_end_as_if_it_were_finished():
+    session = Session(toy_model(), toy_images())
+    answers = iter(session)
+    next(answers)
+    session.cancel()
+    with pytest.raises(SessionError, match="cancelled between two segments"):
+        next(answers)
+    whole = Session(toy_model(), toy_images())
+    for answer in whole:
+        if answer.stage == 4:
+            whole.cancel()  # of what is finished nothing is lost
+
+
+def test_an_iteration_whose_path_another_thread_drops_meanwhile_ends():
+    session = Session(toy_model(), toy_images())
+    answers = iter(session)
+    next(answers)
+    hold = session._run.hold
+
+    def drop_before_holding():
+        session._run.hold = hold
+        session.drop_state()
+        hold()
+
+    session._run.hold = drop_before_holding
+    assert list(answers) == []
+    assert session.step().segment == (0, 2)
 
 
 def test_a_cancel_between_segments_frees_the_state_at_once():
