@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from anytimenet.core import checks
 from anytimenet.core.manifest.manifest import Manifest
@@ -94,3 +95,28 @@ class Budget:
         if not enough:
             return Choice(manifest.best_stage()[0], below_target=True)
         return Choice(min(enough, key=lambda stage: (manifest.stages[stage - 1].macs, stage)))
+
+
+class StageChoices:
+    """Which stage answers where no clock is read, of those that can be run.
+
+    Args:
+        manifest: of the net.
+        reached: the stages that segments lead to, rising; an export may leave some out.
+    """
+
+    def __init__(self, manifest: Manifest, reached: Sequence[int]) -> None:
+        whole = len(reached) in (0, manifest.num_stages)
+        self._manifest, self._of = manifest, manifest if whole else manifest.keep(reached)
+        self._reached = range(1, manifest.num_stages + 1) if whole else reached
+
+    def of(self, budget: Budget) -> Choice:
+        """The stage for a budget; one that was asked for by its number need not be among them.
+
+        Raises:
+            ValueError: as `Budget.choice` does.
+        """
+        if budget.stage is not None:
+            return budget.choice(self._manifest)
+        found = budget.choice(self._of)
+        return replace(found, stage=self._reached[found.stage - 1])

@@ -85,6 +85,19 @@ def steps_to(stop: int, at: int, stage: int, segments: Collection[tuple[int, int
     return tuple(found)
 
 
+def stages_reached(segments: Collection[tuple[int, int]]) -> tuple[int, ...]:
+    """The stages that segments lead to from the input, rising.
+
+    >>> stages_reached({(0, 1), (1, 3), (2, 4)})
+    (1, 3)
+    """
+    reached = {0}
+    for stop in sorted({stop for _, stop in segments}):
+        if any(start in reached and (start, stop) in segments for start in range(stop)):
+            reached.add(stop)
+    return tuple(sorted(reached - {0}))
+
+
 def _segment(item: object) -> tuple[int, int]:
     """`item` as (start, stop); quick for what is that already, for planners ask before every segment."""
     if type(item) is tuple and len(item) == 2 and type(item[0]) is int and type(item[1]) is int:

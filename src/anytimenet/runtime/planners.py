@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from anytimenet.core.errors import CostTableError
+from anytimenet.core.errors import BundleError, CostTableError
 from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.table_choice import file_name_of
+from anytimenet.core.manifest.tables import check_table
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.planning.plan_table import PlanTable
 from anytimenet.runtime.planning.planner import Planner
@@ -20,11 +22,16 @@ class Planners:
         table: latencies measured here with that backend; None if nobody measured.
         segments: those that may be planned.
         variant: of the planner; see `Planner`.
+
+    Raises:
+        CostTableError: if the table is of another net, or was measured with another backend or placement.
     """
 
     def __init__(
         self, model: Model, table: CostTable | None, segments: Iterable[tuple[int, int]], variant: str
     ) -> None:
+        if table is not None:
+            _check_measured(table, model)
         self.slowdown = Slowdown()
         self._model, self._table, self._variant = model, table, variant
         self._segments = frozenset(segments)
@@ -63,3 +70,23 @@ class Planners:
                 "without PyTorch with `python -m anytimenet.runtime profile`; or give budget_macs or a stage"
             )
         return self._table
+
+
+def _check_measured(table: CostTable, model: Model) -> None:
+    """Raises CostTableError unless the table can be one of this net on its backend."""
+    try:
+        check_table(table, model.manifest)
+    except BundleError as error:
+        raise CostTableError(str(error)) from error
+    backend, place = model.backend, model.backend.placement
+    told = (table.backend, table.device, table.threads, table.dtype)
+    here = (backend.name, file_name_of(place.device), place.threads, place.dtype)
+    if told != here:
+        raise CostTableError(
+            f"the cost table was measured with {_words(*told)}, and this net runs with {_words(*here)}: "
+            "profile it as it runs"
+        )
+
+
+def _words(backend: str, device: str, threads: int, dtype: str) -> str:
+    return f"backend {backend!r}, {threads} thread(s), {dtype} on {device}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BytesIO
+from itertools import pairwise
 from operator import length_hint
 from os import PathLike
 from typing import Any, Literal
@@ -15,17 +16,16 @@ from PIL import Image
 
 from anytimenet.core import checks
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.core.errors import BundleError, CostTableError, NotFiniteError
+from anytimenet.core.errors import NotFiniteError
 from anytimenet.core.images.sources import Source, image_sources
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.records import TASKS
-from anytimenet.core.manifest.table_choice import file_name_of
-from anytimenet.core.manifest.tables import check_table
 from anytimenet.runtime.batches.leaving import LeavingRun
-from anytimenet.runtime.budgets import Budget, Choice
+from anytimenet.runtime.budgets import Budget, Choice, StageChoices
 from anytimenet.runtime.many import answers_in_batches
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.naming import named
+from anytimenet.runtime.paths import stages_reached, steps_to
 from anytimenet.runtime.planners import Planners
 from anytimenet.runtime.policies.known import policy_of
 from anytimenet.runtime.policies.policy import ExitPolicy
@@ -79,11 +79,13 @@ class Predictor:
     ) -> None:
         self.model = model
         if table is not None:
-            _check_measured(checks.instance(table, CostTable, "table", "profile(bundle)"), model)
+            checks.instance(table, CostTable, "table", "profile(bundle)")
         self.table = table
         self.policy = _stored_policy(model) if policy == "stored" else policy
         self._clock = clock
         self._segments = _default_segments(model) if segments is None else frozenset(segments)
+        self._reached = stages_reached(model.backend.segments)
+        self._choices = StageChoices(model.manifest, self._reached)
         self._validated = [record.val_accuracy for record in model.manifest.stages]
         self.planners = Planners(model, table, self._segments, variant)
         self._ready: set[Ran] = set()
@@ -199,9 +201,12 @@ class Predictor:
             if start == 0:
                 Session.warm_up(self.model, [(0, stop)], batch=batch)
         Session.warm_up(self.model, batch=batch)
-        self._ready |= {(start, stop, batch) for start, stop in self._segments if start in (0, stop - 1)}
-        if self.model.manifest.task_kind in TASKS[:2]:
-            self.predict(_small_png(), stage=1)
+        ran = {pair for pair in self._segments if pair[0] == 0}.union(
+            steps_to(backend.num_stages, 0, 0, backend.segments)
+        )
+        self._ready |= {(start, stop, batch) for start, stop in ran}
+        if self.model.manifest.task_kind in TASKS[:2] and self._reached:
+            self.predict(_small_png(), stage=self._reached[0])
 
     def _checked(self, budget: Budget) -> Budget:
         """`budget`, if it can be kept here; what is wrong with it is no fault of an image."""
@@ -214,7 +219,7 @@ class Predictor:
         if budget.is_timed:
             self.planners.of(1)
         else:
-            budget.choice(manifest)
+            self._choices.of(budget)
         return budget
 
     def _run(
@@ -232,7 +237,7 @@ class Predictor:
         if budget.is_open and policy is not None:
             running.until_sure()
             return running, None
-        choice = budget.choice(self.model.manifest)
+        choice = self._choices.of(budget)
         running.to(choice.stage)
         return running, choice
 
@@ -302,26 +307,6 @@ class Predictor:
         return named(self.model.manifest, output, row, stage=stage, path=path, choice=choice, source=source)
 
 
-def _check_measured(table: CostTable, model: Model) -> None:
-    """Raises CostTableError unless the table can be one of this net on its backend."""
-    try:
-        check_table(table, model.manifest)
-    except BundleError as error:
-        raise CostTableError(str(error)) from error
-    backend, place = model.backend, model.backend.placement
-    told = (table.backend, table.device, table.threads, table.dtype)
-    here = (backend.name, file_name_of(place.device), place.threads, place.dtype)
-    if told != here:
-        raise CostTableError(
-            f"the cost table was measured with {_words(*told)}, and this net runs with {_words(*here)}: "
-            "profile it as it runs"
-        )
-
-
-def _words(backend: str, device: str, threads: int, dtype: str) -> str:
-    return f"backend {backend!r}, {threads} thread(s), {dtype} on {device}"
-
-
 def _count(images: Any, sources: Iterator[Any]) -> int:
     """How many images there are, 0 where nobody knows before they were read."""
     return length_hint(sources) or (0 if isinstance(images, str | PathLike) else length_hint(images))
@@ -335,8 +320,9 @@ def _small_png() -> Image.Image:
 
 
 def _default_segments(model: Model) -> frozenset[tuple[int, int]]:
-    """The steps and the segments from the input, as far as the backend has them."""
-    return frozenset((a, b) for a, b in model.backend.segments if a == 0 or b == a + 1)
+    """The steps and the segments from the input; where stages are left out, steps go over them."""
+    steps = set(pairwise(stages_reached(model.backend.segments)))
+    return frozenset(pair for pair in model.backend.segments if pair[0] == 0 or pair in steps)
 
 
 def _stored_policy(model: Model) -> ExitPolicy | None:

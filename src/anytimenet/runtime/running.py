@@ -40,11 +40,14 @@ class Running:
         self._finite = {stage: self._finite[stage]}
 
     def until_sure(self) -> None:
-        """Runs step by step until the policy has let everybody go, or to the last stage."""
+        """Runs step by step until the policy has let everybody go, or to the last stage that there is."""
         for answer in self.session.answers():
             self._take(answer)
             if self._left_at.all():
-                break
+                return
+        # Not every policy knows which stage is the last: there whoever is left leaves.
+        last = self._finite[self.last]
+        self._left_at[last & (self._left_at == 0)] = self.last
 
     def until(self, planner: PlanTable, remaining_ms: Callable[[], float], ready: set[Ran]) -> None:
         """Runs as long as the planner finds it worth while and somebody has not left.
@@ -90,8 +93,6 @@ class Running:
                 self._stands = standing_stage((stands, answer.stage), self._validated)
         if self._policy is not None:
             leaves, self._memory = self._policy.leaves(answer.stage, answer.output, self._memory)
-            if self.session.finished:
-                leaves = np.ones_like(finite)  # a policy for any net does not know that this is the last
             self._left_at[leaves & finite & (self._left_at == 0)] = answer.stage
 
     def _standing_of(self, row: int) -> int:

@@ -338,3 +338,39 @@ def test_after_warming_up_every_run_tells_how_slow_the_machine_is():
     predictor.warm_up()
     predictor.predict(toy_images(), deadline_ms=100)
     assert predictor.planners.slowdown.mean > 1.2
+
+
+@pytest.mark.parametrize(
+    ("segments", "best", "cheapest"),
+    [
+        ([(0, 1), (0, 2)], 2, 1),
+        ([(0, 2), (2, 4)], 4, 2),
+        ([(0, 1), (1, 2), (2, 3), (3, 4)], 3, 1),
+        ([(0, 4)], 4, 4),
+    ],
+)
+def test_of_the_stages_that_segments_lead_to_the_best_answers(segments, best, cheapest):
+    """An export may hold some segments alone; what answers is chosen among the stages that it has."""
+    entries = {key: each for key, each in table().entries.items() if key[:2] in segments}
+    model = toy_model(segments=segments)
+    predictor = Predictor(model, table=replace(table(), entries=entries))
+    predictor.warm_up()
+    assert predictor.predict(toy_images()).stage == best
+    assert predictor.predict(toy_images(), budget_macs=1e9).stage == best
+    assert predictor.predict(toy_images(), target_accuracy=0.99).stage == best
+    over = predictor.predict(toy_images(), budget_macs=1)
+    assert (over.stage, over.over_budget) == (cheapest, True)
+    assert predictor.predict(toy_images(), deadline_ms=1e9).stage == best
+    assert predictor.predict(toy_images(), deadline_ms=0).stage == cheapest
+    assert {answer.stage for answer in predictor.predict_many(toy_images(2), target_accuracy=0)} == {cheapest}
+    if len(segments) < 4:
+        with pytest.raises(ValueError, match="no segments lead to stage 3"):
+            predictor.predict(toy_images(), stage=3)
+
+
+def test_whoever_no_policy_lets_go_leaves_at_the_last_stage_that_there_is():
+    predictor = Predictor(
+        toy_model(segments=[(0, 1), (1, 2)], validated=(0.9, 0.6, 0.5, 0.4)), policy=Never()
+    )
+    alone, many = predictor.predict(toy_images()), list(predictor.predict_many(toy_images(2)))
+    assert [answer.stage for answer in (alone, *many)] == [2, 2, 2]

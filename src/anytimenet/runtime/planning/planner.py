@@ -229,13 +229,14 @@ def _planned(
     """The latency of each segment that may be planned, in order."""
     checks.instance(table, CostTable, "table", "a bundle's cost table")
     checks.flag(resumes, "resumes")
-    if table.num_stages != stages:
+    known = {(start, stop) for start, stop, _ in table.entries}
+    wanted = known if segments is None else {_segment(each, stages) for each in segments}
+    last = stages if segments is None else max((stop for _, stop in wanted), default=stages)
+    if not last <= table.num_stages <= stages:
         raise CostTableError(
             f"the cost table is of a net of {table.num_stages} stages, and {stages} have a validated score: "
             "profile this net"
         )
-    known = {(start, stop) for start, stop, _ in table.entries}
-    wanted = known if segments is None else {_segment(each, stages) for each in segments}
     found = {}
     unknown: CostTableError | None = None
     for start, stop in sorted(wanted):
