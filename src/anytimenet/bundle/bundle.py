@@ -115,6 +115,7 @@ class Bundle:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.cost_tables = dict(self.cost_tables)  # `copy.copy` hands over the same one
         self._lock = threading.Lock()
 
     @classmethod

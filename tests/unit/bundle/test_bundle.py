@@ -606,6 +606,14 @@ def test_a_bundle_can_be_copied_and_pickled(name: str) -> None:
             assert twin.predict(x).label == bundle.predict(x).label
 
 
+def test_what_a_copy_measures_is_its_own() -> None:
+    bundle = make_bundle()
+    twin = copy.copy(bundle)
+    twin.add_cost_table(cost_table(3))
+    assert len(twin.cost_tables) == 1
+    assert not bundle.cost_tables
+
+
 def test_a_bundle_goes_to_a_process_of_its_own(saved: Path, tmp_path: Path) -> None:
     bundle = Bundle.load(saved)
     image = torch.zeros(1, 8, 8)
