@@ -85,19 +85,20 @@ def as_distribution(latency: Latency, slowdown: Estimate) -> Times:
     )
 
 
-def of_the_net(latency: Latency) -> Latency:
+def of_the_net(latency: Latency, *, busy: bool = False) -> Latency:
     """What a latency tells of the net, without what else the machine did while it was profiled.
 
     At rest the time of a segment varies by a few percent. A median that lies far above its quickest runs
     (`unstable`) is replaced by these, and quantiles beyond 30 % above it are taken as 30 %: more than that
-    comes from other processes, which the running slowdown tells of as they are now.
+    comes from other processes, which the running slowdown tells of as they are now. `busy` says that another
+    segment of the table is unstable: quickest runs are taken of all then, for they compare with no medians.
 
     >>> found = of_the_net(Latency(8.0, 19.0, 25.0, repeats=50, low_ms=5.0, unstable=True))
     >>> found.median_ms, found.p95_ms, found.p99_ms
     (5.0, 6.5, 6.5)
     """
     base = latency.median_ms
-    if latency.unstable and latency.low_ms is not None:
+    if (busy or latency.unstable) and latency.low_ms is not None:
         base = latency.low_ms
     most = _OF_THE_NET * base
     return replace(

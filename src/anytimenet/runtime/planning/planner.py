@@ -116,7 +116,8 @@ class Planner:
         self._actual = actual
         self._latencies = _planned(table, len(self._values), segments, batch, resumes)
         if variant == "alert":
-            self._latencies = {key: of_the_net(each) for key, each in self._latencies.items()}
+            busy = any(each.unstable for each in self._latencies.values())  # medians and quickest do not mix
+            self._latencies = {key: of_the_net(each, busy=busy) for key, each in self._latencies.items()}
         self._trusted = _trusted(self._latencies)
         self._outgoing: tuple[Estimate | None, _Ways] = (None, {})
 

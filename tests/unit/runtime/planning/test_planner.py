@@ -117,6 +117,14 @@ def test_a_slower_machine_gets_a_shorter_plan_and_a_recovered_one_the_old():
     assert planner.plan(6).stage == 4
 
 
+def test_medians_and_quickest_runs_are_not_compared_with_each_other():
+    busy = {
+        (0, 1): Latency(0.8, 9.0, 10.0, repeats=50, low_ms=0.6),
+        (0, 2): Latency(1.1, 11.0, 16.0, repeats=50, low_ms=0.7, unstable=True),
+    }
+    assert Planner(table_of(busy), RISING[:2]).plan(0).path == ((0, 1),)  # though 0.7 is below 0.8
+
+
 def test_a_table_that_was_measured_beside_other_work_is_read_for_what_the_net_takes():
     busy = {
         (0, 1): Latency(1.0, 9.0, 17.0, repeats=50, low_ms=1.0),
