@@ -31,7 +31,8 @@ class Bench:
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Images that run together."""
     deadlines_ms: tuple[float, ...] = ()
-    """Deadlines to try; by default eight from what stage 1 hardly needs to 1.2 times the full net."""
+    """Deadlines to try; by default eight from what stage 1 hardly needs to 1.2 times the full net, plus
+    what a call takes beside its segments."""
     calls: int = 500
     """Images for each deadline; fewer if the time ends."""
     minutes: float = 2.0

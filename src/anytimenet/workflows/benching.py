@@ -18,7 +18,7 @@ from anytimenet.core.files.writing import write_json, write_text
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.costs.latency import torch_stamp
 from anytimenet.evaluation.plots.bench_figure import plot_bench
-from anytimenet.runtime import Backend, Predictor, PreparedModel, profile_backend
+from anytimenet.runtime import Backend, Predictor, profile_backend
 from anytimenet.runtime.profiling.backend import backend_segments
 from anytimenet.runtime.profiling.sweeps import (
     Bench,
@@ -30,6 +30,8 @@ from anytimenet.runtime.profiling.sweeps import (
 from anytimenet.runtime.profiling.timing import time_segments
 from anytimenet.workflows.on_backend import on_backend, placed, prepared_beforehand
 
+_FIRST_CALLS = 20
+"""Calls that tell what one takes beside its segments."""
 _PREDICTED = ("classification", "hierarchical")
 
 
@@ -55,7 +57,8 @@ def bench(
         bundle: from `fit` or `load`.
         backend: what runs the segments, as in `profile`.
         batch_sizes: images that run together.
-        deadlines_ms: to try; by default eight from what stage 1 hardly needs to 1.2 times the full net.
+        deadlines_ms: to try; by default eight from what stage 1 hardly needs to 1.2 times the full net,
+            plus what a call takes beside its segments.
         calls: for each deadline; fewer (at least 20) if the time ends.
         minutes: time for everything.
         threads: threads that one run uses.
@@ -81,8 +84,7 @@ def bench(
     if bundle.manifest.task_kind in _PREDICTED:
         alone = threads == 1 and place.device == "cpu"
         predictor = Predictor(model, table=table, policy=None)
-        wanted = deadlines_ms or deadlines_of(table)
-        points = _under_deadlines(predictor, model, wanted, calls, minutes / 2, alone=alone)
+        points = _under_deadlines(predictor, table, deadlines_ms, calls, minutes / 2, alone=alone)
     return Bench(table.key, batch_points(table), points)
 
 
@@ -111,7 +113,7 @@ def _table(
 
 def _under_deadlines(
     predictor: Predictor,
-    model: PreparedModel,
+    table: CostTable,
     deadlines_ms: Sequence[float],
     calls: int,
     minutes: float,
@@ -119,19 +121,28 @@ def _under_deadlines(
     alone: bool,
 ) -> tuple[DeadlinePoint, ...]:
     """The sweep over an image of noise; `alone` says that the calling thread does all the work."""
-    channels, height, width = model.manifest.input_shape
+    manifest = predictor.model.manifest
+    channels, height, width = manifest.input_shape
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
     predictor.warm_up()
+    deadlines_ms = deadlines_ms or deadlines_of(table, beside_ms=_beside_segments(predictor, table, pixels))
     for deadline in deadlines_ms:
         predictor.predict(pixels, deadline_ms=deadline)
     return sweep_deadlines(
         lambda deadline: predictor.predict(pixels, deadline_ms=deadline),
         deadlines_ms,
-        [record.val_accuracy for record in model.manifest.stages],
+        [record.val_accuracy for record in manifest.stages],
         calls=calls,
         minutes=minutes,
         cpu_clock=time.thread_time if alone else None,
     )
+
+
+def _beside_segments(predictor: Predictor, table: CostTable, pixels: np.ndarray) -> float:
+    """Milliseconds that a call usually takes beside the segment it runs."""
+    stage = min(range(1, table.num_stages + 1), key=lambda stage: table.latency(0, stage).median_ms)
+    whole_ms = [predictor.predict(pixels, stage=stage).elapsed_ms for _ in range(_FIRST_CALLS)]
+    return max(float(np.median(whole_ms)) - table.latency(0, stage).median_ms, 0.0)
 
 
 def write_bench(found: Bench, folder: Path | str, *, score: str = "accuracy") -> Path:

@@ -85,16 +85,22 @@ def batch_points(table: CostTable) -> tuple[BatchPoint, ...]:
     return tuple(found)
 
 
-def deadlines_of(table: CostTable, count: int = _DEADLINES) -> tuple[float, ...]:
+def deadlines_of(table: CostTable, count: int = _DEADLINES, *, beside_ms: float = 0.0) -> tuple[float, ...]:
     """Deadlines from what hardly stage 1 needs to 1.2 times what the full net needs, in equal ratios.
 
     They begin at the median of the cheapest sub-network, where about half of the answers must be late.
+
+    Args:
+        table: what segments take.
+        count: of the deadlines.
+        beside_ms: what a call takes beside its segments; of tiny nets it is the larger part.
     """
     checks.whole_number(count, "count", 2)
     stages = [stop for start, stop, batch in table.entries if start == 0 and batch == 1]
     first = min(table.latency(0, stop).median_ms for stop in stages)
     last = _LONGEST * max(table.latency(0, stop).p95_ms for stop in stages)
-    found = np.geomspace(max(first, 1e-3), max(last, 2 * first, 2e-3), count)
+    first, last = (beside_ms + least for least in (max(first, 1e-3), max(last, 2 * first, 2e-3)))
+    found = np.geomspace(first, last, count)
     return tuple(float(f"{deadline:.3g}") for deadline in found)
 
 

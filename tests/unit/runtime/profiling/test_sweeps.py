@@ -119,6 +119,8 @@ def test_default_deadlines_go_from_the_first_stage_to_beyond_the_last() -> None:
     found = deadlines_of(TABLE, count=3)
     assert found == pytest.approx((1.0, 12**0.5, 12.0), rel=0.01)
     assert list(deadlines_of(TABLE)) == sorted(deadlines_of(TABLE))
+    # What a call takes beside its segments, which of a tiny net is more than they take, moves both ends.
+    assert deadlines_of(TABLE, count=2, beside_ms=100) == (101, 112)
 
 
 def test_only_sub_networks_are_told_of_batches() -> None:
