@@ -31,6 +31,7 @@ from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_ta
 from anytimenet.evaluation.text.units import format_count
 from anytimenet.runtime import LeavingRun, Model, policy_of, simulated_exits
 from anytimenet.runtime.batches.costs import LEAVING_MODES, LeavingMode
+from anytimenet.workflows.on_backend import OF_TORCH, on_backend, placed
 from anytimenet.workflows.reading import Reading, settled_device
 from anytimenet.workflows.stepped import PlainBatches, stepped_outputs
 
@@ -142,7 +143,7 @@ def choose_exits(
         contract: what is to be kept.
         policy: what decides: "max_probability", "margin", "entropy", "patience" or "per_class".
         unit: of costs: multiply-adds, or milliseconds of an image alone by the cost table of this backend.
-        backend: what runs the net.
+        backend: what runs the net, as in `profile`.
         threads: that one segment uses.
         batch_size: images that run together; the last batch may be smaller.
         mode: how images leave a batch when exits are executed: "results", "compact" or "regroup".
@@ -172,7 +173,8 @@ def choose_exits(
         raise DataError(f"exits are for labels of whole images, and this net is for {kind}")
     if not reading.has_parts:
         raise DataError("exits need validation images: give data by name or DataSplits, which have some")
-    model = bundle.prepared(backend, threads=threads, device=settled_device(device))
+    place = placed(backend, settled_device(device) if backend in OF_TORCH else device, threads, "float32")
+    model = on_backend(bundle, backend, place)
     costs = tuple(OutputCost.of(cost) for cost in bundle.stage_costs())
     stage_costs = _stage_costs(bundle, model, costs, unit)
     val, _ = stepped_outputs(model, PlainBatches.of(reading, "val", size), costs)

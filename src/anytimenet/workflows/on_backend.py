@@ -9,6 +9,7 @@ from pathlib import Path
 from anytimenet.bundle import Bundle
 from anytimenet.core import checks
 from anytimenet.runtime import Backend, ExportedNet, Placement, PreparedModel, backends_of, make_backend
+from anytimenet.runtime.backends.known import unknown_backend
 from anytimenet.workflows.reading import settled_device
 
 OF_TORCH = ("eager", "compiled")
@@ -31,7 +32,10 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
         BackendError: if no backend of that name can run it here.
         MissingExtraError: if what the backend is built on is not installed.
     """
-    if backend in backends_of(bundle) or backend not in _FORMATS:
+    known = backends_of(bundle)
+    if backend not in (*known, *_FORMATS):
+        raise unknown_backend(bundle, backend, (*known, *_FORMATS))
+    if backend in known:
         return PreparedModel(bundle.manifest, make_backend(bundle, backend, place))
     from anytimenet.export import export
 
@@ -39,8 +43,13 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
     steps = {(stage - 1, stage) for stage in range(1, last + 1)}
     segments = steps | {(0, stage) for stage in range(1, last + 1)} | {(stage, last) for stage in range(last)}
     folder = tempfile.TemporaryDirectory(prefix="anytimenet-")
-    files = export(bundle, Path(folder.name) / "export", format=_FORMATS[backend], segments=sorted(segments))
-    runner = ExportedNet.load(files, backend=backend, placement=place).backend
+    format, out = _FORMATS[backend], Path(folder.name) / "export"
+    try:
+        files = export(bundle, out, format=format, segments=sorted(segments))
+        runner = ExportedNet.load(files, backend=backend, placement=place).backend
+    except BaseException:
+        folder.cleanup()
+        raise
     weakref.finalize(runner, folder.cleanup)
     return PreparedModel(bundle.manifest, runner)
 

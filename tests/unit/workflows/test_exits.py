@@ -125,6 +125,12 @@ def test_what_was_simulated_with_another_backend_is_executed_but_at_the_threshol
     assert bundle.predict(x[:1], stage=3).stage == 3
 
 
+def test_exits_are_executed_by_a_backend_that_runs_files(bundle):
+    contract = Contract("max_mean_cost", 1e12, None)
+    found = choose_exits(bundle, splits(), contract=contract, backend="onnxruntime")
+    assert (found.executed.backend, found.executed.unexplained) == ("onnxruntime", 0)
+
+
 def test_an_image_that_leaves_elsewhere_for_no_reason_is_told(bundle):
     model = bundle.prepared()
     batches = PlainBatches(images(40, seed=4), PREPROCESSING, 40, 0, "noise", "test")

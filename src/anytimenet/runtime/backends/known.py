@@ -40,6 +40,15 @@ def backends_of(source: object) -> tuple[str, ...]:
     return tuple(sorted({name for kind, name in _known if isinstance(source, kind)}))
 
 
+def unknown_backend(source: object, name: str, names: tuple[str, ...]) -> BackendError:
+    """The error that no backend of that name runs `source`, for which there are `names`."""
+    kind = type(source).__name__
+    what = f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+    if not names:
+        return BackendError(f"no backend runs {what}: give a bundle or an exported folder")
+    return BackendError(f"no backend {name!r} runs {what}: {suggest(name, names)}")
+
+
 def make_backend(source: object, name: str, placement: Placement | None = None) -> Backend:
     """The backend of that name for the segments of `source`.
 
@@ -50,10 +59,6 @@ def make_backend(source: object, name: str, placement: Placement | None = None) 
     names = backends_of(source)
     name = checks.words(name, "backend")
     if name not in names:
-        raise BackendError(
-            f"no backend {name!r} runs a {type(source).__name__}: {suggest(name, names)}"
-            if names
-            else f"no backend runs a {type(source).__name__}: give a bundle or an exported folder"
-        )
+        raise unknown_backend(source, name, names)
     makes = [make for (kind, known), make in _known.items() if known == name and isinstance(source, kind)]
     return makes[-1](source, placement or Placement())

@@ -32,7 +32,7 @@ def test_an_unknown_backend_is_refused_with_the_nearest_name():
     known.register_backend(Weights, "onnxruntime", lambda source, placement: None)
     with pytest.raises(BackendError, match="did you mean 'onnxruntime'"):
         known.make_backend(Weights(), "onnxruntme")
-    with pytest.raises(BackendError, match="no backend runs a int"):
+    with pytest.raises(BackendError, match="no backend runs an int"):
         known.make_backend(3, "onnxruntime")
 
 
