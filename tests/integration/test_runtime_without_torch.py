@@ -65,7 +65,9 @@ def test_labels_are_those_of_the_bundle_at_every_stage(bundle, exported, images)
 def test_a_deadline_needs_a_profile_and_is_then_kept_or_told_to_be_late(exported, images):
     done = without_torch("predict", exported, images / "0.png", "--deadline-ms", 5)
     assert done.returncode == 1
-    assert "python -m anytimenet.runtime profile" in done.stderr
+    assert "python -m anytimenet.runtime profile EXPORT` and --backend onnxruntime" in done.stderr
+    assert done.stderr.startswith("anytimenet.runtime: --deadline-ms needs latencies")
+    assert "an.profile" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert without_torch("profile", exported, "--minutes", 0.02).returncode == 0
     done = without_torch("predict", exported, images, "--deadline-ms", 100_000, "--json")

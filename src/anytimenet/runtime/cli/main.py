@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from anytimenet.core.version import __version__
+from anytimenet.runtime.cli.output import in_flags
 
 VERBS = {
     "predict": ("predict", "answer images within budgets"),
@@ -43,7 +44,7 @@ def run(words: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("ANYTIMENET_DEBUG"):
             raise
-        print(f"anytimenet.runtime: {error}", file=sys.stderr)
+        print(f"anytimenet.runtime: {in_flags(str(error), vars(arguments))}", file=sys.stderr)
         return 1
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from anytimenet.core.answers.prediction_record import prediction_record, remarks
 from anytimenet.core.errors import DataError
@@ -54,7 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
             )
         except DataError as error:  # of this image alone
             bad += 1
-            print(json.dumps({"image": path, "error": str(error)}) if arguments.json else error, flush=True)
+            if arguments.json:
+                print(json.dumps({"image": path, "error": str(error)}), flush=True)
+            else:
+                print(f"anytimenet.runtime: {error}", file=sys.stderr)
             continue
         if arguments.json:
             print(json.dumps(prediction_record(path, answer), allow_nan=False), flush=True)
