@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -95,12 +96,15 @@ class Export:
 
     def _write_one_file(self, bundle: Bundle) -> None:
         from anytimenet.export import export_single_file
+        from anytimenet.export.single_file import COMPUTES_ALL
 
         if self.format != "onnx" or self.segments or self.int8:
             raise ValueError(
                 "--single-file is ONNX with all stages: leave out --format, --segments and --int8"
             )
-        file = export_single_file(bundle, self.out, overwrite=self.overwrite)
+        with warnings.catch_warnings():  # the last line below says it in the words of the command line
+            warnings.filterwarnings("ignore", message=COMPUTES_ALL)
+            file = export_single_file(bundle, self.out, overwrite=self.overwrite)
         result = {"out": str(file), "format": self.format, "bytes": file.stat().st_size}
         if emit(self.json, result):
             print(f"{file}: {result['bytes']:,} bytes, {bundle.num_stages} stages.")

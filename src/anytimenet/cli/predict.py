@@ -40,7 +40,7 @@ class Predict:
     """
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
-    """Folder of a bundle, or of the run that made it."""
+    """Folder of a bundle, of the run that made it, or of an exported net."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE ...")]
     """Image files, folders of them, or quoted patterns such as 'photos/*.jpg'."""
     stage: int | None = None
@@ -61,7 +61,7 @@ class Predict:
     skip_bad: bool = False
     """Leave out images that cannot be predicted, and name them."""
     threads: int = 1
-    """CPU threads of PyTorch; more than one is slower for one image on a busy machine."""
+    """CPU threads of one run; more than one is slower for one image on a busy machine."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.jsonl]")] = None
     """Print JSON lines, or write them to a file."""
 

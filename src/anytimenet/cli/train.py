@@ -292,5 +292,5 @@ def parse_numbers(flag: str, text: str) -> list[int]:
     except ValueError:
         raise ValueError(f"{flag} {text}: whole numbers with commas are needed, for example 1,2,3") from None
     if len(set(numbers)) != len(numbers) or min(numbers) < 0 or max(numbers) > LARGEST:
-        raise ValueError(f"{flag} {text}: different numbers from 0 to {LARGEST} are needed")
+        raise ValueError(f"{flag} {text}: different numbers from 0 on are needed")
     return numbers

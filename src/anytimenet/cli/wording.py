@@ -33,7 +33,7 @@ _ARGUMENT = re.compile(
     rf"""(?<![\w./\\'"=-])(?P<name>[a-z]\w*)(?:=(?P<value>{_VALUE}))?(?![\w/\\'"(=-]|\.\w)"""
 )
 _OBJECT = re.compile(rf"\b(?:an\.)?(?:{_OPTIONS})\((?P<arguments>\w+=[^()]*)\)")
-_FIRST = re.compile(r"(?P<name>[a-z]+)(?= must | is too | does not |: | ['\d-])")
+_FIRST = re.compile(r"(?P<name>[a-z][a-z0-9]*)(?= must | is too | does not |: | ['\d-])")
 
 
 def in_flags(message: str, flags: Collection[str], train_flags: Collection[str] = ()) -> str:

@@ -212,8 +212,9 @@ def increasing(value: object, name: str, most: int) -> tuple[int, ...]:
     """
     found = whole_numbers(value, name, 1, most)
     if not found or list(found) != sorted(set(found)):
+        among = "from 1 on" if most == LARGEST else f"from 1 to {most}"
         raise ValueError(
-            f"{name} must be an increasing list of stages from 1 to {most}, for example (1, 2), not {found}"
+            f"{name} must be an increasing list of stages {among}, for example (1, 2), not {found}"
         )
     return found
 

@@ -45,7 +45,7 @@ class Budget:
     5.0
     >>> Budget(stage=1, budget_macs=9)
     Traceback (most recent call last):
-    ValueError: give stage or budget_macs, not both: each says what is spent
+    ValueError: give stage=K or budget_macs, not both: each says what is spent
     """
 
     deadline_ms: float | None = None
@@ -62,7 +62,8 @@ class Budget:
         given = [name for name in _NAMES if getattr(self, name) is not None]
         if len(given) > 1:
             several = "both" if len(given) == 2 else "all"
-            raise ValueError(f"give {' or '.join(given)}, not {several}: each says what is spent")
+            words = " or ".join("stage=K" if name == "stage" else name for name in given)
+            raise ValueError(f"give {words}, not {several}: each says what is spent")
 
     @property
     def is_timed(self) -> bool:

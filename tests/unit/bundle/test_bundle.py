@@ -978,7 +978,7 @@ def test_a_stage_that_does_not_exist_is_refused(stage: Any) -> None:
 
 
 def test_a_stage_and_a_budget_contradict_each_other() -> None:
-    with pytest.raises(ValueError, match="stage or budget_macs, not both"):
+    with pytest.raises(ValueError, match="stage=K or budget_macs, not both"):
         make_bundle().predict(torch.zeros(1, 8, 8), stage=1, budget_macs=1)
 
 

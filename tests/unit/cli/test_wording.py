@@ -15,7 +15,20 @@ from anytimenet.cli.wording import in_flags
 
 SOURCE = Path(anytimenet.__file__).parent
 FLAG = re.compile(r"(?<![\w-])--[a-z]|anytimenet (?:" + "|".join(VERBS) + r") [A-Z-]")
-FLAGS = ("skip_bad", "image_size", "device", "data", "resume", "out", "epochs", "ignore_index", "limit")
+FLAGS = (
+    "skip_bad",
+    "image_size",
+    "device",
+    "data",
+    "resume",
+    "out",
+    "epochs",
+    "ignore_index",
+    "limit",
+    "int8",
+    "stage",
+    "deadline_ms",
+)
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
@@ -51,6 +64,8 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
         ("an.DataOptions(ignore_index=None)", "--ignore-index none"),
         ("DataOptions(split_seed=1)", "DataOptions(split_seed=1)"),
         ("epochs must be at least 1, not 0", "--epochs must be at least 1, not 0"),
+        ("int8 must be from 1 to 4096, not 0", "--int8 must be from 1 to 4096, not 0"),
+        ("give stage=K or deadline_ms, not both", "give --stage K or --deadline-ms, not both"),
         ("device 'gpu' does not exist", "--device 'gpu' does not exist"),
         ("image_size must be a size", "--image-size must be a size"),
         ("out=FOLDER, or go on with resume=True", "--out FOLDER, or go on with --resume"),

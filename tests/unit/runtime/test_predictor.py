@@ -155,7 +155,7 @@ def test_budgets_and_stages_are_answered_as_the_standing_rule_says():
     ("budget", "message"),
     [
         ({"deadline_ms": float("nan")}, "deadline_ms"),
-        ({"deadline_ms": 3, "stage": 1}, "stage or deadline_ms, not both"),
+        ({"deadline_ms": 3, "stage": 1}, "stage=K or deadline_ms, not both"),
         ({"stage": 5}, "stage"),
         ({"target_accuracy": 90}, "fraction from 0 to 1"),
         ({"budget_macs": -1}, "budget_macs"),

@@ -201,7 +201,7 @@ class Manifest(Record):
         if stage is None:
             return self.best_stage(budget_macs)
         if budget_macs is not None:
-            raise ValueError("give stage or budget_macs, not both: a stage has its own cost")
+            raise ValueError("give stage=K or budget_macs, not both: a stage has its own cost")
         return stage, False
 
     def keep(self, stages: Sequence[int]) -> Manifest:
