@@ -8,7 +8,7 @@ import numpy as np
 
 from anytimenet.core.answers.standing import Validated, standing_stage
 from anytimenet.runtime.planning.plan_table import PlanTable
-from anytimenet.runtime.policies.policy import NOTHING, ExitPolicy, Memory
+from anytimenet.runtime.policies.policy import NOTHING, ExitPolicy, Memory, asked
 from anytimenet.runtime.session import Answer, Session
 
 Ran = tuple[int, int, int]
@@ -92,7 +92,7 @@ class Running:
             else:
                 self._stands = standing_stage((stands, answer.stage), self._validated)
         if self._policy is not None:
-            leaves, self._memory = self._policy.leaves(answer.stage, answer.output, self._memory)
+            leaves, self._memory = asked(self._policy, answer.stage, answer.output, self._memory)
             self._left_at[leaves & finite & (self._left_at == 0)] = answer.stage
 
     def _standing_of(self, row: int) -> int:

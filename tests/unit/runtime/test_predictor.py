@@ -374,3 +374,31 @@ def test_whoever_no_policy_lets_go_leaves_at_the_last_stage_that_there_is():
     )
     alone, many = predictor.predict(toy_images()), list(predictor.predict_many(toy_images(2)))
     assert [answer.stage for answer in (alone, *many)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("says", "what"),
+    [
+        (lambda count: np.zeros(count, int), r"int64 \(1,\)"),
+        (lambda count: np.ones((count, 1), bool), r"bool \(1, 1\)"),
+        (lambda count: [False] * count, "list"),
+    ],
+)
+def test_a_policy_that_does_not_say_yes_or_no_of_each_example_is_refused(says, what):
+    """Zeros as whole numbers let the first example go, as if they were its place."""
+
+    class Vague(Never):
+        def leaves(self, stage, output, memory):
+            return says(len(output[0])), memory
+
+    backend = ToyBackend()
+    predictor = Predictor(PreparedModel(toy_manifest(), backend), policy=Vague())
+    outputs = backend.outputs(toy_images(), [(0, 1), (1, 2), (2, 3), (3, 4)])
+    for run in (
+        lambda: predictor.predict(toy_images()),
+        lambda: list(predictor.predict_many(toy_images())),
+        lambda: simulated_exits(Vague(), outputs),
+    ):
+        with pytest.raises(TypeError, match=rf"Vague.leaves must return a bool array \(1,\).*not {what}"):
+            run()
+    assert backend.live == 0

@@ -16,7 +16,7 @@ from anytimenet.runtime.batches.costs import LEAVING_MODES, LeavingCosts, Leavin
 from anytimenet.runtime.batches.regrouping import Block, Pool
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.paths import SegmentPath, check_path, steps_to
-from anytimenet.runtime.policies.policy import ExitPolicy
+from anytimenet.runtime.policies.policy import ExitPolicy, asked
 
 _READ = "standardised floats (N, C, H, W)"
 
@@ -142,7 +142,7 @@ class LeavingRun:
                 state = self._backend.begin(x) if state is None else state
                 state, output = self._backend.run(start, stop, state)
                 open_rows = _rows(output, inside)
-                leaves, memory = self._policy.leaves(stop, open_rows, memory)
+                leaves, memory = asked(self._policy, stop, open_rows, memory)
                 if place == len(self.path) - 1:
                     leaves = np.ones(len(inside), bool)
                 yield from self._answered(rows[inside], stop, open_rows, leaves)
@@ -199,7 +199,7 @@ class LeavingRun:
             for block in blocks:
                 inside = np.arange(first, first + len(block.rows))
                 own = _rows(output, inside)
-                leaves, memory = self._policy.leaves(stop, own, block.memory)
+                leaves, memory = asked(self._policy, stop, own, block.memory)
                 leaves = np.ones(len(inside), bool) if last else leaves
                 answers += self._answered(block.rows, stop, own, leaves)
                 stay = np.flatnonzero(~leaves)

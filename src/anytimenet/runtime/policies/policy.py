@@ -64,3 +64,19 @@ class _Nothing:
 
 NOTHING = _Nothing()
 """What a policy remembers that looks at one output at a time."""
+
+
+def asked(policy: ExitPolicy, stage: int, output: Output, memory: Memory) -> tuple[np.ndarray, Memory]:
+    """What a policy says, if it is what `ExitPolicy.leaves` promises.
+
+    Raises:
+        TypeError: for anything but a bool an example: zeros, taken for places, would let the first one go.
+    """
+    leaves, memory = policy.leaves(stage, output, memory)
+    count = len(output[0])
+    if not isinstance(leaves, np.ndarray) or leaves.dtype != bool or leaves.shape != (count,):
+        what = f"{leaves.dtype} {leaves.shape}" if isinstance(leaves, np.ndarray) else type(leaves).__name__
+        raise TypeError(
+            f"{type(policy).__name__}.leaves must return a bool array ({count},), one an example, not {what}"
+        )
+    return leaves, memory

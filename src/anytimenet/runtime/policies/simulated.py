@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anytimenet.runtime.backends.backend import Output
-from anytimenet.runtime.policies.policy import ExitPolicy
+from anytimenet.runtime.policies.policy import ExitPolicy, asked
 
 
 def simulated_exits(policy: ExitPolicy, outputs: Sequence[Output]) -> np.ndarray:
@@ -38,7 +38,7 @@ def simulated_exits(policy: ExitPolicy, outputs: Sequence[Output]) -> np.ndarray
     stages, memory = np.full(count, len(outputs)), policy.begin(count)
     remaining = np.arange(count)
     for stage, output in enumerate(outputs, 1):
-        leaves, memory = policy.leaves(stage, tuple(level[remaining] for level in output), memory)
+        leaves, memory = asked(policy, stage, tuple(level[remaining] for level in output), memory)
         stages[remaining[leaves]] = stage
         stay = np.flatnonzero(~leaves)
         remaining, memory = remaining[stay], memory.rows(stay)
