@@ -65,6 +65,8 @@ class _Nothing:
 NOTHING = _Nothing()
 """What a policy remembers that looks at one output at a time."""
 
+_BOOL = np.dtype(bool)  # numpy has one of it: `is` takes no time, for this is asked at every step
+
 
 def asked(policy: ExitPolicy, stage: int, output: Output, memory: Memory) -> tuple[np.ndarray, Memory]:
     """What a policy says, if it is what `ExitPolicy.leaves` promises.
@@ -74,7 +76,7 @@ def asked(policy: ExitPolicy, stage: int, output: Output, memory: Memory) -> tup
     """
     leaves, memory = policy.leaves(stage, output, memory)
     count = len(output[0])
-    if not isinstance(leaves, np.ndarray) or leaves.dtype != bool or leaves.shape != (count,):
+    if not isinstance(leaves, np.ndarray) or leaves.dtype is not _BOOL or leaves.shape != (count,):
         what = f"{leaves.dtype} {leaves.shape}" if isinstance(leaves, np.ndarray) else type(leaves).__name__
         raise TypeError(
             f"{type(policy).__name__}.leaves must return a bool array ({count},), one an example, not {what}"
