@@ -84,12 +84,15 @@ def read_run(path: Path, cost: str, *, trust_paths: bool = False) -> Report | Sp
     seeds = sorted(path.glob("seed-*/report.json"))
     if seeds:
         return Spread.of([read_any_report(report) for report in seeds])
-    from anytimenet.core.errors import require
+    from anytimenet.core.errors import DataError, require
 
     require("torch", "train")
     from anytimenet.workflows import evaluate, load
 
-    evaluated = evaluate(load(path), trust_paths=trust_paths)
+    try:
+        evaluated = evaluate(load(path), trust_paths=trust_paths)
+    except DataError as error:  # of one of several runs
+        raise DataError(f"{path}: {error}") from error
     if cost == "ms" and not all(stage.latency_median_ms for stage in evaluated.stages):
         raise ValueError(f"{path} was not profiled on this machine: anytimenet profile {path}")
     return evaluated

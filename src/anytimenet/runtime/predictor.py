@@ -1,4 +1,4 @@
-"""One answer within a budget: the deadline's clock, the planner, the exit policy and the session together."""
+"""Answers within budgets: clock, planner, policy and session together; long, for both doors are one class."""
 
 from __future__ import annotations
 

@@ -60,10 +60,14 @@ class Running:
         """
         batch = self.session.batch
         while not self._left_at.all() and not self.session.finished:
-            plan = planner.plan(remaining_ms(), self.session.stage, self._stands)
-            if not plan.path:
+            stage = self.session.stage
+            if stage and self._stands is None:  # what has run gave no numbers: any further stage is better
+                ahead = [segment for segment in planner.segments if segment[0] == stage]
+            else:
+                ahead = list(planner.plan(remaining_ms(), stage, self._stands).path)
+            if not ahead:
                 return
-            answer = self.session.advance(*plan.path[0])
+            answer = self.session.advance(*ahead[0])
             if (ran := (*answer.segment, batch)) in ready:
                 planner.observe(*answer.segment, answer.segment_ms)
             else:

@@ -186,6 +186,8 @@ def test_numbers_that_are_not_finite_never_stand():
     predictor = Predictor(model, table=table(), segments=steps_only, policy=None)
     answer = predictor.predict(toy_images(), deadline_ms=1e6)
     assert answer.stage in (2, 4)
+    jump = Predictor(model, table=table(), policy=None)  # to stage 3 at once, the best validated
+    assert jump.predict(toy_images(), deadline_ms=1e6).path == ((0, 3), (3, 4))
     with pytest.raises(NotFiniteError, match="stage 3"):
         predictor.predict(toy_images(), stage=3)
     backend.broken = (1, 2, 3, 4)
