@@ -363,7 +363,7 @@ _ROWS = (
     Row(
         "profile",
         lambda w: {"bundle": w.bundle, "minutes": 0.1, "threads": 1, "batch_sizes": (1,)},
-        doors=("runtime/backends/known.py", "core/manifest/folder.py"),
+        doors=("runtime/backends/known.py", "workflows/on_backend.py", "core/manifest/folder.py"),
         words={"bundle": ("bundle", "path")},
         work=("workflows.profiling.profile_backend",),
     ),

@@ -167,7 +167,7 @@ def choose_exits(
     rule, size = check_rule(policy), checks.whole_number(batch_size, "batch_size", 1)
     checks.choice(unit, "unit", ("macs", "ms"))
     checks.choice(mode, "mode", LEAVING_MODES)
-    seed = checks.whole_number(seed, "seed")
+    seed, backend = checks.whole_number(seed, "seed"), checks.words(backend, "backend")
     if bundle.manifest.task_kind not in ("classification", "hierarchical"):
         kind = bundle.manifest.task_kind
         raise DataError(f"exits are for labels of whole images, and this net is for {kind}")

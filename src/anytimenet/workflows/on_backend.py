@@ -32,7 +32,7 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
         BackendError: if no backend of that name can run it here.
         MissingExtraError: if what the backend is built on is not installed.
     """
-    known = backends_of(bundle)
+    known, backend = backends_of(bundle), checks.words(backend, "backend")
     if backend not in (*known, *_FORMATS):
         raise unknown_backend(bundle, backend, (*known, *_FORMATS))
     if backend in known:

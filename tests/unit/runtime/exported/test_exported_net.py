@@ -48,7 +48,7 @@ def test_it_holds_what_the_bundle_knew(bundle, exported):
     assert net.segments == {(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)}
     known = {(spec.start, spec.stop): spec for spec in bundle.segment_specs()}
     assert all(spec == known[spec.start, spec.stop] for spec in net.segment_specs)
-    assert backends_of(net) == ("onnxruntime", "openvino")
+    assert {"onnxruntime", "openvino"} <= set(backends_of(net))  # and those that need PyTorch, once imported
 
 
 def answers(net: ExportedNet, stop: int) -> np.ndarray:
