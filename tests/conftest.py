@@ -31,8 +31,9 @@ _DIED: set[str] = set()
 def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
     """A test whose process died is run once more, in a new one; a test that fails is not.
 
-    Seen in whole runs only, in one of the processes that have loaded every engine, while it started another
-    program; never under a debugger.
+    Seen in whole runs only, when a child of the process ends: a debugger shows SIGSEGV inside waitpid, where
+    SIGCHLD comes in, for which PyTorch's loader has a handler. Most likely the stack for signals is too small
+    or gone by then; who set it is not known.
     """
     if crashitem not in _DIED:
         _DIED.add(crashitem)
