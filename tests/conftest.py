@@ -7,7 +7,6 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
@@ -22,23 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "torchvision" in getattr(item, "fixturenames", ()):
             item.add_marker("vision")
-
-
-_DIED: set[str] = set()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
-    """A test whose process died is run once more, in a new one; a test that fails is not.
-
-    Seen in whole runs only, when a child of the process ends: a debugger shows SIGSEGV inside waitpid, where
-    SIGCHLD comes in, for which PyTorch's loader has a handler. Most likely the stack for signals is too small
-    or gone by then; who set it is not known.
-    """
-    if crashitem not in _DIED:
-        _DIED.add(crashitem)
-        sched.mark_test_pending(crashitem)
-        report.outcome = "rerun"  # type: ignore[assignment]
 
 
 @pytest.fixture(autouse=True)

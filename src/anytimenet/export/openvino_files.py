@@ -15,11 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
-from anytimenet.core.errors import BackendError, require
+from anytimenet.core.errors import BackendError
 from anytimenet.core.files.writing import sha256, write_bytes
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.export import onnx_files
 from anytimenet.export.job import Job, Written
+from anytimenet.runtime.backends.openvino import shared_core
 
 ALIGNED = 16
 """Constants begin at multiples of so many bytes."""
@@ -32,7 +33,7 @@ def write(job: Job) -> Written:
         BackendError: if a segment cannot be written.
         MissingExtraError: if openvino or onnx is not installed.
     """
-    core = require("openvino", "openvino").Core()
+    core = shared_core()
     weights = SharedWeights()
     segments = {}
     with TemporaryDirectory() as folder:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +188,27 @@ def test_float32_stays_float32_where_the_processor_has_bfloat16(folder):
     assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert compiled.get_property("NUM_STREAMS") == 1
+
+
+def test_backends_that_go_leave_the_thread_a_stack_for_signals():
+    """In a process of its own, which would end: SIGCHLD comes in after two went, the first one first."""
+    script = """
+import signal, subprocess
+from anytimenet.runtime.backends import openvino
+first, second = openvino.shared_core(), openvino.shared_core()
+import numpy as np, openvino as ov
+from openvino import opset13 as ops
+def compiled(core):
+    x = ops.parameter([1, 4], np.float32)
+    return core.compile_model(ov.Model([ops.relu(x)], [x]), "CPU")
+a, b = compiled(first), compiled(second)
+a([np.zeros((1, 4), np.float32)]), b([np.zeros((1, 4), np.float32)])
+signal.signal(signal.SIGCHLD, lambda *_: None)
+del a, first
+del b, second
+for _ in range(20):
+    subprocess.run(["true"])
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "alive\n")

@@ -7,6 +7,7 @@ import io
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class OpenVino(BufferedBackend):
         super().__init__(source, placement or Placement())
         self._check()
         self._openvino = require("openvino", "openvino")
-        self._core = self._openvino.Core()
+        self._core = shared_core()
         self._device = self._device_named(self.placement.device)
         self._static = frozenset(checks.whole_numbers(static_batches, "static_batches", 1))
         self._weights = _Weights(source)
@@ -224,3 +225,14 @@ def _reason(error: Exception) -> str:
     """The last line of what OpenVINO says, which has the cause; those before name its sources."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+@cache
+def shared_core() -> Any:
+    """The one core of this process.
+
+    With a core OpenVINO gives the thread a stack for signals, and puts back the one before as the core goes.
+    Of two cores that go in the order in which they came, the second puts back the freed stack of the first,
+    and the next signal with a handler, SIGCHLD of a loader for example, ends the process.
+    """
+    return require("openvino", "openvino").Core()
