@@ -50,25 +50,6 @@ class TensorState:
         return f"TensorState(stage {self.stage}, batch {self.batch}, {held})"
 
 
-def usable(state: object, stage: int | None = None) -> TensorState:
-    """`state`, if a run can go on from it.
-
-    Raises:
-        TypeError: for a state of another backend.
-        ValueError: if it is used up, or at another stage.
-    """
-    if not isinstance(state, TensorState):
-        raise TypeError(f"a state that this backend gave is needed, not a {type(state).__name__}")
-    if state.used_up:
-        raise ValueError(
-            f"the state at stage {state.stage} is used up: go on from the one that the last run gave, "
-            "or restore one that was saved"
-        )
-    if stage is not None and state.stage != stage:
-        raise ValueError(f"the state is at stage {state.stage}, and the segment starts at {stage}")
-    return state
-
-
 class Layout:
     """Where the numbers of a tensor lie: the same for every tensor of a shape, however it came about.
 

@@ -21,7 +21,6 @@ from anytimenet.bundle.backends.states import (
     as_arrays,
     as_tensors,
     row_numbers,
-    usable,
 )
 from anytimenet.core.checks import instance, optional
 from anytimenet.core.errors import BackendError
@@ -30,6 +29,7 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.segment import check_segment
 from anytimenet.nets.snapshot import device_named, floating
 from anytimenet.runtime.backends.backend import Output, Placement, State
+from anytimenet.runtime.backends.usable import usable
 
 TOLERANCES = {
     torch.float64: 1e-5,
@@ -152,7 +152,7 @@ class TorchBackend(ABC):
         Raises:
             ValueError: for a segment that does not exist, or a state that is used up or elsewhere.
         """
-        given = usable(state, start)
+        given = usable(state, TensorState, start)
         runner = self._held.get((start, stop)) or self._runner(start, stop)
         with torch.inference_mode(), self._place():
             tensors, output = self._narrowly(runner, given.tensors)
@@ -163,7 +163,7 @@ class TorchBackend(ABC):
     def save(self, state: State) -> dict[str, np.ndarray]:
         """Copies of the tensors of a state by name, the batch first; those in bfloat16 as uint16."""
         with torch.inference_mode():
-            return as_arrays(usable(state).tensors)
+            return as_arrays(usable(state, TensorState).tensors)
 
     def restore(self, stage: int, tensors: Mapping[str, np.ndarray]) -> State:
         """The state that `save` wrote, bit for bit.
@@ -190,7 +190,7 @@ class TorchBackend(ABC):
         Raises:
             ValueError: for an example that is not there.
         """
-        given = usable(state)
+        given = usable(state, TensorState)
         numbers = row_numbers(index, given.batch).to(self.device)
         self._check_batch(len(numbers))
         with torch.inference_mode():

@@ -15,6 +15,7 @@ from anytimenet.core import checks
 from anytimenet.core.segments import INPUT, SegmentSpec, TensorSpec
 from anytimenet.runtime.backends.backend import Output, Placement, State
 from anytimenet.runtime.backends.prefix_buffers import BufferPool, Buffers, Growth, Needs, grown, settle
+from anytimenet.runtime.backends.usable import usable
 
 NEW = ".new"
 """Behind the name of a tensor that a segment gives, for one of that name may go in."""
@@ -145,7 +146,7 @@ class BufferedBackend(ABC):
             ValueError: for a segment that was not exported, or a state that is used up or elsewhere.
             BackendError: if the engine fails.
         """
-        given, spec = usable(state, start), self._source.spec_of(start, stop)
+        given, spec = usable(state, BufferedState, start), self._source.spec_of(start, stop)
         bound = self._bound(spec, given.buffers)
         buffers = given.take_buffers()
         output = bound.run()
@@ -157,7 +158,7 @@ class BufferedBackend(ABC):
 
     def save(self, state: State) -> dict[str, np.ndarray]:
         """Copies of the state's tensors by name."""
-        given = usable(state)
+        given = usable(state, BufferedState)
         return {spec.name: given.buffers.tensor(spec).copy() for spec in given.specs}
 
     def restore(self, stage: int, tensors: Mapping[str, np.ndarray]) -> State:
@@ -185,7 +186,7 @@ class BufferedBackend(ABC):
         Raises:
             ValueError: for an example that is not there.
         """
-        given, chosen = usable(state), [int(place) for place in index]
+        given, chosen = usable(state, BufferedState), [int(place) for place in index]
         if not all(0 <= place < given.batch for place in chosen):
             raise ValueError(f"rows {chosen}: examples 0 to {given.batch - 1} are there")
         tensors = {spec.name: given.buffers.tensor(spec)[chosen] for spec in given.specs}
@@ -245,25 +246,6 @@ class BufferedState:
         """Its buffers, which it has no longer."""
         self.used_up = True
         return self.buffers
-
-
-def usable(state: object, stage: int | None = None) -> BufferedState:
-    """`state`, if a run can go on from it.
-
-    Raises:
-        TypeError: for a state of another backend.
-        ValueError: if it is used up, or at another stage.
-    """
-    if not isinstance(state, BufferedState):
-        raise TypeError(f"a state that this backend gave is needed, not a {type(state).__name__}")
-    if state.used_up:
-        raise ValueError(
-            f"the state at stage {state.stage} is used up: go on from the one that the last run gave, "
-            "or restore one that was saved"
-        )
-    if stage is not None and state.stage != stage:
-        raise ValueError(f"the state is at stage {state.stage}, and the segment starts at {stage}")
-    return state
 
 
 class _Bound:
