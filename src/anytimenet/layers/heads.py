@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anytimenet.core.checks import choice
+from anytimenet.core.checks import choice, number
 
 
 class LevelHead(nn.Module):
@@ -54,18 +54,26 @@ class PooledHead(nn.Module):
         channels: of the features.
         num_classes: classes of each label level, fine level first.
         relu: false for features that come out of a ReLU.
+        dropout: share of the pooled features that is left out in training.
+
+    Raises:
+        ValueError: unless `dropout` is from 0 to below 1.
 
     >>> [tuple(t.shape) for t in PooledHead(8, (10, 2))(torch.zeros(3, 8, 4, 4))]
     [(3, 10), (3, 2)]
     """
 
-    def __init__(self, channels: int, num_classes: Sequence[int], *, relu: bool = True) -> None:
+    def __init__(
+        self, channels: int, num_classes: Sequence[int], *, relu: bool = True, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.relu = relu
+        share = number(dropout, "dropout", 0, below=1)
+        self.dropout = nn.Dropout(share) if share else nn.Identity()
         self.levels = nn.ModuleList(nn.Linear(channels, classes) for classes in num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        h = _pooled(F.relu(x) if self.relu else x)  # not in place: the next block reads x, too
+        h = self.dropout(_pooled(F.relu(x) if self.relu else x))  # not in place: the next block reads x, too
         return tuple(level(h) for level in self.levels)
 
 

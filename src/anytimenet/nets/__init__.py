@@ -18,6 +18,7 @@ from anytimenet.nets.contract import (
 from anytimenet.nets.depth import (  # noqa: F401  (registers the names)
     ann_msdnet,
     densenet,
+    efficientnet_lite,
     fcn_exits,
     msdnet,
     plain_chain,
