@@ -73,7 +73,15 @@ class PooledHead(nn.Module):
         self.levels = nn.ModuleList(nn.Linear(channels, classes) for classes in num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        h = self.dropout(_pooled(F.relu(x) if self.relu else x))  # not in place: the next block reads x, too
+        return self.predict(self.reduce(x))
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """The pooled features `(N, channels)`; see `layers.reducing`."""
+        return _pooled(F.relu(x) if self.relu else x)  # not in place: the next block reads x, too
+
+    def predict(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        """The output from what `reduce` gave."""
+        h = self.dropout(pooled)
         return tuple(level(h) for level in self.levels)
 
 

@@ -61,7 +61,7 @@ class _Best:
     score: Any = field(default=None, metadata=stored(later=True))  # none before the first epoch
 
     def __post_init__(self) -> None:
-        if self.epoch:
+        if self.epoch or self.score is not None:
             number(self.score, "score")
 
 

@@ -68,6 +68,16 @@ class TrainConfig(Record):
         drop_last: leave out the images of an epoch that make no full batch. False trains on them, too, as the
             code of two of the papers does, in one process; an image that is left alone is left out all the
             same, for BatchNorm needs two.
+        regime: which weights learn when. "joint": all together, for `epochs`. "frozen": the heads alone, for
+            `head_epochs`; the backbone stays as it is, and `epochs` does not count. "mixed": first as in
+            "frozen", then all together, for `epochs`; for a pretrained backbone. See
+            `training.regimes`.
+        head_epochs: passes over the features that heads learn from, where they learn alone.
+        head_lr: peak rate of the heads where they learn alone; it falls to zero along a cosine.
+        head_weight_decay: weight decay of the heads where they learn alone.
+        head_views: how often each image is read for that: once as validation reads it, then augmented. Fewer
+            where there is no augmentation, or the features would not fit into the memory.
+        head_lr_factor: what multiplies `lr` for heads where all learn together.
 
     Raises:
         TypeError: for a value of another kind, such as text for a number or "no" for False.
@@ -104,6 +114,12 @@ class TrainConfig(Record):
     sync_batchnorm: bool = False
     decay_norms_and_biases: bool = True
     drop_last: bool = True
+    regime: Literal["joint", "frozen", "mixed"] = "joint"
+    head_epochs: int = 50
+    head_lr: float = 0.003
+    head_weight_decay: float = 0.01
+    head_views: int = 4
+    head_lr_factor: float = 1.0
     json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
@@ -135,6 +151,16 @@ class TrainConfig(Record):
         settle(self, "checkpoint_steps", optional, whole_number, least=1)
         settle(self, "statistics_batches", whole_number, least=1)
         settle(self, "devices", whole_number, least=1)
+        settle(self, "head_epochs", whole_number, least=1)
+        settle(self, "head_lr", number, above=0)
+        settle(self, "head_weight_decay", number, 0)
+        settle(self, "head_views", whole_number, least=1)
+        settle(self, "head_lr_factor", number, above=0)
+        if self.regime == "frozen" and self.statistics == "precise":
+            raise ValueError(
+                "statistics='precise' estimates those of the backbone anew, and regime='frozen' leaves it as "
+                "it is: use statistics='auto', or another regime"
+            )
         _check_scheme(self.scheme)
 
     @property
@@ -147,6 +173,11 @@ class TrainConfig(Record):
         return {**values, "scheme": scheme_to_dict(self.chosen_scheme)}
 
     @property
+    def joint_epochs(self) -> int:
+        """Epochs in which all weights learn together: `epochs`, or none."""
+        return 0 if self.regime == "frozen" else self.epochs
+
+    @property
     def chosen_scheme(self) -> Scheme:
         """The scheme itself, also where it was given by name."""
         return scheme_preset(self.scheme).scheme if isinstance(self.scheme, str) else self.scheme
@@ -157,11 +188,12 @@ class TrainResult:
     """What training leaves behind; the net itself holds the best weights.
 
     Attributes:
-        best_epoch: the epoch, counted from 1, whose weights were chosen.
+        best_epoch: the epoch, counted from 1, whose weights were chosen; 0 for those
+            of heads that have learnt alone.
         val_scores: validation score of each stage with those weights; empty without validation images.
         last_val_scores: the same after the last epoch.
         last_weights: the state_dict after the last epoch.
-        history: one record per epoch.
+        history: one record per epoch; before them that of the heads, of epoch 0, if they learnt alone.
     """
 
     best_epoch: int
@@ -216,7 +248,10 @@ def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
 
 
 _WARMUP_START = 1 / 25
-_ADDED_LATER = ("statistics_batches", "decay_norms_and_biases", "drop_last")
+_ADDED_LATER = (
+    *("statistics_batches", "decay_norms_and_biases", "drop_last", "regime"),
+    *("head_epochs", "head_lr", "head_weight_decay", "head_views", "head_lr_factor"),
+)
 
 
 def _check_scheme(scheme: object) -> None:

@@ -14,6 +14,7 @@ from anytimenet.tasks import Task
 from anytimenet.training.config import TrainConfig, TrainResult
 from anytimenet.training.launching import launch
 from anytimenet.training.logs import RunLog
+from anytimenet.training.regimes import check_regime
 from anytimenet.training.reporter import Reporter
 from anytimenet.training.run import Run
 from anytimenet.training.settling import settled
@@ -35,6 +36,7 @@ def train(
     fabric: Any = None,
     input_shape: Sequence[int] | None = None,
     teacher: AnytimeNet | Teacher | None = None,
+    views: Batches | None = None,
 ) -> TrainResult:
     """Trains `net` in place and leaves the best validated weights in it.
 
@@ -54,9 +56,11 @@ def train(
         fabric: from `launch(config)`, for a caller who must know the device or the share of this process.
         input_shape: (C, H, W) of the images, for a scheme whose weights follow the cost.
         teacher: a trained net, for a scheme whose stages learn from one.
+        views: the training images as heads that learn alone read them, all of them in every process: epoch 0
+            as validation does, later epochs augmented. By default `batches`, where one process trains.
 
     Raises:
-        ValueError: if the net does not allow the scheme, or the scheme misses something.
+        ValueError: if the net does not allow the scheme or the regime, or the scheme misses something.
         TrainingError: for a loss, weights or validation outputs that are not finite (the net holds the best
             weights so far then), a checkpoint of another run or a damaged one, or no space to write.
         SharedTrainingError: the same where another process has stopped.
@@ -65,12 +69,17 @@ def train(
         raise ValueError("resume needs the folder of the run: give out=, or folder= to training.train")
     if len(batches) == 0:
         raise TrainingError("there is no full batch of training images: lower the batch size")
+    check_regime(net, config.regime)
     if config.statistics != "running":
         example = next(iter(batches.epoch(0)))[0]
         steps = config.epochs * len(batches)
         config = settled(config, net, steps=steps, example=example, folder=folder if resume else None)
     fabric = fabric or launch(config)
     facts = _facts(net, config, input_shape, teacher)
+    if views is None and config.regime != "joint" and fabric.world_size > 1:
+        raise ValueError(
+            f"regime={config.regime!r} with several processes needs the views of all images: views="
+        )
     run = Run(net, batches, val_batches, task, config, folder, identity or {}, fabric, facts)
     try:
         if resume:
@@ -82,11 +91,17 @@ def train(
         raise
     reporter = reporter if reporter and run.processes.first else Reporter(False)
     resumed_step = run.position.step if resume else None
-    reporter.note(_plan(config, len(batches)))
-    reporter.start(run.position.total_steps, run.position.step, config.epochs)
+    if config.joint_epochs:
+        reporter.note(_plan(config, len(batches)))
     try:
         with RunLog(folder if run.processes.first else None, resumed_step=resumed_step) as log:
-            while run.position.epoch < config.epochs:
+            if config.regime != "joint" and not run.position.heads_learnt:
+                record = run.teach_heads(batches if views is None else views)
+                log.write(0, record)
+                reporter.note(_learnt(record))
+            if config.joint_epochs:
+                reporter.start(run.position.total_steps, run.position.step, config.epochs)
+            while run.position.epoch < config.joint_epochs:
                 run.train_epoch(reporter)
                 record = run.finish_epoch()
                 log.write(run.position.step, record)
@@ -109,6 +124,7 @@ def check_scheme(
     teacher: AnytimeNet | Teacher | None = None,
 ) -> None:
     """Raises what `train` would refuse with: ValueError for the scheme, SharedTrainingError for the norms."""
+    check_regime(net, config.regime)
     config.chosen_scheme.build(net, _facts(net, config, input_shape, teacher))
     if config.sync_batchnorm:
         check_norms(net)
@@ -121,6 +137,12 @@ def _plan(config: TrainConfig, steps: int) -> str:
         f"{batches}{steps} step{'s' * (steps != 1)} an epoch, {steps * config.epochs} in all; "
         f"{config.statistics} BatchNorm statistics"
     )
+
+
+def _learnt(record: Mapping[str, Any]) -> str:
+    """What the heads have learnt alone, in one line."""
+    scores = " ".join(f"{100 * score:.1f}" for score in record["val"])
+    return f"heads learnt alone  loss {record['loss']:.3f}{'  val % ' * bool(scores)}{scores}"
 
 
 def _facts(

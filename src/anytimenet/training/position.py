@@ -13,13 +13,15 @@ class Position:
     """Where a run is, and what it has found so far.
 
     Attributes:
-        epochs: of the whole run.
+        epochs: of the whole run in which all weights learn.
         steps_per_epoch: steps of each.
         epoch: the epoch that goes on, counted from 0.
         batch: its batch that comes next, counted from 0.
         losses: the sum of the losses of each stage in this epoch, and in how many steps it ran.
-        history: one record for each finished epoch.
-        best: number (from 1), score and validation scores of the best epoch; number 0 before there is one.
+        history: one record for each finished epoch; before them that of the heads, of epoch 0, if they have
+            learnt alone.
+        best: number (from 1, or 0 for heads that have learnt alone), score and validation scores of the best
+            epoch; the score is minus infinity before there is one.
 
     >>> position = Position(epochs=2, steps_per_epoch=3, epoch=1)
     >>> position.add({1: 0.5})
@@ -50,6 +52,16 @@ class Position:
         """The validation scores of the last finished epoch, one a stage; none without any."""
         return self.history[-1]["val"] if self.history else []
 
+    @property
+    def heads_learnt(self) -> bool:
+        """Whether the heads have learnt alone."""
+        return bool(self.history) and self.history[0]["epoch"] == 0
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there are best weights yet."""
+        return bool(self.best["score"] > -math.inf)
+
     def add(self, losses: Mapping[int, float]) -> None:
         """One step is done; `losses` are those of the stages that ran in it."""
         for stage, loss in losses.items():
@@ -64,20 +76,17 @@ class Position:
 
     def close_epoch(self, lr: float, losses: Sequence[float | None], scores: list[float]) -> dict[str, Any]:
         """Goes on to the next epoch; returns the record of the finished one."""
-        record = {
-            "epoch": self.epoch + 1,
-            "lr": lr,
-            "loss": sum(loss for loss in losses if loss is not None),
-            "losses": losses,
-            "val": scores,
-        }
-        self.history.append(record)
+        record = self._record(self.epoch + 1, lr, losses, scores)
         self.epoch, self.batch, self.losses = self.epoch + 1, 0, {}
         return record
 
+    def close_heads(self, lr: float, losses: Sequence[float], scores: list[float]) -> dict[str, Any]:
+        """The heads have learnt alone; returns the record of that."""
+        return self._record(0, lr, losses, scores)
+
     def progress(self) -> dict[str, Any]:
         """What a checkpoint holds of it, epoch and batch apart, as JSON values."""
-        best = self.best if self.best["epoch"] else {**self.best, "score": None}
+        best = self.best if self.has_best else {**self.best, "score": None}
         return {"best": best, "history": self.history, "losses": self.losses}
 
     def go_to(self, epoch: int, batch: int, progress: Mapping[str, Any]) -> None:
@@ -85,3 +94,11 @@ class Position:
         self.epoch, self.batch = epoch, batch
         self.history = list(progress["history"])
         self.losses = {int(stage): tuple(seen) for stage, seen in progress["losses"].items()}
+
+    def _record(
+        self, epoch: int, lr: float, losses: Sequence[float | None], scores: list[float]
+    ) -> dict[str, Any]:
+        loss = sum(loss for loss in losses if loss is not None)
+        record = {"epoch": epoch, "lr": lr, "loss": loss, "losses": losses, "val": scores}
+        self.history.append(record)
+        return record

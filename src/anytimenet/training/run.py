@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from anytimenet.core.errors import NotFiniteError, SharedTrainingError, TrainingError
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import not_finite
 from anytimenet.schemes import RunFacts
 from anytimenet.tasks import Task
 from anytimenet.training.config import TrainConfig, TrainResult, learning_rate
+from anytimenet.training.feature_cache import Room, features_of
+from anytimenet.training.heads_first import HeadsFirst
 from anytimenet.training.logs import notice
 from anytimenet.training.position import Position
 from anytimenet.training.reporter import Reporter
@@ -51,7 +54,8 @@ class Run:
     ) -> None:
         self.step = TrainingStep(net, task, config, fabric, facts)
         self.net, self.processes = self.step.net, self.step.processes
-        self.position = Position(config.epochs, len(batches))
+        self.position = Position(config.joint_epochs, len(batches))
+        self._facts = facts
         self._batches, self._val_batches = batches, val_batches
         self._task, self._config = task, config
         self._files = RunFiles(folder, {**config.identity, **identity})
@@ -70,6 +74,33 @@ class Run:
                     self.processes.average_buffers(self.net, self.step.scheme)
                     self._check_weights()
                     self._files.save("last", position, self.step)
+
+    def teach_heads(self, images: Batches) -> dict[str, Any]:
+        """The heads learn alone, on features of `images`; returns the record of that.
+
+        It is validated and written as an epoch is. All processes do the same, and the first one's heads
+        count.
+        """
+        net, config = self.net, self._config
+        assert isinstance(net, ChainNet)
+        with self._stopping_where_broken():
+            heads = HeadsFirst(net, self._task, config, self._facts, self.step.autocast)
+            source = features_of(
+                heads.reader(),
+                images,
+                views=config.head_views,
+                seed=config.seed,
+                room=Room.here(self._files.folder),
+                device=self.processes.device,
+            )
+            losses = heads.learn(source)
+        self.processes.spread([*net.heads.parameters(), *net.heads.buffers()])
+        self._check_weights()
+        scores = self._validate()
+        record = self.position.close_heads(config.head_lr, losses, scores)
+        self._keep_best()
+        self._files.save("last", self.position, self.step)
+        return record
 
     def finish_epoch(self) -> dict[str, Any]:
         """Validates, chooses, writes the checkpoint; returns the epoch's record."""
@@ -93,7 +124,7 @@ class Run:
         if self._files.last is None:
             return
         best = self._files.restore_last(self.position, self.step)
-        if not best["epoch"]:
+        if best.get("score") is None:
             return
         try:
             self._best_weights = self._files.best_weights(best["epoch"], self.net)
@@ -218,4 +249,6 @@ class Run:
             raise self._broken(f"{when}{error}") from error
 
     def _broken(self, what: str) -> SharedTrainingError:
-        return self._files.broken(what, self.position.best["epoch"], self._config.lr)
+        position = self.position
+        best = position.best["epoch"] if position.has_best else None
+        return self._files.broken(what, best, self._config.lr)

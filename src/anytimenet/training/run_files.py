@@ -45,7 +45,8 @@ class RunFiles:
         Checkpoint(position.epoch, position.batch, self._identity, progress, tensors).save(self._path(name))
 
     def restore_last(self, position: Position, step: TrainingStep) -> Mapping[str, Any]:
-        """Goes back to the last checkpoint; returns what it says of the best epoch, of number 0 without one.
+        """Goes back to the last checkpoint; returns what it says of the best epoch, without a score if
+        there is none.
 
         Raises:
             SharedTrainingError: if it is damaged, of another run or not finite; with what can still be done.
@@ -94,20 +95,21 @@ class RunFiles:
             raise TrainingError(f"{broken} in {path} is not finite")
         return weights
 
-    def broken(self, what: str, best_epoch: int, lr: float) -> SharedTrainingError:
+    def broken(self, what: str, best_epoch: int | None, lr: float) -> SharedTrainingError:
         """The error of a run that came to NaN or infinity: what of it is left, and what helps."""
         milder = f"with a lower lr (it was {lr:g}), more warmup or a clip_norm"
         kept = f"the weights of epoch {best_epoch}, the best so far"
+        there_is_best = best_epoch is not None
         if (start := self.last) is not None:
             files = f"the last good checkpoint is {start}"
-            if best_epoch:
+            if there_is_best:
                 start = self._path("best")
                 files += f", and {start} holds {kept}"
             return SharedTrainingError(
                 f"{what}; {files}. The same settings would end here again: start another run {milder}, in "
                 f"another out; it may begin with these weights, with init={str(start)!r}"
             )
-        left = f"the net holds {kept}" if best_epoch else "there is no checkpoint yet"
+        left = f"the net holds {kept}" if there_is_best else "there is no checkpoint yet"
         place = "" if self.folder is None else ", in another out"
         return SharedTrainingError(f"{what}; {left}. Train again {milder}{place}")
 

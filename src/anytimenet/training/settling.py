@@ -78,6 +78,8 @@ def settled(
 def _statistics(
     config: TrainConfig, net: AnytimeNet, steps: int, example: Tensor | None, earlier: Mapping[str, Any]
 ) -> Any:
+    if config.regime == "frozen":
+        return "running"  # those of the backbone stay as they are
     if config.statistics == "running" or (config.statistics == "auto" and steps >= FEW_STEPS and not earlier):
         return "running"
     if config.statistics == "auto" and earlier:

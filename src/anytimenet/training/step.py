@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.core.errors import NotFiniteError
+from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.width.memory_layout import contiguous, needs_contiguous
 from anytimenet.schemes import BuiltScheme, RunFacts
@@ -57,7 +58,8 @@ class TrainingStep:
             NotFiniteError: before the weights change, if a loss is NaN or infinity.
         """
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self._config, position.step, position.steps_per_epoch)
+            rate = learning_rate(self._config, position.step, position.steps_per_epoch)
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         self.optimiser.zero_grad(set_to_none=True)
         x = contiguous(x) if self._contiguous else x
         with exchanging(), self.autocast(), self.sync.step(x) as net:
@@ -83,7 +85,7 @@ class TrainingStep:
 
 def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
     optimiser = torch.optim.SGD(
-        net.parameters() if config.decay_norms_and_biases else _decayed_apart(net),
+        _groups(net, config),
         lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
@@ -99,14 +101,28 @@ def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
     return optimiser
 
 
-def _decayed_apart(net: AnytimeNet) -> list[dict[str, Any]]:
-    """The parameters in two groups: what decays, and norms and biases, which do not."""
-    spared = {
+def _groups(net: AnytimeNet, config: TrainConfig) -> list[dict[str, Any]]:
+    """The parameters by what they decay and how fast they learn."""
+    spared = set() if config.decay_norms_and_biases else _norms_and_biases(net)
+    in_heads = {id(p) for p in net.heads.parameters()} if isinstance(net, ChainNet) else set()
+    faster = in_heads if config.head_lr_factor != 1 else set()
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in net.parameters():
+        groups.setdefault((id(parameter) in spared, id(parameter) in faster), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if spares else config.weight_decay,
+            "lr_factor": config.head_lr_factor if is_faster else 1.0,
+        }
+        for (spares, is_faster), parameters in groups.items()
+    ]
+
+
+def _norms_and_biases(net: AnytimeNet) -> set[int]:
+    return {
         id(parameter)
         for module in net.modules()
         for name, parameter in module.named_parameters(recurse=False)
         if parameter.ndim < 2 or name == "bias" or isinstance(module, _NORMS)
     }
-    decaying = [parameter for parameter in net.parameters() if id(parameter) not in spared]
-    others = [parameter for parameter in net.parameters() if id(parameter) in spared]
-    return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]

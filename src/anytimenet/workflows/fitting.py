@@ -152,6 +152,7 @@ def fit(
             fabric=fabric,
             input_shape=plan.input_shape,
             teacher=plan.teacher,
+            views=plan.views(fabric.device, workers),
         )
     accuracies: Sequence[Sequence[float]] = [(score,) for score in result.val_scores]
     if plan.task.kind == "hierarchical" and len(splits.val):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,16 @@ from anytimenet.schemes.teacher import Teacher
 from anytimenet.tasks import Task
 from anytimenet.training import TrainConfig, check_launch, check_scheme, check_share
 from anytimenet.training.logs import notice
+from anytimenet.training.regimes import check_regime
 from anytimenet.training.settling import settled
 from anytimenet.workflows.choosing_task import check_output, task_for
 from anytimenet.workflows.identity import provenance_of, run_identity
 from anytimenet.workflows.images import plain_loader
 from anytimenet.workflows.teachers import teacher_net
+from anytimenet.workflows.views import Views
+
+_VIEWED = 64
+"""Images of a batch that only the backbone reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +108,9 @@ class Plan:
         augmentation = _checked_augmentation(augmentation, splits.preprocessing)
         if task is None:
             task = task_for(net, splits, config.label_smoothing, augmentation)
+        check_regime(net, config.regime)
+        if config.regime != "joint" and task.augmentation is None:
+            config = replace(config, head_views=1)  # others would be the same
         check_share(_batch_size(config, splits), config)
         teaching, costs = teacher_net(teacher, splits), stage_costs(net, shape, rules=rules)
         plan = cls(
@@ -143,6 +151,25 @@ class Plan:
             drop_last=config.drop_last or len(splits.train) % batch_size == 1,  # BatchNorm needs two images
             shard=shard,
         )
+
+    def views(self, device: torch.device, workers: int | None) -> Views | None:
+        """The training images as heads that learn alone read them; None where none does."""
+        if self.config.regime == "joint":
+            return None
+        loaders = (
+            make_loader(
+                self.splits.train,
+                self.splits.preprocessing,
+                batch_size=min(_VIEWED, len(self.splits.train)),
+                augmentation=augmentation,
+                shuffle=True,
+                seed=self.config.seed,
+                workers=workers,
+                device=device,
+            )
+            for augmentation in (None, self.task.augmentation)
+        )
+        return Views(*loaders)
 
     def val_batches(
         self, device: torch.device, shard: Shard, workers: int | None

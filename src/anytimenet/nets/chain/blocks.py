@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from anytimenet.core.segments import INPUT
+from anytimenet.layers.reducing import predict, reduce
 from anytimenet.nets.chain.graph import Graph
 from anytimenet.nets.segment import Output, State
 
@@ -66,6 +67,14 @@ class ChainHead(nn.Module):
     def forward(self, state: State) -> Output:
         output = self.head(state[-1])
         return (output,) if isinstance(output, Tensor) else tuple(output)
+
+    def reduce(self, features: Tensor) -> Tensor:
+        """The part of its work on a state's last tensor that needs no weights; see `layers.reducing`."""
+        return reduce(self.head, features)
+
+    def predict(self, reduced: Tensor) -> Output:
+        """The output from what `reduce` gave."""
+        return predict(self.head, reduced)
 
 
 def named_heads(heads: Sequence[nn.Module]) -> list[tuple[str, nn.Module]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -114,9 +114,16 @@ class ChainNet(AnytimeNet):
         self.heads = nn.ModuleList(head if isinstance(head, ChainHead) else ChainHead(head) for head in heads)
 
     def forward(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Output]:
+        outputs = {stage: self.heads[stage - 1]((read,)) for stage, read in self.features(x, stages)}
+        return [outputs[stage] for stage in self.check_stages(stages)]
+
+    def features(self, x: Tensor, stages: Sequence[int] | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Each of `stages` (all by default) with what its head reads, in the order in which they can predict.
+
+        The heads do not run. Only features that are still needed are held.
+        """
         stages = self.check_stages(stages)
         self.check_batch(x.shape)
-        outputs: dict[int, Output] = {}
         tensors = {INPUT: x}
         blocks = [block._modules for block in self.blocks]
         for step in self.graph.run(stages):
@@ -124,10 +131,9 @@ class ChainNet(AnytimeNet):
             assert module is not None
             tensors[step.name] = module(*[tensors[name] for name in step.inputs])
             for stage in step.read_by:
-                outputs[stage] = self.heads[stage - 1]((tensors[step.name],))
+                yield stage, tensors[step.name]
             for name in step.frees:
                 del tensors[name]
-        return [outputs[stage] for stage in stages]
 
     def parts(self) -> list[Part]:
         found = []

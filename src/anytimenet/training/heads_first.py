@@ -1,0 +1,105 @@
+"""Heads that learn alone, on features of a backbone that stays as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anytimenet.core.errors import NotFiniteError
+from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.schemes import RunFacts
+from anytimenet.schemes.hooks import Lesson, Targets
+from anytimenet.tasks import Task
+from anytimenet.training.config import TrainConfig
+from anytimenet.training.features import Examples, FeatureReader, FeatureSource, HeadsAlone
+from anytimenet.training.regimes import can_learn
+
+
+class HeadsFirst:
+    """Teaches the heads of a net whose backbone stays bit for bit as it is.
+
+    Every head learns what the run's scheme gives it as target, in every step and with weight 1: how stages
+    are sampled, weighted and how their gradients combine settles what they share, and heads share nothing.
+    A head whose weights all have requires_grad=False stays as it is. Dropout and BatchNorm of the heads act
+    as in training. All that is random follows from the seed; torch's generators are left alone.
+
+    The optimiser is AdamW, for features differ in scale from stage to stage and from channel to channel.
+
+    Args:
+        net: on the device of the run.
+        task: owns the loss.
+        config: its `head_*` fields, scheme and seed.
+        facts: for the targets.
+        autocast: the number format in which the net runs.
+    """
+
+    def __init__(
+        self,
+        net: ChainNet,
+        task: Task,
+        config: TrainConfig,
+        facts: RunFacts,
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        self._net, self._task, self._config, self._autocast = net, task, config, autocast
+        self._heads = HeadsAlone(net)
+        self._targets: Targets = config.chosen_scheme.targets.build(self._heads, facts)
+        self._device = next(net.parameters()).device
+        self._targets.to(self._device)
+        self._learning = [stage for stage, head in enumerate(net.heads, 1) if can_learn(head)]
+
+    def reader(self) -> FeatureReader:
+        """What computes the features that `learn` takes."""
+        self._net.eval()
+        return FeatureReader(self._net, self._targets, self._autocast)
+
+    def learn(self, source: FeatureSource) -> list[float]:
+        """Trains the heads on all epochs; returns the mean loss of each stage in the last one.
+
+        Raises:
+            NotFiniteError: if a loss is NaN or infinity.
+        """
+        config = self._config
+        optimiser = torch.optim.AdamW(
+            (p for p in self._heads.parameters() if p.requires_grad),
+            lr=config.head_lr,
+            weight_decay=config.head_weight_decay,
+        )
+        total, done, losses = config.head_epochs * len(source), 0, torch.zeros(0)
+        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(config.seed)
+            self._net.eval()
+            for stage in self._learning:
+                self._net.heads[stage - 1].train()
+            for epoch in range(config.head_epochs):
+                losses = torch.zeros(self._net.num_stages, device=self._device)
+                for examples in source.epoch(epoch):
+                    for group in optimiser.param_groups:
+                        group["lr"] = config.head_lr * (1 + math.cos(math.pi * done / total)) / 2
+                    losses += self._step(optimiser, examples)
+                    done += 1
+        self._net.eval()
+        means: list[float] = (losses / len(source)).tolist()
+        for stage, loss in enumerate(means, 1):
+            if not math.isfinite(loss):
+                raise NotFiniteError(f"the loss of stage {stage} is {loss} where its head learns alone")
+        return means
+
+    def _step(self, optimiser: torch.optim.Optimizer, examples: Examples) -> Tensor:
+        """One step of all heads; returns the loss of each stage."""
+        optimiser.zero_grad(set_to_none=True)
+        stages = range(1, self._net.num_stages + 1)
+        with self._autocast():
+            group = list(zip(stages, self._heads(examples.features), strict=True))
+            taught = examples.taught or self._targets.teach(examples.features, tuple(stages))  # type: ignore[arg-type]
+            lesson = Lesson(examples.labels, self._task.loss, taught=taught)
+            lesson.outputs.update((stage, tuple(z.detach() for z in output)) for stage, output in group)
+            losses = torch.stack(self._targets.losses(group, lesson))
+        losses[[stage - 1 for stage in self._learning]].sum().backward()
+        optimiser.step()
+        return losses.detach()
