@@ -74,6 +74,8 @@ class Info:
             return None if known["stored_params"] is None and manifest.net is not None else known
         if self.net_args or self.num_classes not in (None, CLASSES) or "anytimenet.nets" in sys.modules:
             return None
+        if ":" in self.name:  # of another package, which has to be asked
+            return None
         costs: dict[str, dict[str, Any]] = {record["name"]: record["costs"] for record in registered("nets")}
         if self.name not in costs:
             raise ValueError(f"no net is named {self.name!r}: {unknown(self.name, 'nets', costs)}")

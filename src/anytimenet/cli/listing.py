@@ -10,7 +10,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from anytimenet.cli.output import emit
+from anytimenet.core.errors import require
 from anytimenet.core.registered import Kind, registered
+
+_OF_OTHERS = (
+    "Nets of other packages have a prefix: timm:NAME is a net of timm with exits (extra vision), and "
+    "anytimenet list nets 'timm:*vit*' lists some of them."
+)
 
 
 @dataclass(frozen=True)
@@ -29,19 +35,27 @@ class List:
     ]
     """Which list."""
     pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
-    """A shell pattern for the names, for example "is*"."""
+    """A shell pattern for the names, for example "is*"; "timm:*vit*" lists nets of timm."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.jsonl]")] = None
     """Print JSON lines, or write them to a file."""
 
     def run(self) -> None:
         """Prints the list."""
-        records = [record for record in records_of(self.what) if fnmatch(record["name"], self.pattern)]
+        records = self._records()
         if emit(self.json, records):
             width = max((len(record["name"]) for record in records), default=0)
             for record in records:
                 print(f"{record['name']:{width}}  {record['summary']}")
             if not records:
                 print(f"no {self.what} match {self.pattern!r}")
+            if self.what == "nets" and self.pattern == "*":
+                print(_OF_OTHERS)
+
+    def _records(self) -> list[dict[str, Any]]:
+        if self.what == "nets" and ":" in self.pattern:
+            require("torch", "train")
+            return _nets(self.pattern)
+        return [record for record in records_of(self.what) if fnmatch(record["name"], self.pattern)]
 
 
 def records_of(kind: Kind) -> list[dict[str, Any]]:
@@ -56,10 +70,10 @@ def live_records(kind: Kind) -> list[dict[str, Any]]:
     return _RECORDS[kind]()
 
 
-def _nets() -> list[dict[str, Any]]:
+def _nets(pattern: str = "*") -> list[dict[str, Any]]:
     from anytimenet.nets import list_nets, net_entry
 
-    entries = [net_entry(name) for name in list_nets()]
+    entries = [net_entry(name) for name in list_nets(pattern)]
     return [
         {name: getattr(e, name) for name in ("name", "summary", "paper", "family")}
         | {"input_shape": list(e.input_shape)}

@@ -68,7 +68,9 @@ class Train:
     """Data by name (`anytimenet list data`), folder:PATH with one sub-folder of images a class, or masks:PATH
     with images and their masks."""
     net: Annotated[str | None, tyro.conf.arg(help_behavior_hint=OF_RECIPE)] = None
-    """A registered net; see `anytimenet list nets`."""
+    """A registered net; see `anytimenet list nets`. timm:NAME is a net of timm with exits."""
+    exits: int | None = None
+    """Predictions of a net of another package (--net timm:NAME), its own answer included; 4 by default."""
     net_args: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...", help_behavior_hint=OF_RECIPE)
     ] = ()
@@ -169,6 +171,11 @@ class Train:
             config = replace(preset(name), seed=config.seed, scheme=config.scheme)
             if name.startswith("official_code"):
                 arguments["init"] = "pytorch"
+        given = parse_arguments("--net-args", self.net_args)
+        if self.exits is not None and given.setdefault("exits", self.exits) != self.exits:
+            raise ValueError(
+                f"--exits {self.exits} and --net-args exits={given['exits']}: give one of the two"
+            )
         steps = {"milestones", "lr_factors"} & set(training)
         if steps and training.get("schedule", config.schedule) != "multistep":
             raise ValueError("--milestones and --lr-factors are for --schedule multistep: give it, too")
@@ -176,7 +183,7 @@ class Train:
             start,
             data=self.data or start.data,
             net=self.net or start.net,
-            net_arguments={**arguments, **parse_arguments("--net-args", self.net_args)},
+            net_arguments={**arguments, **given},
             config=replace(config, **training, scheme=self._scheme(config)),
             options=self.images.change(start.options),
             augmentation=self._augmented(start.augmentation),

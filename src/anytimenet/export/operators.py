@@ -122,6 +122,11 @@ def _silu(graph: Graph, shape: Any, x: Value) -> str:
     return graph.add("Mul", [x.name, graph.add("Sigmoid", [x.name])])
 
 
+@_of("hardsigmoid.default", "hardsigmoid_.default")
+def _hard_sigmoid(graph: Graph, shape: Any, x: Value) -> str:
+    return graph.add("HardSigmoid", [x.name], alpha=1 / 6, beta=0.5)
+
+
 @_of("hardtanh.default", "hardtanh_.default", "clamp.default", "clamp_.default")
 def _clip(graph: Graph, shape: Any, x: Value, low: float = -1.0, high: float = 1.0) -> str:
     if low is None or high is None:

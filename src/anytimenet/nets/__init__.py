@@ -40,6 +40,7 @@ from anytimenet.nets.registry import (
 )
 from anytimenet.nets.slices import doubling, isresnext  # noqa: F401
 from anytimenet.nets.width import iresnext, nestednet, slimmable  # noqa: F401
+from anytimenet.nets.wrapped.adapters import timm_nets  # noqa: F401  (registers the prefix)
 from anytimenet.nets.wrapped.taps import wrap
 
 __all__ = [

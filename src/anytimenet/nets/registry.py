@@ -18,6 +18,7 @@ from anytimenet.core.registered import unknown
 from anytimenet.nets.building import bounded, check_arguments
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.forms import check_form, check_forms, with_forms
+from anytimenet.nets.prefixes import MARK, has_prefix, prefixes, split_name
 
 Builder = Callable[..., AnytimeNet]
 
@@ -123,11 +124,15 @@ def forms_of(
 
 
 def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: Any) -> AnytimeNet:
-    """Builds a registered net; the overrides are the arguments of its builder.
+    """Builds a registered net, or one of another package; the overrides are the arguments of its builder.
+
+    `timm:NAME` is a net of timm with exits; the overrides are then those of its adapter: `exits` or `taps`,
+    `pretrained`, `input_size`, `in_channels`.
 
     Raises:
         ValueError: for an unknown name or argument (with the nearest known one), invalid shapes, or sizes
             that no machine holds.
+        MissingExtraError: for a net of a package that is not installed.
 
     >>> net = create_net("isresnext_tiny", num_classes=10)
     >>> net.num_stages
@@ -142,8 +147,9 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
     check_arguments(name, {"num_classes": list(levels), **overrides})
     with bounded(name):
         net = entry.build(levels, **overrides)
-    arguments = with_forms({"num_classes": list(levels), **overrides}, _ENTRIES)
-    net.origin = NetOrigin(name, arguments, form=entry.form)
+    if net.origin is None or net.origin.name != name:  # else its builder knew more than it was told
+        arguments = with_forms({"num_classes": list(levels), **overrides}, _ENTRIES)
+        net.origin = NetOrigin(name, arguments, form=entry.form)
     return net
 
 
@@ -183,18 +189,38 @@ def net_entry(name: str) -> NetEntry:
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.
+        MissingExtraError: for a net of a package that is not installed.
     """
     words(name, "name of the net")
+    if name not in _ENTRIES and has_prefix(name):
+        return _entry_of_prefix(name)
     if name not in _ENTRIES:
         raise ValueError(f"no net is named {name!r}: {unknown(name, 'nets', _ENTRIES)}")
     return _ENTRIES[name]
 
 
 def list_nets(pattern: str = "*") -> list[str]:
-    """Registered names that match a shell pattern, sorted.
+    """Registered names that match a shell pattern, sorted; of another package where its prefix is named.
+
+    `list_nets("timm:*vit*")` lists nets of timm.
+
+    Raises:
+        MissingExtraError: if the pattern names the prefix of a package that is not installed.
 
     >>> list_nets("isresnext_4*")
     ['isresnext_47']
     """
     words(pattern, "pattern")
-    return sorted(name for name in _ENTRIES if fnmatch(name, pattern))
+    named = pattern.partition(MARK)[0]
+    found = {name for name in _ENTRIES if fnmatch(name, pattern)}
+    for prefix in prefixes():
+        if prefix.name == named and prefix.names is not None:
+            names = (f"{prefix.name}{MARK}{inner}" for inner in prefix.names())
+            found.update(name for name in names if fnmatch(name, pattern))
+    return sorted(found)
+
+
+def _entry_of_prefix(name: str) -> NetEntry:
+    prefix, inner = split_name(name)
+    shape = prefix.input_shape(inner)
+    return NetEntry(name, partial(prefix.build, inner), shape, prefix.summary, "", prefix.name)

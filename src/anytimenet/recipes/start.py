@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from anytimenet.core.errors import DataError, require
 from anytimenet.data import AnyAugmentation, DataSplits, augmentation_for, load_data
-from anytimenet.nets import AnytimeNet, create_net
+from anytimenet.nets import AnytimeNet, create_net, net_entry
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
 from anytimenet.recipes.run_folder import RunFolder
@@ -104,6 +105,8 @@ def build_net(experiment: Experiment, splits: DataSplits) -> AnytimeNet:
     """The experiment's net for that data, with weights drawn from the seed."""
     torch.manual_seed(experiment.config.seed)
     arguments = {"in_channels": splits.preprocessing.channels, **experiment.net_arguments}
+    if "input_size" in inspect.signature(net_entry(experiment.net).build).parameters:
+        arguments.setdefault("input_size", [splits.preprocessing.height, splits.preprocessing.width])
     net = create_net(experiment.net, splits.num_classes, **arguments)
     if experiment.stages is None:
         return net

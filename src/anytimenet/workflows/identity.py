@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import math
 import platform
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from anytimenet.data import AnyAugmentation, DataSplits, Mixing, augmentation_to
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.forms import other_forms
 from anytimenet.nets.members.specs import origin_of
+from anytimenet.nets.prefixes import has_prefix, split_name
 from anytimenet.schemes.teacher import Teacher
 from anytimenet.tasks import Task
 from anytimenet.training import TrainConfig
@@ -87,6 +89,7 @@ def net_identity(net: AnytimeNet) -> dict[str, Any]:
 
 
 def provenance_of(
+    net: AnytimeNet,
     splits: DataSplits,
     config: TrainConfig,
     task: Task,
@@ -112,5 +115,14 @@ def provenance_of(
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
+            **_package_of(net),
         },
     }
+
+
+def _package_of(net: AnytimeNet) -> dict[str, str]:
+    """The version of the package that the net is of, by its name; of a net from here nothing."""
+    if net.origin is None or not has_prefix(net.origin.name):
+        return {}
+    package = split_name(net.origin.name)[0].package
+    return {package: importlib.metadata.version(package)}

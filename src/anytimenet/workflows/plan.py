@@ -195,7 +195,7 @@ class Plan:
         """
         splits, task = self.splits, self.task
         accuracies = _fractions(accuracies, task)
-        own = provenance_of(splits, self.config, task, self.augmentation, best_epoch)
+        own = provenance_of(self.net, splits, self.config, task, self.augmentation, best_epoch)
         return Bundle.create(
             self.net,
             class_names=splits.class_names,

@@ -1,0 +1,1 @@
+"""Nets of other packages with exits, by names such as `timm:resnet50`."""

@@ -1,0 +1,162 @@
+"""`timm:NAME`: nets of timm (PyTorch Image Models, Ross Wightman) with exits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from anytimenet.core import checks
+from anytimenet.core.errors import DeliveryError, suggest
+from anytimenet.core.manifest.records import NetOrigin
+from anytimenet.core.segments import InputSpec
+from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.prefixes import Prefix, register_prefix
+from anytimenet.nets.wrapped.adapters.backbone import Backbone, check_places, needs_values, with_exits
+from anytimenet.nets.wrapped.adapters.vision_modules import vision_module
+from anytimenet.nets.wrapped.adapters.weight_files import read_weights
+
+PREFIX = "timm"
+
+
+def timm_net(
+    model: str,
+    num_classes: tuple[int, ...],
+    exits: int | None = None,
+    taps: Sequence[str] | None = None,
+    pretrained: bool | str = False,
+    input_size: int | Sequence[int] | None = None,
+    in_channels: int = 3,
+) -> ChainNet:
+    """A net of timm, whose own answer is the last stage.
+
+    Args:
+        model: its name in timm, with a tag or without.
+        num_classes: an entry for each label level; timm's classifier answers the fine one.
+        exits: predictions, its own answer included: the exits before are put where they divide its work
+            equally. 4 if neither they nor `taps` are given.
+        taps: sub-modules of it after which exits are, for example ["layer1", "layer2"] or ["blocks.2"].
+        pretrained: True for timm's weights, which timm downloads, or the path of a file of weights
+            (safetensors). A classifier for other classes is drawn anew.
+        input_size: side, or height and width, of images; by default that which the net was made for.
+        in_channels: of images.
+
+    Raises:
+        MissingExtraError: if timm is not installed.
+        ValueError: for an unknown name, or a net in which no exits can be.
+        DeliveryError: if the weights cannot be downloaded.
+    """
+    check_places(exits, taps)
+    timm = vision_module("timm")
+    config = _config(timm, model)
+    channels = checks.whole_number(in_channels, "in_channels", 1, checks.MOST_SIDE)
+    size = _size(input_size, config)
+    needs_values()
+    module = _create(timm, model, config, num_classes[0], channels, size, pretrained)
+    spec = _input_spec(config, module, channels, size)
+    backbone = Backbone(module, tap_names(module), spec, (channels, *size))
+    net, found = with_exits(backbone, exits, taps, num_classes[1:])
+    arguments = {
+        "num_classes": list(num_classes),
+        "taps": list(found),
+        "input_size": list(size),
+        "in_channels": channels,
+    }
+    net.origin = NetOrigin(f"{PREFIX}:{model}", arguments)
+    return net
+
+
+def tap_names(module: nn.Module) -> tuple[str, ...]:
+    """Where timm says that features come from, in the order in which they run; but not the last place.
+
+    After that only the net's own head is left, and an exit would know as much as the last stage.
+    """
+    info = getattr(module, "feature_info", None) or []
+    entries = info if isinstance(info, list) else info.info
+    return tuple(entry["module"] for entry in entries)[:-1]
+
+
+def _config(timm: ModuleType, model: str) -> Any:
+    """What timm says of the net's weights, images included."""
+    if not timm.is_model(model):
+        near = difflib.get_close_matches(model, timm.list_models(), n=3)
+        raise ValueError(
+            f"timm {timm.__version__} has no net {model!r}: "
+            + (suggest(model, near) if near else "anytimenet list nets 'timm:*' lists them")
+        )
+    config = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    return config if config is not None else timm.models.PretrainedCfg()
+
+
+def _size(wanted: int | Sequence[int] | None, config: Any) -> tuple[int, int]:
+    if wanted is None:
+        return int(config.input_size[1]), int(config.input_size[2])
+    sides = (wanted, wanted) if isinstance(wanted, int) else wanted
+    height, width = checks.shape_of_images((1, *checks.several(sides, "input_size")), "input_size")[1:]
+    return height, width
+
+
+def _input_spec(config: Any, module: nn.Module, channels: int, size: tuple[int, int]) -> InputSpec:
+    """What the net reads: where its positions or windows are made for one size, that size alone."""
+    if config.fixed_input_size:
+        return InputSpec("images", channels, fixed=size)
+    info = getattr(module, "feature_info", None) or []
+    entries = info if isinstance(info, list) else info.info
+    strides = [entry["reduction"] for entry in entries]
+    return InputSpec("images", channels, smallest=min(max([1, *strides]), *size))
+
+
+def _create(
+    timm: ModuleType,
+    model: str,
+    config: Any,
+    classes: int,
+    channels: int,
+    size: tuple[int, int],
+    pretrained: bool | str,
+) -> nn.Module:
+    more: dict[str, Any] = {"img_size": size} if config.fixed_input_size else {}
+    if isinstance(pretrained, str):
+        more["pretrained_cfg_overlay"] = _overlay(config, read_weights(pretrained))
+    elif checks.flag(pretrained, "pretrained") and not config.has_weights:
+        raise ValueError(f"timm has no weights of {model}: leave pretrained out, or name a file of weights")
+    try:
+        module: nn.Module = timm.create_model(
+            model, pretrained=bool(pretrained), num_classes=classes, in_chans=channels, **more
+        )
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        if pretrained is True:
+            raise DeliveryError(
+                f"timm cannot bring the weights of {model} ({reason}): bring them as a file, and give "
+                "pretrained='PATH.safetensors'"
+            ) from error
+        if isinstance(pretrained, str):
+            raise ValueError(f"{Path(pretrained)} holds no weights of timm's {model} ({reason})") from error
+        raise ValueError(f"timm cannot build {model} for images of {size[0]}x{size[1]} ({reason})") from error
+    return module
+
+
+def _overlay(config: Any, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What timm is told of a file of weights: its classes may be others than those of timm's own weights."""
+    heads = [config.classifier] if isinstance(config.classifier, str) else list(config.classifier or ())
+    classes = [weights[f"{head}.weight"].shape[0] for head in heads if f"{head}.weight" in weights]
+    return {"state_dict": dict(weights), **({"num_classes": classes[0]} if classes else {})}
+
+
+def _input_shape(model: str) -> tuple[int, int, int]:
+    config = _config(vision_module("timm"), model)
+    return int(config.input_size[0]), int(config.input_size[1]), int(config.input_size[2])
+
+
+def _names() -> list[str]:
+    return [str(name) for name in vision_module("timm").list_models()]
+
+
+register_prefix(
+    Prefix(PREFIX, "timm", timm_net, _input_shape, _names, "nets of timm with exits (extra vision)")
+)
