@@ -443,6 +443,7 @@ _ROWS = (
             "taps": ("taps", "module", "tap"),
             "input_shape": ("images", "input_shape"),
             "head": ("head",),
+            "heads": ("head",),
         },
         doors=("nets/chain/exits.py", "nets/chain/shapes.py", "nets/wrapped/tracing.py"),
     ),
@@ -838,6 +839,7 @@ _ROWS = (
         words={
             "blocks": ("block", "exits_after"),
             "head": ("head",),
+            "heads": ("head",),
             "stem": ("stem",),
             "input_shape": ("images", "input_shape"),
             "num_classes": ("classes",),

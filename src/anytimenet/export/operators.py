@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
+from anytimenet.export.adaptive_pooling import write_adaptive
 from anytimenet.export.graph import Graph
 
 
@@ -147,6 +148,11 @@ for _aten, _onnx in {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}.ite
     OPERATORS |= dict.fromkeys((f"{_aten}.Tensor", f"{_aten}_.Tensor"), _two(_onnx))
 
 
+@_of("rsub.Scalar")
+def _minus(graph: Graph, shape: Any, one: Any, other: Any, alpha: float = 1) -> str:
+    return cast(str, OPERATORS["sub.Tensor"](graph, shape, other, one, alpha))
+
+
 @_of("cat.default")
 def _cat(graph: Graph, shape: Any, tensors: Sequence[Value | Zeros], dim: int = 0) -> str:
     axis = dim % len(shape)
@@ -232,10 +238,17 @@ def _sum(graph: Graph, shape: Any, x: Value, dim: Sequence[int], keepdim: bool =
 
 
 @_of("adaptive_avg_pool2d.default")
-def _adaptive(graph: Graph, shape: Any, x: Value, size: Sequence[int]) -> str:
-    if tuple(_pair(size)) != (1, 1):
-        raise UnknownOperatorError("adaptive pooling to more than one pixel")
-    return graph.add("GlobalAveragePool", [x.name])
+def _adaptive_mean(graph: Graph, shape: Any, x: Value, size: Sequence[int]) -> str:
+    if tuple(shape[2:]) == (1, 1):
+        return graph.add("GlobalAveragePool", [x.name])
+    return write_adaptive(graph, x.name, _sides(x), shape[2:], operator="AveragePool", reduction="ReduceMean")
+
+
+@_of("adaptive_max_pool2d.default")
+def _adaptive_max(graph: Graph, shape: Any, x: Value, size: Sequence[int]) -> list[str]:
+    """Maxima, and no name for where they lie."""
+    sides = _sides(x)
+    return [write_adaptive(graph, x.name, sides, _pair(size), operator="MaxPool", reduction="ReduceMax"), ""]
 
 
 @_of("avg_pool2d.default")
@@ -352,6 +365,12 @@ def _tensor(graph: Graph, value: Any) -> str:
     if isinstance(value, int | float):
         return graph.constant(np.array(value, np.float32))
     raise UnknownOperatorError(f"arithmetic with {type(value).__name__}")
+
+
+def _sides(x: Value) -> list[int]:
+    if None in x.shape[2:]:
+        raise UnknownOperatorError("adaptive pooling of maps of any size")
+    return [side or 0 for side in x.shape[2:]]
 
 
 def _fits(x: Value, kernel: Sequence[int], stride: Sequence[int]) -> bool:

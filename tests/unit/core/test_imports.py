@@ -63,6 +63,8 @@ INSIDE = {
     "evaluation/reports": {"curves", "scores", "text"},
     "evaluation/scores": set(),
     "evaluation/text": set(),
+    "layers/.": set(),
+    "layers/heads": {"."},
     "nets/.": {"members"},
     "nets/chain": {"."},
     "nets/depth": {".", "chain"},

@@ -10,7 +10,7 @@ from torch import nn
 
 from anytimenet.core import checks
 from anytimenet.core.segments import INPUT, InputSpec
-from anytimenet.layers.heads import default_head
+from anytimenet.layers.heads import HEADS, HeadConfig, build_head, default_head, is_channels_last
 from anytimenet.nets.arguments import check_exits
 from anytimenet.nets.chain.blocks import Node
 from anytimenet.nets.chain.chain import ChainNet
@@ -18,6 +18,9 @@ from anytimenet.nets.chain.shapes import check_features, check_heads, node_shape
 
 HeadBuilder = Callable[[tuple[int, ...]], nn.Module]
 """From the shape of features, (C, H, W) or (T, D), to the module that predicts from them."""
+
+HeadChoice = str | HeadConfig | HeadBuilder
+"""A head by name ("linear", "conv", "mlp", "token"), by name with options, or a function that builds it."""
 
 HEAD_EXAMPLE = "lambda shape: PooledHead(shape[0], num_classes)"
 
@@ -33,10 +36,13 @@ class ExitNet(ChainNet):
         stem: runs first; None if the first block reads the images.
         blocks: modules that each read the one before; any `nn.Sequential` is such a list.
         exits_after: for each stage the number of blocks that it runs, increasing, the last of them all.
-        head: called with the shape of the features at an exit, (C, H, W) or (T, D), it returns what predicts
-            there: logits, or a tuple of logits, one tensor a label level. By default `layers.heads.Head`:
-            BatchNorm, ReLU, global average pooling and one linear layer; of tokens `layers.heads.TokenHead`:
-            LayerNorm, their mean and one linear layer.
+        head: what predicts at the exits. A name, "linear", "conv", "mlp" or "token"; a
+            `layers.heads.HeadConfig`, which is a name with options; or a function that is called with the
+            shape of the features at an exit, (C, H, W) or (T, D), and returns a module that gives logits, or
+            a tuple of logits, one tensor a label level. By default `layers.heads.Head`: BatchNorm, ReLU,
+            global average pooling and one linear layer; of tokens `layers.heads.TokenHead`: LayerNorm, their
+            mean and one linear layer.
+        heads: instead of `head`, a choice for each stage; None in it stands for the default.
         num_classes: classes, or one number for each label level.
         input_shape: (C, H, W) of images that the net is made for; what the heads read is found with it. None:
             (3, 32, 32), or the smallest that `input_spec` allows.
@@ -58,18 +64,18 @@ class ExitNet(ChainNet):
         stem: nn.Module | None,
         blocks: Iterable[nn.Module],
         exits_after: Sequence[int],
-        head: HeadBuilder | None = None,
+        head: HeadChoice | None = None,
         *,
+        heads: Sequence[HeadChoice | None] | None = None,
         num_classes: int | Sequence[int] = 10,
         input_shape: Sequence[int] | None = None,
         input_spec: InputSpec | None = None,
     ) -> None:
         for unit in (*(() if stem is None else (stem,)), *(units := list(checks.several(blocks, "blocks")))):
             checks.instance(unit, nn.Module, "stem and each of blocks", "nn.Conv2d(3, 16, 3)")
-        if head is not None:
-            checks.function(head, "head", HEAD_EXAMPLE)
         input_spec, input_shape = input_for(input_shape, input_spec)
         exits = check_exits(exits_after, len(units))
+        choices = head_choices(head, heads, len(exits))
         classes = checks.class_counts(num_classes)
         names = [f"block{number}" for number in range(1, len(units) + 1)]
         before = [INPUT if stem is None else "stem", *names]
@@ -84,12 +90,12 @@ class ExitNet(ChainNet):
         dtype = next((weight.dtype for weight in weights), torch.float32)
         shapes = node_shapes(nodes, input_shape, dtype=dtype, kept={INPUT, *exit_names})
         read = {name: shapes[name] for name in exit_names}
-        heads = [new.to(dtype) for new in new_heads(head, read, classes)]
-        check_heads(heads, list(read.values()), classes, dtype=dtype)
+        made = [new.to(dtype) for new in new_heads(choices, read, classes, square=is_square(input_shape))]
+        check_heads(made, list(read.values()), classes, dtype=dtype)
         super().__init__(
             pieces,
             exit_names,
-            heads,
+            made,
             num_classes=classes,
             input_spec=input_spec,
         )
@@ -107,28 +113,80 @@ def input_for(shape: Sequence[int] | None, spec: InputSpec | None) -> tuple[Inpu
     return spec, shape
 
 
-def new_heads(
-    head: HeadBuilder | None,
-    read: Mapping[str, tuple[int, ...]],
-    num_classes: Sequence[int],
-) -> list[nn.Module]:
-    """A head for the features of each place in `read`, given by their shape, built by `head` or the default.
+def head_choices(
+    head: HeadChoice | None, heads: Sequence[HeadChoice | None] | None, count: int
+) -> list[HeadConfig | HeadBuilder | None]:
+    """The choice for each of `count` exits, from one for all, `head`, or one for each, `heads`.
 
     Raises:
-        ValueError: if `head` is a module already or cannot build one, or a place gives no features.
+        TypeError: for what is neither a name, a configuration nor a function.
+        ValueError: for an unknown name, both arguments at once, or another number of `heads`.
+
+    >>> head_choices("conv", None, 2)[1].kind
+    'conv'
     """
-    if isinstance(head, nn.Module):
-        raise ValueError("head is a function of the features' shape that returns a module, not a module")
+    if heads is None:
+        return [_head_choice(head, "head")] * count
+    if head is not None:
+        raise ValueError("give head, one choice for all exits, or heads, one for each, not both")
+    found = [_head_choice(choice, "each of heads") for choice in checks.several(heads, "heads")]
+    if len(found) != count:
+        raise ValueError(f"heads holds {len(found)} choices: {count} are needed, one for each exit")
+    return found
+
+
+def new_heads(
+    choices: Sequence[HeadConfig | HeadBuilder | None],
+    read: Mapping[str, tuple[int, ...]],
+    num_classes: Sequence[int],
+    *,
+    square: bool = False,
+) -> list[nn.Module]:
+    """A head for the features of each place in `read`, given by their shape.
+
+    Args:
+        choices: for each place what `head_choices` gives.
+        square: whether the net reads square images, so that features with channels last can be told.
+
+    Raises:
+        ValueError: if a head cannot be built for its features, or a place gives no features.
+    """
     made = []
-    for place, shape in read.items():
+    for choice, (place, shape) in zip(choices, read.items(), strict=True):
         check_features(shape, place)
-        try:
-            made.append(default_head(shape, num_classes) if head is None else head(shape))
-        except (TypeError, IndexError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"head cannot build a module for features of shape {shape} ({reason}): it is called with "
-                f"that shape, as in {HEAD_EXAMPLE}"
-            ) from error
-        checks.instance(made[-1], nn.Module, "what head returns", "nn.Linear(16, 10)")
+        channels_last = square and is_channels_last(shape)
+        if choice is None:
+            made.append(default_head(shape, num_classes, channels_last=channels_last))
+        elif isinstance(choice, HeadConfig):
+            made.append(build_head(choice, shape, num_classes, channels_last=channels_last))
+        else:
+            made.append(_built_by(choice, shape))
     return made
+
+
+def is_square(shape: Sequence[int]) -> bool:
+    """Whether an example of this shape is an image (C, H, W) as high as it is wide."""
+    return len(shape) == 3 and shape[1] == shape[2]
+
+
+def _head_choice(head: object, name: str) -> HeadConfig | HeadBuilder | None:
+    if isinstance(head, str):
+        return HeadConfig(checks.choice(head, name, HEADS))
+    if head is None or isinstance(head, HeadConfig):
+        return head
+    if isinstance(head, nn.Module):
+        raise ValueError(f"{name} is a function of the features' shape that returns a module, not a module")
+    checks.function(head, name, f'{HEAD_EXAMPLE}, or one of the names "{", ".join(HEADS)}"')
+    return head  # type: ignore[return-value]
+
+
+def _built_by(build: HeadBuilder, shape: tuple[int, ...]) -> nn.Module:
+    try:
+        head = build(shape)
+    except (TypeError, IndexError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"head cannot build a module for features of shape {shape} ({reason}): it is called with that "
+            f"shape, as in {HEAD_EXAMPLE}"
+        ) from error
+    return checks.instance(head, nn.Module, "what head returns", "nn.Linear(16, 10)")

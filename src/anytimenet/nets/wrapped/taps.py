@@ -13,7 +13,7 @@ from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.frozen import Frozen
 from anytimenet.nets.chain.blocks import Node
 from anytimenet.nets.chain.chain import ChainNet
-from anytimenet.nets.chain.exits import HEAD_EXAMPLE, HeadBuilder, input_for, new_heads
+from anytimenet.nets.chain.exits import HeadChoice, head_choices, input_for, is_square, new_heads
 from anytimenet.nets.chain.shapes import check_heads, node_shapes
 from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
 
@@ -21,8 +21,9 @@ from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
 def wrap(
     module: nn.Module,
     taps: Sequence[str],
-    head: HeadBuilder | None = None,
+    head: HeadChoice | None = None,
     *,
+    heads: Sequence[HeadChoice | None] | None = None,
     frozen: bool = False,
     input_shape: Sequence[int] = (3, 32, 32),
     input_spec: InputSpec | None = None,
@@ -39,8 +40,9 @@ def wrap(
         module: takes images `(N, C, H, W)`, returns logits `(N, classes)`.
         taps: names as in `module.named_modules()`, in the order in which they run, for example
             ("layer1", "layer2.0"); the sub-modules around a nested one must run in sequence as well.
-        head: called with the shape of the features at a tap, it returns the module that predicts there; by
-            default as in `ExitNet`.
+        head: what predicts at the taps, as in `ExitNet`: a name, "linear", "conv", "mlp" or "token", a
+            `HeadConfig`, or a function of the features' shape.
+        heads: instead of `head`, a choice for each tap.
         frozen: only the new heads learn: the module gets no gradient and stays in eval mode, statistics of
             BatchNorm included, so that training never changes its own answer. (`check_anytime_net` expects
             every weight to learn: check the net without `frozen`.)
@@ -67,8 +69,7 @@ def wrap(
     """
     checks.instance(module, nn.Module, "module", "nn.Sequential(...)")
     taps = _check_taps(module, checks.all_words(taps, "taps"))
-    if head is not None:
-        checks.function(head, "head", HEAD_EXAMPLE)
+    choices = head_choices(head, heads, len(taps))
     frozen = checks.flag(frozen, "frozen")
     input_spec, input_shape = input_for(input_shape, input_spec)
     coarser = checks.whole_numbers(coarser, "coarser", 1, checks.MOST_CLASSES)
@@ -99,16 +100,17 @@ def wrap(
     read = {tap: shapes[node.name] for tap, node in zip(taps, nodes, strict=False)}
     last: nn.Module = classifier
     if coarser:
-        (added,) = new_heads(None, {"the last stage": shapes["rest"]}, coarser)
+        (added,) = new_heads([None], {"the last stage": shapes["rest"]}, coarser)
         last = _WithCoarser(classifier, added.to(example))
-    heads = [*(new.to(example) for new in new_heads(head, read, classes)), last]
-    check_heads(heads, [shapes[node.name] for node in nodes], classes, dtype=example.dtype)
+    square = is_square(input_shape)
+    made = [*(new.to(example) for new in new_heads(choices, read, classes, square=square)), last]
+    check_heads(made, [shapes[node.name] for node in nodes], classes, dtype=example.dtype)
     if frozen:
         module.requires_grad_(False)
     return ChainNet(
         [[node] for node in nodes],
         [node.name for node in nodes],
-        heads,
+        made,
         num_classes=classes,
         input_spec=input_spec,
     )

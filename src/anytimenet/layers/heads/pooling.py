@@ -25,7 +25,7 @@ class LevelHead(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.fc(_pooled(F.relu_(self.norm(x))))
+        logits: Tensor = self.fc(mean_of_positions(F.relu_(self.norm(x))))
         return logits
 
 
@@ -77,7 +77,7 @@ class PooledHead(nn.Module):
 
     def reduce(self, x: Tensor) -> Tensor:
         """The pooled features `(N, channels)`; see `layers.reducing`."""
-        return _pooled(F.relu(x) if self.relu else x)  # not in place: the next block reads x, too
+        return mean_of_positions(F.relu(x) if self.relu else x)  # not in place: the next block reads x, too
 
     def predict(self, pooled: Tensor) -> tuple[Tensor, ...]:
         """The output from what `reduce` gave."""
@@ -115,16 +115,8 @@ class TokenHead(nn.Module):
         return tuple(level(h) for level in self.levels)
 
 
-def default_head(shape: Sequence[int], num_classes: Sequence[int]) -> nn.Module:
-    """What predicts from features `(C, H, W)` or tokens `(T, D)` if nothing else is said.
-
-    >>> type(default_head((5, 16), (10,))).__name__
-    'TokenHead'
-    """
-    return TokenHead(shape[1], num_classes) if len(shape) == 2 else Head(shape[0], num_classes)
-
-
-def _pooled(x: Tensor) -> Tensor:
+def mean_of_positions(x: Tensor) -> Tensor:
+    """Global average pooling: `(N, C, H, W)` to `(N, C)`."""
     if not torch.is_grad_enabled():
         return x.mean((2, 3))
     # The gradient of a mean divides every pixel; that of a sum, divided afterwards, none.
