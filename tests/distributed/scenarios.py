@@ -95,8 +95,10 @@ def training(shard: Shard, **options: Any) -> Float64:
 def net_of(name: str, seed: int = 0) -> AnytimeNet:
     torch.manual_seed(seed)
     if name == "five exits":
-        arguments = {"exits_after": (1, 2, 3, 4, 5), "blocks": (2, 2, 1)}
-        return create_net("resnext_exits_tiny", 3, in_channels=1, **arguments).double()
+        exits = (1, 2, 3, 4, 5)
+        return create_net(
+            "resnext_exits_tiny", 3, in_channels=1, exits_after=exits, blocks=(2, 2, 1)
+        ).double()
     if name == "with a parameter that nothing uses":
         net = create_net("resnet_tiny", 3, in_channels=1).double()
         net.idle = nn.Parameter(torch.ones(2, dtype=torch.float64))

@@ -52,6 +52,10 @@ class SharedTrainingError(TrainingError):
     """Training cannot go on in any of several processes; the first of them tells it for all."""
 
 
+class PretrainedError(AnytimeNetError, ValueError):
+    """Pretrained weights are not those that this version knows, or a net has none."""
+
+
 class MissingExtraError(AnytimeNetError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.core.checks import LARGEST, increasing, whole_number, whole_numbers
+from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.segments import InputSpec
 from anytimenet.core.segments import TensorSpec as TensorSpec
@@ -66,6 +67,8 @@ class AnytimeNet(nn.Module):
         arguments: all that its constructor was called with, defaults included, where that is `remembered`.
         origin: how `create_net` built it; None for a net built by hand, which is loaded by
             `load(PATH, net=NET)` only.
+        pretraining: what its weights were trained on before, and how its images must look therefore; None for
+            weights that were drawn.
         tracks_statistics: whether training leaves the BatchNorm statistics that evaluation needs. Where it
             does not they are estimated afterwards, see `stages_without_statistics`.
     """
@@ -75,6 +78,7 @@ class AnytimeNet(nn.Module):
     in_channels: int
     arguments: Mapping[str, Any] = MappingProxyType({})
     origin: NetOrigin | None = None
+    pretraining: Pretraining | None = None
     tracks_statistics: bool = True
 
     @cached_property
@@ -197,6 +201,7 @@ class AnytimeNet(nn.Module):
         stages = increasing(stages, "stages", self.num_stages)
         with torch.no_grad():
             kept = self._keep(stages)
+        kept.pretraining = self.pretraining
         if not self.training or all(part.training for part in self.modules()):
             kept.train(self.training)
         # Else some parts are in eval mode, such as frozen ones, and a copy of a part is as the part is.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anytimenet.core.errors import suggest
+from anytimenet.core.images.pretraining import Pretraining
 
 MARK = ":"
 
@@ -22,6 +23,8 @@ class Prefix:
         input_shape: from what stands behind the colon to (C, H, W) of the images that the net was made for.
         names: all that may stand behind the colon; None if that is a place, such as a folder.
         summary: one line for lists.
+        pretraining: from what stands behind the colon to how images look to its trained weights, which its
+            builder loads where it is told `pretrained`; None if the package says nothing of that.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Prefix:
     input_shape: Callable[[str], tuple[int, int, int]]
     names: Callable[[], list[str]] | None
     summary: str
+    pretraining: Callable[[str], Pretraining] | None = None
 
 
 _PREFIXES: dict[str, Prefix] = {}

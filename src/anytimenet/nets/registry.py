@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 
-from anytimenet.core.checks import class_counts, shape_of_images, texts, whole_number, words
-from anytimenet.core.errors import NeedsValuesError, suggest
+from anytimenet.core.checks import class_counts, flag, instance, shape_of_images, texts, whole_number, words
+from anytimenet.core.errors import NeedsValuesError, PretrainedError, suggest
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.registered import unknown
 from anytimenet.nets.building import bounded, check_arguments
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.forms import check_form, check_forms, with_forms
 from anytimenet.nets.prefixes import MARK, has_prefix, prefixes, split_name
+from anytimenet.nets.pretrained.weights import PretrainedWeights
 
 Builder = Callable[..., AnytimeNet]
 
@@ -35,6 +36,7 @@ class NetEntry:
         family: nets of one builder, or of builders that differ in size only, have the same.
         form: the number of the structure that `build` makes today; 1 for the first one.
         changed: what is different since the form before.
+        pretrained: trained weights that it can start from; None where there are none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class NetEntry:
     family: str
     form: int = 1
     changed: str = ""
+    pretrained: PretrainedWeights | None = None
 
 
 _ENTRIES: dict[str, NetEntry] = {}
@@ -59,6 +62,7 @@ def register_net(
     family: str = "",
     form: int = 1,
     changed: str = "",
+    pretrained: PretrainedWeights | None = None,
 ) -> Callable[[Builder], Builder]:
     """Decorator that makes a builder function available as `create_net(name)`.
 
@@ -74,6 +78,7 @@ def register_net(
         form: give the next number when the builder makes other layers from the same arguments than it did:
             bundles and checkpoints of an earlier form are then refused before anything is built.
         changed: what is different since the form before; the refusal says it.
+        pretrained: trained weights that `create_net(NAME, pretrained=True)` fills the net with.
 
     Raises:
         ValueError: if the name is taken, or the form is no number from 1 on.
@@ -86,11 +91,15 @@ def register_net(
     texts((changed,), "changed")
     form = whole_number(form, "form", 1)
     shape = shape_of_images(input_shape)
+    if pretrained is not None:
+        instance(pretrained, PretrainedWeights, "pretrained", "PretrainedWeights(pretraining, fill)")
 
     def register(build: Builder) -> Builder:
         if name in _ENTRIES and _ENTRIES[name].build is not build:
             raise ValueError(f"a net named {name!r} is registered already; choose another name")
-        _ENTRIES[name] = NetEntry(name, build, shape, summary, paper, family or name, form, changed)
+        _ENTRIES[name] = NetEntry(
+            *(name, build, shape, summary, paper, family or name, form, changed, pretrained)
+        )
         return build
 
     return register
@@ -98,13 +107,19 @@ def register_net(
 
 def forms_of(
     build: Builder, *, paper: str = "", family: str = "", form: int = 1, changed: str = ""
-) -> Callable[[str, tuple[int, int, int], str], Callable[..., None]]:
+) -> Callable[..., Callable[..., None]]:
     """Registers one builder under several names: `forms_of(build)(name, input_shape, summary)(**arguments)`.
 
-    The arguments are those of the builder that the name stands for; the rest is as in `register_net`.
+    The arguments are those of the builder that the name stands for; the rest is as in `register_net`, and
+    `pretrained` is given beside the summary.
     """
 
-    def named(name: str, input_shape: tuple[int, int, int], summary: str) -> Callable[..., None]:
+    def named(
+        name: str,
+        input_shape: tuple[int, int, int],
+        summary: str,
+        pretrained: PretrainedWeights | None = None,
+    ) -> Callable[..., None]:
         register = register_net(
             name,
             input_shape=input_shape,
@@ -113,6 +128,7 @@ def forms_of(
             family=family,
             form=form,
             changed=changed,
+            pretrained=pretrained,
         )
 
         def stands_for(**arguments: Any) -> None:
@@ -123,16 +139,28 @@ def forms_of(
     return named
 
 
-def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: Any) -> AnytimeNet:
+def create_net(
+    name: str, num_classes: int | tuple[int, ...] = 10, *, pretrained: bool | str = False, **overrides: Any
+) -> AnytimeNet:
     """Builds a registered net, or one of another package; the overrides are the arguments of its builder.
 
     `timm:NAME` is a net of timm with exits; the overrides are then those of its adapter: `exits` or `taps`,
-    `pretrained`, `input_size`, `in_channels`.
+    `input_size`, `in_channels`.
+
+    Args:
+        name: of the net; see `list_nets`.
+        num_classes: classes, or one number for each label level, fine level first.
+        pretrained: start from trained weights, where there are some for that name: `net.pretraining` then
+            says how images must be standardised, and data that is loaded for the net is. Its own classifier
+            stays if it has `num_classes` classes; all other heads are new. A net of another package also
+            takes the path of a file of weights.
+        overrides: arguments of its builder.
 
     Raises:
         ValueError: for an unknown name or argument (with the nearest known one), invalid shapes, or sizes
             that no machine holds.
-        MissingExtraError: for a net of a package that is not installed.
+        MissingExtraError: if the package of the net or of the trained weights is not installed.
+        PretrainedError: if there are no trained weights for that name, or the file is another one.
 
     >>> net = create_net("isresnext_tiny", num_classes=10)
     >>> net.num_stages
@@ -144,13 +172,47 @@ def create_net(name: str, num_classes: int | tuple[int, ...] = 10, **overrides: 
         if argument not in known:
             raise ValueError(f"{name} has no argument {argument!r}: {suggest(argument, known)}")
     levels = class_counts(num_classes)
+    weights = None
+    if "pretrained" in known:  # its builder loads them itself
+        overrides |= {"pretrained": pretrained} if pretrained else {}
+    elif isinstance(pretrained, str):
+        raise PretrainedError(
+            f"pretrained={pretrained!r}: {name} takes pretrained=True alone; weights of a bundle are given "
+            "to training, as init"
+        )
+    elif flag(pretrained, "pretrained"):
+        weights = pretrained_weights(name)
     check_arguments(name, {"num_classes": list(levels), **overrides})
     with bounded(name):
         net = entry.build(levels, **overrides)
     if net.origin is None or net.origin.name != name:  # else its builder knew more than it was told
         arguments = with_forms({"num_classes": list(levels), **overrides}, _ENTRIES)
         net.origin = NetOrigin(name, arguments, form=entry.form)
+    if weights is not None and weights.fill is not None:
+        weights.fill(net)
+    if pretrained and net.pretraining is None and entry.pretrained is not None:
+        net.pretraining = entry.pretrained.pretraining
     return net
+
+
+def pretrained_weights(name: str) -> PretrainedWeights:
+    """The trained weights that the net `name` can start from; how its images must look, without building it.
+
+    Raises:
+        PretrainedError: if there are none, with the names that have some.
+        ValueError: for an unknown name.
+
+    >>> pretrained_weights("efficientnet_lite0").pretraining.image_size
+    224
+    """
+    weights = net_entry(name).pretrained
+    if weights is None:
+        known = [key for key in list_nets() if _ENTRIES[key].pretrained is not None]
+        known += [f"{prefix.name}{MARK}NAME" for prefix in prefixes() if prefix.pretraining is not None]
+        raise PretrainedError(
+            f"there are no pretrained weights for {name}; there are some for {' and '.join(known)}"
+        )
+    return weights
 
 
 def rebuild_net(origin: NetOrigin) -> AnytimeNet:
@@ -222,5 +284,8 @@ def list_nets(pattern: str = "*") -> list[str]:
 
 def _entry_of_prefix(name: str) -> NetEntry:
     prefix, inner = split_name(name)
-    shape = prefix.input_shape(inner)
-    return NetEntry(name, partial(prefix.build, inner), shape, prefix.summary, "", prefix.name)
+    shape, known = prefix.input_shape(inner), prefix.pretraining
+    weights = None if known is None else PretrainedWeights(known(inner))
+    return NetEntry(
+        name, partial(prefix.build, inner), shape, prefix.summary, "", prefix.name, pretrained=weights
+    )

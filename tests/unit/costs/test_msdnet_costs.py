@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -116,7 +117,7 @@ def _costs(name: str, classes: int) -> list[StageCost]:
 
 
 @cache
-def _on_meta(name: str, classes: int, **overrides: object) -> ChainNet:
+def _on_meta(name: str, classes: int, **overrides: Any) -> ChainNet:
     with torch.device("meta"):
         net = create_net(name, classes, **overrides)
     assert isinstance(net, ChainNet)

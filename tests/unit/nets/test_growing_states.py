@@ -63,7 +63,7 @@ def states_of(net: AnytimeNet, snapshot: Snapshot, x: Tensor) -> list[tuple[Tens
 
 def built(name: str) -> AnytimeNet:
     """With four stages at least, so that jumps lie between the first and the last."""
-    return create_net(name, **({"stages": 4} if name.startswith("doubling") else {}))
+    return create_net(name, stages=4) if name.startswith("doubling") else create_net(name)
 
 
 def filled(name: str) -> tuple[AnytimeNet, Snapshot, Tensor]:

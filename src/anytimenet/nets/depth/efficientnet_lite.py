@@ -15,6 +15,7 @@ from anytimenet.nets.arguments import as_numbers, check_exits, check_positive
 from anytimenet.nets.chain.blocks import Node
 from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.depth.inverted_residual import ConvNorm, InvertedResidual
+from anytimenet.nets.pretrained import efficientnet_lite0
 from anytimenet.nets.registry import forms_of
 
 PAPER = "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks; the released Lite form"
@@ -153,7 +154,8 @@ _form = forms_of(efficientnet_lite, paper=PAPER, family="efficientnet_lite")
 _form(
     "efficientnet_lite0",
     (3, 224, 224),
-    "ImageNet form with 5 stages, after blocks 3, 5, 8, 11 and at the end",
+    "ImageNet form with 5 stages, after blocks 3, 5, 8, 11 and at the end; pretrained",
+    efficientnet_lite0.WEIGHTS,
 )()
 for _size, _width, _depth, _side, _dropout in (
     (1, 1.0, 1.1, 240, 0.2),

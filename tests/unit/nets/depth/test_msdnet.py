@@ -223,7 +223,7 @@ def _classify(level: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def _on_meta(name: str, classes: int, **overrides: object) -> ChainNet:
+def _on_meta(name: str, classes: int, **overrides: Any) -> ChainNet:
     with torch.device("meta"):
         net = create_net(name, classes, **overrides)
     assert isinstance(net, ChainNet)

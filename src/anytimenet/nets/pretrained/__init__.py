@@ -1,0 +1,1 @@
+"""Weights that nets start from: read out of installed packages, checked, kept without pickle."""
