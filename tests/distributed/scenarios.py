@@ -189,6 +189,20 @@ def halves(rank: int, name: str, scheme: str = "anytime") -> dict[str, Any]:
     }
 
 
+def regimes(rank: int, regime: str) -> dict[str, Any]:
+    """A net whose heads learn alone first; the processes start from other weights."""
+    config = replace(CONFIG, regime=regime, head_epochs=2, head_views=2)  # type: ignore[arg-type]
+    net, before = net_of("five exits", seed=rank), net_of("five exits")
+    result = train_here(net, Shard(rank, 2), config, views=training(Shard()))
+    backbone = {name: t for name, t in net.state_dict().items() if not name.startswith("heads.")}
+    return {
+        "weights": weights_of(net),
+        "epochs": [record["epoch"] for record in result.history],
+        "backbone moved": any(not torch.equal(t, before.state_dict()[name]) for name, t in backbone.items()),
+        "moved": largest_difference(net, before),
+    }
+
+
 def is_wrapped(rank: int, name: str) -> bool:
     net, fabric = net_of(name), launch(CONFIG)
     run = Run(

@@ -88,6 +88,15 @@ def test_a_run_of_two_goes_on_with_one(pair, scenarios, tmp_path, name):
     assert scenarios.largest_difference(resumed, expected) < ROUNDING
 
 
+@pytest.mark.parametrize(("regime", "epochs"), [("frozen", [0]), ("mixed", [0, 1, 2])])
+def test_heads_that_learn_alone_are_equal_in_all_processes(pair, regime, epochs):
+    one, other = pair.run("regimes", regime=regime)
+    assert one["weights"] == other["weights"]
+    assert one["epochs"] == other["epochs"] == epochs
+    assert one["backbone moved"] == (regime == "mixed")
+    assert one["moved"] > 0
+
+
 @pytest.mark.parametrize("count", [13, 1])
 def test_validation_scores_are_those_of_one_process(pair, count):
     for answer in pair.run("validation", count=count):

@@ -235,7 +235,9 @@ def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
     first code, which has Nesterov; its PyTorch code has not and is `official_code` on CIFAR and
     `official_code_imagenet`. `ann_cifar` and `ann_imagenet`: what the authors of the anytime neural networks
     run (Hu et al.), without Nesterov; on ImageNet their `lr` is 0.1 times the batch over 256. `fast`: a
-    warmed-up cosine that trains well in few epochs; it scales with the epochs asked for.
+    warmed-up cosine that trains well in few epochs; it scales with the epochs asked for. `pretrained`: for a
+    backbone that comes trained, in the mixed regime (`training.regimes`); the checkpoint is chosen by the
+    mean of all stages, so that none of them pays for the last.
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.
@@ -298,6 +300,18 @@ _PRESETS = {
         batch_size=256,
         nesterov=False,
         milestones=(30 / 128, 60 / 128, 90 / 128, 105 / 128),
+    ),
+    "pretrained": replace(
+        _PINNED,
+        epochs=15,
+        batch_size=32,
+        lr=0.01,
+        schedule="cosine",
+        warmup=0.1,
+        label_smoothing=0.1,
+        select="mean",
+        statistics="auto",
+        regime="mixed",
     ),
     "fast": replace(_PINNED, epochs=10, lr=0.2, weight_decay=5e-4, schedule="cosine", warmup=0.25),
 }

@@ -15,7 +15,14 @@ from torch import Tensor
 
 from anytimenet.core.errors import DataError
 from anytimenet.data.reading.memory import machine_memory
-from anytimenet.training.features import Examples, FeatureReader, FeatureSource, LiveFeatures
+from anytimenet.training.features import (
+    SILENT,
+    Examples,
+    FeatureReader,
+    FeatureSource,
+    LiveFeatures,
+    Progress,
+)
 from anytimenet.training.validation import Batches
 
 BATCH = 256
@@ -37,15 +44,22 @@ class Room:
     folder: Path | None = None
 
     @classmethod
-    def here(cls, folder: Path | None = None) -> Room:
-        """A quarter of this machine's memory, half of the disc that is free."""
+    def here(cls, folder: Path | None = None, processes: int = 1) -> Room:
+        """A quarter of this machine's memory and half of the disc that is free, shared by `processes`."""
         memory = machine_memory() or 2**32
         place = tempfile.gettempdir() if folder is None else folder
-        return cls(memory // 4, shutil.disk_usage(place).free // 2, folder)
+        return cls(memory // 4 // processes, shutil.disk_usage(place).free // 2 // processes, folder)
 
 
 def features_of(
-    read: FeatureReader, images: Batches, *, views: int, seed: int, room: Room, device: torch.device
+    read: FeatureReader,
+    images: Batches,
+    *,
+    views: int,
+    seed: int,
+    room: Room,
+    device: torch.device,
+    progress: Progress = SILENT,
 ) -> FeatureSource:
     """What heads read of `images`, whose epoch v is view v: stored if there is room, else computed anew.
 
@@ -56,15 +70,21 @@ def features_of(
         seed: of the order in which stored features are read.
         room: how much may be stored.
         device: where the heads are.
+        progress: is told of every batch.
     """
     x, labels = next(iter(images.epoch(0)))
     example = read(x, labels)
     view_bytes = sum(tensor.nbytes for tensor in example.tensors) * len(images)
-    if view_bytes <= room.memory:
-        return _filled(read, images, example, min(views, room.memory // view_bytes), seed, None, device)
-    if view_bytes <= room.disc:
-        return _filled(read, images, example, min(views, room.disc // view_bytes), seed, room, device)
-    return LiveFeatures(read, images)
+    in_memory = view_bytes <= room.memory
+    if not in_memory and view_bytes > room.disc:
+        return LiveFeatures(read, images)
+    views = min(views, (room.memory if in_memory else room.disc) // view_bytes)
+    rows = views * len(images) * len(x)
+    columns = [_column(tensor, rows, None if in_memory else room) for tensor in example.tensors]
+    progress.phase("the backbone reads the images", views * len(images))
+    count = _fill(columns, read, images, views, progress)
+    columns = [column[:count] for column in columns]
+    return StoredFeatures(example, columns, views, seed, device, "in memory" if in_memory else "in a file")
 
 
 class StoredFeatures:
@@ -79,12 +99,19 @@ class StoredFeatures:
         views: of each image.
         seed: of the order.
         device: where the batches go.
+        kept: where the columns are, in words.
     """
 
     def __init__(
-        self, form: Examples, columns: Sequence[Tensor], views: int, seed: int, device: torch.device
+        self,
+        form: Examples,
+        columns: Sequence[Tensor],
+        views: int,
+        seed: int,
+        device: torch.device,
+        kept: str = "in memory",
     ) -> None:
-        self.columns, self.views = list(columns), views
+        self.columns, self.views, self.kept = list(columns), views, kept
         self._form, self._seed, self._device = form, seed, device
         self._images = len(columns[0]) // views
 
@@ -106,27 +133,21 @@ class StoredFeatures:
         return [np.sort(rows) for rows in np.array_split(own, len(self))]
 
 
-def _filled(
-    read: FeatureReader,
-    images: Batches,
-    example: Examples,
-    views: int,
-    seed: int,
-    room: Room | None,
-    device: torch.device,
-) -> StoredFeatures:
-    rows = views * len(images) * len(example.labels[0])
-    columns = [_column(tensor, rows, room) for tensor in example.tensors]
+def _fill(
+    columns: Sequence[Tensor], read: FeatureReader, images: Batches, views: int, progress: Progress
+) -> int:
+    """Reads all views into the columns; returns how many rows there are."""
     count = 0
     for view in range(views):
         for x, labels in images.epoch(view):
             stop = count + len(x)
-            if stop > rows:
-                raise DataError("batches of training images are larger than the first of them")
+            if stop > len(columns[0]):
+                raise DataError("the first batch of training images is smaller than others")
             for column, tensor in zip(columns, read(x, labels).tensors, strict=True):
                 column[count:stop].copy_(tensor)
             count = stop
-    return StoredFeatures(example, [column[:count] for column in columns], views, seed, device)
+            progress.step()
+    return count
 
 
 def _column(example: Tensor, rows: int, room: Room | None) -> Tensor:

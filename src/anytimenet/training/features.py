@@ -45,8 +45,35 @@ class Examples:
         return Examples(features, labels, taught)
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Tells people how far it is; nothing by default."""
+
+    phase: Callable[[str, int], None] = lambda what, steps: None
+    step: Callable[[], None] = lambda: None
+
+    @classmethod
+    def of(cls, reporter: Any) -> Progress:
+        """That of a reporter; nothing of one that knows no phases."""
+        return cls(reporter.phase, reporter.step) if hasattr(reporter, "phase") else cls()
+
+
+SILENT = Progress()
+
+
 class FeatureSource(Protocol):
-    """Where heads get their examples from, epoch by epoch."""
+    """Where heads get their examples from, epoch by epoch.
+
+    Attributes:
+        views: of each image that are seen; None if there is no end of them.
+        kept: where the features are, "in memory", "in a file" or "nowhere".
+    """
+
+    @property
+    def views(self) -> int | None: ...
+
+    @property
+    def kept(self) -> str: ...
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -85,6 +112,8 @@ class LiveFeatures:
 
     read: FeatureReader
     images: Batches
+    views: int | None = None
+    kept: str = "nowhere"
 
     def __len__(self) -> int:
         return len(self.images)

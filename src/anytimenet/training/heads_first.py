@@ -16,7 +16,14 @@ from anytimenet.schemes import RunFacts
 from anytimenet.schemes.hooks import Lesson, Targets
 from anytimenet.tasks import Task
 from anytimenet.training.config import TrainConfig
-from anytimenet.training.features import Examples, FeatureReader, FeatureSource, HeadsAlone
+from anytimenet.training.features import (
+    SILENT,
+    Examples,
+    FeatureReader,
+    FeatureSource,
+    HeadsAlone,
+    Progress,
+)
 from anytimenet.training.regimes import can_learn
 
 
@@ -58,7 +65,7 @@ class HeadsFirst:
         self._net.eval()
         return FeatureReader(self._net, self._targets, self._autocast)
 
-    def learn(self, source: FeatureSource) -> list[float]:
+    def learn(self, source: FeatureSource, progress: Progress = SILENT) -> list[float]:
         """Trains the heads on all epochs; returns the mean loss of each stage in the last one.
 
         Raises:
@@ -71,6 +78,7 @@ class HeadsFirst:
             weight_decay=config.head_weight_decay,
         )
         total, done, losses = config.head_epochs * len(source), 0, torch.zeros(0)
+        progress.phase("heads learn alone", config.head_epochs)
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(config.seed)
             self._net.eval()
@@ -83,6 +91,7 @@ class HeadsFirst:
                         group["lr"] = config.head_lr * (1 + math.cos(math.pi * done / total)) / 2
                     losses += self._step(optimiser, examples)
                     done += 1
+                progress.step()
         self._net.eval()
         means: list[float] = (losses / len(source)).tolist()
         for stage, loss in enumerate(means, 1):

@@ -96,7 +96,7 @@ def train(
     try:
         with RunLog(folder if run.processes.first else None, resumed_step=resumed_step) as log:
             if config.regime != "joint" and not run.position.heads_learnt:
-                record = run.teach_heads(batches if views is None else views)
+                record = run.teach_heads(batches if views is None else views, reporter)
                 log.write(0, record)
                 reporter.note(_learnt(record))
             if config.joint_epochs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 
@@ -80,9 +81,11 @@ class Position:
         self.epoch, self.batch, self.losses = self.epoch + 1, 0, {}
         return record
 
-    def close_heads(self, lr: float, losses: Sequence[float], scores: list[float]) -> dict[str, Any]:
-        """The heads have learnt alone; returns the record of that."""
-        return self._record(0, lr, losses, scores)
+    def close_heads(
+        self, lr: float, losses: Sequence[float], scores: list[float], facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The heads have learnt alone, on features of which there are `facts`; returns the record of that."""
+        return self._record(0, lr, losses, scores, facts)
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint holds of it, epoch and batch apart, as JSON values."""
@@ -96,9 +99,14 @@ class Position:
         self.losses = {int(stage): tuple(seen) for stage, seen in progress["losses"].items()}
 
     def _record(
-        self, epoch: int, lr: float, losses: Sequence[float | None], scores: list[float]
+        self,
+        epoch: int,
+        lr: float,
+        losses: Sequence[float | None],
+        scores: list[float],
+        facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
         loss = sum(loss for loss in losses if loss is not None)
-        record = {"epoch": epoch, "lr": lr, "loss": loss, "losses": losses, "val": scores}
+        record = {"epoch": epoch, "lr": lr, "loss": loss, "losses": losses, "val": scores, **facts}
         self.history.append(record)
         return record

@@ -16,9 +16,9 @@ from anytimenet.core import checks
 class Reporter:
     """Tells how training goes: a bar on a terminal, else nothing or a line now and then.
 
-    Training calls `note` with what it settles by itself, `start` once, `step` after every step, `epoch` after
-    every epoch and `stop` at the end, also after an error. A class that inherits from this one may
-    take its place, to show progress elsewhere.
+    Training calls `note` with what it settles by itself, `phase` where heads learn alone first, `start` once,
+    `step` after every step, `epoch` after every epoch and `stop` at the end, also after an error. A class
+    that inherits from this one may take its place, to show progress elsewhere.
 
     Args:
         progress: None shows it where a person looks: a bar on a terminal, a line every tenth of the run in a
@@ -55,6 +55,7 @@ class Reporter:
         self._lines = progress is not False and (notebook or (progress is True and not terminal))
         self._bar = None if progress is False or notebook or not terminal else _bar(self._console)
         self._task: Any = None
+        self._phase: Any = None
         self._epochs = self._total = self._first = self._done = 0
         self._scores: Sequence[float] = ()
 
@@ -62,6 +63,23 @@ class Reporter:
         """One line about the run, before its first step; said where progress is."""
         if self._bar is not None or self._lines:
             self._say(f"{self._title}: {text}")
+
+    def phase(self, what: str, steps: int) -> None:
+        """Something begins that comes before the first training step.
+
+        `step` counts its steps, until the next phase or `start`. Training does not call this where a class
+        that takes the place of this one has no such method.
+
+        Args:
+            what: it is.
+            steps: of it.
+        """
+        self._end_phase()
+        if self._lines:
+            self._say(f"{self._title}: {what}")
+        if self._bar is not None:
+            self._bar.start()
+            self._phase = self._bar.add_task("", total=steps, place=what, left="", scores="")
 
     def start(self, total_steps: int, done: int, epochs: int) -> None:
         """Called once, before the first step.
@@ -73,6 +91,7 @@ class Reporter:
         """
         self._epochs, self._total, self._first, self._done = epochs, total_steps, done, done
         self._started = self._clock()
+        self._end_phase()
         if self._bar is not None or self._lines:
             steps = total_steps // max(1, epochs)
             self._say(f"{self._title}: {_count(epochs, 'epoch')} of {_count(steps, 'step')}")
@@ -81,7 +100,10 @@ class Reporter:
             self._task = self._bar.add_task("", total=total_steps, completed=done, **self._fields())
 
     def step(self) -> None:
-        """One training step is done."""
+        """One training step is done, or one of the phase before."""
+        if self._bar is not None and self._phase is not None:
+            self._bar.advance(self._phase)
+            return
         self._done += 1
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, **self._fields())
@@ -104,8 +126,14 @@ class Reporter:
 
     def stop(self) -> None:
         """Called at the end, also after an error."""
+        self._end_phase()
         if self._bar is not None:
             self._bar.stop()
+
+    def _end_phase(self) -> None:
+        if self._bar is not None and self._phase is not None:
+            self._bar.remove_task(self._phase)
+        self._phase = None
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

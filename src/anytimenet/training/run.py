@@ -19,6 +19,7 @@ from anytimenet.schemes import RunFacts
 from anytimenet.tasks import Task
 from anytimenet.training.config import TrainConfig, TrainResult, learning_rate
 from anytimenet.training.feature_cache import Room, features_of
+from anytimenet.training.features import Progress
 from anytimenet.training.heads_first import HeadsFirst
 from anytimenet.training.logs import notice
 from anytimenet.training.position import Position
@@ -75,13 +76,13 @@ class Run:
                     self._check_weights()
                     self._files.save("last", position, self.step)
 
-    def teach_heads(self, images: Batches) -> dict[str, Any]:
+    def teach_heads(self, images: Batches, reporter: Reporter) -> dict[str, Any]:
         """The heads learn alone, on features of `images`; returns the record of that.
 
         It is validated and written as an epoch is. All processes do the same, and the first one's heads
         count.
         """
-        net, config = self.net, self._config
+        net, config, progress = self.net, self._config, Progress.of(reporter)
         assert isinstance(net, ChainNet)
         with self._stopping_where_broken():
             heads = HeadsFirst(net, self._task, config, self._facts, self.step.autocast)
@@ -90,14 +91,16 @@ class Run:
                 images,
                 views=config.head_views,
                 seed=config.seed,
-                room=Room.here(self._files.folder),
+                room=Room.here(self._files.folder, self.processes.count),
                 device=self.processes.device,
+                progress=progress,
             )
-            losses = heads.learn(source)
+            losses = heads.learn(source, progress)
         self.processes.spread([*net.heads.parameters(), *net.heads.buffers()])
         self._check_weights()
         scores = self._validate()
-        record = self.position.close_heads(config.head_lr, losses, scores)
+        facts = {"views": source.views, "features": source.kept}
+        record = self.position.close_heads(config.head_lr, losses, scores, facts)
         self._keep_best()
         self._files.save("last", self.position, self.step)
         return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,15 +14,17 @@ from tests.unit.training.test_training import assert_equal_weights, loaders
 from torch import nn
 from torch.nn import functional as F
 
+from anytimenet.core.errors import TrainingError
 from anytimenet.nets import create_net
 from anytimenet.nets.chain import ChainNet, Node
 from anytimenet.schemes import Distillation, EMATeacher, GivenTeacher, RunFacts, Scheme, TDLambda
 from anytimenet.tasks import Classification
-from anytimenet.training import TrainConfig, train
+from anytimenet.training import Reporter, TrainConfig, train
 from anytimenet.training.feature_cache import Room, StoredFeatures, features_of
 from anytimenet.training.features import LiveFeatures
 from anytimenet.training.heads_first import HeadsFirst
 from anytimenet.training.regimes import check_regime, regime_for
+from anytimenet.training.step import TrainingStep
 
 CONFIG = TrainConfig(
     epochs=2,
@@ -274,3 +277,92 @@ def test_heads_may_learn_faster_than_the_backbone():
         once, faster = one.state_dict()[name] - start[name], other.state_dict()[name] - start[name]
         expected = 4 * once if name.startswith("heads.") else once
         assert torch.allclose(faster, expected, atol=1e-6), name
+
+
+class PowerCutError(Exception):
+    """Stands for a power cut."""
+
+
+def cut(monkeypatch, kind, after: int):
+    """Lets `kind` of step run so many times."""
+    steps, step = iter(range(after)), getattr(kind, "_step" if kind is HeadsFirst else "take")
+
+    def interrupted(self, *arguments):
+        if next(steps, None) is None:
+            raise PowerCutError
+        return step(self, *arguments)
+
+    monkeypatch.setattr(kind, step.__name__, interrupted)
+
+
+@pytest.mark.parametrize("head", [pooled, deep])
+@pytest.mark.parametrize(("kind", "after"), [(HeadsFirst, 3), (TrainingStep, 0), (TrainingStep, 4)])
+def test_a_mixed_run_cut_off_anywhere_ends_in_equal_weights(tmp_path, monkeypatch, head, kind, after):
+    config = replace(CONFIG, regime="mixed", checkpoint_steps=1)
+    whole = chain(head)
+    expected = run(config, whole)
+    with monkeypatch.context() as patch:
+        cut(patch, kind, after)
+        with pytest.raises(PowerCutError):
+            run(config, chain(head), folder=tmp_path)
+    assert (tmp_path / "checkpoints" / "last.safetensors").exists() == (kind is TrainingStep)
+    resumed = chain(head)
+    if kind is TrainingStep:  # what has been learnt is not learnt again
+        cut(monkeypatch, HeadsFirst, 0)
+    result = run(config, resumed, folder=tmp_path, resume=True)
+    assert_equal_weights(resumed, whole)
+    assert (result.history, result.best_epoch) == (expected.history, expected.best_epoch)
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in logged] == [0, 1, 2]
+
+
+def test_a_finished_frozen_run_comes_back_as_it_was(tmp_path, monkeypatch):
+    config = replace(CONFIG, regime="frozen")
+    net, again = chain(), chain()
+    done = run(config, net, folder=tmp_path)
+    cut(monkeypatch, HeadsFirst, 0)
+    result = run(config, again, folder=tmp_path, resume=True)
+    assert_equal_weights(again, net)
+    assert (result.best_epoch, result.val_scores, result.history) == (0, done.val_scores, done.history)
+
+
+def test_a_run_that_breaks_afterwards_keeps_the_heads(tmp_path, monkeypatch):
+    net = chain()
+    with pytest.raises(
+        TrainingError, match=r"not finite|is nan|is inf.*the weights of epoch 0, the best so far"
+    ):
+        run(replace(CONFIG, regime="mixed", lr=1e20, epochs=1), net)
+    frozen = chain()
+    run(replace(CONFIG, regime="frozen"), frozen)
+    assert_equal_weights(net, frozen)
+
+
+def test_a_loss_of_heads_alone_that_is_not_finite_is_told():
+    net = chain()
+    with pytest.raises(
+        TrainingError, match=r"the loss of stage \d is .* where its head learns alone; there is no"
+    ):
+        run(replace(CONFIG, regime="frozen", head_lr=1e30, head_epochs=30), net)
+
+
+def test_phases_are_told_and_a_reporter_without_them_will_do(tmp_path):
+    told = []
+
+    class Told(Reporter):
+        def phase(self, what, steps):
+            told.append([what, steps, 0])
+
+        def step(self):
+            if told:
+                told[-1][2] += 1
+
+    run(replace(CONFIG, regime="frozen"), chain(), reporter=Told(False))
+    assert told == [["the backbone reads the images", 18, 18], ["heads learn alone", 8, 8]]
+
+    class Old:
+        def note(self, text):
+            pass
+
+        start = step = epoch = stop = lambda self, *_: None
+
+    run(replace(CONFIG, regime="mixed"), chain(), reporter=Old())
