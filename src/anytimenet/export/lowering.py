@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from anytimenet.export import token_operators  # noqa: F401  (adds its operators to the table)
 from anytimenet.export.graph import Graph
 from anytimenet.export.merging import Rows, pieces_of, prefix_of, rows_of, settings_of
-from anytimenet.export.operators import OPERATORS, UnknownOperatorError, Value, Zeros
+from anytimenet.export.operators import OPERATORS, Known, UnknownOperatorError, Value
 from anytimenet.export.stored import Piece
 from anytimenet.export.tracing import Traced, constants_of, parameters_of, segment_name, user_inputs
 
@@ -30,6 +31,11 @@ _VIEWS = (
     "detach.",
 )
 _ASSERTION = "_assert_tensor_metadata.default"
+_MADE = ("arange.", "zeros.", "ones.", "full.", "linspace.", "scalar_tensor.")
+"""What makes a tensor of nothing."""
+_SAYS_MORE = ("alpha", "approximate", "scale", "enable_gqa")
+"""Arguments by keyword that operators here take; those of `_SAYS_NOTHING` change no numbers."""
+_SAYS_NOTHING = ("pin_memory", "memory_format", "dtype", "layout", "device")
 _CONV, _NORM = "conv2d.default", "batch_norm.default"
 
 
@@ -81,15 +87,19 @@ class _Lowering:
         if node.name in self._inputs:
             return Value(self._inputs[node.name], _shape(node))
         if node.name in self._parameters:
-            return _Weight(self, segment_name(self._parameters[node.name]), _shape(node))
+            name = self._parameters[node.name]
+            if segment_name(name) in self.pieces:
+                return _Weight(self, segment_name(name), _shape(node))
+            return Known(self.traced.program.state_dict[name].detach().clone())
         if node.name in self._constants:
-            value = self._constants[node.name].detach()
-            return Value(self.graph.constant(value.numpy()), tuple(value.shape))
+            return Known(self._constants[node.name].detach().clone())
         raise UnknownOperatorError(f"an input {node.name} of another kind")
 
     def _call(self, node: Node) -> None:
         name = str(node.target).removeprefix("aten.")
         if node in self._merged or name == _ASSERTION:  # the first are written where they are joined
+            return
+        if self._compute(node):
             return
         if node in self._rows:
             self._write_rows(node, self._rows[node])
@@ -107,15 +117,46 @@ class _Lowering:
         if name == "<built-in function getitem>":
             self.values[node] = arguments[0][arguments[1]]
             return
-        if name not in OPERATORS or set(node.kwargs) - {"pin_memory", "memory_format", "dtype", "alpha"}:
+        if name not in OPERATORS or set(node.kwargs) - {*_SAYS_MORE, *_SAYS_NOTHING}:
             raise UnknownOperatorError(name)
-        more = {"alpha": node.kwargs["alpha"]} if "alpha" in node.kwargs else {}
-        made = OPERATORS[name](self.graph, _shape(node), *_settled(arguments), **more)
+        more = {key: value for key, value in node.kwargs.items() if key in _SAYS_MORE}
+        made = OPERATORS[name](self.graph, _shape(node), *self._settled(arguments), **more)
         if isinstance(made, list):
             shapes = [_dims(each) for each in node.meta["val"]]
             self.values[node] = [Value(each, shape) for each, shape in zip(made, shapes, strict=True)]
         else:
-            self.values[node] = made if isinstance(made, Zeros) else Value(made, _shape(node))
+            self.values[node] = Value(made, _shape(node)) if isinstance(made, str) else made
+
+    def _compute(self, node: Node) -> bool:
+        """Whether a node reads nothing but what is known; it is computed then, views and changes as well."""
+        name, meta = str(node.target).removeprefix("aten."), node.meta.get("val")
+        if name == "new_zeros.default" and isinstance(meta, Tensor) and None not in _dims(meta):
+            self.values[node] = Known(torch.zeros(_dims(meta), dtype=meta.dtype))  # type: ignore[arg-type]
+            return True
+        read = [self.values.get(each) for each in node.all_input_nodes]
+        if not all(isinstance(each, Known) for each in read) or not (read or name.startswith(_MADE)):
+            return False
+        arguments, more = torch.fx.node.map_arg(
+            (node.args, node.kwargs), lambda given: self.values[given].tensor
+        )
+        made = cast(Any, node.target)(*arguments, **more)
+        if not isinstance(made, Tensor):
+            raise UnknownOperatorError(f"{name} of what is known")
+        self.values[node] = Known(made)
+        return True
+
+    def _settled(self, arguments: Any) -> Any:
+        if isinstance(arguments, _Weight):
+            return arguments.value()
+        if isinstance(arguments, Known):
+            value = arguments.tensor
+            name = self.graph.constant(value.contiguous().numpy())
+            return Value(name, tuple(value.shape), value.dtype == torch.bool)
+        if isinstance(arguments, tuple | list):
+            return [self._settled(each) for each in arguments]
+        if isinstance(arguments, torch.SymInt):
+            raise UnknownOperatorError("arithmetic with the size of the batch")
+        return arguments
 
     def _write_rows(self, joined: Node, rows: Rows) -> None:
         """Rows as one convolution, with zeros in the weight where a row does not read."""
@@ -155,7 +196,7 @@ class _Lowering:
     def _write_norm(self, node: Node) -> None:
         """A BatchNorm; of a sum it is one of each term, with the shift once, so that each can be folded."""
         arguments: Any = torch.fx.node.map_arg(node.args, lambda given: self.values[given])
-        vectors = list(_settled(arguments[1:5]))
+        vectors = list(self._settled(arguments[1:5]))
         write, shape = OPERATORS[_NORM], _shape(node)
         if node.args[0] not in self._terms or None in vectors:
             made = write(self.graph, shape, arguments[0], *vectors, *arguments[5:])
@@ -185,7 +226,7 @@ class _Lowering:
 
     def _weight(self, conv: Node) -> Value:
         found = self.values[cast(Node, conv.args[1])]
-        return found.value() if isinstance(found, _Weight) else cast(Value, found)
+        return cast(Value, self._settled(found))
 
     def _changed_in_place(self, node: Node) -> None:
         """Whoever reads the changed tensor from now on reads what it was changed to."""
@@ -209,16 +250,6 @@ class _Weight:
 
     def value(self) -> Value:
         return Value(self._lowering.graph.weight(self.piece), self.shape)
-
-
-def _settled(arguments: Any) -> Any:
-    if isinstance(arguments, _Weight):
-        return arguments.value()
-    if isinstance(arguments, tuple | list):
-        return [_settled(each) for each in arguments]
-    if isinstance(arguments, torch.SymInt):
-        raise UnknownOperatorError("arithmetic with the size of the batch")
-    return arguments
 
 
 def _is_view(node: Node) -> bool:

@@ -20,10 +20,11 @@ class UnknownOperatorError(Exception):
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor in the graph: its name, and its shape with None for the batch."""
+    """A tensor in the graph: its name, its shape with None for the batch, and whether it is true or false."""
 
     name: str
     shape: tuple[int | None, ...]
+    boolean: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,20 @@ class Zeros:
     """A tensor of nothing but zeros, which is padding where it is joined to others."""
 
     shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A tensor that no input changes: it is computed while the graph is written."""
+
+    tensor: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size that follows from the batch: the name of a tensor of one whole number."""
+
+    name: str
 
 
 Write = Callable[..., Any]
@@ -41,7 +56,9 @@ OPERATORS: dict[str, Write] = {}
 _DTYPES = {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16}
 
 
-def _of(*names: str) -> Callable[[Write], Write]:
+def lowers(*names: str) -> Callable[[Write], Write]:
+    """Decorator of the function that writes the operators `names`, as PyTorch calls them behind "aten."."""
+
     def known(write: Write) -> Write:
         OPERATORS.update(dict.fromkeys(names, write))
         return write
@@ -49,7 +66,7 @@ def _of(*names: str) -> Callable[[Write], Write]:
     return known
 
 
-@_of("conv2d.default")
+@lowers("conv2d.default")
 def _conv(
     graph: Graph,
     shape: Any,
@@ -72,7 +89,7 @@ def _conv(
     )
 
 
-@_of("batch_norm.default")
+@lowers("batch_norm.default")
 def _batch_norm(
     graph: Graph,
     shape: Any,
@@ -96,7 +113,7 @@ def _batch_norm(
     )
 
 
-@_of("linear.default")
+@lowers("linear.default")
 def _linear(graph: Graph, shape: Any, x: Value, weight: Value, bias: Value | None = None) -> str:
     if len(x.shape) == 2:
         return graph.add("Gemm", [x.name, weight.name, *([bias.name] if bias else [])], transB=1)
@@ -114,21 +131,22 @@ for _aten, _onnx in {
     **dict.fromkeys(("sigmoid", "sigmoid_"), "Sigmoid"),
     **dict.fromkeys(("tanh", "tanh_"), "Tanh"),
     **dict.fromkeys(("hardswish", "hardswish_"), "HardSwish"),
+    **{name: name.capitalize() for name in ("exp", "sqrt", "neg", "abs", "erf", "log")},
 }.items():
     OPERATORS[f"{_aten}.default"] = _one_to_one(_onnx)
 
 
-@_of("silu.default", "silu_.default")
+@lowers("silu.default", "silu_.default")
 def _silu(graph: Graph, shape: Any, x: Value) -> str:
     return graph.add("Mul", [x.name, graph.add("Sigmoid", [x.name])])
 
 
-@_of("hardsigmoid.default", "hardsigmoid_.default")
+@lowers("hardsigmoid.default", "hardsigmoid_.default")
 def _hard_sigmoid(graph: Graph, shape: Any, x: Value) -> str:
     return graph.add("HardSigmoid", [x.name], alpha=1 / 6, beta=0.5)
 
 
-@_of("hardtanh.default", "hardtanh_.default", "clamp.default", "clamp_.default")
+@lowers("hardtanh.default", "hardtanh_.default", "clamp.default", "clamp_.default")
 def _clip(graph: Graph, shape: Any, x: Value, low: float = -1.0, high: float = 1.0) -> str:
     if low is None or high is None:
         raise UnknownOperatorError("a clamp on one side")
@@ -148,12 +166,12 @@ for _aten, _onnx in {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}.ite
     OPERATORS |= dict.fromkeys((f"{_aten}.Tensor", f"{_aten}_.Tensor"), _two(_onnx))
 
 
-@_of("rsub.Scalar")
+@lowers("rsub.Scalar")
 def _minus(graph: Graph, shape: Any, one: Any, other: Any, alpha: float = 1) -> str:
     return cast(str, OPERATORS["sub.Tensor"](graph, shape, other, one, alpha))
 
 
-@_of("cat.default")
+@lowers("cat.default")
 def _cat(graph: Graph, shape: Any, tensors: Sequence[Value | Zeros], dim: int = 0) -> str:
     axis = dim % len(shape)
     if any(isinstance(each, Zeros) for each in tensors):
@@ -178,7 +196,7 @@ def _cat_with_zeros(graph: Graph, tensors: Sequence[Value | Zeros], axis: int, d
     return names[0] if len(names) == 1 else graph.add("Concat", names, axis=axis)
 
 
-@_of("pad.default", "constant_pad_nd.default")
+@lowers("pad.default", "constant_pad_nd.default")
 def _pad(
     graph: Graph, shape: Any, x: Value, pads: Sequence[int], mode: Any = "constant", value: Any = None
 ) -> str:
@@ -190,31 +208,45 @@ def _pad(
     return _padded(graph, x.name, sides, dims)
 
 
-@_of("slice.Tensor")
+@lowers("slice.Tensor")
 def _slice(
     graph: Graph, shape: Any, x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> str:
     axis = dim % len(x.shape)
     size = x.shape[axis]
-    if size is None or step != 1:
+    if size is None:
         if step == 1 and start in (None, 0) and (end is None or end >= 2**62):
             return x.name
-        raise UnknownOperatorError("a slice of the batch, or one with steps")
+        raise UnknownOperatorError("a slice of the batch")
     begin, stop, _ = slice(start, end).indices(size)
+    if step != 1:
+        return graph.add("Slice", [x.name, *(graph.whole_numbers(n) for n in (begin, stop, axis, step))])
     return graph.cut(x.name, [axis], [begin], [stop], [s or 0 for s in x.shape])
 
 
-@_of("narrow.default")
+@lowers("narrow.default")
 def _narrow(graph: Graph, shape: Any, x: Value, dim: int, start: int, length: int) -> str:
     return cast(str, _slice(graph, shape, x, dim, start, start + length))
 
 
-@_of("select.int")
+@lowers("select.int")
 def _select(graph: Graph, shape: Any, x: Value, dim: int, index: int) -> str:
     return graph.add("Gather", [x.name, graph.constant(np.array(index, np.int64))], axis=dim % len(x.shape))
 
 
-@_of("split_with_sizes.default", "split.sizes")
+@lowers("sym_size.int")
+def _size(graph: Graph, shape: Any, x: Value, dim: int) -> Size:
+    axis = dim % len(x.shape)
+    return Size(graph.add("Shape", [x.name], start=axis, end=axis + 1))
+
+
+@lowers("<built-in function mul>")
+def _size_times(graph: Graph, shape: Any, *factors: Any) -> Size:
+    names = [each.name if isinstance(each, Size) else graph.whole_numbers(each) for each in factors]
+    return Size(graph.add("Mul", names))
+
+
+@lowers("split_with_sizes.default", "split.sizes")
 def _split(graph: Graph, shape: Any, x: Value, sizes: Sequence[int], dim: int = 0) -> list[str]:
     if len(sizes) == 1:
         return [x.name]
@@ -222,7 +254,7 @@ def _split(graph: Graph, shape: Any, x: Value, sizes: Sequence[int], dim: int = 
     return graph.add_many("Split", inputs, len(sizes), axis=dim % len(x.shape))
 
 
-@_of("mean.dim")
+@lowers("mean.dim")
 def _mean(graph: Graph, shape: Any, x: Value, dim: Sequence[int], keepdim: bool = False) -> str:
     axes = sorted(each % len(x.shape) for each in dim)
     if len(x.shape) == 4 and axes == [2, 3]:
@@ -231,27 +263,27 @@ def _mean(graph: Graph, shape: Any, x: Value, dim: Sequence[int], keepdim: bool 
     return graph.add("ReduceMean", [x.name, graph.whole_numbers(*axes)], keepdims=int(keepdim))
 
 
-@_of("sum.dim_IntList")
+@lowers("sum.dim_IntList")
 def _sum(graph: Graph, shape: Any, x: Value, dim: Sequence[int], keepdim: bool = False) -> str:
     axes = sorted(each % len(x.shape) for each in dim)
     return graph.add("ReduceSum", [x.name, graph.whole_numbers(*axes)], keepdims=int(keepdim))
 
 
-@_of("adaptive_avg_pool2d.default")
+@lowers("adaptive_avg_pool2d.default")
 def _adaptive_mean(graph: Graph, shape: Any, x: Value, size: Sequence[int]) -> str:
     if tuple(shape[2:]) == (1, 1):
         return graph.add("GlobalAveragePool", [x.name])
     return write_adaptive(graph, x.name, _sides(x), shape[2:], operator="AveragePool", reduction="ReduceMean")
 
 
-@_of("adaptive_max_pool2d.default")
+@lowers("adaptive_max_pool2d.default")
 def _adaptive_max(graph: Graph, shape: Any, x: Value, size: Sequence[int]) -> list[str]:
     """Maxima, and no name for where they lie."""
     sides = _sides(x)
     return [write_adaptive(graph, x.name, sides, _pair(size), operator="MaxPool", reduction="ReduceMax"), ""]
 
 
-@_of("avg_pool2d.default")
+@lowers("avg_pool2d.default")
 def _avg_pool(
     graph: Graph,
     shape: Any,
@@ -275,7 +307,7 @@ def _avg_pool(
     )
 
 
-@_of("max_pool2d.default")
+@lowers("max_pool2d.default")
 def _max_pool(
     graph: Graph,
     shape: Any,
@@ -298,7 +330,7 @@ def _max_pool(
     )
 
 
-@_of("upsample_bilinear2d.vec")
+@lowers("upsample_bilinear2d.vec")
 def _upsample(graph: Graph, shape: Any, x: Value, size: Any, align_corners: bool, factors: Any = None) -> str:
     factor = [1.0, 1.0, *(new / old for new, old in zip(shape[2:], x.shape[2:], strict=True))]
     if any(float(new) != old * by for new, old, by in zip(shape[2:], x.shape[2:], factor[2:], strict=True)):
@@ -311,45 +343,53 @@ def _upsample(graph: Graph, shape: Any, x: Value, size: Any, align_corners: bool
     )
 
 
-@_of("flatten.using_ints", "view.default", "reshape.default", "squeeze.dim", "unsqueeze.default")
+@lowers(
+    *("flatten.using_ints", "unflatten.int", "view.default", "reshape.default", "reshape_as.default"),
+    *("squeeze.dim", "squeeze.dims", "squeeze.default", "unsqueeze.default", "_unsafe_view.default"),
+)
 def _reshape(graph: Graph, shape: Any, x: Value, *arguments: Any) -> str:
-    if shape[0] is not None or x.shape[0] is not None or None in shape[1:]:
-        raise UnknownOperatorError("a new shape in which the batch is not the first dimension")
-    return graph.add("Reshape", [x.name, graph.whole_numbers(-1, *shape[1:])])
+    if list(shape).count(None) > 1:
+        raise UnknownOperatorError("a new shape in which the batch is in two dimensions")
+    return graph.add("Reshape", [x.name, graph.whole_numbers(*(-1 if n is None else n for n in shape))])
 
 
-@_of("permute.default")
+@lowers("permute.default")
 def _permute(graph: Graph, shape: Any, x: Value, dims: Sequence[int]) -> str:
     return graph.add("Transpose", [x.name], perm=[dim % len(dims) for dim in dims])
 
 
-@_of("transpose.int")
+@lowers("transpose.int", "swapaxes.default")
 def _transpose(graph: Graph, shape: Any, x: Value, one: int, other: int) -> str:
     order = list(range(len(x.shape)))
     order[one], order[other] = order[other], order[one]
     return graph.add("Transpose", [x.name], perm=order)
 
 
-@_of("clone.default", "contiguous.default", "detach.default", "alias.default")
+@lowers("mT.default", "t.default")
+def _turned(graph: Graph, shape: Any, x: Value) -> str:
+    return cast(str, _transpose(graph, shape, x, len(x.shape) - 2, len(x.shape) - 1))
+
+
+@lowers("clone.default", "contiguous.default", "detach.default", "alias.default")
 def _same(graph: Graph, shape: Any, x: Value, *arguments: Any) -> str:
     return x.name
 
 
-@_of("to.dtype")
+@lowers("to.dtype")
 def _cast(graph: Graph, shape: Any, x: Value, dtype: torch.dtype, *arguments: Any) -> str:
     if dtype not in _DTYPES:
         raise UnknownOperatorError(f"a cast to {dtype}")
     return graph.add("Cast", [x.name], to=_DTYPES[dtype])
 
 
-@_of("dropout.default", "feature_dropout.default")
+@lowers("dropout.default", "dropout_.default", "feature_dropout.default")
 def _dropout(graph: Graph, shape: Any, x: Value, share: float, training: bool) -> str:
     if training:
         raise UnknownOperatorError("dropout in training")
     return x.name
 
 
-@_of("zeros_like.default")
+@lowers("zeros_like.default")
 def _zeros(graph: Graph, shape: Any, x: Any, *arguments: Any) -> Zeros:
     return Zeros(tuple(shape))
 
