@@ -14,7 +14,7 @@ from anytimenet.data.batches.making import (
 )
 from anytimenet.data.batches.sharding import Shard
 from anytimenet.data.batches.stream import StreamLoader
-from anytimenet.data.load import has_masks, load_data, names_a_path, reads_whole, same_data
+from anytimenet.data.load import has_masks, load_data, names_a_path, options_for, reads_whole, same_data
 from anytimenet.data.sets.class_names import relabel
 from anytimenet.data.sets.fingerprints import image_prints, seen_images
 from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet, MaskSet, save_png
@@ -48,6 +48,7 @@ __all__ = [
     "load_data",
     "make_loader",
     "names_a_path",
+    "options_for",
     "parse_ignore_index",
     "parse_image_size",
     "read_dataset",

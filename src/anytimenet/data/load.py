@@ -10,6 +10,7 @@ from typing import Any
 
 from anytimenet.core.checks import instance, path, words
 from anytimenet.core.errors import DataError, suggest
+from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.core.registered import unknown
 from anytimenet.data.sets.options import DataOptions
 from anytimenet.data.sets.splits import DataSplits
@@ -38,7 +39,13 @@ _BY_PATH: dict[str, Callable[[Path, DataOptions], DataSplits]] = {
 }
 
 
-def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, **changes: Any) -> DataSplits:
+def load_data(
+    name: str | os.PathLike[str],
+    options: DataOptions | None = None,
+    *,
+    pretraining: Pretraining | None = None,
+    **changes: Any,
+) -> DataSplits:
     """Training, validation and test images of a data set by name.
 
     Args:
@@ -47,6 +54,8 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
             decoded images, those of the last two images with masks. A path such as `Path("pets")` means
             "folder:pets".
         options: how images are brought into shape and split.
+        pretraining: of the net that the data is for, `net.pretraining`: what `options` leave open is as that
+            net was trained, mean, std and channels, and of a folder the size of its images.
         changes: fields of `DataOptions` by name, in place of those of `options`: `image_size=32`.
 
     Raises:
@@ -61,6 +70,9 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
     """
     name = _name(name)
     options = _options(options, changes)
+    if pretraining is not None:
+        instance(pretraining, Pretraining, "pretraining", "net.pretraining")
+        options = options_for(name, options, pretraining)
     kind, colon, rest = name.partition(":")
     if options.val_fraction is None and kind in CATALOGUE:
         options = replace(options, val_fraction=CATALOGUE[kind].val_fraction)
@@ -75,6 +87,25 @@ def load_data(name: str | os.PathLike[str], options: DataOptions | None = None, 
     if "\0" not in name and Path(name).is_dir():
         raise DataError(f"{name!r} is a folder of this machine; write folder:{name}")
     raise DataError(f"unknown data {name!r}: {unknown(name, 'data', data_names())}")
+
+
+def options_for(name: str, options: DataOptions, pretraining: Pretraining | None) -> DataOptions:
+    """`options` of data by that name, with what they leave open as a net with trained weights expects it.
+
+    >>> known = Pretraining((0.5,) * 3, (0.25,) * 3, 224, "nowhere")
+    >>> options_for("folder:pets", DataOptions(), known).image_size
+    224
+    """
+    if pretraining is None:
+        return options
+    found: dict[str, Any] = {}
+    if options.standardise == "preset" and options.mean is None:
+        found |= {"mean": pretraining.mean, "std": pretraining.std}
+    if options.channels is None and not has_masks(name):
+        found["channels"] = pretraining.channels
+    if options.image_size is None and name.partition(":")[0] == "folder":
+        found["image_size"] = pretraining.image_size
+    return replace(options, **found)
 
 
 def _real(path: str) -> str:

@@ -35,6 +35,7 @@ from anytimenet.nets.registry import (
     create_net,
     list_nets,
     net_entry,
+    pretrained_weights,
     rebuild_net,
     register_net,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "even_slices",
     "list_nets",
     "net_entry",
+    "pretrained_weights",
     "rebuild_net",
     "register_net",
     "rows",

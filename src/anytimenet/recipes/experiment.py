@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from anytimenet.core.checks import instance, optional, settle, texts, whole_numbers, words, workers
+from anytimenet.core.checks import flag, instance, optional, settle, texts, whole_numbers, words, workers
 from anytimenet.core.records import JsonForm, Record, stored
 from anytimenet.core.registered import unknown
 from anytimenet.data import (
@@ -34,6 +34,7 @@ class Experiment(Record):
         data: a data set by name, "digits" or "folder:PATH".
         net: a registered net.
         net_arguments: overrides of the net's builder; channels and classes follow from the data.
+        pretrained: start the net from trained weights; see `create_net`.
         options: how the data is read and split.
         config: how the net is trained.
         augmentation: of training images; do not flip digits, letters or signs. Where the data is read from
@@ -58,8 +59,12 @@ class Experiment(Record):
     stages: tuple[int, ...] | None = None
     mixing: Mixing | None = None
     workers: int | None = field(default=None, metadata=stored(here=True))
+    pretrained: bool = False
     json_form = JsonForm(
-        keys=("data", "net", "net_arguments", "options", "config", "augmentation", "mixing", "stages"),
+        keys=(
+            *("data", "net", "net_arguments", "pretrained", "options", "config", "augmentation", "mixing"),
+            "stages",
+        ),
         strict=True,
         defaults=True,
     )
@@ -70,6 +75,7 @@ class Experiment(Record):
         instance(self.net_arguments, Mapping, "net_arguments", '{"width": 64}')
         if "num_classes" in self.net_arguments:
             raise ValueError("net_arguments has num_classes, and the data says how many: leave it out")
+        settle(self, "pretrained", flag)
         instance(self.options, DataOptions, "options", "DataOptions()")
         instance(self.config, TrainConfig, "config", "TrainConfig(epochs=10)")
         instance(self.augmentation, get_args(AnyAugmentation), "augmentation", "Augmentation()")

@@ -11,12 +11,12 @@ import torch
 
 from anytimenet.core.errors import DataError, require
 from anytimenet.data import AnyAugmentation, DataSplits, augmentation_for, load_data
-from anytimenet.nets import AnytimeNet, create_net, net_entry
+from anytimenet.nets import AnytimeNet, create_net, net_entry, pretrained_weights
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
 from anytimenet.recipes.run_folder import RunFolder
 from anytimenet.workflows.plan import Plan
-from anytimenet.workflows.starting import start_from
+from anytimenet.workflows.starting import pretraining_of, start_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Start:
             DataError: if the data cannot be used, or leaves nothing to evaluate the net on.
             ValueError: if net and data do not fit.
         """
-        splits = load_experiment_data(experiment)
+        splits = load_experiment_data(experiment, init)
         net = build_net(experiment, splits)
         if init is not None:
             start_from(net, init)
@@ -86,8 +86,8 @@ class Start:
         ).check()
 
 
-def load_experiment_data(experiment: Experiment) -> DataSplits:
-    """The experiment's data.
+def load_experiment_data(experiment: Experiment, init: Path | str | None = None) -> DataSplits:
+    """The experiment's data, as the weights expect it that it starts from.
 
     Raises:
         DataError: if the recipe leaves the data to the user and none was named.
@@ -98,13 +98,18 @@ def load_experiment_data(experiment: Experiment) -> DataSplits:
             "data='imagenet:PATH' or data='cub:PATH'; for segmentation data='camvid:PATH' or "
             "data='masks:PATH'"
         )
-    return load_data(experiment.data, experiment.options)
+    pretraining = pretraining_of(init)
+    if pretraining is None and (experiment.pretrained or experiment.net_arguments.get("pretrained")):
+        pretraining = pretrained_weights(experiment.net).pretraining
+    return load_data(experiment.data, experiment.options, pretraining=pretraining)
 
 
 def build_net(experiment: Experiment, splits: DataSplits) -> AnytimeNet:
     """The experiment's net for that data, with weights drawn from the seed."""
     torch.manual_seed(experiment.config.seed)
     arguments = {"in_channels": splits.preprocessing.channels, **experiment.net_arguments}
+    if experiment.pretrained:
+        arguments.setdefault("pretrained", True)
     if "input_size" in inspect.signature(net_entry(experiment.net).build).parameters:
         arguments.setdefault("input_size", [splits.preprocessing.height, splits.preprocessing.width])
     net = create_net(experiment.net, splits.num_classes, **arguments)

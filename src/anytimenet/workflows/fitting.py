@@ -14,6 +14,7 @@ from anytimenet.core.errors import BundleError, DataError, TrainingError
 from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.temporaries import sweep
 from anytimenet.core.files.writing import check_writable
+from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.core.launcher import launched_rank
 from anytimenet.core.manifest.run_proof import check_run_folder
 from anytimenet.costs import Rules
@@ -26,6 +27,7 @@ from anytimenet.data import (
     Mixing,
     Shard,
     load_data,
+    options_for,
     seen_images,
     splits_from_datasets,
 )
@@ -36,7 +38,7 @@ from anytimenet.training import Reporter, TrainConfig, collect_logits, launch
 from anytimenet.training import train as train_net
 from anytimenet.workflows.images import plain_loader
 from anytimenet.workflows.plan import Plan
-from anytimenet.workflows.starting import start_from
+from anytimenet.workflows.starting import pretraining_of, start_from
 
 
 def fit(
@@ -117,7 +119,7 @@ def fit(
     provenance = checks.optional(provenance, "provenance", checks.json_values)
     if checks.optional(progress, "progress", checks.flag) is not None and reporter is not None:
         raise ValueError("give progress or a reporter, not both: a reporter shows what it likes")
-    splits = _as_splits(train, val, config.seed)
+    splits = _as_splits(train, val, config.seed, net.pretraining if init is None else pretraining_of(init))
     started = None if init is None else "a bundle" if isinstance(init, Bundle) else str(init)
     plan = Plan.of(
         net,
@@ -227,11 +229,14 @@ def _check_writable(out: Path) -> None:
         ) from error
 
 
-def _as_splits(data: Any, val: Any, seed: int) -> DataSplits:
+def _as_splits(data: Any, val: Any, seed: int, pretraining: Pretraining | None) -> DataSplits:
+    """The data of a run, standardised as the weights expect it that it starts from."""
     if isinstance(data, DataSplits | str | PathLike) and val is not None:
         raise DataError("data by name brings its own validation part; give `val` with a dataset only")
-    if isinstance(data, DataSplits):
-        return data
     if isinstance(data, str | PathLike):
-        return load_data(data, DataOptions(seed=seed))
-    return splits_from_datasets(data, val, options=DataOptions(seed=seed, test_fraction=0))
+        return load_data(data, DataOptions(seed=seed), pretraining=pretraining)
+    if not isinstance(data, DataSplits):
+        options = DataOptions(seed=seed, test_fraction=0)
+        data = splits_from_datasets(data, val, options=options_for("", options, pretraining))
+    splits: DataSplits = data
+    return splits if pretraining is None else splits.suited_to(pretraining)

@@ -12,10 +12,26 @@ from torch import Tensor
 
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import TrainingError
+from anytimenet.core.images.pretraining import Pretraining
+from anytimenet.core.manifest.folder import find_bundle
+from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import not_finite
 from anytimenet.training.checkpoints import Checkpoint
 from anytimenet.workflows.identity import net_identity
+
+
+def pretraining_of(init: Bundle | Path | str | None) -> Pretraining | None:
+    """How images must look to the weights of `init`; None without one, and for a checkpoint: it does not say.
+
+    Raises:
+        BundleError: if there is no such bundle, or it is damaged.
+    """
+    if init is None or (not isinstance(init, Bundle) and Path(init).suffix == ".safetensors"):
+        return None
+    manifest = init.manifest if isinstance(init, Bundle) else Manifest.read(find_bundle(init))
+    place = "a bundle" if isinstance(init, Bundle) else str(init)
+    return Pretraining.of(manifest.preprocessing, place)
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ def preprocessing_by(own: Statistics, shape: tuple[int, int, int], options: Data
 
 
 def constants_by_name(options: DataOptions, channels: int) -> Statistics | None:
-    """Mean and std of each channel if `options` names them; None where the data's own are wanted.
+    """Mean and std of each channel if `options` say them; None where the data's own are wanted.
 
     Raises:
         DataError: if they are those of images with other channels.
@@ -31,6 +31,13 @@ def constants_by_name(options: DataOptions, channels: int) -> Statistics | None:
     >>> constants_by_name(DataOptions(), 3) is None
     True
     """
+    if options.mean is not None and options.std is not None:
+        if len(options.mean) != channels:
+            raise DataError(
+                f"mean and std are of {len(options.mean)} channels, and these images have {channels}: take "
+                f"channels={len(options.mean)}"
+            )
+        return options.mean, options.std
     if options.standardise != "cifar10":
         return None
     if channels != len(CIFAR10_MEAN):

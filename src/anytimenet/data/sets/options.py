@@ -45,7 +45,10 @@ class DataOptions(Record):
             is read at once: its content is what is remembered.
         standardise: mean and std of the input: "preset" are the published ones of data by name, "data" those
             of the training images, "cifar10" those of CIFAR-10. Where nothing is published, "preset" is
-            "data"; the authors of I-ResNeXt take those of CIFAR-10 for CIFAR-100.
+            "data"; the authors of I-ResNeXt take those of CIFAR-10 for CIFAR-100. For a net that comes with
+            trained weights, "preset" are those of its training.
+        mean: the mean that the input is standardised by, for each channel, of values scaled to 0..1.
+        std: the standard deviation that goes with it.
         ignore_index: pixel value of masks that is no class; None for none, "file" for that of their
             `classes.json`.
         in_memory: decode imagenet, cub or a folder of any size once and keep the images in memory, instead of
@@ -76,6 +79,8 @@ class DataOptions(Record):
     all_levels: bool = False
     taxonomy: TaxonomySource | None = field(default=None, metadata=stored(read=settled_source))
     standardise: Literal["preset", "data", "cifar10"] = "preset"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     ignore_index: int | Literal["file"] | None = "file"
     in_memory: bool = False
     cache_dir: Path | None = field(default=None, metadata=stored(here=True))
@@ -107,12 +112,31 @@ class DataOptions(Record):
             checks.settle(self, "limit", checks.optional, checks.whole_number, 1)
             checks.settle(self, "images_per_class", checks.optional, checks.whole_number, 1)
             checks.settle(self, "standardise", checks.choice, ("preset", "data", "cifar10"))
+            self._settle_statistics()
             if not (isinstance(self.ignore_index, str) and self.ignore_index == "file"):
                 checks.settle(self, "ignore_index", checks.optional, checks.whole_number, 0, 255)
             for name in ("skip_bad", "all_levels", "in_memory", "download"):
                 checks.settle(self, name, checks.flag)
             for name in ("cache_dir", "data_root"):
                 checks.settle(self, name, checks.optional, checks.path)
+
+    def _settle_statistics(self) -> None:
+        checks.settle(self, "mean", checks.optional, checks.numbers)
+        checks.settle(self, "std", checks.optional, checks.numbers, above=0)
+        if self.mean is None and self.std is None:
+            return
+        if self.mean is None or self.std is None or len(self.mean) != len(self.std):
+            raise ValueError("mean and std belong together: give one number for each channel in both")
+        if len(self.mean) not in (1, 3):
+            raise ValueError(
+                f"mean and std need a number for each channel, 1 or 3 in all, not {len(self.mean)}"
+            )
+        if self.standardise != "preset":
+            raise ValueError(
+                f"mean and std are given, and standardise={self.standardise!r}: give one of the two"
+            )
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
 
     def _settle_sizes(self) -> None:
         if self.image_size is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.core.labels.mask_classes import MaskClasses
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.data.sets.channel_statistics import channel_statistics, preprocessing_by
@@ -63,6 +64,25 @@ class DataSplits:
     def num_classes(self) -> tuple[int, ...]:
         """How many classes each label level has, fine level first."""
         return tuple(len(names) for names in self.class_names)
+
+    def suited_to(self, pretraining: Pretraining) -> DataSplits:
+        """The same images, standardised as a net expects them that comes with trained weights.
+
+        Where mean and std were chosen by whoever loaded them, these splits as they are.
+        """
+        p, chosen = self.preprocessing, self.options
+        own = chosen is not None and (chosen.standardise != "preset" or chosen.mean is not None)
+        if own or p.channels != pretraining.channels:  # of other channels the net says so itself
+            return self
+        preprocessing = replace(p, mean=pretraining.mean, std=pretraining.std)
+        return replace(
+            self,
+            preprocessing=preprocessing,
+            fingerprint=_fingerprint(self.class_names, preprocessing, (self.train, self.val, self.test)),
+            options=None
+            if chosen is None
+            else replace(chosen, mean=pretraining.mean, std=pretraining.std, channels=p.channels),
+        )
 
     def __repr__(self) -> str:
         """Name, sizes, shape and classes in one line."""
