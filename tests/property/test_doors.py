@@ -445,7 +445,7 @@ _ROWS = (
             "head": ("head",),
             "heads": ("head",),
         },
-        doors=("nets/chain/exits.py", "nets/chain/shapes.py", "nets/wrapped/tracing.py"),
+        doors=("nets/chain/exits.py", "nets/chain/shapes.py", "nets/wrapped/capture.py"),
     ),
     Row("recipe", lambda w: {"name": "digits"}),
     Row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from anytimenet.core import checks
 from anytimenet.core.segments import INPUT, InputSpec
 from anytimenet.layers.heads import HEADS, HeadConfig, build_head, default_head, is_channels_last
+from anytimenet.layers.heads.transposed import ChannelsLast
 from anytimenet.nets.arguments import check_exits
 from anytimenet.nets.chain.blocks import Node
 from anytimenet.nets.chain.chain import ChainNet
@@ -141,12 +142,15 @@ def new_heads(
     num_classes: Sequence[int],
     *,
     square: bool = False,
+    channels_last: Collection[str] | None = None,
 ) -> list[nn.Module]:
     """A head for the features of each place in `read`, given by their shape.
 
     Args:
         choices: for each place what `head_choices` gives.
         square: whether the net reads square images, so that features with channels last can be told.
+        channels_last: the places whose features have them last, where that is known. A function that builds
+            a head is then called with channels first, and its head reads them so.
 
     Raises:
         ValueError: if a head cannot be built for its features, or a place gives no features.
@@ -154,11 +158,13 @@ def new_heads(
     made = []
     for choice, (place, shape) in zip(choices, read.items(), strict=True):
         check_features(shape, place)
-        channels_last = square and is_channels_last(shape)
+        last = place in channels_last if channels_last is not None else square and is_channels_last(shape)
         if choice is None:
-            made.append(default_head(shape, num_classes, channels_last=channels_last))
+            made.append(default_head(shape, num_classes, channels_last=last))
         elif isinstance(choice, HeadConfig):
-            made.append(build_head(choice, shape, num_classes, channels_last=channels_last))
+            made.append(build_head(choice, shape, num_classes, channels_last=last))
+        elif last and channels_last is not None:
+            made.append(ChannelsLast(_built_by(choice, (shape[2], *shape[:2]))))
         else:
             made.append(_built_by(choice, shape))
     return made

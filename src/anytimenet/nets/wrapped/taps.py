@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from anytimenet.core import checks
 from anytimenet.core.errors import NeedsValuesError, suggest
 from anytimenet.core.segments import INPUT, InputSpec
-from anytimenet.layers.frozen import Frozen
 from anytimenet.nets.chain.blocks import Node
 from anytimenet.nets.chain.chain import ChainNet
-from anytimenet.nets.chain.exits import HeadChoice, head_choices, input_for, is_square, new_heads
+from anytimenet.nets.chain.exits import HeadChoice, head_choices, input_for, new_heads
 from anytimenet.nets.chain.shapes import check_heads, node_shapes
-from anytimenet.nets.wrapped.tracing import Call, between, calls_in_order
+from anytimenet.nets.wrapped.capture import Captured, in_eval_mode, logits_of
+from anytimenet.nets.wrapped.cutting import Cut, cut_at
+from anytimenet.nets.wrapped.layout import channels_are_last
+from anytimenet.nets.wrapped.region import FrozenRegion, Region
+from anytimenet.nets.wrapped.sameness import check_answer, check_in_training, fixed_size
+from anytimenet.nets.wrapped.slicing import followed
 
 
 def wrap(
@@ -31,28 +35,34 @@ def wrap(
 ) -> ChainNet:
     """Adds a prediction after each of the sub-modules `taps`; the module's own answer is the last stage.
 
-    The module's sub-modules are its parts: they are not copied, so that training the wrapped net trains
-    the module. They must run in sequence, each on what the one before returned; only flattening and global
-    average pooling may happen between them. One example of random pixels is sent through to see that, and
-    that the wrapped net gives the module's own answer.
+    The module's forward is followed once with `torch.export`, to see which sub-modules run, what is computed
+    between them and what each reads. The wrapped net runs the module's own sub-modules: they are not copied,
+    so that training the wrapped net trains the module. What lies between them, an addition or a class token,
+    becomes small modules of operators that hold the weights they use. Names in the state_dict are those of
+    the module, behind the block and the node. One example of random pixels is sent through to see that the
+    wrapped net gives the module's own answer, in evaluation and in training.
 
     Args:
-        module: takes images `(N, C, H, W)`, returns logits `(N, classes)`.
+        module: takes images `(N, C, H, W)`, returns logits `(N, classes)`, or a structure with `logits`.
         taps: names as in `module.named_modules()`, in the order in which they run, for example
-            ("layer1", "layer2.0"); the sub-modules around a nested one must run in sequence as well.
+            ("layer1", "layer2.0"). A sub-module that gives several tensors is tapped at the only one that is
+            used.
         head: what predicts at the taps, as in `ExitNet`: a name, "linear", "conv", "mlp" or "token", a
-            `HeadConfig`, or a function of the features' shape.
+            `HeadConfig`, or a function of the features' shape, (C, H, W) or (T, D). Features with channels
+            last reach what it builds with channels first.
         heads: instead of `head`, a choice for each tap.
         frozen: only the new heads learn: the module gets no gradient and stays in eval mode, statistics of
             BatchNorm included, so that training never changes its own answer. (`check_anytime_net` expects
             every weight to learn: check the net without `frozen`.)
         input_shape: (C, H, W) of the example.
-        input_spec: what the module reads, if that is not images of any size with so many channels.
+        input_spec: what the module reads. By default images with so many channels, of the example's size only
+            where the module, or what it computes between sub-modules, holds for no other.
         coarser: classes of the coarser label levels, finer to coarser. The module answers on the fine level;
             the last stage gets new heads for the others.
 
     Raises:
-        ValueError: for a name that does not exist, or a module whose sub-modules do not run in sequence.
+        ValueError: for a name that does not exist or does not run, for a tap inside a part that cannot be
+            separated, or a module whose forward depends on values.
 
     >>> from collections import OrderedDict
     >>> small = nn.Sequential(
@@ -71,49 +81,40 @@ def wrap(
     taps = _check_taps(module, checks.all_words(taps, "taps"))
     choices = head_choices(head, heads, len(taps))
     frozen = checks.flag(frozen, "frozen")
+    given_spec = input_spec
     input_spec, input_shape = input_for(input_shape, input_spec)
     coarser = checks.whole_numbers(coarser, "coarser", 1, checks.MOST_CLASSES)
     _check_has_values(module)
     example = _example(module, input_shape)
-    was_training = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            calls, answer = calls_in_order(module, taps, example)
-            pieces = _pieces(calls, taps, Frozen if frozen else nn.Sequential)
-            _check_owned(module, calls)
-            _check_answer(pieces, example, answer)
-            if not frozen:
-                _check_in_training(module, pieces, example)
-    finally:
-        for part, mode in was_training.items():
-            part.training = mode
-    nodes = [
-        Node(f"part{number}", piece, (f"part{number - 1}" if number > 1 else INPUT,))
-        for number, piece in enumerate(pieces[:-1], 1)
-    ]
-    rest, classifier = _split_rest(pieces[-1], taps[-1])
-    nodes.append(Node("rest", rest, (nodes[-1].name,)))
+    answer = _own_answer(module, example)
+    captured, steps = followed(module, example, taps)
+    cut = cut_at(captured, steps, taps, module)
+    build = FrozenRegion if frozen else Region
+    nodes = _nodes(cut, captured, module, build)
+    classifier = build(cut.classifier, module, captured.constants)
+    check_answer(nodes, classifier, example, answer)
+    if not frozen:
+        check_in_training(module, Region(cut.whole, module, captured.constants), example)
     classes = (answer.shape[1], *coarser)
+    exits = [*(cut.names[value] for value in cut.taps), cut.classifier_reads]
     kept = {INPUT, *(node.name for node in nodes)}
     shapes = node_shapes(nodes, input_shape, dtype=example.dtype, kept=kept)
-    read = {tap: shapes[node.name] for tap, node in zip(taps, nodes, strict=False)}
-    last: nn.Module = classifier
+    read = {tap: shapes[cut.names[value]] for tap, value in zip(taps, cut.taps, strict=True)}
+    last = {tap for tap, value in zip(taps, cut.taps, strict=True) if _is_last(cut, value)}
+    made = [new.to(example) for new in new_heads(choices, read, classes, channels_last=last)]
+    own: nn.Module = classifier
     if coarser:
-        (added,) = new_heads([None], {"the last stage": shapes["rest"]}, coarser)
-        last = _WithCoarser(classifier, added.to(example))
-    square = is_square(input_shape)
-    made = [*(new.to(example) for new in new_heads(choices, read, classes, square=square)), last]
-    check_heads(made, [shapes[node.name] for node in nodes], classes, dtype=example.dtype)
+        place = "the last stage"
+        last = {place} if _is_last(cut, cut.classifier.reads[0]) else set()
+        (added,) = new_heads([None], {place: shapes[exits[-1]]}, coarser, channels_last=last)
+        own = _WithCoarser(classifier, added.to(example))
+    made.append(own)
+    check_heads(made, [shapes[name] for name in exits], classes, dtype=example.dtype)
+    if given_spec is None:
+        input_spec = fixed_size(module, nodes, classifier, input_spec, example)
     if frozen:
         module.requires_grad_(False)
-    return ChainNet(
-        [[node] for node in nodes],
-        [node.name for node in nodes],
-        made,
-        num_classes=classes,
-        input_spec=input_spec,
-    )
+    return ChainNet(_blocks(nodes, exits), exits, made, num_classes=classes, input_spec=input_spec)
 
 
 class _WithCoarser(nn.Module):
@@ -128,8 +129,37 @@ class _WithCoarser(nn.Module):
         return (self.own(x), *self.coarser(x))
 
 
+def _is_last(cut: Cut, value: str) -> bool:
+    return value in cut.program.nodes and channels_are_last(cut.program.nodes[value])
+
+
+def _nodes(cut: Cut, captured: Captured, module: nn.Module, build: type[Region]) -> list[Node]:
+    return [
+        Node(
+            cut.names[group.gives],
+            build(group, module, captured.constants),
+            tuple(cut.names.get(value, value) for value in group.reads),
+        )
+        for group in cut.groups
+    ]
+
+
+def _blocks(nodes: list[Node], exits: list[str]) -> list[list[Node]]:
+    """Each node in the block of the first stage that needs it."""
+    inputs = {node.name: node.inputs for node in nodes}
+    stage_of: dict[str, int] = {}
+    for stage, name in enumerate(exits):
+        waiting = [name]
+        while waiting:
+            name = waiting.pop()
+            if name not in stage_of and name != INPUT:
+                stage_of[name] = stage
+                waiting += inputs[name]
+    return [[node for node in nodes if stage_of[node.name] == stage] for stage in range(len(exits))]
+
+
 def _check_taps(module: nn.Module, taps: Sequence[str]) -> list[str]:
-    names = [name for name, _ in module.named_modules() if name]
+    names = [name for name, _ in module.named_modules(remove_duplicate=False) if name]
     if isinstance(taps, str) or not taps or not all(isinstance(tap, str) for tap in taps):
         raise ValueError("taps is a list of names of sub-modules, for example ['layer1', 'layer2']")
     if len(set(taps)) != len(taps):
@@ -137,7 +167,8 @@ def _check_taps(module: nn.Module, taps: Sequence[str]) -> list[str]:
     for tap in taps:
         if tap not in names:
             raise ValueError(f"the module has no sub-module {tap!r}: {suggest(tap, names)}")
-    return list(taps)
+    first = {part: name for name, part in module.named_modules()}
+    return [first[module.get_submodule(tap)] for tap in taps]  # a module may have several names
 
 
 def _check_has_values(module: nn.Module) -> None:
@@ -156,96 +187,12 @@ def _example(module: nn.Module, input_shape: Sequence[int]) -> Tensor:
     return example.to(next(module.parameters()))
 
 
-def _pieces(calls: list[Call], taps: list[str], kind: type[nn.Sequential]) -> list[nn.Sequential]:
-    """What runs up to each tap, and the rest, with what happens between sub-modules as layers."""
-    order = [call.name for call in calls]
-    places = [order.index(tap) for tap in taps]
-    if places != sorted(set(places)):
-        raise ValueError(
-            f"taps {taps}: name them in the order in which they run, {sorted(taps, key=order.index)}"
-        )
-    if places[-1] == len(calls) - 1:
-        raise ValueError(
-            f"{taps[-1]} is the module's last part, whose answer is the last stage: leave it out"
-        )
-    pieces = [kind()]
-    for place, call in enumerate(calls):
-        if place:
-            pieces[-1].extend(between(call.read, calls[place - 1].gave) or [])
-        pieces[-1].append(call.module)
-        if place in places:
-            pieces.append(kind())
-    return pieces
-
-
-def _split_rest(rest: nn.Sequential, last_tap: str) -> tuple[nn.Sequential, nn.Sequential]:
-    """The last stage's block, and its head: the last layer with weights and what leads to it."""
-    weighted = [place for place, part in enumerate(rest) if any(p.ndim > 1 for p in part.parameters())]
-    if len(weighted) < 2:
-        raise ValueError(
-            f"after {last_tap!r} only the module's own classifier is left, so that the last stage would "
-            "know no more than the one before: leave that tap out"
-        )
-    start = weighted[-2] + 1
-    # What overwrites its input belongs to the block that made it, also behind an identity: a head only reads.
-    for place in range(start, weighted[-1]):
-        if _in_place(rest[place]):
-            start = place + 1
-        elif not isinstance(rest[place], nn.Identity):
-            break
-    return rest[:start], rest[start:]  # type: ignore[return-value]
-
-
-def _in_place(part: nn.Module) -> bool:
-    return any(getattr(module, "inplace", False) for module in part.modules())
-
-
-def _check_owned(module: nn.Module, calls: list[Call]) -> None:
-    """What no sub-module holds is used by the forward itself, and would be lost."""
-    held = {id(tensor) for call in calls for tensor in (*call.module.parameters(), *call.module.buffers())}
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if id(tensor) not in held:
-            raise ValueError(
-                f"{name} belongs to no sub-module that runs by itself, so the module's own forward uses it: "
-                "move it and what is done with it into a sub-module"
-            )
-
-
-def _check_in_training(module: nn.Module, pieces: list[nn.Sequential], example: Tensor) -> None:
-    """The same in training mode, where dropout by function would show. Buffers are left as they were."""
-    before = [buffer.clone() for buffer in module.buffers()]
-    answers = []
-    module.train()
+def _own_answer(module: nn.Module, example: Tensor) -> Tensor:
     try:
-        for run in (module, nn.Sequential(*pieces)):
-            with torch.random.fork_rng([example.device] if example.is_cuda else []):
-                torch.default_generator.manual_seed(0)
-                if example.is_cuda:
-                    torch.cuda.manual_seed(0)
-                answers.append(run(example))
-            for buffer, value in zip(module.buffers(), before, strict=True):
-                buffer.copy_(value)
-    finally:
-        module.eval()
-    own, ours = answers
-    if (
-        not isinstance(own, Tensor)
-        or own.shape != ours.shape
-        or not torch.allclose(own, ours, rtol=1e-3, atol=1e-4)
-    ):
+        with in_eval_mode(module), torch.no_grad():
+            return logits_of(module(example))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
         raise ValueError(
-            "in training mode the module gives something else than its sub-modules run one after the other "
-            "(dropout as a function, say, or further outputs): make that a sub-module, or wrap it with "
-            "frozen=True"
-        )
-
-
-def _check_answer(pieces: list[nn.Sequential], example: Tensor, answer: Tensor) -> None:
-    x = example
-    for piece in pieces:
-        x = piece(x)
-    if x.shape != answer.shape or not torch.allclose(x, answer, rtol=1e-4, atol=1e-5):
-        raise ValueError(
-            "the sub-modules run one after the other give another answer than the module: it computes "
-            "something between them; write an ExitNet of its blocks"
-        )
+            f"the module cannot read images of shape {tuple(example.shape)}: {reason}"
+        ) from error

@@ -1,0 +1,176 @@
+"""What a wrapped module keeps of the module: its answer, its weights, and how it learns."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tests.unit.nets.wrapped import toys
+from torch import Tensor, nn
+
+from anytimenet.nets import wrap
+from anytimenet.testing import check_anytime_net
+
+SHAPE = (3, 8, 8)
+EVERY = [
+    (toys.ViT, ["layers.0", "layers.2"]),
+    (toys.ViT, ["layers.0.mlp", "layers.1"]),
+    (toys.UNet, ["low", "up2"]),
+    (toys.UNet, ["down1", "down2"]),
+    (toys.ByFunction, ["stem", "layer1"]),
+    (toys.Windows, ["layers.0", "layers.1"]),
+    (toys.Structured, ["stem"]),
+    (toys.Structured, ["pair.a"]),
+    (toys.Recurrent, ["after"]),
+]
+
+
+def draw(build: type[nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    return build()
+
+
+@pytest.mark.parametrize(("build", "taps"), EVERY)
+def test_the_last_stage_is_the_modules_own_answer_by_any_path(build, taps):
+    module = draw(build)
+    net = wrap(module, taps, input_shape=SHAPE).eval()
+    x = torch.randn(5, *SHAPE)
+    expected = module.eval()(x)
+    expected = expected if isinstance(expected, Tensor) else expected.logits
+    torch.testing.assert_close(net(x)[-1][0], expected, rtol=1e-5, atol=1e-6)
+    state = (x,)
+    for stage in range(1, net.num_stages + 1):
+        state, (logits,) = net.segment(stage - 1, stage)(state)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("build", "taps"), EVERY)
+def test_training_moves_the_same_weights_and_statistics_as_training_the_module(build, taps):
+    module = draw(build)
+    twin = copy.deepcopy(module).train()
+    net = wrap(module, taps, input_shape=SHAPE).train()
+    theirs = {id(parameter) for parameter in module.parameters()}
+    assert theirs <= {id(parameter) for parameter in net.parameters()}
+    x = torch.randn(5, *SHAPE)
+    answers = []
+    for run in (lambda: net(x, [net.num_stages])[0][0], lambda: twin(x)):
+        torch.manual_seed(1)  # for dropout
+        answer = run()
+        answer = answer if isinstance(answer, Tensor) else answer.logits
+        answer.square().sum().backward()
+        answers.append(answer.detach())
+    torch.testing.assert_close(*answers)
+    for ours, theirs in zip(module.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    for ours, theirs in zip(module.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("build", "taps"), [(toys.ViT, ["layers.0", "layers.2"]), (toys.UNet, ["down2", "low", "up2"])]
+)
+def test_a_wrapped_net_keeps_the_contract_and_its_segments_are_exported(build, taps):
+    check_anytime_net(wrap(draw(build), taps, input_shape=SHAPE), SHAPE)
+
+
+def test_statistics_move_and_dropout_acts_in_training_and_neither_does_in_evaluation():
+    module = draw(toys.ByFunction)
+    net = wrap(module, ["stem", "layer1"], input_shape=SHAPE)
+    x = torch.randn(16, *SHAPE)
+    net.eval()
+    before = module.mean.clone()
+    assert torch.equal(net(x)[-1][0], net(x)[-1][0])
+    assert torch.equal(module.mean, before)
+    net.train()
+    one, other = (net(x)[-1][0] for _ in range(2))
+    assert not torch.equal(one, other)
+    assert (module.mean != before).all()
+    assert all(norm.num_batches_tracked == 2 for norm in module.modules() if isinstance(norm, nn.BatchNorm2d))
+
+
+def test_a_state_holds_what_later_stages_read():
+    net = wrap(draw(toys.UNet), ["down2", "low", "up2"], input_shape=SHAPE)
+    assert [net.state_names(stage) for stage in (1, 2, 3)] == [
+        ("down1", "down2"),
+        ("down1", "down2", "low"),
+        ("down1", "up2"),
+    ]
+
+
+def test_names_in_the_state_dict_are_the_modules_own_behind_block_and_node():
+    module = draw(toys.ViT)
+    net = wrap(module, ["layers.0", "layers.2"], input_shape=SHAPE)
+    own = {
+        name for name in net.state_dict() if not name.startswith("heads.0") and not name.startswith("heads.1")
+    }
+    ends = {name.split(".", 3)[-1] for name in own}
+    assert ends == set(module.state_dict())
+    assert "blocks.0.layers_0.pos" in own
+    assert "blocks.1.layers_2.layers.1.attention.qkv.weight" in own
+
+
+def test_a_wrapped_net_is_rebuilt_from_its_state_dict():
+    one, other = (wrap(build(), ["layers.1"], input_shape=SHAPE).eval() for build in (toys.ViT, toys.ViT))
+    other.load_state_dict(one.state_dict())
+    x = torch.randn(2, *SHAPE)
+    assert all(torch.equal(a, b) for (a,), (b,) in zip(one(x), other(x), strict=True))
+
+
+def test_a_size_that_the_module_or_what_lies_between_its_parts_holds_for_alone_is_fixed():
+    assert wrap(draw(toys.ViT), ["layers.0"], input_shape=SHAPE).input_spec.fixed == (8, 8)
+    assert wrap(draw(toys.UNet), ["low"], input_shape=SHAPE).input_spec.fixed is None
+
+
+def test_heads_read_channels_first_where_the_module_has_them_last():
+    seen = []
+
+    def head(shape):
+        seen.append(shape)
+        return nn.Sequential(nn.Conv2d(shape[0], 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    net = wrap(draw(toys.Windows), ["layers.0", "layers.1"], head, input_shape=(3, 8, 16))
+    assert seen == [(6, 4, 8)] * 2
+    assert [spec.shape for spec in net.state_spec(1, (3, 8, 16))] == [(4, 8, 6)]
+
+
+@pytest.mark.parametrize("taps", [["again"], ["between"]])
+def test_a_tap_among_the_runs_of_one_layer_is_refused(taps):
+    with pytest.raises(ValueError, match=r"again runs|again ran 3 times"):
+        wrap(draw(toys.Recurrent), taps, input_shape=SHAPE)
+
+
+class Hidden(toys.UNet):
+    """Something random that only shows in training, and is no operator that knows the mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (torch.rand(1) if self.training else 0)
+
+
+def test_what_shows_in_training_alone_is_refused_and_frozen_it_is_not_in_the_way():
+    module = draw(Hidden)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with pytest.raises(ValueError, match="in training mode the module gives something else"):
+        wrap(module, ["low"], input_shape=SHAPE)
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert wrap(module, ["low"], input_shape=SHAPE, frozen=True).num_stages == 2
+
+
+def test_no_hook_stays_in_the_module():
+    module = draw(toys.ViT)
+    wrap(module, ["layers.1"], input_shape=SHAPE)
+    with pytest.raises(ValueError, match="leave it out"):
+        wrap(module, ["head"], input_shape=SHAPE)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+def test_a_frozen_module_with_operators_between_its_parts_stays_as_it_is():
+    module = draw(toys.ByFunction)
+    net = wrap(module, ["stem", "layer1"], input_shape=SHAPE, frozen=True).train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    x = torch.randn(6, *SHAPE)
+    outputs = net(x)
+    sum(logits.square().sum() for (logits,) in outputs[:-1]).backward()
+    assert torch.equal(outputs[-1][0], module.eval()(x))
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == {"heads"}
