@@ -29,6 +29,7 @@ from anytimenet.nets import create_net as create_net
 from anytimenet.nets import list_nets as list_nets
 from anytimenet.nets import register_net as register_net
 from anytimenet.nets import wrap as wrap
+from anytimenet.nets import zero_time_waste as zero_time_waste
 from anytimenet.recipes import Experiment as Experiment
 from anytimenet.recipes import recipe as recipe
 from anytimenet.recipes import run as run

@@ -447,6 +447,17 @@ _ROWS = (
         },
         doors=("nets/chain/exits.py", "nets/chain/shapes.py", "nets/wrapped/capture.py"),
     ),
+    Row(
+        "zero_time_waste",
+        lambda w: {
+            "backbone": an.create_net("resnext_exits_tiny", 2),
+            "head": "conv",
+            "ensembles": "geometric",
+            "keep_last": True,
+            "input_shape": (3, 8, 8),
+        },
+        words={"head": ("head",), "input_shape": ("images", "input_shape")},
+    ),
     Row("recipe", lambda w: {"name": "digits"}),
     Row(
         "run",

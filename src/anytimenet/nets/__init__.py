@@ -41,8 +41,10 @@ from anytimenet.nets.registry import (
 )
 from anytimenet.nets.slices import doubling, isresnext  # noqa: F401
 from anytimenet.nets.width import iresnext, nestednet, slimmable  # noqa: F401
+from anytimenet.nets.wrapped import named as wrapped_named  # noqa: F401
 from anytimenet.nets.wrapped.adapters import timm_nets  # noqa: F401  (registers the prefix)
 from anytimenet.nets.wrapped.taps import wrap
+from anytimenet.nets.wrapped.zero_time_waste import zero_time_waste
 
 __all__ = [
     "EANN",
@@ -68,4 +70,5 @@ __all__ = [
     "register_net",
     "rows",
     "wrap",
+    "zero_time_waste",
 ]

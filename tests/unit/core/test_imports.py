@@ -73,7 +73,7 @@ INSIDE = {
     "nets/pretrained": {"."},
     "nets/slices": {"."},
     "nets/width": {"."},
-    "nets/wrapped": {".", "chain"},
+    "nets/wrapped": {".", "chain", "depth", "members"},
     "runtime/.": {"backends", "batches", "cli", "planning", "policies"},
     "runtime/batches": {".", "backends", "policies"},
     "runtime/backends": {"."},

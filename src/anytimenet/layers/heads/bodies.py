@@ -155,7 +155,13 @@ class MixedPooling(nn.Module):
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.grid = (height, width)
-        self.alpha = nn.Parameter(torch.rand(1))
+        self.alpha = nn.Parameter(torch.empty(1))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draws alpha anew."""
+        self.alpha.uniform_()
 
     def forward(self, x: Tensor) -> Tensor:
         largest, mean = F.adaptive_max_pool2d(x, self.grid), F.adaptive_avg_pool2d(x, self.grid)

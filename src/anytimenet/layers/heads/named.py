@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from anytimenet.core.checks import MOST_SIDE, choice, flag, number, optional, settle, whole_number
+from anytimenet.core.records import JsonForm, Record
 from anytimenet.layers.heads.bodies import Body, Convolutional, NormedToken, Perceptron, Pooling
 from anytimenet.layers.heads.pooling import Head, TokenHead
 
@@ -15,7 +16,7 @@ HEADS = ("linear", "conv", "mlp", "token")
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(Record):
     """A head by name. The last layer of each is linear, one for each label level.
 
     Attributes:
@@ -37,6 +38,7 @@ class HeadConfig:
     layers: int = 2
     pool: str = "mean"
     channels_last: bool | None = None
+    json_form = JsonForm(what="a head", strict=True, defaults=True)
 
     def __post_init__(self) -> None:
         settle(self, "kind", choice, HEADS)

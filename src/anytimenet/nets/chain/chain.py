@@ -186,6 +186,14 @@ class ChainNet(AnytimeNet):
         ]
         return node_shapes(nodes, input_shape, dtype=next(self.parameters()).dtype)
 
+    @property
+    def nodes(self) -> list[list[Node]]:
+        """The nodes of each block, with the net's own modules: what the net was built from."""
+        found: list[list[Node]] = [[] for _ in range(self.num_stages)]
+        for link in self.graph.links:
+            found[link.block - 1].append(Node(link.name, self._module(link), link.inputs))
+        return found
+
     def _segment(self, start: int, stop: int, *, last: bool) -> Segment:
         return _ChainSegment(self, start, stop, last=last)
 
