@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from anytimenet.core.segments import INPUT
 from anytimenet.nets.wrapped.capture import Captured
+from anytimenet.nets.wrapped.marks import is_overwritten
 from anytimenet.nets.wrapped.partition import Group, InseparableError, groups, tensor_at
 from anytimenet.nets.wrapped.slicing import Program
 from anytimenet.nets.wrapped.steps import BATCH, ModuleCall, Step
@@ -105,7 +106,7 @@ def _before_classifier(steps: Program, module: nn.Module, after: str, tap: str) 
         is_cut = {read for place in head for read in steps.steps[place].reads} - {BATCH} - {
             given for place in head for given in steps.steps[place].gives
         } == {value}
-        if not (is_cut and count and weighted & between) or _overwritten(steps, head, value, module):
+        if not (is_cut and count and weighted & between) or is_overwritten(steps.nodes[value]):
             continue
         if best is None or count < best[0]:
             best = count, value
@@ -128,20 +129,6 @@ def _steps_after(steps: Program, value: str) -> frozenset[int]:
             needed.add(place)
             waiting += steps.steps[place].reads
     return frozenset(range(len(steps.steps))) - needed
-
-
-def _overwritten(steps: Program, head: Iterable[int], value: str, module: nn.Module) -> bool:
-    """Whether a sub-module in the head writes into what it reads, also behind one that passes it on."""
-    same = {value}
-    for place in sorted(head):
-        step = steps.steps[place]
-        if isinstance(step, ModuleCall) and step.reads & same:
-            part = module.get_submodule(step.path)
-            if any(getattr(inner, "inplace", False) for inner in part.modules()):
-                return True
-            if isinstance(part, nn.Identity | nn.Dropout | nn.Flatten):
-                same |= set(step.gives)
-    return False
 
 
 def _has_matrix(step: Step, module: nn.Module) -> bool:

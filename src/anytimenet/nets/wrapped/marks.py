@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 _LIBRARY = torch.library.Library("anytimenet", "FRAGMENT")
@@ -105,3 +105,30 @@ def _why_not(leaf: Any) -> str:
     if isinstance(leaf, torch.SymInt):
         return "it is called with a number that depends on the size of the batch"
     return f"it is called with {type(leaf).__name__}, which is neither tensors nor plain values"
+
+
+_PASSED_ON = (
+    "dropout",
+    "view",
+    "reshape",
+    "flatten",
+    "squeeze",
+    "unsqueeze",
+    "permute",
+    "transpose",
+    "alias",
+)
+
+
+def is_overwritten(value: fx.Node) -> bool:
+    """Whether an operator writes into a value, right away or behind marks and operators that pass it on."""
+    waiting = [value]
+    while waiting:
+        at = waiting.pop()
+        for user in at.users:
+            name = str(getattr(user.target, "overloadpacket", "")).removeprefix("aten.")
+            if user.target is MARK or name in _PASSED_ON:
+                waiting.append(user)
+            elif name.endswith("_") and user.args[0] is at:
+                return True
+    return False

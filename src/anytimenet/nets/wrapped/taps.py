@@ -17,6 +17,7 @@ from anytimenet.nets.chain.shapes import check_heads, node_shapes
 from anytimenet.nets.wrapped.capture import Captured, in_eval_mode, logits_of
 from anytimenet.nets.wrapped.cutting import Cut, cut_at
 from anytimenet.nets.wrapped.layout import channels_are_last
+from anytimenet.nets.wrapped.placement import equal_cost_taps, possible_taps
 from anytimenet.nets.wrapped.region import FrozenRegion, Region
 from anytimenet.nets.wrapped.sameness import check_answer, check_in_training, fixed_size
 from anytimenet.nets.wrapped.slicing import followed
@@ -24,9 +25,10 @@ from anytimenet.nets.wrapped.slicing import followed
 
 def wrap(
     module: nn.Module,
-    taps: Sequence[str],
+    taps: Sequence[str] | None = None,
     head: HeadChoice | None = None,
     *,
+    exits: int | None = None,
     heads: Sequence[HeadChoice | None] | None = None,
     frozen: bool = False,
     input_shape: Sequence[int] = (3, 32, 32),
@@ -50,6 +52,8 @@ def wrap(
         head: what predicts at the taps, as in `ExitNet`: a name, "linear", "conv", "mlp" or "token", a
             `HeadConfig`, or a function of the features' shape, (C, H, W) or (T, D). Features with channels
             last reach what it builds with channels first.
+        exits: instead of `taps`, the number of predictions, the module's own answer included: they are placed
+            after blocks that divide its work as equally as can be, see `nets.wrapped.placement`.
         heads: instead of `head`, a choice for each tap.
         frozen: only the new heads learn: the module gets no gradient and stays in eval mode, statistics of
             BatchNorm included, so that training never changes its own answer. (`check_anytime_net` expects
@@ -78,8 +82,8 @@ def wrap(
     (2, [(2, 10), (2, 10)])
     """
     checks.instance(module, nn.Module, "module", "nn.Sequential(...)")
-    taps = _check_taps(module, checks.all_words(taps, "taps"))
-    choices = head_choices(head, heads, len(taps))
+    named, count = _places(module, taps, exits)
+    choices = head_choices(head, heads, count)
     frozen = checks.flag(frozen, "frozen")
     given_spec = input_spec
     input_spec, input_shape = input_for(input_shape, input_spec)
@@ -87,6 +91,7 @@ def wrap(
     _check_has_values(module)
     example = _example(module, input_shape)
     answer = _own_answer(module, example)
+    taps = named or equal_cost_taps(possible_taps(module, example), count)
     captured, steps = followed(module, example, taps)
     cut = cut_at(captured, steps, taps, module)
     build = FrozenRegion if frozen else Region
@@ -96,7 +101,7 @@ def wrap(
     if not frozen:
         check_in_training(module, Region(cut.whole, module, captured.constants), example)
     classes = (answer.shape[1], *coarser)
-    exits = [*(cut.names[value] for value in cut.taps), cut.classifier_reads]
+    read_by = [*(cut.names[value] for value in cut.taps), cut.classifier_reads]
     kept = {INPUT, *(node.name for node in nodes)}
     shapes = node_shapes(nodes, input_shape, dtype=example.dtype, kept=kept)
     read = {tap: shapes[cut.names[value]] for tap, value in zip(taps, cut.taps, strict=True)}
@@ -106,15 +111,15 @@ def wrap(
     if coarser:
         place = "the last stage"
         last = {place} if _is_last(cut, cut.classifier.reads[0]) else set()
-        (added,) = new_heads([None], {place: shapes[exits[-1]]}, coarser, channels_last=last)
+        (added,) = new_heads([None], {place: shapes[read_by[-1]]}, coarser, channels_last=last)
         own = _WithCoarser(classifier, added.to(example))
     made.append(own)
-    check_heads(made, [shapes[name] for name in exits], classes, dtype=example.dtype)
+    check_heads(made, [shapes[name] for name in read_by], classes, dtype=example.dtype)
     if given_spec is None:
         input_spec = fixed_size(module, nodes, classifier, input_spec, example)
     if frozen:
         module.requires_grad_(False)
-    return ChainNet(_blocks(nodes, exits), exits, made, num_classes=classes, input_spec=input_spec)
+    return ChainNet(_blocks(nodes, read_by), read_by, made, num_classes=classes, input_spec=input_spec)
 
 
 class _WithCoarser(nn.Module):
@@ -156,6 +161,16 @@ def _blocks(nodes: list[Node], exits: list[str]) -> list[list[Node]]:
                 stage_of[name] = stage
                 waiting += inputs[name]
     return [[node for node in nodes if stage_of[node.name] == stage] for stage in range(len(exits))]
+
+
+def _places(module: nn.Module, taps: Sequence[str] | None, exits: int | None) -> tuple[list[str], int]:
+    """The taps that are named, and how many there are to be."""
+    if (taps is None) == (exits is None):
+        raise ValueError("give taps, names of sub-modules such as ['layer1'], or exits, how many predictions")
+    if taps is not None:
+        named = _check_taps(module, checks.all_words(taps, "taps"))
+        return named, len(named)
+    return [], checks.whole_number(exits, "exits", 2, checks.MOST_SIDE) - 1
 
 
 def _check_taps(module: nn.Module, taps: Sequence[str]) -> list[str]:
