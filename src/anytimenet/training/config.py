@@ -115,9 +115,9 @@ class TrainConfig(Record):
     decay_norms_and_biases: bool = True
     drop_last: bool = True
     regime: Literal["joint", "frozen", "mixed"] = "joint"
-    head_epochs: int = 50
+    head_epochs: int = 100
     head_lr: float = 0.003
-    head_weight_decay: float = 0.01
+    head_weight_decay: float = 0.3
     head_views: int = 4
     head_lr_factor: float = 1.0
     json_form = JsonForm(strict=True, defaults=True)

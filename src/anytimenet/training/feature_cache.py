@@ -25,7 +25,7 @@ from anytimenet.training.features import (
 )
 from anytimenet.training.validation import Batches
 
-BATCH = 256
+BATCH = 128
 """Examples of a step in which heads alone learn."""
 
 

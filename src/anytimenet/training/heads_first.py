@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -25,6 +26,10 @@ from anytimenet.training.features import (
     Progress,
 )
 from anytimenet.training.regimes import can_learn
+from anytimenet.training.standardising import Standardised, standardised
+
+_MOMENT_BATCHES = 32
+"""Over which means and deviations of features are taken: 4,096 stored examples."""
 
 
 class HeadsFirst:
@@ -35,7 +40,8 @@ class HeadsFirst:
     A head whose weights all have requires_grad=False stays as it is. Dropout and BatchNorm of the heads act
     as in training. All that is random follows from the seed; torch's generators are left alone.
 
-    The optimiser is AdamW, for features differ in scale from stage to stage and from channel to channel.
+    The optimiser is AdamW. A head that begins with linear layers reads standardised features while it learns,
+    for pooled channels differ in scale: `training.standardising`.
 
     Args:
         net: on the device of the run.
@@ -76,12 +82,15 @@ class HeadsFirst:
             (p for p in self._heads.parameters() if p.requires_grad),
             lr=config.head_lr,
             weight_decay=config.head_weight_decay,
+            fused=True,
         )
         total, done, losses = config.head_epochs * len(source), 0, torch.zeros(0)
+        forms = self._forms(source)
         progress.phase("heads learn alone", config.head_epochs)
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(config.seed)
-            self._net.eval()
+            for form in forms.values():
+                form.enter()
             for stage in self._learning:
                 self._net.heads[stage - 1].train()
             for epoch in range(config.head_epochs):
@@ -89,9 +98,11 @@ class HeadsFirst:
                 for examples in source.epoch(epoch):
                     for group in optimiser.param_groups:
                         group["lr"] = config.head_lr * (1 + math.cos(math.pi * done / total)) / 2
-                    losses += self._step(optimiser, examples)
+                    losses += self._step(optimiser, examples, forms)
                     done += 1
                 progress.step()
+        for form in forms.values():
+            form.leave()
         self._net.eval()
         means: list[float] = (losses / len(source)).tolist()
         for stage, loss in enumerate(means, 1):
@@ -99,13 +110,32 @@ class HeadsFirst:
                 raise NotFiniteError(f"the loss of stage {stage} is {loss} where its head learns alone")
         return means
 
-    def _step(self, optimiser: torch.optim.Optimizer, examples: Examples) -> Tensor:
+    def _forms(self, source: FeatureSource) -> dict[int, Standardised]:
+        """For the stages whose head begins with linear layers how it reads standardised features."""
+        batches = [examples.features for examples in islice(source.epoch(0), _MOMENT_BATCHES)]
+        self._net.eval()
+        found = {}
+        for stage in self._learning:
+            head = self._net.heads[stage - 1]
+            features = torch.cat([batch[stage - 1] for batch in batches])
+            form = standardised(head, head.predict, features)  # type: ignore[arg-type]
+            if form is not None:
+                found[stage] = form
+        return found
+
+    def _step(
+        self, optimiser: torch.optim.Optimizer, examples: Examples, forms: Mapping[int, Standardised]
+    ) -> Tensor:
         """One step of all heads; returns the loss of each stage."""
         optimiser.zero_grad(set_to_none=True)
         stages = range(1, self._net.num_stages + 1)
+        features: Any = tuple(
+            forms[stage](x) if stage in forms else x
+            for stage, x in zip(stages, examples.features, strict=True)
+        )
         with self._autocast():
-            group = list(zip(stages, self._heads(examples.features), strict=True))
-            taught = examples.taught or self._targets.teach(examples.features, tuple(stages))  # type: ignore[arg-type]
+            group = list(zip(stages, self._heads(features), strict=True))
+            taught = examples.taught or self._targets.teach(features, tuple(stages))
             lesson = Lesson(examples.labels, self._task.loss, taught=taught)
             lesson.outputs.update((stage, tuple(z.detach() for z in output)) for stage, output in group)
             losses = torch.stack(self._targets.losses(group, lesson))

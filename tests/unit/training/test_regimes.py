@@ -366,3 +366,16 @@ def test_phases_are_told_and_a_reporter_without_them_will_do(tmp_path):
         start = step = epoch = stop = lambda self, *_: None
 
     run(replace(CONFIG, regime="mixed"), chain(), reporter=Old())
+
+
+def test_heads_learn_alike_whatever_the_scale_of_their_features():
+    config = replace(CONFIG, head_weight_decay=0.0, head_epochs=5)
+    net, scaled = chain(), chain()
+    factor = torch.tensor([0.1, 0.3, 1.0, 3.0, 8.0, 10.0])
+    with torch.no_grad():  # the same predictions from features of other scales
+        scaled.heads[0].head[2].weight /= factor
+    one = heads_first(net, config).learn(stored(net))
+    source = stored(scaled)
+    source.columns[0] *= factor
+    other = heads_first(scaled, config).learn(source)
+    assert other == pytest.approx(one, abs=1e-4)
