@@ -21,9 +21,10 @@ def fold_norms(module: nn.Module) -> None:
     """Folds, in place, each BatchNorm that alone reads the output of a convolution; an `Identity` is left.
 
     Which these are, neighbours in an `nn.Sequential` tell, which is taken to run as a whole, and elsewhere
-    the class: its attribute `folds` names pairs, `(("conv1", "norm2"),)`. The convolution may be a
-    `ModuleList` of convolutions whose outputs are joined. What is used in two places, or watched by hooks,
-    stays as it is. The module must be in eval mode; the convolutions get new weights.
+    the attribute `folds` of a module: it names pairs, `(("conv1", "norm2"),)`, with dots for what lies
+    deeper. The convolution may be a `ModuleList` of convolutions whose outputs are joined. What is used in
+    two places, or watched by hooks, stays as it is. The module must be in eval mode; the convolutions get new
+    weights.
 
     >>> layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.BatchNorm2d(8)).eval()
     >>> fold_norms(layers)
@@ -33,17 +34,25 @@ def fold_norms(module: nn.Module) -> None:
     uses = Counter(part for _, part in module.named_modules(remove_duplicate=False))
     for part in list(module.modules()):
         for before, after in _pairs(part):
-            norm, convs = getattr(part, after, None), _convolutions(getattr(part, before, None))
+            norm, convs = _at(part, after), _convolutions(_at(part, before))
             alone = all(uses[layer] == 1 and not _is_watched(layer) for layer in (*convs, norm) if layer)
             if alone and _is_plain(norm) and sum(c.out_channels for c in convs) == norm.num_features:
                 _fold(convs, norm)
-                setattr(part, after, nn.Identity())
+                holder, _, name = after.rpartition(".")
+                setattr(part.get_submodule(holder), name, nn.Identity())
 
 
 def _pairs(part: nn.Module) -> Iterator[tuple[str, str]]:
     yield from getattr(part, "folds", ())
     if type(part).forward in _SEQUENCES:
         yield from pairwise(part._modules)  # named_children leaves out what comes twice
+
+
+def _at(part: nn.Module, name: str) -> nn.Module | None:
+    found: nn.Module | None = part
+    for step in name.split("."):
+        found = getattr(found, step, None)
+    return found
 
 
 def _is_watched(layer: nn.Module) -> bool:

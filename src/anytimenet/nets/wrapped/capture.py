@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,6 +118,35 @@ def _read(program: ExportedProgram, calls: tuple[Call, ...], dtype: torch.dtype)
     (answer,) = nodes[-1].args[0]
     assert isinstance(answer, fx.Node)
     return Captured(nodes, calls, given, constants, marks, answer, dtype)
+
+
+def folds(captured: Captured) -> list[tuple[str, str]]:
+    """Names of a convolution and of the BatchNorm that alone reads what it gives, wherever both run once.
+
+    A name that is no layer of such a kind is left to `layers.folding`, which passes it over.
+    """
+    convs = [(_layer(node), node) for node in captured.nodes if _is(node, "aten.conv2d")]
+    norms = [(_layer(node), node) for node in captured.nodes if _is(node, "aten.batch_norm")]
+    runs = Counter(path for path, _ in (*convs, *norms))
+    of = {node: path for path, node in convs}
+    found = []
+    for path, node in norms:
+        source: Any = node.args[0]
+        while source.target is MARK and len(source.users) == 1:
+            source = source.args[0]
+        if source in of and len(source.users) == 1 and runs[path] == runs[of[source]] == 1:
+            found.append((of[source], path))
+    return found
+
+
+def _is(node: fx.Node, operator: str) -> bool:
+    return str(getattr(node.target, "overloadpacket", "")) == operator
+
+
+def _layer(node: fx.Node) -> str:
+    """The innermost sub-module in whose forward an operator ran."""
+    *_, (path, _) = node.meta.get("nn_module_stack", {"": ("", "")}).values()
+    return str(path).removeprefix("module").removeprefix(".")
 
 
 @contextmanager

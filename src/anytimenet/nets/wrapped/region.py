@@ -34,6 +34,7 @@ class Region(nn.Module):
         group: what is run.
         module: whose sub-modules and weights these are.
         constants: tensors of the module's code.
+        folds: pairs of names in the module, a convolution and the BatchNorm that alone reads it.
 
     >>> from anytimenet.nets.wrapped.steps import ModuleCall, Value
     >>> whole = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
@@ -43,12 +44,20 @@ class Region(nn.Module):
     (['0.bias', '0.weight'], torch.Size([2, 4, 6, 6]))
     """
 
-    def __init__(self, group: Group, module: nn.Module, constants: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        group: Group,
+        module: nn.Module,
+        constants: Mapping[str, Tensor],
+        folds: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__()
         self._plan = _planned(group)
         self._reads, self._gives = group.reads, group.gives
         self.train(module.training)
         _fill(self, group.steps, module, constants)
+        held = {name for name, _ in self.named_modules()}
+        self.folds = tuple(pair for pair in folds if held.issuperset(pair))
 
     def forward(self, *tensors: Tensor) -> Tensor:
         values: dict[str, Any] = dict(zip(self._reads, tensors, strict=True))

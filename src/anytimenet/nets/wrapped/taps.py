@@ -14,7 +14,7 @@ from anytimenet.nets.chain.blocks import Node
 from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.exits import HeadChoice, head_choices, input_for, new_heads
 from anytimenet.nets.chain.shapes import check_heads, node_shapes
-from anytimenet.nets.wrapped.capture import Captured, in_eval_mode, logits_of
+from anytimenet.nets.wrapped.capture import folds, in_eval_mode, logits_of
 from anytimenet.nets.wrapped.cutting import Cut, cut_at
 from anytimenet.nets.wrapped.layout import channels_are_last
 from anytimenet.nets.wrapped.placement import equal_cost_taps, possible_taps
@@ -41,8 +41,9 @@ def wrap(
     between them and what each reads. The wrapped net runs the module's own sub-modules: they are not copied,
     so that training the wrapped net trains the module. What lies between them, an addition or a class token,
     becomes small modules of operators that hold the weights they use. Names in the state_dict are those of
-    the module, behind the block and the node. One example of random pixels is sent through to see that the
-    wrapped net gives the module's own answer, in evaluation and in training.
+    the module, behind the block and the node; buffers that the module's leaves out are in it. One example of
+    random pixels is sent through to see that the wrapped net gives the module's own answer, in evaluation and
+    in training.
 
     Args:
         module: takes images `(N, C, H, W)`, returns logits `(N, classes)`, or a structure with `logits`.
@@ -95,8 +96,16 @@ def wrap(
     captured, steps = followed(module, example, taps)
     cut = cut_at(captured, steps, taps, module)
     build = FrozenRegion if frozen else Region
-    nodes = _nodes(cut, captured, module, build)
-    classifier = build(cut.classifier, module, captured.constants)
+    pairs = folds(captured)
+    nodes = [
+        Node(
+            cut.names[group.gives],
+            build(group, module, captured.constants, pairs),
+            tuple(cut.names.get(value, value) for value in group.reads),
+        )
+        for group in cut.groups
+    ]
+    classifier = build(cut.classifier, module, captured.constants, pairs)
     check_answer(nodes, classifier, example, answer)
     if not frozen:
         check_in_training(module, Region(cut.whole, module, captured.constants), example)
@@ -119,7 +128,10 @@ def wrap(
         input_spec = fixed_size(module, nodes, classifier, input_spec, example)
     if frozen:
         module.requires_grad_(False)
-    return ChainNet(_blocks(nodes, read_by), read_by, made, num_classes=classes, input_spec=input_spec)
+    net = ChainNet(_blocks(nodes, read_by), read_by, made, num_classes=classes, input_spec=input_spec)
+    for part in net.modules():
+        part._non_persistent_buffers_set.clear()  # a saved net is rebuilt from its state_dict alone
+    return net
 
 
 class _WithCoarser(nn.Module):
@@ -136,17 +148,6 @@ class _WithCoarser(nn.Module):
 
 def _is_last(cut: Cut, value: str) -> bool:
     return value in cut.program.nodes and channels_are_last(cut.program.nodes[value])
-
-
-def _nodes(cut: Cut, captured: Captured, module: nn.Module, build: type[Region]) -> list[Node]:
-    return [
-        Node(
-            cut.names[group.gives],
-            build(group, module, captured.constants),
-            tuple(cut.names.get(value, value) for value in group.reads),
-        )
-        for group in cut.groups
-    ]
 
 
 def _blocks(nodes: list[Node], exits: list[str]) -> list[list[Node]]:

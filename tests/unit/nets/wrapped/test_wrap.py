@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -154,6 +155,93 @@ def test_what_shows_in_training_alone_is_refused_and_frozen_it_is_not_in_the_way
         wrap(module, ["low"], input_shape=SHAPE)
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     assert wrap(module, ["low"], input_shape=SHAPE, frozen=True).num_stages == 2
+
+
+class Auxiliary(toys.ByFunction):
+    """A second answer, with dropout of its own, in training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Any:
+        if not self.training:
+            return super().forward(x)
+        early = nn.functional.dropout(self.stem(x).mean((2, 3)), 0.5, True)
+        return {"second": self.second(early), "logits": super().forward(x)}
+
+
+def test_a_second_answer_in_training_alone_is_not_in_the_way():
+    net = wrap(draw(Auxiliary), ["stem", "layer1"], input_shape=SHAPE)
+    assert not any("second" in name for name in net.state_dict())
+
+
+def test_norms_fold_into_the_convolutions_they_alone_read_wherever_these_lie():
+    module = draw(toys.UNet)
+    for norm in (part for part in module.modules() if isinstance(part, nn.BatchNorm2d)):
+        nn.init.normal_(norm.running_mean)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    net = wrap(module, ["down2", "up2"], input_shape=SHAPE).eval()
+    folded = net.snapshot().prepare().segment(0, 3, last=True)
+    x = torch.randn(2, *SHAPE)
+    assert sum(isinstance(part, nn.BatchNorm2d) for part in folded.modules()) == 0
+    torch.testing.assert_close(folded((x,))[0], net(x)[-1][0], rtol=1e-4, atol=1e-5)
+
+    class Inside(nn.Module):
+        """Only the graph tells which norm reads a convolution, and that another's output is read twice."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.b, self.a = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+            self.d, self.c = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.c(self.b(self.a(x)))
+            z: Tensor = y + self.d(y)
+            return z
+
+    whole = nn.Sequential(Inside(), Inside(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    net = wrap(whole, ["0"], input_shape=SHAPE).eval()
+    folded = net.snapshot().prepare().segment(0, 2, last=True)
+    left = [name for name, part in folded.named_modules() if isinstance(part, nn.BatchNorm2d)]
+    assert [name.rpartition(".")[2] for name in left] == ["d", "d"]
+    torch.testing.assert_close(folded((x,))[0], net(x)[-1][0], rtol=1e-4, atol=1e-5)
+
+
+class Table(toys.ByFunction):
+    """Holds numbers that its state_dict leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem.table = nn.Buffer(torch.rand(4), persistent=False)
+        self.table = nn.Buffer(torch.rand(4), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.table[:3].view(3, 1, 1))
+
+
+def test_buffers_that_a_state_dict_leaves_out_are_saved_with_the_net():
+    net = wrap(draw(Table), ["stem"], input_shape=SHAPE)
+    names = [name for name in net.state_dict() if "table" in name]
+    assert names == ["blocks.0.stem.table", "blocks.0.stem.stem.table"]
+    refused = draw(Table)
+    with pytest.raises(ValueError, match="leave it out"):
+        wrap(refused, ["fc"], input_shape=SHAPE)
+    assert "stem.table" not in refused.state_dict()
+
+
+class Small(toys.UNet):
+    """Cannot run in training mode on small images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            nn.functional.avg_pool2d(x, 16)
+        return super().forward(x)
+
+
+def test_a_module_that_cannot_be_trained_on_such_images_is_refused_with_the_cure():
+    with pytest.raises(ValueError, match=r"in training mode .* larger input_shape, or frozen=True"):
+        wrap(draw(Small), ["low"], input_shape=SHAPE)
 
 
 def test_no_hook_stays_in_the_module():
