@@ -78,6 +78,8 @@ class TrainConfig(Record):
         head_views: how often each image is read for that: once as validation reads it, then augmented. Fewer
             where there is no augmentation, or the features would not fit into the memory.
         head_lr_factor: what multiplies `lr` for heads where all learn together.
+        heads_last: in regime "mixed": whether the heads learn alone once more, in the end, on features of the
+            backbone that came out. Each is kept where validation is no worse for it.
 
     Raises:
         TypeError: for a value of another kind, such as text for a number or "no" for False.
@@ -120,6 +122,7 @@ class TrainConfig(Record):
     head_weight_decay: float = 0.3
     head_views: int = 4
     head_lr_factor: float = 1.0
+    heads_last: bool = True
     json_form = JsonForm(strict=True, defaults=True)
 
     def __post_init__(self) -> None:
@@ -176,6 +179,11 @@ class TrainConfig(Record):
     def joint_epochs(self) -> int:
         """Epochs in which all weights learn together: `epochs`, or none."""
         return 0 if self.regime == "frozen" else self.epochs
+
+    @property
+    def ends_with_heads(self) -> bool:
+        """Whether the heads learn alone once more after all epochs."""
+        return self.regime == "mixed" and self.heads_last
 
     @property
     def chosen_scheme(self) -> Scheme:
@@ -252,7 +260,7 @@ def preset(name: str, *, epochs: int | None = None) -> TrainConfig:
 _WARMUP_START = 1 / 25
 _ADDED_LATER = (
     *("statistics_batches", "decay_norms_and_biases", "drop_last", "regime"),
-    *("head_epochs", "head_lr", "head_weight_decay", "head_views", "head_lr_factor"),
+    *("head_epochs", "head_lr", "head_weight_decay", "head_views", "head_lr_factor", "heads_last"),
 )
 
 

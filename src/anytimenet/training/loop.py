@@ -106,6 +106,10 @@ def train(
                 record = run.finish_epoch()
                 log.write(run.position.step, record)
                 reporter.epoch(record["epoch"], record["loss"], record["val"])
+            if run.position.epoch < run.position.last_epoch:
+                record = run.teach_heads_again(batches if views is None else views, reporter)
+                log.write(run.position.step, record)
+                reporter.note(_learnt(record))
     except TrainingError:
         run.put_back_best()
         raise

@@ -16,11 +16,12 @@ class Position:
     Attributes:
         epochs: of the whole run in which all weights learn.
         steps_per_epoch: steps of each.
+        ends_with_heads: whether the heads learn alone once more after them; that counts as one more epoch.
         epoch: the epoch that goes on, counted from 0.
         batch: its batch that comes next, counted from 0.
         losses: the sum of the losses of each stage in this epoch, and in how many steps it ran.
         history: one record for each finished epoch; before them that of the heads, of epoch 0, if they have
-            learnt alone.
+            learnt alone, and after them that of the heads which did so once more.
         best: number (from 1, or 0 for heads that have learnt alone), score and validation scores of the best
             epoch; the score is minus infinity before there is one.
 
@@ -32,6 +33,7 @@ class Position:
 
     epochs: int
     steps_per_epoch: int
+    ends_with_heads: bool = False
     epoch: int = 0
     batch: int = 0
     losses: dict[int, tuple[float, int]] = field(default_factory=dict)
@@ -59,6 +61,11 @@ class Position:
         return bool(self.history) and self.history[0]["epoch"] == 0
 
     @property
+    def last_epoch(self) -> int:
+        """How many epochs are finished at the end of the run."""
+        return self.epochs + self.ends_with_heads
+
+    @property
     def has_best(self) -> bool:
         """Whether there are best weights yet."""
         return bool(self.best["score"] > -math.inf)
@@ -75,9 +82,15 @@ class Position:
         seen = [self.losses.get(stage, (0.0, 0)) for stage in range(1, stages + 1)]
         return [total / count if count else None for total, count in seen]
 
-    def close_epoch(self, lr: float, losses: Sequence[float | None], scores: list[float]) -> dict[str, Any]:
-        """Goes on to the next epoch; returns the record of the finished one."""
-        record = self._record(self.epoch + 1, lr, losses, scores)
+    def close_epoch(
+        self,
+        lr: float,
+        losses: Sequence[float | None],
+        scores: list[float],
+        facts: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Goes on to the next epoch; returns the record of the finished one, with further `facts`."""
+        record = self._record(self.epoch + 1, lr, losses, scores, facts)
         self.epoch, self.batch, self.losses = self.epoch + 1, 0, {}
         return record
 

@@ -4,9 +4,10 @@
 - "frozen": the heads alone. The backbone runs in eval mode, so that its weights and its BatchNorm statistics
   stay bit for bit what they are, and it runs once an image: heads learn from stored features in seconds.
   As in "Zero Time Waste" (NeurIPS 2021) and JEI-DNN (ICLR 2024).
-- "mixed": first as in "frozen", then all together at a small rate, from heads that fit the backbone already.
-  After "Joint or Disjoint: Mixing Training Regimes for Early-Exit Models" (2407.14320), where the backbone is
-  trained before; here it comes pretrained.
+- "mixed": first as in "frozen", then all together at a small rate, from heads that fit the backbone already,
+  and in the end the heads alone once more (ours), on the backbone that came out. After "Joint or Disjoint:
+  Mixing Training Regimes for Early-Exit Models" (2407.14320), where the backbone is trained before; here it
+  comes pretrained.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Run:
     ) -> None:
         self.step = TrainingStep(net, task, config, fabric, facts)
         self.net, self.processes = self.step.net, self.step.processes
-        self.position = Position(config.joint_epochs, len(batches))
+        self.position = Position(config.joint_epochs, len(batches), config.ends_with_heads)
         self._facts = facts
         self._batches, self._val_batches = batches, val_batches
         self._task, self._config = task, config
@@ -82,27 +82,32 @@ class Run:
         It is validated and written as an epoch is. All processes do the same, and the first one's heads
         count.
         """
-        net, config, progress = self.net, self._config, Progress.of(reporter)
-        assert isinstance(net, ChainNet)
-        with self._stopping_where_broken():
-            heads = HeadsFirst(net, self._task, config, self._facts, self.step.autocast)
-            source = features_of(
-                heads.reader(),
-                images,
-                views=config.head_views,
-                seed=config.seed,
-                room=Room.here(self._files.folder, self.processes.count),
-                device=self.processes.device,
-                progress=progress,
-            )
-            losses = heads.learn(source, progress)
-        self.processes.spread([*net.heads.parameters(), *net.heads.buffers()])
-        self._check_weights()
-        scores = self._validate()
-        facts = {"views": source.views, "features": source.kept}
-        record = self.position.close_heads(config.head_lr, losses, scores, facts)
+        losses, facts = self._heads_alone(images, reporter)
+        record = self.position.close_heads(self._config.head_lr, losses, self._validate(), facts)
         self._keep_best()
         self._files.save("last", self.position, self.step)
+        return record
+
+    def teach_heads_again(self, images: Batches, reporter: Reporter) -> dict[str, Any]:
+        """The heads of the best epoch learn alone on features of its backbone; returns the record of that.
+
+        A head that validation finds worse than it was is put back.
+        """
+        position = self.position
+        self.put_back_best()
+        assert isinstance(self.net, ChainNet)
+        earlier = [copy.deepcopy(head.state_dict()) for head in self.net.heads]
+        before = position.best["val"] if position.has_best else []
+        losses, facts = self._heads_alone(images, reporter)
+        scores, kept = self._validate(), [True] * len(earlier)
+        for place, (old, new) in enumerate(zip(before, scores, strict=False)):
+            if new < old:
+                self.net.heads[place].load_state_dict(earlier[place])
+                scores[place], kept[place] = old, False
+        facts["kept"] = [stage for stage, better in enumerate(kept, 1) if better]
+        record = position.close_epoch(self._config.head_lr, losses, scores, facts)
+        self._keep_best()
+        self._files.save("last", position, self.step)
         return record
 
     def finish_epoch(self) -> dict[str, Any]:
@@ -186,6 +191,26 @@ class Run:
         position = self.position
         best = position.best
         return TrainResult(best["epoch"], best["val"], position.last_scores, last_weights, position.history)
+
+    def _heads_alone(self, images: Batches, reporter: Reporter) -> tuple[list[float], dict[str, Any]]:
+        """The heads learn on features of `images`; returns the loss of each, and facts of the features."""
+        net, config, progress = self.net, self._config, Progress.of(reporter)
+        assert isinstance(net, ChainNet)
+        with self._stopping_where_broken():
+            heads = HeadsFirst(net, self._task, config, self._facts, self.step.autocast)
+            source = features_of(
+                heads.reader(),
+                images,
+                views=config.head_views,
+                seed=config.seed,
+                room=Room.here(self._files.folder, self.processes.count),
+                device=self.processes.device,
+                progress=progress,
+            )
+            losses = heads.learn(source, progress)
+        self.processes.spread([*net.heads.parameters(), *net.heads.buffers()])
+        self._check_weights()
+        return losses, {"views": source.views, "features": source.kept}
 
     def _keep_best(self) -> None:
         """Keeps what the net holds after the last finished epoch, weights and statistics, as the best."""

@@ -55,7 +55,7 @@ class RunFiles:
         try:
             last = Checkpoint.load(path)
             last.check_run(self._identity)
-            if last.epoch > position.epochs or last.batch >= position.steps_per_epoch:
+            if last.epoch > position.last_epoch or last.batch >= position.steps_per_epoch:
                 raise TrainingError(
                     f"the checkpoint {path} is damaged: this run has no batch {last.batch + 1} of epoch "
                     f"{last.epoch + 1}"

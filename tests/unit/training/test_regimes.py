@@ -111,7 +111,7 @@ def test_a_frozen_backbone_is_bit_for_bit_what_it_was_and_the_heads_learn(head):
 
 def test_mixed_is_frozen_and_then_joint_from_those_weights():
     mixed, frozen = chain(), chain()
-    told = run(replace(CONFIG, regime="mixed"), mixed)
+    told = run(replace(CONFIG, regime="mixed", heads_last=False), mixed)
     first = run(replace(CONFIG, regime="frozen"), frozen)
     then = run(CONFIG, frozen)
     for name, tensor in told.last_weights.items():
@@ -119,9 +119,54 @@ def test_mixed_is_frozen_and_then_joint_from_those_weights():
     assert told.history == first.history + then.history
 
 
+@pytest.mark.parametrize("statistics", ["running", "precise"])
+def test_mixed_ends_with_heads_that_learn_on_the_backbone_that_came_out(statistics):
+    config = replace(CONFIG, regime="mixed", statistics=statistics)
+    net, other = chain(), chain()
+    result = run(config, net)
+    before = run(replace(config, heads_last=False), other)
+    heads, backbone = copy.deepcopy(other.heads), state_of_backbone(other)
+    again = run(replace(CONFIG, regime="frozen"), other)
+    record = result.history[-1]
+    assert (record["epoch"], result.best_epoch) == (config.epochs + 1, config.epochs + 1)
+    for name, tensor in state_of_backbone(net).items():
+        assert torch.equal(tensor, backbone[name]), name
+    for place, (old, new) in enumerate(zip(before.val_scores, again.val_scores, strict=True)):
+        better = new >= old
+        assert (place + 1 in record["kept"]) == better
+        assert_equal_weights(net.heads[place], (other.heads if better else heads)[place])
+        assert result.val_scores[place] == max(old, new)
+
+
+def test_a_head_that_validation_finds_worse_is_put_back():
+    config = replace(CONFIG, regime="mixed", lr=0.05, epochs=3)
+    net, before = chain(), chain()
+    run(replace(config, heads_last=False), before)
+
+    def spoil(self, source, progress=None):
+        with torch.no_grad():
+            for head in self._net.heads:
+                for parameter in head.parameters():
+                    parameter.copy_(-100 * parameter)
+        return [0.0] * self._net.num_stages
+
+    with pytest.MonkeyPatch.context() as patch:
+        learn = HeadsFirst.learn
+        calls = []
+        turns = iter((learn, spoil))
+        patch.setattr(
+            HeadsFirst, "learn", lambda self, *given: (calls.append(1), next(turns)(self, *given))[1]
+        )
+        result = run(config, net)
+    assert len(calls) == 2
+    assert result.history[-1]["kept"] == []
+    assert_equal_weights(net, before)
+
+
 def test_the_heads_alone_are_chosen_where_no_epoch_is_better():
     net = chain()
-    result = run(replace(CONFIG, regime="mixed", lr=1e4, clip_norm=1e4, epochs=1), net)
+    config = replace(CONFIG, regime="mixed", heads_last=False)
+    result = run(replace(config, lr=1e4, clip_norm=1e4, epochs=1), net)
     assert result.best_epoch in (0, 1)
     best = max(result.history, key=lambda record: record["val"][-1])
     assert result.val_scores[-1] == best["val"][-1]
@@ -298,7 +343,7 @@ def cut(monkeypatch, kind, after: int):
 @pytest.mark.parametrize("head", [pooled, deep])
 @pytest.mark.parametrize(("kind", "after"), [(HeadsFirst, 3), (TrainingStep, 0), (TrainingStep, 4)])
 def test_a_mixed_run_cut_off_anywhere_ends_in_equal_weights(tmp_path, monkeypatch, head, kind, after):
-    config = replace(CONFIG, regime="mixed", checkpoint_steps=1)
+    config = replace(CONFIG, regime="mixed", checkpoint_steps=1, heads_last=False)
     whole = chain(head)
     expected = run(config, whole)
     with monkeypatch.context() as patch:
@@ -314,6 +359,30 @@ def test_a_mixed_run_cut_off_anywhere_ends_in_equal_weights(tmp_path, monkeypatc
     assert (result.history, result.best_epoch) == (expected.history, expected.best_epoch)
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in logged] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_cut_off_while_heads_learn_again_or_after_it_ends_in_equal_weights(
+    tmp_path, monkeypatch, finished
+):
+    config = replace(CONFIG, regime="mixed")
+    whole, resumed, taken = chain(deep), chain(deep), []
+    with monkeypatch.context() as patch:
+        step = HeadsFirst._step
+        patch.setattr(HeadsFirst, "_step", lambda self, *given: (taken.append(1), step(self, *given))[1])
+        expected = run(config, whole)
+    once = len(taken) // 2
+    with monkeypatch.context() as patch:
+        cut(patch, HeadsFirst, 2 * once if finished else once + 3)
+        with nullcontext() if finished else pytest.raises(PowerCutError):
+            run(config, chain(deep), folder=tmp_path)
+    cut(monkeypatch, HeadsFirst, 0 if finished else once)
+    cut(monkeypatch, TrainingStep, 0)
+    result = run(config, resumed, folder=tmp_path, resume=True)
+    assert_equal_weights(resumed, whole)
+    assert (result.history, result.best_epoch) == (expected.history, expected.best_epoch)
+    for name, tensor in expected.last_weights.items():
+        assert torch.equal(result.last_weights[name], tensor), name
 
 
 def test_a_finished_frozen_run_comes_back_as_it_was(tmp_path, monkeypatch):
