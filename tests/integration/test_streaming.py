@@ -127,9 +127,7 @@ def test_colours_make_the_augmentation_one_of_large_images(splits):
         experiment(("colour_jitter", 0.4), ("pad", 4))
 
 
-def test_colours_of_images_in_memory_are_refused():
+def test_images_in_memory_are_cropped_at_random_too():
     net = create_net("resnet_tiny", num_classes=10, in_channels=1)
-    with pytest.raises(
-        DataError, match="colour jitter, lighting and random resized crops are for images that are read"
-    ):
-        workflows.fit(net, "digits", config=CONFIG, augmentation=LargeImageAugmentation(colour_jitter=0.4))
+    bundle = workflows.fit(net, "digits", config=CONFIG, augmentation=LargeImageAugmentation(area=(0.5, 1)))
+    assert bundle.manifest.provenance["augmentation"]["class"] == "LargeImageAugmentation"

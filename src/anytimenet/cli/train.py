@@ -52,6 +52,7 @@ class Train:
 
       anytimenet train digits
       anytimenet train folder --data folder:PATH --image-size 32 --epochs 10 --out runs/mine
+      anytimenet train folder --data folder:PATH --net efficientnet_lite0 --pretrained
       anytimenet train folder --data folder:PATH --net iresnext_small --net-args normalisation=shared
       anytimenet train --config runs/mine/experiment.json --seed 1 --out runs/again
 
@@ -69,6 +70,9 @@ class Train:
     with images and their masks."""
     net: Annotated[str | None, tyro.conf.arg(help_behavior_hint=OF_RECIPE)] = None
     """A registered net; see `anytimenet list nets`. timm:NAME is a net of timm with exits."""
+    pretrained: bool = False
+    """Start from trained weights of the net (extra `pretrained`), as --preset pretrained trains them, on
+    crops of photographs. Image size and epochs follow from the data, for about ten minutes on two cores."""
     exits: int | None = None
     """Predictions of a net of another package (--net timm:NAME), its own answer included; 4 by default."""
     net_args: Annotated[
@@ -87,9 +91,10 @@ class Train:
     """Repeat with each of these seeds and report mean and spread."""
     out: Path | None = None
     """Folder of the run; runs/RECIPE by default."""
-    init: Path | None = None
-    """Start from the weights of this bundle, or of a checkpoint such as RUN/checkpoints/best.safetensors; the
-    classes may differ."""
+    init: Annotated[str | None, tyro.conf.arg(metavar="PATH|URL")] = None
+    """Start from the weights of this bundle, a folder or a https URL, or of a checkpoint such as
+    RUN/checkpoints/best.safetensors. The classes may differ: a net with exits is then trained as --pretrained
+    says, and images are standardised as the bundle's."""
     teacher: Path | None = None
     """A bundle that the stages learn from, for a scheme with a given teacher."""
     resume: bool = False
@@ -166,7 +171,9 @@ class Train:
         from anytimenet.recipes.runner import with_seed
         from anytimenet.training import preset
 
-        config, arguments, training = start.config, dict(start.net_arguments), self.training.given()
+        training = self.training.given()
+        start = self._tuned(start, training)
+        config, arguments = start.config, dict(start.net_arguments)
         if (name := training.pop("preset", None)) is not None:
             config = replace(preset(name), seed=config.seed, scheme=config.scheme)
             if name.startswith("official_code"):
@@ -189,8 +196,23 @@ class Train:
             augmentation=self._augmented(start.augmentation),
             mixing=self._mixed(start.mixing),
             workers=start.workers if self.workers is None else self.workers,
+            images_seen=start.images_seen if config is start.config and "epochs" not in training else None,
         )
         return changed if self.seed is None else with_seed(changed, self.seed)
+
+    def _tuned(self, start: Experiment, training: dict[str, Any]) -> Experiment:
+        """The recipe for weights that come trained, where it starts from such."""
+        from anytimenet.recipes.fine_tuning import fine_tuned, with_image_size
+        from anytimenet.recipes.start import known_pretraining, starts_with_other_classes
+
+        options = self.images.change(start.options)
+        wanted = replace(start, data=self.data or start.data, options=options)
+        if self.pretrained:
+            known_pretraining(self.net or start.net)  # before anything is looked at
+            return replace(fine_tuned(with_image_size(wanted)), pretrained=True)
+        if self.init is None or self.config is not None or {"preset", "regime"} & set(training):
+            return start
+        return fine_tuned(start) if starts_with_other_classes(wanted, self.init) else start
 
     def _scheme(self, config: TrainConfig) -> str | Scheme:
         """The scheme by name, or a changed one."""

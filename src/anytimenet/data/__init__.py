@@ -21,6 +21,7 @@ from anytimenet.data.sets.image_set import ImageFiles, Images, ImageSet, MaskSet
 from anytimenet.data.sets.options import DataOptions, parse_ignore_index, parse_image_size
 from anytimenet.data.sets.splits import DataSplits
 from anytimenet.data.sources.datasets import read_dataset, splits_from_datasets
+from anytimenet.data.sources.first_look import FirstLook, first_look
 from anytimenet.data.sources.nested_folders import WHOLE
 from anytimenet.data.sources.whole import read_whole
 
@@ -30,6 +31,7 @@ __all__ = [
     "Augmentation",
     "DataOptions",
     "DataSplits",
+    "FirstLook",
     "ImageFiles",
     "ImageSet",
     "Images",
@@ -43,6 +45,7 @@ __all__ = [
     "augmentation_for",
     "augmentation_from",
     "augmentation_to_dict",
+    "first_look",
     "has_masks",
     "image_prints",
     "load_data",

@@ -6,14 +6,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from anytimenet.core.checks import flag, instance, optional, settle, texts, whole_numbers, words, workers
+from anytimenet.core.checks import (
+    flag,
+    instance,
+    optional,
+    settle,
+    texts,
+    whole_number,
+    whole_numbers,
+    words,
+    workers,
+)
 from anytimenet.core.records import JsonForm, Record, stored
 from anytimenet.core.registered import unknown
 from anytimenet.data import (
     AnyAugmentation,
     Augmentation,
     DataOptions,
-    LargeImageAugmentation,
     Mixing,
     augmentation_from,
     augmentation_to_dict,
@@ -45,6 +54,8 @@ class Experiment(Record):
         mixing: mixup or CutMix of training batches.
         workers: processes that decode images which are read from files; None takes the cores of the machine.
             No part of `to_dict`: what comes out is the same.
+        images_seen: in place of `config.epochs`, about how many training images are shown in all, counted in
+            images of 112 pixels a side: the epochs follow, see `recipes.image_budget`.
     """
 
     data: str
@@ -60,10 +71,11 @@ class Experiment(Record):
     mixing: Mixing | None = None
     workers: int | None = field(default=None, metadata=stored(here=True))
     pretrained: bool = False
+    images_seen: int | None = None
     json_form = JsonForm(
         keys=(
             *("data", "net", "net_arguments", "pretrained", "options", "config", "augmentation", "mixing"),
-            "stages",
+            *("stages", "images_seen"),
         ),
         strict=True,
         defaults=True,
@@ -83,11 +95,7 @@ class Experiment(Record):
         if self.mixing is not None:
             instance(self.mixing, Mixing, "mixing", "Mixing(mixup=0.2)")
         settle(self, "workers", optional, workers)
-        if self.options.in_memory and isinstance(self.augmentation, LargeImageAugmentation):
-            raise ValueError(
-                "this recipe crops and resizes images at random as they are read from files: leave out "
-                "in_memory=True"
-            )
+        settle(self, "images_seen", optional, whole_number, 1)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anytimenet.core import checks
+from anytimenet.core.delivery.addresses import is_url
 from anytimenet.core.errors import ExperimentError
 from anytimenet.core.files.regular import read_json
 from anytimenet.core.files.writing import write_json
@@ -39,7 +40,8 @@ class StartedExperiment:
         # It names the folder of a run, and the file may come from elsewhere.
         if not isinstance(self.recipe, str) or not re.fullmatch(r"(\w[\w-]*)?", self.recipe):
             raise ValueError(f"recipe must be the name of a recipe, not {checks.shown(self.recipe)}")
-        checks.settle(self, "init", checks.optional, checks.path)
+        if not is_url(self.init):
+            checks.settle(self, "init", checks.optional, checks.path)
         checks.settle(self, "teacher", checks.optional, checks.path)
 
     def write(self, path: Path) -> None:

@@ -10,13 +10,23 @@ from typing import Any
 import torch
 
 from anytimenet.core.errors import DataError, require
+from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.data import AnyAugmentation, DataSplits, augmentation_for, load_data
-from anytimenet.nets import AnytimeNet, create_net, net_entry, pretrained_weights
+from anytimenet.nets import (
+    AnytimeNet,
+    build_on_meta,
+    create_net,
+    net_entry,
+    pretrained_weights,
+    rebuild_net,
+)
 from anytimenet.nets.fresh_weights import draw_weights
 from anytimenet.recipes.experiment import Experiment
+from anytimenet.recipes.fine_tuning import with_epochs
 from anytimenet.recipes.run_folder import RunFolder
+from anytimenet.training.regimes import regime_for
 from anytimenet.workflows.plan import Plan
-from anytimenet.workflows.starting import pretraining_of, start_from
+from anytimenet.workflows.starting import manifest_of, pretraining_of, start_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +58,7 @@ class Start:
             ValueError: if net and data do not fit.
         """
         splits = load_experiment_data(experiment, init)
+        experiment = with_epochs(experiment, splits)
         net = build_net(experiment, splits)
         if init is not None:
             start_from(net, init)
@@ -100,8 +111,32 @@ def load_experiment_data(experiment: Experiment, init: Path | str | None = None)
         )
     pretraining = pretraining_of(init)
     if pretraining is None and (experiment.pretrained or experiment.net_arguments.get("pretrained")):
-        pretraining = pretrained_weights(experiment.net).pretraining
+        pretraining = known_pretraining(experiment.net)
     return load_data(experiment.data, experiment.options, pretraining=pretraining)
+
+
+def known_pretraining(net: str) -> Pretraining | None:
+    """How images look to the trained weights of a net; None where its package does not say.
+
+    Raises:
+        PretrainedError: if there are no such weights.
+    """
+    entry = net_entry(net)
+    if entry.pretrained is None and "pretrained" in inspect.signature(entry.build).parameters:
+        return None
+    return pretrained_weights(net).pretraining
+
+
+def starts_with_other_classes(experiment: Experiment, init: Path | str) -> bool:
+    """Whether `init` is a bundle of a net with exits on the way, whose classes are not those of the data."""
+    manifest = manifest_of(init)
+    origin = None if manifest is None else manifest.net
+    if manifest is None or origin is None:
+        return False
+    net = build_on_meta(lambda: rebuild_net(origin))
+    if regime_for(net, pretrained=True) == "joint":
+        return False
+    return load_experiment_data(experiment, init).num_classes != net.num_classes
 
 
 def build_net(experiment: Experiment, splits: DataSplits) -> AnytimeNet:

@@ -28,9 +28,10 @@ def task_for(
     """
     if splits.mask_classes is None:
         return Classification(net.num_classes, label_smoothing, augmentation)
-    if augmentation is not None and not isinstance(augmentation, BatchAugmentation):
+    # One that reads files would also be taken for one of batches.
+    if isinstance(augmentation, FileAugmentation) or not isinstance(augmentation, BatchAugmentation | None):
         raise ValueError(
-            f"{type(augmentation).__name__} is for images that are read from files, and these have masks: "
+            f"{type(augmentation).__name__} is for labels of whole images, and these have masks: "
             "use MaskAugmentation(flip=..., pad=...)"
         )
     return Segmentation(net.num_classes, label_smoothing=label_smoothing, augmentation=augmentation)

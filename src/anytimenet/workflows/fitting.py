@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
@@ -34,11 +35,12 @@ from anytimenet.data import (
 from anytimenet.evaluation import level_accuracies
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.tasks import Task
-from anytimenet.training import Reporter, TrainConfig, collect_logits, launch
+from anytimenet.training import Reporter, TrainConfig, collect_logits, launch, preset
 from anytimenet.training import train as train_net
+from anytimenet.training.regimes import regime_for
 from anytimenet.workflows.images import plain_loader
 from anytimenet.workflows.plan import Plan
-from anytimenet.workflows.starting import pretraining_of, start_from
+from anytimenet.workflows.starting import manifest_of, pretraining_of, start_from
 
 
 def fit(
@@ -71,7 +73,8 @@ def fit(
             map-style dataset of (image, label).
         val: a map-style dataset for validation; without it a part of the training data is set aside.
         config: how to train; the published CIFAR settings by default, in batches that follow the number of
-            images and with the BatchNorm statistics that a run of so many steps needs.
+            images and with the BatchNorm statistics that a run of so many steps needs. For a net that comes
+            with trained weights, or starts from a bundle of other classes, `preset("pretrained")`.
         augmentation: of training images, `Augmentation` for those in memory, `LargeImageAugmentation` for
             those that are read from files and `MaskAugmentation` for those with masks; none by default.
         mixing: mixup or CutMix of training batches; none by default.
@@ -107,12 +110,13 @@ def fit(
     3
     """
     checks.instance(net, AnytimeNet, "net", "create_net(NAME)")
-    config = TrainConfig() if config is None else config
-    checks.instance(config, TrainConfig, "config", "TrainConfig(epochs=10)")
+    if config is not None:
+        checks.instance(config, TrainConfig, "config", "TrainConfig(epochs=10)")
     checks.dataset(train, "train", PathLike, DataSplits, ImageSet, MaskSet)
     if val is not None:
         checks.dataset(val, "val", PathLike, ImageSet, MaskSet)
     _check_kinds(augmentation, mixing, task, reporter, teacher, init)
+    config = _config_for(net, init) if config is None else config
     out = out if isinstance(out, HeldFolder) else checks.optional(out, "out", checks.path)
     checks.flag(resume, "resume")
     workers = checks.workers(workers)
@@ -165,6 +169,15 @@ def fit(
     bundle = plan.bundle(result.best_epoch, accuracies)
     bundle.seen, bundle.fitted_here = seen, True
     return bundle
+
+
+def _config_for(net: AnytimeNet, init: Bundle | Path | str | None) -> TrainConfig:
+    """How to train if nothing is said, from fresh weights or from those that learnt something else before."""
+    before = manifest_of(init)
+    other = before is not None and tuple(len(names) for names in before.class_names) != net.num_classes
+    if not other and (net.pretraining is None or init is not None):
+        return TrainConfig()
+    return replace(preset("pretrained"), regime=regime_for(net, pretrained=True))
 
 
 def _check_kinds(

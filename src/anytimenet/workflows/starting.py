@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from anytimenet.bundle import Bundle
+from anytimenet.bundle.loading import load
+from anytimenet.core.delivery.addresses import is_url
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.core.manifest.folder import find_bundle
@@ -27,11 +29,18 @@ def pretraining_of(init: Bundle | Path | str | None) -> Pretraining | None:
     Raises:
         BundleError: if there is no such bundle, or it is damaged.
     """
-    if init is None or (not isinstance(init, Bundle) and Path(init).suffix == ".safetensors"):
-        return None
-    manifest = init.manifest if isinstance(init, Bundle) else Manifest.read(find_bundle(init))
+    manifest = manifest_of(init)
     place = "a bundle" if isinstance(init, Bundle) else str(init)
-    return Pretraining.of(manifest.preprocessing, place)
+    return None if manifest is None else Pretraining.of(manifest.preprocessing, place)
+
+
+def manifest_of(init: Bundle | Path | str | None) -> Manifest | None:
+    """What the bundle `init` says of itself; None without one, and for a checkpoint."""
+    if init is None or isinstance(init, Bundle):
+        return None if init is None else init.manifest
+    if not is_url(init):
+        return None if Path(init).suffix == ".safetensors" else Manifest.read(find_bundle(init))
+    return load(init).manifest
 
 
 @torch.no_grad()
@@ -40,7 +49,7 @@ def start_from(net: AnytimeNet, init: Bundle | Path | str) -> int:
 
     Args:
         net: the net to train.
-        init: a bundle, the folder of one or of a run, or a checkpoint file of a run.
+        init: a bundle, the folder of one or of a run, the https URL of one, or a checkpoint file of a run.
 
     Returns:
         How many tensors were copied.
@@ -77,7 +86,7 @@ class _Source:
 def _source(net: AnytimeNet, init: Bundle | Path | str) -> _Source:
     if not isinstance(init, Bundle) and Path(init).suffix == ".safetensors":
         return _of_checkpoint(net, Path(init))
-    other = (init if isinstance(init, Bundle) else Bundle.load(init)).net
+    other = (init if isinstance(init, Bundle) else load(init)).net
     name, arguments = (None, {}) if other.origin is None else (other.origin.name, other.origin.arguments)
     return _Source("the bundle", other.state_dict(), other.num_classes, name, arguments)
 

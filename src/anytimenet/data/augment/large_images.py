@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from PIL import Image
@@ -27,6 +27,9 @@ from anytimenet.data.augment.pixels import (
 )
 from anytimenet.data.augment.resizing import Backend, Box, choose_backend, cut_out
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _TRIES = 10  # rectangles drawn before the centre is taken
 _SPARE = 2  # pixels that a reduced JPEG keeps for each pixel of the result, along a side
 
@@ -35,7 +38,8 @@ _SPARE = 2  # pixels that a reduced JPEG keeps for each pixel of the result, alo
 class LargeImageAugmentation:
     """A random rectangle resized to the input (Szegedy et al. 2015), then flip, colours and cutout.
 
-    The size and the resizing filter are those of the data's `Preprocessing`. Every change is drawn first,
+    Of files, and of images in memory, which are quicker and coarser. The size and the resizing filter are
+    those of the data's `Preprocessing` (in memory the filter is bilinear). Every change is drawn first,
     so that both backends make the same image up to the rounding of the resizing. MSDNet's released
     ImageNet training has `colour_jitter=0.4, lighting=0.1`; the papers on slicing use crop and flip.
 
@@ -116,6 +120,29 @@ class LargeImageAugmentation:
         image = with_channels(open_image(path, draw_and_reduce), preprocessing.channels)
         assert drawn is not None
         return self.apply(image, drawn, preprocessing.resample)
+
+    def __call__(
+        self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """New uint8 `(N, H, W, C)` images of decoded ones, and the labels as they were.
+
+        Rectangles are cut out of the decoded images, whose size the result has: a file has more pixels where
+        they are enlarged.
+        """
+        _, height, width, channels = images.shape
+        own = Preprocessing(height, width, channels, (0.0,) * channels, (1.0,) * channels)
+        changed = np.empty_like(images)
+        for into, pixels in zip(changed, images, strict=True):
+            image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+            into[:] = self.apply(image, self.draw(width, height, own, rng), own.resample)
+        return changed, labels
+
+    def on_tensor(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """The same for uint8 tensors on any device; the CPU does the work."""
+        import torch
+
+        changed, _ = self(images.cpu().numpy(), np.empty(0), rng)
+        return torch.from_numpy(changed).to(images.device), labels
 
     def draw(self, width: int, height: int, preprocessing: Preprocessing, rng: np.random.Generator) -> Drawn:
         """Everything that is random about one image of `width` x `height` pixels."""

@@ -46,7 +46,7 @@ def make_loader(
     """A `Loader` of images in memory, or a `StreamLoader` of files; the arguments are theirs.
 
     Args:
-        augmentation: `Augmentation` for images in memory, `LargeImageAugmentation` for files,
+        augmentation: `Augmentation` for images in memory, `LargeImageAugmentation` for those and for files,
             `MaskAugmentation` for images with masks.
         workers: processes that decode files, images in memory need none; None takes the cores of this
             machine over the processes of `shard`, 8 at most.
@@ -65,9 +65,8 @@ def make_loader(
         _check_masks(images, augmentation)
         if augmentation is not None and not isinstance(augmentation, BatchAugmentation):
             raise DataError(
-                "colour jitter, lighting and random resized crops are for images that are read from files "
-                "(imagenet, cub), and these are in memory: leave them out (Augmentation instead of "
-                f"{type(augmentation).__name__}), or in_memory=True if that was given"
+                f"{type(augmentation).__name__} is for images that are read from files, and these are in "
+                "memory: use Augmentation or LargeImageAugmentation"
             )
         return Loader(
             images,
@@ -159,9 +158,10 @@ def augmentation_from(values: Mapping[str, Any] | None) -> AnyAugmentation | Non
 
 def _check_masks(images: ImageSet | MaskSet, augmentation: object) -> None:
     """An augmentation that moves an image must move its mask, and one for masks needs some."""
-    if isinstance(images, MaskSet) and isinstance(augmentation, Augmentation):
+    if isinstance(images, MaskSet) and isinstance(augmentation, Augmentation | LargeImageAugmentation):
         raise DataError(
-            "Augmentation moves images and not their masks: use MaskAugmentation(flip=..., pad=...)"
+            f"{type(augmentation).__name__} moves images and not their masks: use "
+            "MaskAugmentation(flip=..., pad=...)"
         )
     if isinstance(images, ImageSet) and isinstance(augmentation, MaskAugmentation):
         raise DataError(

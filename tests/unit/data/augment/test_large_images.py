@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 
 from anytimenet.core.errors import DataError
@@ -299,3 +301,29 @@ def test_the_shorter_side_survives_json_and_is_absent_without():
 def test_a_shorter_side_must_cover_the_input(side):
     with pytest.raises((DataError, TypeError), match="shorter_side must be"):
         preprocessing(shorter_side=side)
+
+
+# --- images in memory ---------------------------------------------------------------------------------------
+
+
+def test_images_in_memory_are_changed_as_the_same_pixels_in_files_are(tmp_path: Path) -> None:
+    augmentation = LargeImageAugmentation(area=(0.3, 0.8), colour_jitter=0.3, cutout=3, backend="pillow")
+    images = np.random.default_rng(0).integers(0, 256, (6, 12, 10, 3), dtype=np.uint8)
+    labels = np.arange(6)[:, None]
+    changed, same = augmentation(images, labels, np.random.default_rng(1))
+    assert same is labels
+    assert changed.shape == images.shape
+    own, rng = Preprocessing(12, 10, 3, (0.0,) * 3, (1.0,) * 3), np.random.default_rng(1)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "image.png")
+        assert np.array_equal(changed[number], augmentation.read_image(tmp_path / "image.png", own, rng))
+    tensors, _ = augmentation.on_tensor(
+        torch.from_numpy(images), torch.from_numpy(labels), np.random.default_rng(1)
+    )
+    assert np.array_equal(tensors.numpy(), changed)
+
+
+def test_grey_images_in_memory_stay_grey_and_the_whole_area_is_the_image() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    whole = LargeImageAugmentation(flip=False, area=(1.0, 1.0), ratio=(1.0, 1.0))
+    assert np.array_equal(whole(images, np.zeros((3, 1)), np.random.default_rng(0))[0], images)

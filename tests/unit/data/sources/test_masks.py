@@ -412,7 +412,7 @@ def test_mixing_and_augmentations_that_leave_masks_behind_are_refused():
         Loader(masks(), PREPROCESSING, batch_size=2, mixing=Mixing(mixup=0.2), num_classes=(3,))
     with pytest.raises(DataError, match="use MaskAugmentation"):
         make_loader(masks(), PREPROCESSING, batch_size=2, augmentation=Augmentation())
-    with pytest.raises(DataError, match="in memory"):
+    with pytest.raises(DataError, match="LargeImageAugmentation moves images and not their masks"):
         make_loader(masks(), PREPROCESSING, batch_size=2, augmentation=LargeImageAugmentation())
     labelled = ImageSet(masks().images, np.zeros((6, 1), np.int64), tuple("abcdef"))
     with pytest.raises(DataError, match=r"use Augmentation\("):
