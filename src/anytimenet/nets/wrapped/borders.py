@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, fx, nn
 
-from anytimenet.nets.wrapped.capture import Captured, capture
+from anytimenet.nets.wrapped.capture import Captured, around, capture
 from anytimenet.nets.wrapped.marks import MARK, is_overwritten
 
 
@@ -15,7 +15,7 @@ def border_names(module: nn.Module, example: Tensor) -> list[str]:
     """Names of sub-modules in the order in which they end, the outermost where several end together.
 
     Each runs once and gives a map of features or tokens, which nothing overwrites; of all that was computed
-    before nothing else is read afterwards, and at least two layers with weights follow.
+    before nothing else is read afterwards, and more than the classifier follows.
     """
     captured = capture(module, example, _blocks(module))
     paths = [call.path for call in captured.calls]
@@ -27,7 +27,12 @@ def border_names(module: nn.Module, example: Tensor) -> list[str]:
         path = paths[int(str(node.args[1]).partition(".")[0])]
         value = _source(node)
         alone = held[place] <= {value}
-        if alone and paths.count(path) == 1 and _is_features(node, captured) and matrices[place] > 1:
+        if (
+            alone
+            and paths.count(path) == 1
+            and _is_features(node, captured)
+            and _is_before_more(place, path, matrices)
+        ):
             names[value] = path  # an outer sub-module ends after those in it
     return [path for value, path in names.items() if not is_overwritten(value)]
 
@@ -72,20 +77,29 @@ def _held(captured: Captured) -> list[set[fx.Node]]:
     return held
 
 
-def _matrices(captured: Captured) -> list[int]:
-    """After each node, how many operators follow that read a parameter with two dimensions or more."""
-    counts, count = [], 0
-    for node in reversed(captured.nodes):
-        counts.append(count)
+def _matrices(captured: Captured) -> list[tuple[int, list[str]]]:
+    """Where operators read a parameter with two dimensions or more, and the sub-modules around each."""
+    found = []
+    for place, node in enumerate(captured.nodes):
         sources = [_source(each) for each in node.all_input_nodes] if node.target is not MARK else []
-        count += any(
+        if any(
             each.op == "placeholder"
             and captured.given.get(each.name) is not None
             and each.meta["val"].ndim > 1
             and each.meta["val"].is_floating_point()
             for each in sources
-        )
-    return counts[::-1]
+        ):
+            found.append((place, around(node)))
+    return found
+
+
+def _is_before_more(place: int, path: str, matrices: list[tuple[int, list[str]]]) -> bool:
+    """Whether more than the classifier follows: what holds the last matrix and not this sub-module."""
+    if not matrices:
+        return False
+    last, outside = matrices[-1]
+    classifier = next((outer for outer in outside if outer and not f"{path}.".startswith(f"{outer}.")), None)
+    return any(at > place and at != last and classifier not in outer for at, outer in matrices)
 
 
 def _is_features(node: fx.Node, captured: Captured) -> bool:

@@ -145,8 +145,13 @@ def _is(node: fx.Node, operator: str) -> bool:
 
 def _layer(node: fx.Node) -> str:
     """The innermost sub-module in whose forward an operator ran."""
-    *_, (path, _) = node.meta.get("nn_module_stack", {"": ("", "")}).values()
-    return str(path).removeprefix("module").removeprefix(".")
+    return around(node)[-1]
+
+
+def around(node: fx.Node) -> list[str]:
+    """Names of the sub-modules inside whose forwards an operator ran, the whole module first."""
+    stack = node.meta.get("nn_module_stack", {}).values()
+    return ["", *(str(path).removeprefix("module").removeprefix(".") for path, _ in stack)]
 
 
 @contextmanager

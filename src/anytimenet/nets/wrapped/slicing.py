@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from anytimenet.core.segments import INPUT
-from anytimenet.nets.wrapped.capture import Captured, capture, symbol
+from anytimenet.nets.wrapped.capture import Captured, around, capture, symbol
 from anytimenet.nets.wrapped.marks import MARK, Call, Slot
 from anytimenet.nets.wrapped.steps import (
     BATCH,
@@ -190,8 +190,8 @@ class _Slicer:
         return ModuleCall(replaced(call.args, tensor), replaced(call.kwargs, tensor), (), call.path)
 
     def _operator(self, node: fx.Node) -> Step:
-        self.must_open |= {path for path in _stack(node) if path in self.closed_paths}
-        self.unmarked |= {path for path in _stack(node) if path not in self.marked}
+        self.must_open |= {path for path in around(node) if path in self.closed_paths}
+        self.unmarked |= {path for path in around(node) if path not in self.marked}
 
         def argument(leaf: Any) -> Any:
             if isinstance(leaf, fx.Node):
@@ -219,9 +219,3 @@ class _Slicer:
 
 def _named(node: fx.Node) -> str:
     return str(getattr(node.target, "overloadpacket", node.target))
-
-
-def _stack(node: fx.Node) -> Iterator[str]:
-    """Names of the sub-modules inside whose forward an operator ran."""
-    for path, _ in node.meta.get("nn_module_stack", {}).values():
-        yield path.removeprefix("module").removeprefix(".")

@@ -99,3 +99,10 @@ def test_a_probe_scores_features_that_tell_classes_apart_above_those_that_do_not
     scores = probe_scores(Halves(), ["blind", "seeing"], images, labels)
     assert scores["seeing"] == 1
     assert scores["blind"] < 0.6
+
+
+def test_a_classifier_of_several_layers_is_no_place_for_an_exit():
+    features = nn.Sequential(toys.conv(3, 4), toys.conv(4, 4), toys.conv(4, 4), nn.AdaptiveAvgPool2d(2))
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 5))
+    costs = possible_taps(nn.Sequential(features, classifier), EXAMPLE)
+    assert list(costs) == ["0.0", "0.1"]
