@@ -5,22 +5,32 @@ from __future__ import annotations
 from anytimenet.data import DataSplits
 from anytimenet.evaluation import Report, SegmentationReport
 from anytimenet.recipes.experiment import Experiment
+from anytimenet.training import TrainConfig
 
 
 def summary(experiment: Experiment, splits: DataSplits, report: Report) -> str:
     """The text of summary.txt."""
-    epochs, classes = experiment.config.epochs, ""
+    classes = ""
     if isinstance(report, SegmentationReport):
         classes = f"\nIntersection over union in % of each class:\n{report.class_table()}\n"
     chosen = f"chosen on {len(splits.val)} validation images" if len(splits.val) else "left as it ended"
     return (
-        f"{net_name(experiment)} was trained for {epochs} epoch{'s' * (epochs != 1)} on "
+        f"{net_name(experiment)} was trained for {_epochs(experiment.config)} on "
         f"{len(splits.train)} images of "
         f"{splits.name} ({len(splits.class_names[0])} classes), {chosen} and tested on {report.count} others "
         "that it had never seen.\n"
         f"{_scores(report)}\n\n"
         f"{report.table()}\n{classes}"
     )
+
+
+def _epochs(config: TrainConfig) -> str:
+    """How long what has learnt."""
+    heads, joint = (f"{n} epoch{'s' * (n != 1)}" for n in (config.head_epochs, config.epochs))
+    if config.regime == "joint":
+        return joint
+    alone = f"{heads} of its heads alone"
+    return alone if config.regime == "frozen" else f"{alone} and {joint}"
 
 
 def net_name(experiment: Experiment) -> str:
