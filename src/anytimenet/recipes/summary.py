@@ -30,7 +30,10 @@ def _epochs(config: TrainConfig) -> str:
     if config.regime == "joint":
         return joint
     alone = f"{heads} of its heads alone"
-    return alone if config.regime == "frozen" else f"{alone} and {joint}"
+    if config.regime == "frozen":
+        return alone
+    again = f" and {heads} of its heads again" if config.ends_with_heads else ""
+    return f"{alone}, {joint} of everything{again}"
 
 
 def net_name(experiment: Experiment) -> str:
