@@ -18,10 +18,10 @@ from anytimenet.data.reading.memory import machine_memory
 from anytimenet.training.features import (
     SILENT,
     Examples,
-    FeatureReader,
     FeatureSource,
     LiveFeatures,
     Progress,
+    Read,
 )
 from anytimenet.training.validation import Batches
 
@@ -52,7 +52,7 @@ class Room:
 
 
 def features_of(
-    read: FeatureReader,
+    read: Read,
     images: Batches,
     *,
     views: int,
@@ -60,6 +60,7 @@ def features_of(
     room: Room,
     device: torch.device,
     progress: Progress = SILENT,
+    batch: int = BATCH,
 ) -> FeatureSource:
     """What heads read of `images`, whose epoch v is view v: stored if there is room, else computed anew.
 
@@ -71,6 +72,7 @@ def features_of(
         room: how much may be stored.
         device: where the heads are.
         progress: is told of every batch.
+        batch: examples of a step, where features are stored.
     """
     x, labels = next(iter(images.epoch(0)))
     example = read(x, labels)
@@ -84,7 +86,8 @@ def features_of(
     progress.phase("the backbone reads the images", views * len(images))
     count = _fill(columns, read, images, views, progress)
     columns = [column[:count] for column in columns]
-    return StoredFeatures(example, columns, views, seed, device, "in memory" if in_memory else "in a file")
+    kept = "in memory" if in_memory else "in a file"
+    return StoredFeatures(example, columns, views, seed, device, kept, batch)
 
 
 class StoredFeatures:
@@ -100,6 +103,7 @@ class StoredFeatures:
         seed: of the order.
         device: where the batches go.
         kept: where the columns are, in words.
+        batch: examples of a step.
     """
 
     def __init__(
@@ -110,14 +114,16 @@ class StoredFeatures:
         seed: int,
         device: torch.device,
         kept: str = "in memory",
+        batch: int = BATCH,
     ) -> None:
         self.columns, self.views, self.kept = list(columns), views, kept
+        self._batch = batch
         self._form, self._seed, self._device = form, seed, device
         self._images = len(columns[0]) // views
 
     def __len__(self) -> int:
         """Batches of an epoch, as large as each other but for one example."""
-        return math.ceil(self._images / BATCH)
+        return math.ceil(self._images / self._batch)
 
     def epoch(self, number: int) -> Iterator[Examples]:
         """The batches of an epoch."""
@@ -133,9 +139,7 @@ class StoredFeatures:
         return [np.sort(rows) for rows in np.array_split(own, len(self))]
 
 
-def _fill(
-    columns: Sequence[Tensor], read: FeatureReader, images: Batches, views: int, progress: Progress
-) -> int:
+def _fill(columns: Sequence[Tensor], read: Read, images: Batches, views: int, progress: Progress) -> int:
     """Reads all views into the columns; returns how many rows there are."""
     count = 0
     for view in range(views):

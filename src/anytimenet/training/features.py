@@ -45,6 +45,10 @@ class Examples:
         return Examples(features, labels, taught)
 
 
+Read = Callable[[Tensor, tuple[Tensor, ...]], Examples]
+"""Runs a backbone on images `(N, C, H, W)` with their labels."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Tells people how far it is; nothing by default."""
@@ -110,7 +114,7 @@ class FeatureReader:
 class LiveFeatures:
     """Features that are computed anew in every epoch, where no room holds them."""
 
-    read: FeatureReader
+    read: Read
     images: Batches
     views: int | None = None
     kept: str = "nowhere"

@@ -17,6 +17,7 @@ from anytimenet.schemes import RunFacts
 from anytimenet.schemes.hooks import Lesson, Targets
 from anytimenet.tasks import Task
 from anytimenet.training.config import TrainConfig
+from anytimenet.training.feature_cache import BATCH
 from anytimenet.training.features import (
     SILENT,
     Examples,
@@ -51,6 +52,8 @@ class HeadsFirst:
         autocast: the number format in which the net runs.
     """
 
+    batch = BATCH
+
     def __init__(
         self,
         net: ChainNet,
@@ -84,7 +87,6 @@ class HeadsFirst:
             weight_decay=config.head_weight_decay,
             fused=True,
         )
-        total, done, losses = config.head_epochs * len(source), 0, torch.zeros(0)
         forms = self._forms(source)
         progress.phase("heads learn alone", config.head_epochs)
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
@@ -93,22 +95,17 @@ class HeadsFirst:
                 form.enter()
             for stage in self._learning:
                 self._net.heads[stage - 1].train()
-            for epoch in range(config.head_epochs):
-                losses = torch.zeros(self._net.num_stages, device=self._device)
-                for examples in source.epoch(epoch):
-                    for group in optimiser.param_groups:
-                        group["lr"] = config.head_lr * (1 + math.cos(math.pi * done / total)) / 2
-                    losses += self._step(optimiser, examples, forms)
-                    done += 1
-                progress.step()
+            losses = learn_epochs(
+                optimiser,
+                config.head_epochs,
+                source,
+                lambda examples: self._step(examples, forms),
+                progress,
+            )
         for form in forms.values():
             form.leave()
         self._net.eval()
-        means: list[float] = (losses / len(source)).tolist()
-        for stage, loss in enumerate(means, 1):
-            if not math.isfinite(loss):
-                raise NotFiniteError(f"the loss of stage {stage} is {loss} where its head learns alone")
-        return means
+        return check_losses(losses)
 
     def _forms(self, source: FeatureSource) -> dict[int, Standardised]:
         """For the stages whose head begins with linear layers how it reads standardised features."""
@@ -123,11 +120,8 @@ class HeadsFirst:
                 found[stage] = form
         return found
 
-    def _step(
-        self, optimiser: torch.optim.Optimizer, examples: Examples, forms: Mapping[int, Standardised]
-    ) -> Tensor:
-        """One step of all heads; returns the loss of each stage."""
-        optimiser.zero_grad(set_to_none=True)
+    def _step(self, examples: Examples, forms: Mapping[int, Standardised]) -> Tensor:
+        """The loss of each stage, with gradients on the heads that learn."""
         stages = range(1, self._net.num_stages + 1)
         features: Any = tuple(
             forms[stage](x) if stage in forms else x
@@ -140,5 +134,40 @@ class HeadsFirst:
             lesson.outputs.update((stage, tuple(z.detach() for z in output)) for stage, output in group)
             losses = torch.stack(self._targets.losses(group, lesson))
         losses[[stage - 1 for stage in self._learning]].sum().backward()
-        optimiser.step()
         return losses.detach()
+
+
+def learn_epochs(
+    optimiser: torch.optim.Optimizer,
+    epochs: int,
+    source: FeatureSource,
+    step: Callable[[Examples], Tensor],
+    progress: Progress,
+) -> list[float]:
+    """Passes over features with a rate that falls from the optimiser's own to zero along a cosine.
+
+    `step` gives the detached losses of a batch and leaves gradients. Returns their means in the last pass.
+    """
+    total, done, losses = epochs * len(source), 0, torch.zeros(())
+    rates = [group["lr"] for group in optimiser.param_groups]
+    for epoch in range(epochs):
+        losses = torch.zeros(())
+        for examples in source.epoch(epoch):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * (1 + math.cos(math.pi * done / total)) / 2
+            optimiser.zero_grad(set_to_none=True)
+            found = step(examples)
+            losses = losses.to(found) + found
+            optimiser.step()
+            done += 1
+        progress.step()
+    means: list[float] = (losses / len(source)).tolist()
+    return means
+
+
+def check_losses(means: list[float]) -> list[float]:
+    """The losses of all stages as given. Raises NotFiniteError for one that is no number."""
+    for stage, loss in enumerate(means, 1):
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"the loss of stage {stage} is {loss} where its head learns alone")
+    return means

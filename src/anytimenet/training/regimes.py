@@ -3,7 +3,8 @@
 - "joint": all together, from the first step. For nets from scratch.
 - "frozen": the heads alone. The backbone runs in eval mode, so that its weights and its BatchNorm statistics
   stay bit for bit what they are, and it runs once an image: heads learn from stored features in seconds.
-  As in "Zero Time Waste" (NeurIPS 2021) and JEI-DNN (ICLR 2024).
+  As in "Zero Time Waste" (NeurIPS 2021) and JEI-DNN (ICLR 2024). A net with a cascade (`zero_time_waste`)
+  learns its heads, then their ensembles.
 - "mixed": first as in "frozen", then all together at a small rate, from heads that fit the backbone already,
   and in the end the heads alone once more (ours), on the backbone that came out. After "Joint or Disjoint:
   Mixing Training Regimes for Early-Exit Models" (2407.14320), where the backbone is trained before; here it
@@ -18,6 +19,7 @@ from torch import nn
 
 from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.training.cascades import heads_of
 
 Regime = Literal["joint", "frozen", "mixed"]
 
@@ -41,11 +43,13 @@ def check_regime(net: AnytimeNet, regime: Regime) -> None:
             f"regime={regime!r} trains heads on a backbone that stays as it is, and this net is no chain of "
             "blocks with heads (ChainNet): use regime='joint'"
         )
-    if not any(can_learn(head) for head in net.heads):
+    if not any(can_learn(head) for head in heads_of(net)):
         raise ValueError(
             f"regime={regime!r}: no head of this net can learn, every weight there has requires_grad=False"
         )
-    if regime == "mixed" and not any(can_learn(block) for block in net.blocks):
+    heads = {id(weight) for head in heads_of(net) for weight in head.parameters()}
+    backbone = (weight for weight in net.parameters() if id(weight) not in heads)
+    if regime == "mixed" and not any(weight.requires_grad for weight in backbone):
         raise ValueError(
             "regime='mixed' trains the backbone, too, and this one is frozen (wrap(frozen=True), or "
             "requires_grad=False): use regime='frozen'"

@@ -17,6 +17,8 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import not_finite
 from anytimenet.schemes import RunFacts
 from anytimenet.tasks import Task
+from anytimenet.training.cascade_first import CascadeFirst
+from anytimenet.training.cascades import has_cascade, heads_of
 from anytimenet.training.config import TrainConfig, TrainResult, learning_rate
 from anytimenet.training.feature_cache import Room, features_of
 from anytimenet.training.features import Progress
@@ -91,19 +93,24 @@ class Run:
     def teach_heads_again(self, images: Batches, reporter: Reporter) -> dict[str, Any]:
         """The heads of the best epoch learn alone on features of its backbone; returns the record of that.
 
-        A head that validation finds worse than it was is put back.
+        A head that validation finds worse than it was is put back; of heads that read each other's answers
+        all are, if one is worse.
         """
         position = self.position
         self.put_back_best()
         assert isinstance(self.net, ChainNet)
-        earlier = [copy.deepcopy(head.state_dict()) for head in self.net.heads]
+        heads, together = heads_of(self.net), has_cascade(self.net)
+        earlier = [copy.deepcopy(head.state_dict()) for head in heads]
         before = position.best["val"] if position.has_best else []
         losses, facts = self._heads_alone(images, reporter)
-        scores, kept = self._validate(), [True] * len(earlier)
-        for place, (old, new) in enumerate(zip(before, scores, strict=False)):
-            if new < old:
-                self.net.heads[place].load_state_dict(earlier[place])
-                scores[place], kept[place] = old, False
+        scores = self._validate()
+        worse = [new < old for old, new in zip(before, scores, strict=False)]
+        if together and any(worse):
+            worse, scores = [True] * len(heads), list(before)
+        for place in (place for place, is_worse in enumerate(worse) if is_worse):
+            heads[place].load_state_dict(earlier[place])
+            scores[place : place + 1] = before[place : place + 1]
+        kept = [not any(worse[place : place + 1]) for place in range(self.net.num_stages)]
         facts["kept"] = [stage for stage, better in enumerate(kept, 1) if better]
         record = position.close_epoch(self._config.head_lr, losses, scores, facts)
         self._keep_best()
@@ -197,7 +204,8 @@ class Run:
         net, config, progress = self.net, self._config, Progress.of(reporter)
         assert isinstance(net, ChainNet)
         with self._stopping_where_broken():
-            heads = HeadsFirst(net, self._task, config, self._facts, self.step.autocast)
+            kind = CascadeFirst if has_cascade(net) else HeadsFirst
+            heads = kind(net, self._task, config, self._facts, self.step.autocast)
             source = features_of(
                 heads.reader(),
                 images,
@@ -206,9 +214,12 @@ class Run:
                 room=Room.here(self._files.folder, self.processes.count),
                 device=self.processes.device,
                 progress=progress,
+                batch=heads.batch,
             )
             losses = heads.learn(source, progress)
-        self.processes.spread([*net.heads.parameters(), *net.heads.buffers()])
+        self.processes.spread(
+            tensor for head in heads_of(net) for tensor in (*head.parameters(), *head.buffers())
+        )
         self._check_weights()
         return losses, {"views": source.views, "features": source.kept}
 

@@ -15,6 +15,7 @@ from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.width.memory_layout import contiguous, needs_contiguous
 from anytimenet.schemes import BuiltScheme, RunFacts
 from anytimenet.tasks import Task
+from anytimenet.training.cascades import heads_of
 from anytimenet.training.config import TrainConfig, learning_rate
 from anytimenet.training.gradient_sync import GradientSync
 from anytimenet.training.position import Position
@@ -104,7 +105,8 @@ def _sgd(net: AnytimeNet, config: TrainConfig) -> torch.optim.SGD:
 def _groups(net: AnytimeNet, config: TrainConfig) -> list[dict[str, Any]]:
     """The parameters by what they decay and how fast they learn."""
     spared = set() if config.decay_norms_and_biases else _norms_and_biases(net)
-    in_heads = {id(p) for p in net.heads.parameters()} if isinstance(net, ChainNet) else set()
+    heads = heads_of(net) if isinstance(net, ChainNet) else []
+    in_heads = {id(p) for head in heads for p in head.parameters()}
     faster = in_heads if config.head_lr_factor != 1 else set()
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in net.parameters():

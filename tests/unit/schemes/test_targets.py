@@ -311,7 +311,7 @@ def test_the_tasks_own_loss_smooths_the_labels(targets):
 @pytest.mark.parametrize(
     ("make_targets", "message"),
     [
-        (lambda: Distillation("largst"), "take one of last, largest, next"),  # type: ignore[arg-type]
+        (lambda: Distillation("largst"), "take one of last, largest, next, later"),  # type: ignore[arg-type]
         (lambda: Distillation(mixing=1.1), "from 0 to 1"),
         (lambda: Distillation(mixing=float("nan")), "from 0 to 1"),
         (lambda: Distillation(temperature=0), "must be a positive number"),

@@ -22,6 +22,7 @@ from anytimenet.nets.chain.blocks import Node
 from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.chain.exits import is_square
 from anytimenet.nets.chain.shapes import check_features
+from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.members.specs import describe_member
 from anytimenet.nets.registry import net_entry
 
@@ -34,7 +35,7 @@ FAMILY = "zero_time_waste"
 
 
 def zero_time_waste(
-    backbone: ChainNet,
+    backbone: AnytimeNet,
     head: str | HeadConfig | None = None,
     *,
     ensembles: Ensembles = "geometric",
@@ -60,7 +61,8 @@ def zero_time_waste(
     A run that jumps over stages runs their heads all the same, but not their ensembles: costs say so.
 
     Args:
-        backbone: its blocks and its last head become part of the new net; its other heads are left out.
+        backbone: a `ChainNet`. Its blocks and its last head become part of the new net; its other heads are
+            left out.
         head: "conv", "mlp", "linear" or "token", or a `layers.heads.HeadConfig`. By default "conv" on maps
             and "mlp" on tokens; for a class token HeadConfig("mlp", pool="first").
         ensembles: "geometric" or "arithmetic" means of the heads' probabilities, or "none": then each stage
@@ -81,6 +83,7 @@ def zero_time_waste(
     ('block2', 'answer1', 'answer2')
     """
     checks.instance(backbone, ChainNet, "backbone", 'create_net("efficientnet_lite0")')
+    assert isinstance(backbone, ChainNet)
     if backbone.num_stages < 2:
         raise ValueError("the backbone has one stage: a cascade needs exits on the way to the last one")
     config = HeadConfig(checks.choice(head, "head", HEADS)) if isinstance(head, str) else head

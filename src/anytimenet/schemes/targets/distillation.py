@@ -17,25 +17,27 @@ from anytimenet.schemes.targets.soft import SoftLoss
 
 @dataclass(frozen=True)
 class Distillation:
-    """Each stage learns from the labels and from a larger stage, whose prediction is held fixed.
+    """Each stage learns from the labels and from larger stages, whose predictions are held fixed.
 
     The loss of a stage with logits z and of its teacher with logits t is
 
         label_weight * CE(labels, z) + mixing * [T^2] * KL(softmax(t / T) || softmax(z / T))
 
-    with the mean of the divergence over the batch and its sum over the label levels. A stage that no other
+    with the mean of the divergence over the batch and its sum over the label levels, and with the mean over
+    the teachers where there are several. A stage that no other
     teaches in a step, because it is the largest itself, learns the labels alone with weight 1.
 
     - The defaults are those of IMTA (ICCV 2019) on ImageNet; IMTA's code also divides the divergence by the
       number of classes, and trains only new heads with it.
     - Block-dependent losses distil with `mixing=0.3, temperature=1.5, squared_temperature=False,
       label_weight=1`.
+    - `Distillation("later", label_weight=1)`, or "last" or "next", are the optional terms of Zero Time Waste.
     - `Distillation("largest", mixing=1)` with the sandwich is the in-place distillation of US-Nets
       (ICCV 2019).
 
     Args:
         teacher: "last", stage K, which must run in every step; "largest", the largest of the stages that run
-            in the step; "next", the next larger one of them.
+            in the step; "next", the next larger one of them; "later", all larger ones of them.
         mixing: how much the teacher counts, in [0, 1].
         temperature: T, which divides the logits of teacher and stage.
         squared_temperature: whether T^2 multiplies the divergence.
@@ -48,10 +50,10 @@ class Distillation:
     >>> Distillation("largst")
     Traceback (most recent call last):
     ...
-    ValueError: the teacher 'largst' does not exist: take one of last, largest, next
+    ValueError: the teacher 'largst' does not exist: take one of last, largest, next, later
     """
 
-    teacher: Literal["last", "largest", "next"] = "last"
+    teacher: Literal["last", "largest", "next", "later"] = "last"
     mixing: float = 0.1
     temperature: float = 1.0
     squared_temperature: bool = True
@@ -76,13 +78,13 @@ class Distillation:
         return SoftLoss(self.mixing, self.temperature, self.squared_temperature, self.label_weight)
 
 
-_TEACHERS = ("last", "largest", "next")
+_TEACHERS = ("last", "largest", "next", "later")
 
 
 class _Distillation(Targets):
     def __init__(self, teacher: str, loss: SoftLoss, warmup_steps: int, num_stages: int) -> None:
         super().__init__()
-        self.order = "descending" if teacher == "next" else "largest_first"
+        self.order = "descending" if teacher in ("next", "later") else "largest_first"
         self.needs = (num_stages,) if teacher == "last" else ()
         self._teacher, self._loss, self._warmup_steps = teacher, loss, warmup_steps
         self._steps = 0
@@ -95,11 +97,12 @@ class _Distillation(Targets):
         loss = self._warmed_up()
         losses = []
         for stage, output in group:
-            teacher = self._teacher_of(stage, lesson)
-            if teacher is None:
+            teachers = self._teachers_of(stage, lesson)
+            if not teachers:
                 losses.append(lesson.criterion(output, lesson.labels))
             else:
-                losses.append(loss(output, lesson.outputs[teacher], lesson))
+                first, *others = (lesson.outputs[teacher] for teacher in teachers)
+                losses.append(loss(output, first, lesson, others))
         return losses
 
     def get_extra_state(self) -> Tensor:
@@ -114,9 +117,9 @@ class _Distillation(Targets):
             return self._loss
         return replace(self._loss, mixing=self._loss.mixing * done / self._warmup_steps)
 
-    def _teacher_of(self, stage: int, lesson: Lesson) -> int | None:
-        """The stage that teaches `stage` in this step; None for one that learns the labels alone."""
-        larger = [other for other in lesson.outputs if other > stage]
-        if not larger:
-            return None
-        return min(larger) if self._teacher == "next" else max(larger)
+    def _teachers_of(self, stage: int, lesson: Lesson) -> list[int]:
+        """The stages that teach `stage` in this step; none for one that learns the labels alone."""
+        larger = sorted(other for other in lesson.outputs if other > stage)
+        if self._teacher == "later":
+            return larger
+        return larger[:1] if self._teacher == "next" else larger[-1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,14 +95,20 @@ class SoftLoss:
         """How much the labels count."""
         return 1 - self.mixing if self.label_weight is None else self.label_weight
 
-    def __call__(self, output: Output, teacher: Output, lesson: Lesson) -> Tensor:
-        """The loss of one stage's output; a term that weighs nothing is not computed."""
+    def __call__(
+        self, output: Output, teacher: Output, lesson: Lesson, others: Sequence[Output] = ()
+    ) -> Tensor:
+        """The loss of one stage's output; a term that weighs nothing is not computed.
+
+        With `others` the divergence is the mean over all teachers.
+        """
         terms = []
         if self.weight_of_labels:
             terms.append(_times(self.weight_of_labels, lesson.criterion(output, lesson.labels)))
         if self.mixing:
             factor = self.mixing * (self.temperature**2 if self.squared_temperature else 1)
-            terms.append(_times(factor, divergence(teacher, output, self.temperature)))
+            apart = [divergence(each, output, self.temperature) for each in (teacher, *others)]
+            terms.append(_times(factor / len(apart), _sum(apart)))
         return _sum(terms)
 
 
