@@ -13,8 +13,21 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-COMMAND = [sys.executable, "-m", "anytimenet", "train", "digits", "--net", "isresnext_tiny", "--quiet"]
-COMMAND += ["--epochs", "6", "--checkpoint-steps", "3", "--threads", "1", "--device", "cpu"]
+COMMAND = [sys.executable, "-m", "anytimenet", "train", "digits", "--quiet"]
+COMMAND += ["--checkpoint-steps", "3", "--threads", "1", "--device", "cpu"]
+JOINT = ("--net", "isresnext_tiny", "--epochs", "6")
+MIXED = (
+    "--net",
+    "efficientnet_lite_tiny",
+    "--regime",
+    "mixed",
+    "--epochs",
+    "1",
+    "--head-epochs",
+    "3",
+    "--limit",
+    "300",
+)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -24,10 +37,11 @@ def weights(folder: Path) -> dict[tuple[str, str], Any]:
     return {(shard.name, name): array for shard in shards for name, array in load_file(shard).items()}
 
 
-def start_and_kill(out: Path, wait_for: Path, extra_s: float) -> bool:
+def start_and_kill(words: tuple[str, ...], out: Path, wait_for: Path, extra_s: float) -> bool:
     """Kills the run `extra_s` after `wait_for` changed; false if it was done before."""
     before = wait_for.stat().st_mtime_ns if wait_for.exists() else None
-    process = subprocess.Popen([*COMMAND, "--out", str(out), "--resume"], env=ENVIRONMENT)
+    command = [*COMMAND, *words, "--out", str(out), "--resume"]
+    process = subprocess.Popen(command, env=ENVIRONMENT)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         if wait_for.exists() and wait_for.stat().st_mtime_ns != before:
@@ -39,18 +53,16 @@ def start_and_kill(out: Path, wait_for: Path, extra_s: float) -> bool:
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_equal_weights(tmp_path):
-    subprocess.run(
-        [*COMMAND, "--out", str(tmp_path / "whole")], env=ENVIRONMENT, check=True, capture_output=True
-    )
+@pytest.mark.parametrize("words", [JOINT, MIXED])
+def test_a_killed_run_resumes_to_equal_weights(tmp_path, words):
+    command = [*COMMAND, *words, "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], env=ENVIRONMENT, check=True, capture_output=True)
     out = tmp_path / "killed"
     last = out / "checkpoints" / "last.safetensors"
-    kills = [start_and_kill(out, last, extra_s) for extra_s in (0.0, 0.11)]
+    kills = [start_and_kill(words, out, last, extra_s) for extra_s in (0.0, 0.11)]
     assert any(kills), "the run ended before it could be killed"
     assert not (out / "bundle").exists() or not all(kills)
-    done = subprocess.run(
-        [*COMMAND, "--out", str(out), "--resume"], env=ENVIRONMENT, capture_output=True, check=False
-    )
+    done = subprocess.run([*command, str(out), "--resume"], env=ENVIRONMENT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     ours, expected = weights(out), weights(tmp_path / "whole")
     assert ours.keys() == expected.keys()

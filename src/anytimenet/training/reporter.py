@@ -16,7 +16,7 @@ from anytimenet.core import checks
 class Reporter:
     """Tells how training goes: a bar on a terminal, else nothing or a line now and then.
 
-    Training calls `note` with what it settles by itself, `phase` where heads learn alone first, `start` once,
+    Training calls `note` with what it settles by itself, `phase` where heads learn alone, `start` once,
     `step` after every step, `epoch` after every epoch and `stop` at the end, also after an error. A class
     that inherits from this one may take its place, to show progress elsewhere.
 
@@ -65,10 +65,10 @@ class Reporter:
             self._say(f"{self._title}: {text}")
 
     def phase(self, what: str, steps: int) -> None:
-        """Something begins that comes before the first training step.
+        """Something begins that comes before the first training step, or after the last.
 
-        `step` counts its steps, until the next phase or `start`. Training does not call this where a class
-        that takes the place of this one has no such method.
+        `step` counts its steps, until the next phase, `start` or `stop`. Training does not call this where a
+        class that takes the place of this one has no such method.
 
         Args:
             what: it is.

@@ -110,8 +110,7 @@ class Run:
         for place in (place for place, is_worse in enumerate(worse) if is_worse):
             heads[place].load_state_dict(earlier[place])
             scores[place : place + 1] = before[place : place + 1]
-        kept = [not any(worse[place : place + 1]) for place in range(self.net.num_stages)]
-        facts["kept"] = [stage for stage, better in enumerate(kept, 1) if better]
+        facts["kept"] = [not any(worse[place : place + 1]) for place in range(self.net.num_stages)]
         record = position.close_epoch(self._config.head_lr, losses, scores, facts)
         self._keep_best()
         self._files.save("last", position, self.step)

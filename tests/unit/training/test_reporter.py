@@ -77,6 +77,41 @@ def test_a_finished_bar_tells_what_it_took():
     assert "took 0:00:12" in last
 
 
+def phases(progress, *, terminal=False) -> str:
+    """What a reporter writes about heads that learn alone before and after one epoch."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=80, _environ={})
+    reporter = Reporter(progress, title="net on digits", console=console, clock=Clock())
+    reporter.phase("heads learn alone", 3)
+    for _ in range(3):
+        reporter.step()
+    reporter.start(2, 0, 1)
+    for _ in range(2):
+        reporter.step()
+    reporter.epoch(1, 2.5, [0.5])
+    reporter.phase("heads learn once more", 4)
+    reporter.step()
+    reporter.stop()
+    return file.getvalue().replace("\r", "\n")
+
+
+def test_phases_have_a_bar_of_their_own_and_no_step_of_theirs_is_one_of_training():
+    said = phases(None, terminal=True)
+    assert "heads learn alone" in said
+    assert "heads learn once more" in said
+    assert "epoch 1/1 step 2/2" in said
+    assert "epoch 1/1 step 3/2" not in said
+    assert "heads learn alone" not in said[said.index("epoch 1/1") :]
+
+
+def test_phases_are_lines_where_there_is_no_terminal():
+    lines = phases(True).splitlines()
+    assert lines[0] == "net on digits: heads learn alone"
+    assert lines[2].startswith("epoch 1/1  took")
+    assert lines[3] == "net on digits: heads learn once more"
+    assert phases(False) == phases(None) == ""
+
+
 def test_a_notebook_gets_lines(monkeypatch):
     monkeypatch.setattr(Console, "is_jupyter", True, raising=False)
     console = Console(file=io.StringIO(), force_terminal=True, force_jupyter=False, width=80)
