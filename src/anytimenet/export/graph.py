@@ -38,6 +38,8 @@ class Graph:
         self._prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
+        self.padded: dict[str, tuple[str, tuple[int, ...]]] = {}
+        """Of a value with zeros around it: the value inside, and how many of them as "Pad" counts them."""
         self._external = External(self._name)
         self._made: dict[Any, str] = {}
         self._count = 0

@@ -78,15 +78,27 @@ def _conv(
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
 ) -> str:
-    inputs = [x.name, weight.name, *([] if bias is None else [bias.name])]
+    read, pads = _own_padding(graph, x, _pair(padding) * 2)
+    inputs = [read, weight.name, *([] if bias is None else [bias.name])]
     return graph.add(
         "Conv",
         inputs,
         strides=_unless(_pair(stride), (1, 1)),
-        pads=_unless(_pair(padding) * 2, (0, 0, 0, 0)),
+        pads=_unless(pads, (0, 0, 0, 0)),
         dilations=_unless(_pair(dilation), (1, 1)),
         group=None if groups == 1 else groups,
     )
+
+
+def _own_padding(graph: Graph, x: Value, pads: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """What a convolution reads, and the zeros around it: more below and right than above and left, too.
+
+    Zeros that were put around an image beforehand ("same" padding of TensorFlow) would be a copy of it.
+    """
+    inside, around = graph.padded.get(x.name, (x.name, ()))
+    if len(around) != 8 or min(around) < 0 or any((*around[:2], *around[4:6])):
+        return x.name, pads
+    return inside, tuple(own + more for own, more in zip(pads, (*around[2:4], *around[6:]), strict=True))
 
 
 @lowers("batch_norm.default")
@@ -144,6 +156,11 @@ def _silu(graph: Graph, shape: Any, x: Value) -> str:
 @lowers("hardsigmoid.default", "hardsigmoid_.default")
 def _hard_sigmoid(graph: Graph, shape: Any, x: Value) -> str:
     return graph.add("HardSigmoid", [x.name], alpha=1 / 6, beta=0.5)
+
+
+@lowers("relu6.default", "relu6_.default")
+def _relu6(graph: Graph, shape: Any, x: Value) -> str:
+    return cast(str, _clip(graph, shape, x, 0.0, 6.0))
 
 
 @lowers("hardtanh.default", "hardtanh_.default", "clamp.default", "clamp_.default")
@@ -396,7 +413,9 @@ def _zeros(graph: Graph, shape: Any, x: Any, *arguments: Any) -> Zeros:
 
 def _padded(graph: Graph, x: str, sides: dict[int, tuple[int, int]], dims: int) -> str:
     pads = [sides.get(axis, (0, 0))[side] for side in (0, 1) for axis in range(dims)]
-    return graph.add("Pad", [x, graph.whole_numbers(*pads)])
+    name = graph.add("Pad", [x, graph.whole_numbers(*pads)])
+    graph.padded[name] = (x, tuple(pads))
+    return name
 
 
 def _tensor(graph: Graph, value: Any) -> str:

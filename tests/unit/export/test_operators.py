@@ -19,11 +19,20 @@ from anytimenet.export.tracing import Traced
 
 CHANNELS, SIDE = 6, 4
 WEIGHT, BIAS = torch.linspace(0.5, 1.5, CHANNELS), torch.linspace(-1, 1, CHANNELS)
+KERNEL = torch.linspace(-1, 1, 2 * CHANNELS * 9).view(2, CHANNELS, 3, 3)
 PLACES = torch.tensor([[3, 0], [1, 1]])
 
 # Of images (N, 6, 4, 4).
 OF_IMAGES: dict[str, Callable[[Tensor], Tensor]] = {
     "hard sigmoid": F.hardsigmoid,
+    "relu6": lambda x: F.relu6(9 * x),
+    "relu6 in place": lambda x: F.relu6(9 * x, inplace=True),
+    "more zeros at the end": lambda x: F.conv2d(F.pad(x, (0, 1, 1, 2)), KERNEL, stride=2),
+    "zeros around zeros": lambda x: F.conv2d(F.pad(x, (0, 1, 2, 0)), KERNEL, padding=(1, 2), groups=1),
+    "less of an image": lambda x: F.conv2d(F.pad(x, (-1, 1, 0, 0)), KERNEL, padding=1),
+    "what is padded is read twice": lambda x: (
+        lambda y: F.conv2d(y, KERNEL).sum(1) + y.sum(1)[:, 1:-1, 1:-1]
+    )(F.pad(x, (1, 2, 1, 2))),
     "gelu": F.gelu,
     "gelu by tanh": lambda x: F.gelu(x, approximate="tanh"),
     "softmax": lambda x: x.softmax(-2),
@@ -95,6 +104,13 @@ def test_an_operator_gives_what_pytorch_gives(both, name):
 def test_what_is_not_written_here_is_left_to_pytorchs_exporter(function):
     with pytest.raises(UnknownOperatorError):
         lower(traced(All([function]), ["output0"]), {})
+
+
+def test_zeros_around_an_image_belong_to_the_convolution_that_alone_reads_it():
+    padded = lower(traced(All([OF_IMAGES["more zeros at the end"]]), ["output0"]), {})
+    assert [node.op_type for node in padded.graph.node] == ["Conv"]
+    twice = lower(traced(All([OF_IMAGES["what is padded is read twice"]]), ["output0"]), {})
+    assert "Pad" in [node.op_type for node in twice.graph.node]
 
 
 class All(nn.Module):
