@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Set
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -22,11 +22,14 @@ class Group:
         steps: in the order in which they run.
         reads: values of other groups, or the images.
         gives: the value that others read.
+        fixed: those of `reads` and `gives` that are the same for all images, such as a table of positions. A
+            node gives them once for each image, because states are cut by images.
     """
 
     steps: tuple[Step, ...]
     reads: tuple[str, ...]
     gives: str
+    fixed: Set[str] = frozenset()
 
 
 class InseparableError(ValueError):
@@ -75,7 +78,29 @@ class _Partition:
                 self.home[place] = homes.pop() if alone else place
         while (together := self._must_join()) is not None:
             self._join(*together)
-        return [self._group(root) for root in sorted(set(self.home.values()))]
+        return self._fed([self._group(root) for root in sorted(set(self.home.values()))])
+
+    def _fed(self, found: list[Group]) -> list[Group]:
+        """The groups, those that compute from nothing but weights right before the first that reads them.
+
+        They read what that one reads, for the number of images alone.
+        """
+        fixed = {group.gives: group for group in found if self._is_fixed(group)}
+        fed: list[Group] = []
+        for group in found:
+            if group.gives in fixed:
+                continue
+            images = next(value for value in group.reads if value not in fixed)
+            for value in group.reads:
+                if value in fixed and all(value != other.gives for other in fed):
+                    fed.append(replace(fixed[value], reads=(images,), fixed=frozenset({value})))
+            fed.append(replace(group, fixed=fixed.keys() & set(group.reads)))
+        return fed
+
+    def _is_fixed(self, group: Group) -> bool:
+        """Whether a group computes from nothing but weights."""
+        shape = self.program.shape(group.gives)
+        return not group.reads and shape is not None and all(isinstance(side, int) for side in shape)
 
     def _copied(self) -> set[int]:
         """Steps that each reader may run for itself: numbers, tables without weights, cuts into pieces."""
@@ -149,7 +174,8 @@ class _Partition:
             if len(given) != 1:
                 return [root], f"{_label(self.steps[root])} gives {len(given)} tensors that are read"
             shape = self.program.shape(given[0])
-            if shape is None or not shape or shape[0] != self.program.batch:
+            rows = shape is not None and len(shape) > 0 and shape[0] == self.program.batch
+            if not rows and not self._is_fixed(self._group(root)):
                 return [root], f"{_label(self.steps[root])} gives a tensor that is not one row for each image"
         return None
 

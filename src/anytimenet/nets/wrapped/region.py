@@ -53,14 +53,17 @@ class Region(nn.Module):
     ) -> None:
         super().__init__()
         self._plan = _planned(group)
-        self._reads, self._gives = group.reads, group.gives
+        self._reads, self._gives, self._fixed = group.reads, group.gives, frozenset(group.fixed)
         self.train(module.training)
         _fill(self, group.steps, module, constants)
         held = {name for name, _ in self.named_modules()}
         self.folds = tuple(pair for pair in folds if held.issuperset(pair))
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        values: dict[str, Any] = dict(zip(self._reads, tensors, strict=True))
+        values: dict[str, Any] = {
+            name: tensor[0] if name in self._fixed else tensor
+            for name, tensor in zip(self._reads, tensors, strict=True)
+        }
         values[BATCH] = tensors[0].shape[0]
 
         def argument(leaf: Any) -> Any:
@@ -91,6 +94,8 @@ class Region(nn.Module):
             for name in frees:
                 del values[name]
         result: Tensor = values[self._gives]
+        if self._gives in self._fixed:
+            result = result.expand(values[BATCH], *result.shape)
         return result
 
 

@@ -130,7 +130,7 @@ class _Slicer:
         answer = self._value(self.captured.answer)
         assert isinstance(answer, Value)
         nodes = {node.name: node for node in self.captured.nodes}
-        return Program(tuple(steps.values()), answer.name, self._places(), nodes, self.batch)
+        return Program(_once(list(steps.values())), answer.name, self._places(), nodes, self.batch)
 
     def _places(self) -> dict[str, str]:
         """The value behind each sub-module, where there is exactly one."""
@@ -219,3 +219,30 @@ class _Slicer:
 
 def _named(node: fx.Node) -> str:
     return str(getattr(node.target, "overloadpacket", node.target))
+
+
+def _once(steps: list[Step]) -> tuple[Step, ...]:
+    """The steps, those that are the same for all images and come several times once.
+
+    A table of positions that each block computes again is one step, so that its weights have one owner.
+    """
+    same: dict[str, str] = {}
+    known: dict[str, Step] = {}
+    fixed: set[str] = set()
+    kept: list[Step] = []
+
+    def first(leaf: Any) -> Any:
+        return Value(same.get(leaf.name, leaf.name)) if type(leaf) is Value else leaf
+
+    for step in steps:
+        step = replace(step, args=replaced(step.args, first), kwargs=replaced(step.kwargs, first))
+        random = torch.Tag.nondeterministic_seeded in getattr(getattr(step, "function", None), "tags", ())
+        if step.reads <= fixed and not random:
+            key = repr(replace(step, gives=()))
+            earlier = known.setdefault(key, step)
+            fixed |= set(step.gives)
+            if earlier is not step and len(earlier.gives) == len(step.gives):
+                same |= dict(zip(step.gives, earlier.gives, strict=True))
+                continue
+        kept.append(step)
+    return tuple(kept)

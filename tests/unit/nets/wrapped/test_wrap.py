@@ -24,6 +24,7 @@ EVERY = [
     (toys.Structured, ["stem"]),
     (toys.Structured, ["pair.a"]),
     (toys.Recurrent, ["after"]),
+    (toys.SharedTable, ["patch", "layers.1.out"]),
 ]
 
 
@@ -69,7 +70,12 @@ def test_training_moves_the_same_weights_and_statistics_as_training_the_module(b
 
 
 @pytest.mark.parametrize(
-    ("build", "taps"), [(toys.ViT, ["layers.0", "layers.2"]), (toys.UNet, ["down2", "low", "up2"])]
+    ("build", "taps"),
+    [
+        (toys.ViT, ["layers.0", "layers.2"]),
+        (toys.UNet, ["down2", "low", "up2"]),
+        (toys.SharedTable, ["layers.0.out", "layers.1.out"]),
+    ],
 )
 def test_a_wrapped_net_keeps_the_contract_and_its_segments_are_exported(build, taps):
     check_anytime_net(wrap(draw(build), taps, input_shape=SHAPE), SHAPE)
@@ -97,6 +103,13 @@ def test_a_state_holds_what_later_stages_read():
         ("down1", "down2", "low"),
         ("down1", "up2"),
     ]
+
+
+def test_a_table_for_all_images_crosses_once_for_each_and_nothing_is_kept_for_it():
+    net = wrap(draw(toys.SharedTable), ["patch", "layers.1.out"], input_shape=SHAPE)
+    assert net.state_names(1) == ("patch",)
+    assert net.state_names(2) == ("table", "add_1", "layers_1_out")
+    assert {spec.name: spec.shape for spec in net.state_spec(2, SHAPE)}["table"] == (2, 16, 16)
 
 
 def test_names_in_the_state_dict_are_the_modules_own_behind_block_and_node():

@@ -66,6 +66,35 @@ class ViT(nn.Module):
         return y
 
 
+class Table(nn.Module):
+    """A bias for attention that knows nothing of the images."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.entries = nn.Parameter(torch.randn(2, 2 * tokens))
+
+    def forward(self, tokens: int) -> Tensor:
+        places = torch.arange(tokens)
+        return self.entries[:, places[:, None] - places + tokens]
+
+
+class SharedTable(nn.Module):
+    """Layers that each ask for the same table of positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.table = nn.Conv2d(3, 8, 2, 2), Table(16)
+        self.layers = nn.ModuleList(Attention(8) for _ in range(3))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            x = x + layer(x, bias=self.table(16))[0]
+        y: Tensor = self.head(x.mean(1))
+        return y
+
+
 class UNet(nn.Module):
     """Down and up again, with what was on the way down beside what is on the way up."""
 
