@@ -70,6 +70,16 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, user_folder, capsys):
                     assert run(words[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
 
 
+def test_the_code_for_timm_runs_where_timm_is(torchvision, user_folder):
+    """It says "py", so that the test above leaves it alone."""
+    pytest.importorskip("timm")
+    names: dict[str, object] = {}
+    exec("import anytimenet as an", names)
+    for code in blocks(ROOT / "docs" / "guides" / "add_exits.md", "py"):
+        exec(compile(code, "add_exits.md", "exec"), names)
+    assert (user_folder / "mine-anytime" / "bundle.json").exists()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_of_a_page_leads_somewhere(page):
     for target in LINK.findall(BLOCK.sub("", page.read_text(encoding="utf-8"))):

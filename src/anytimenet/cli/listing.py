@@ -14,8 +14,8 @@ from anytimenet.core.errors import require
 from anytimenet.core.registered import Kind, registered
 
 _OF_OTHERS = (
-    "Nets of other packages have a prefix: timm:NAME is a net of timm with exits (extra vision), and "
-    "anytimenet list nets 'timm:*vit*' lists some of them."
+    "Nets of other packages have a prefix: timm:NAME and torchvision:NAME are their nets with exits (extra "
+    "vision), and anytimenet list nets 'timm:*vit*' lists some of them."
 )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from anytimenet.core import checks
 from anytimenet.layers.heads import is_channels_last
@@ -37,20 +39,20 @@ def possible_taps(module: nn.Module, example: Tensor) -> dict[str, float]:
         ValueError: if the module's forward cannot be followed.
     """
     names = border_names(module, example)
-    counter, done = FlopCounterMode(display=False), dict[str, int]()
+    work, done = _Work(), dict[str, int]()
     handles = [
         module.get_submodule(name).register_forward_hook(
-            lambda *_, name=name: done.update({name: counter.get_total_flops()})
+            lambda *_, name=name: done.update({name: work.total})
         )
         for name in names
     ]
     try:
-        with in_eval_mode(module), torch.no_grad(), counter:
+        with in_eval_mode(module), torch.no_grad(), work:
             module(example[:1])
     finally:
         for handle in handles:
             handle.remove()
-    whole = counter.get_total_flops()
+    whole = work.total
     last_of = {done[name]: name for name in names if 0 < done[name] < whole}
     costs = {name: cost / whole for cost, name in last_of.items()}
     return {name: cost for name, cost in costs.items() if not _ends_an_outer_one(name, costs, module)}
@@ -136,6 +138,24 @@ def probe_scores(
         for handle in handles:
             handle.remove()
     return {tap: _ridge_accuracy(torch.cat(features), labels) for tap, features in pooled.items()}
+
+
+class _Work(TorchDispatchMode):
+    """Adds up the multiplications and additions of convolutions and of products of matrices.
+
+    As torch's `FlopCounterMode`, which also follows modules, and stumbles where one is given a weight.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        rule = flop_registry.get(func.overloadpacket)
+        if rule is not None:
+            self.total += rule(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def _ends_an_outer_one(name: str, costs: Mapping[str, float], module: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from anytimenet.core.errors import DeliveryError, MissingExtraError
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.nets import create_net, list_nets, net_entry, rebuild_net
 
-NAME, SIZE = "timm:mobilenetv3_small_050", 64
+NAME, SIZE = "timm:test_efficientnet", 32
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_weights_that_cannot_be_had_are_an_error_that_says_what_to_do(timm, tmp_
     with pytest.raises(ValueError, match="is no safetensors file"):
         create_net(NAME, pretrained=str(tmp_path / "pickle.pth"))
     save_file({"layer": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="holds no weights of timm's mobilenetv3_small_050"):
+    with pytest.raises(ValueError, match="holds no weights of timm's test_efficientnet"):
         create_net(NAME, pretrained=str(tmp_path / "other.safetensors"), input_size=SIZE)
 
 
@@ -77,7 +77,7 @@ def test_weights_that_cannot_be_had_are_an_error_that_says_what_to_do(timm, tmp_
     ("arguments", "message"),
     [
         ({"exits": 1}, "exits"),
-        ({"exits": 20}, r"exits=\d is the most"),
+        ({"exits": 20}, "exits are the most"),
         ({"exits": 3, "taps": ["blocks.1"]}, "taps make 2 exits"),
         ({"taps": []}, "names no sub-module"),
         ({"taps": ["blok"]}, "no sub-module 'blok'"),

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from anytimenet.core import checks
 from anytimenet.core.errors import NeedsValuesError
+from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.segments import InputSpec
 from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.wrapped.placement import equal_cost_taps, possible_taps
 from anytimenet.nets.wrapped.taps import wrap
 
 EXITS = 4
@@ -21,19 +22,17 @@ EXITS = 4
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A net of another package, and where its exits may be.
+    """A net of another package.
 
     Attributes:
         module: from a batch of examples to logits.
-        taps: names of sub-modules after which an exit may be, in the order in which they run.
-        input_spec: what it reads.
         input_shape: of one example, of a size that it can read.
+        fixed: whether it reads no other size.
     """
 
     module: nn.Module
-    taps: tuple[str, ...]
-    input_spec: InputSpec
     input_shape: tuple[int, ...]
+    fixed: bool = False
 
 
 def check_places(exits: int | None, taps: Sequence[str] | None) -> None:
@@ -56,61 +55,45 @@ def needs_values() -> None:
 
 
 def with_exits(
-    backbone: Backbone, exits: int | None, taps: Sequence[str] | None, coarser: Sequence[int]
-) -> tuple[ChainNet, tuple[str, ...]]:
-    """The net with exits at `taps`, or at `exits` - 1 places of its own choice; and those places."""
-    found = tuple(taps) if taps is not None else equal_cost_taps(backbone, exits or EXITS)
+    backbone: Backbone,
+    name: str,
+    num_classes: Sequence[int],
+    exits: int | None,
+    taps: Sequence[str] | None,
+    **arguments: object,
+) -> ChainNet:
+    """The net with exits at `taps`, or at `exits` - 1 places where its work is divided equally.
+
+    Args:
+        backbone: answers `num_classes[0]` classes.
+        name: that builds it again, from `arguments` and what was settled here.
+        num_classes: an entry for each label level.
+    """
+    if taps is None:
+        example = torch.zeros(2, *backbone.input_shape)
+        taps = equal_cost_taps(possible_taps(backbone.module, example), (exits or EXITS) - 1)
+    channels, *size = backbone.input_shape
     net = wrap(
         backbone.module,
-        found,
+        taps,
         input_shape=backbone.input_shape,
-        input_spec=backbone.input_spec,
-        coarser=coarser,
+        input_spec=InputSpec("images", channels, fixed=tuple(size)) if backbone.fixed else None,
+        coarser=num_classes[1:],
     )
-    return net, found
+    settled = {
+        "num_classes": list(num_classes),
+        "taps": list(taps),
+        "input_size": size,
+        "in_channels": channels,
+    }
+    net.origin = NetOrigin(name, {**settled, **arguments})
+    return net
 
 
-def equal_cost_taps(backbone: Backbone, exits: int) -> tuple[str, ...]:
-    """`exits` - 1 of the backbone's taps, at which its work is divided as equally as they allow.
-
-    Raises:
-        ValueError: if it has fewer taps.
-    """
-    wanted, costs = exits - 1, tap_costs(backbone)
-    if wanted > len(costs):
-        raise ValueError(
-            f"exits {exits}: this net has {len(costs)} places for exits beside its own answer: "
-            f"exits={len(costs) + 1} is the most"
-        )
-    left, chosen = list(costs), []
-    for number in range(wanted):
-        share = (number + 1) / exits
-        open_to = left[: len(left) - (wanted - number - 1)]  # so many must stay for those that follow
-        best = min(open_to, key=lambda tap: abs(costs[tap] - share))
-        chosen.append(best)
-        left = left[left.index(best) + 1 :]
-    return tuple(chosen)
-
-
-def tap_costs(backbone: Backbone) -> dict[str, float]:
-    """The share of the multiply-adds of convolutions and linear layers up to each tap, in order."""
-    module = backbone.module
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    counter, done = FlopCounterMode(display=False), {}
-    handles = [
-        module.get_submodule(tap).register_forward_hook(
-            lambda *_, tap=tap: done.update({tap: counter.get_total_flops()})
-        )
-        for tap in backbone.taps
-    ]
-    try:
-        with torch.no_grad(), counter:
-            module(torch.zeros(1, *backbone.input_shape).to(next(module.parameters())))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for part, mode in modes.items():
-            part.training = mode
-    whole = counter.get_total_flops()
-    return {tap: count / whole for tap, count in done.items()}
+def sides_of(wanted: int | Sequence[int] | None, default: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of images, as a side or as both."""
+    if wanted is None:
+        return default
+    sides = (wanted, wanted) if isinstance(wanted, int) else wanted
+    height, width = checks.shape_of_images((1, *checks.several(sides, "input_size")), "input_size")[1:]
+    return height, width

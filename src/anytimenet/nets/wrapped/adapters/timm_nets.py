@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,12 +12,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from anytimenet.core import checks
-from anytimenet.core.errors import DeliveryError, suggest
-from anytimenet.core.manifest.records import NetOrigin
-from anytimenet.core.segments import InputSpec
+from anytimenet.core.errors import DeliveryError, PretrainedError, suggest
+from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.nets.chain.chain import ChainNet
 from anytimenet.nets.prefixes import Prefix, register_prefix
-from anytimenet.nets.wrapped.adapters.backbone import Backbone, check_places, needs_values, with_exits
+from anytimenet.nets.wrapped.adapters.backbone import (
+    Backbone,
+    check_places,
+    needs_values,
+    sides_of,
+    with_exits,
+)
 from anytimenet.nets.wrapped.adapters.vision_modules import vision_module
 from anytimenet.nets.wrapped.adapters.weight_files import read_weights
 
@@ -48,36 +54,21 @@ def timm_net(
     Raises:
         MissingExtraError: if timm is not installed.
         ValueError: for an unknown name, or a net in which no exits can be.
+        PretrainedError: if there are no such weights, or they do not fit.
         DeliveryError: if the weights cannot be downloaded.
     """
     check_places(exits, taps)
     timm = vision_module("timm")
     config = _config(timm, model)
     channels = checks.whole_number(in_channels, "in_channels", 1, checks.MOST_SIDE)
-    size = _size(input_size, config)
+    size = sides_of(input_size, tuple(config.input_size[1:]))
     needs_values()
     module = _create(timm, model, config, num_classes[0], channels, size, pretrained)
-    spec = _input_spec(config, module, channels, size)
-    backbone = Backbone(module, tap_names(module), spec, (channels, *size))
-    net, found = with_exits(backbone, exits, taps, num_classes[1:])
-    arguments = {
-        "num_classes": list(num_classes),
-        "taps": list(found),
-        "input_size": list(size),
-        "in_channels": channels,
-    }
-    net.origin = NetOrigin(f"{PREFIX}:{model}", arguments)
+    backbone = Backbone(module, (channels, *size), bool(config.fixed_input_size))
+    net = with_exits(backbone, f"{PREFIX}:{model}", num_classes, exits, taps)
+    if pretrained:
+        net.pretraining = replace(_pretraining(model), image_size=size)
     return net
-
-
-def tap_names(module: nn.Module) -> tuple[str, ...]:
-    """Where timm says that features come from, in the order in which they run; but not the last place.
-
-    After that only the net's own head is left, and an exit would know as much as the last stage.
-    """
-    info = getattr(module, "feature_info", None) or []
-    entries = info if isinstance(info, list) else info.info
-    return tuple(entry["module"] for entry in entries)[:-1]
 
 
 def _config(timm: ModuleType, model: str) -> Any:
@@ -90,24 +81,6 @@ def _config(timm: ModuleType, model: str) -> Any:
         )
     config = timm.get_pretrained_cfg(model, allow_unregistered=True)
     return config if config is not None else timm.models.PretrainedCfg()
-
-
-def _size(wanted: int | Sequence[int] | None, config: Any) -> tuple[int, int]:
-    if wanted is None:
-        return int(config.input_size[1]), int(config.input_size[2])
-    sides = (wanted, wanted) if isinstance(wanted, int) else wanted
-    height, width = checks.shape_of_images((1, *checks.several(sides, "input_size")), "input_size")[1:]
-    return height, width
-
-
-def _input_spec(config: Any, module: nn.Module, channels: int, size: tuple[int, int]) -> InputSpec:
-    """What the net reads: where its positions or windows are made for one size, that size alone."""
-    if config.fixed_input_size:
-        return InputSpec("images", channels, fixed=size)
-    info = getattr(module, "feature_info", None) or []
-    entries = info if isinstance(info, list) else info.info
-    strides = [entry["reduction"] for entry in entries]
-    return InputSpec("images", channels, smallest=min(max([1, *strides]), *size))
 
 
 def _create(
@@ -123,7 +96,9 @@ def _create(
     if isinstance(pretrained, str):
         more["pretrained_cfg_overlay"] = _overlay(config, read_weights(pretrained))
     elif checks.flag(pretrained, "pretrained") and not config.has_weights:
-        raise ValueError(f"timm has no weights of {model}: leave pretrained out, or name a file of weights")
+        raise PretrainedError(
+            f"timm has no weights of {model}: leave pretrained out, or name a file of weights"
+        )
     try:
         module: nn.Module = timm.create_model(
             model, pretrained=bool(pretrained), num_classes=classes, in_chans=channels, **more
@@ -136,7 +111,9 @@ def _create(
                 "pretrained='PATH.safetensors'"
             ) from error
         if isinstance(pretrained, str):
-            raise ValueError(f"{Path(pretrained)} holds no weights of timm's {model} ({reason})") from error
+            raise PretrainedError(
+                f"{Path(pretrained)} holds no weights of timm's {model} ({reason})"
+            ) from error
         raise ValueError(f"timm cannot build {model} for images of {size[0]}x{size[1]} ({reason})") from error
     return module
 
@@ -153,10 +130,20 @@ def _input_shape(model: str) -> tuple[int, int, int]:
     return int(config.input_size[0]), int(config.input_size[1]), int(config.input_size[2])
 
 
+def _pretraining(model: str) -> Pretraining:
+    config = _config(vision_module("timm"), model)
+    size = (int(config.input_size[1]), int(config.input_size[2]))
+    return Pretraining(tuple(config.mean), tuple(config.std), size, f"timm's weights of {model}")
+
+
 def _names() -> list[str]:
     return [str(name) for name in vision_module("timm").list_models()]
 
 
 register_prefix(
-    Prefix(PREFIX, "timm", timm_net, _input_shape, _names, "nets of timm with exits (extra vision)")
+    Prefix(
+        *(PREFIX, "timm", timm_net, _input_shape, _names),
+        "a net of timm with exits",
+        _pretraining,
+    )
 )
