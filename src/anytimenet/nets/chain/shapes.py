@@ -131,17 +131,12 @@ def _run(node: NamedStep, inputs: tuple[Tensor, ...], training: bool) -> Tensor:
 @torch.no_grad()
 def _call(module: nn.Module, inputs: tuple[Tensor, ...], name: str, training: bool) -> Any:
     """What the module returns in that mode, as shapes: its weights are not read, its buffers not changed."""
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    empty = {
-        # A counter has a value that some layers look at.
-        key: torch.empty_like(tensor, device="meta") if tensor.is_floating_point() else tensor.clone()
-        for key, tensor in tensors.items()
-    }
+    empty = _without_values(module)
     modes = {part: part.training for part in module.modules()}
     module.train(training)
     try:
         with ShapesOnly():
-            return torch.func.functional_call(module, empty, inputs)
+            return torch.func.functional_call(module, empty, inputs, tie_weights=False)
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
         read = " and ".join(str(tuple(tensor.shape[1:])) for tensor in inputs)
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -149,3 +144,21 @@ def _call(module: nn.Module, inputs: tuple[Tensor, ...], name: str, training: bo
     finally:
         for part, mode in modes.items():
             part.training = mode
+
+
+def _without_values(module: nn.Module) -> dict[str, Tensor]:
+    """By name the shapes of its weights, each once.
+
+    A layer that is part of two modules has two names: `functional_call` would put the shapes in its place
+    twice, and give it back only the first.
+    """
+    made: dict[int, Tensor] = {}
+    found: dict[str, Tensor] = {}
+    for path, part in module.named_modules():
+        own = (part.named_parameters("", False, False), part.named_buffers("", False, False))
+        for name, tensor in (item for items in own for item in items):
+            # A counter has a value that some layers look at.
+            floats = tensor.is_floating_point()
+            empty = torch.empty_like(tensor, device="meta") if floats else tensor.clone()
+            found[f"{path}.{name}" if path else name] = made.setdefault(id(tensor), empty)
+    return found

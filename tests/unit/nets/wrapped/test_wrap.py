@@ -221,6 +221,24 @@ def test_norms_fold_into_the_convolutions_they_alone_read_wherever_these_lie():
     torch.testing.assert_close(folded((x,))[0], net(x)[-1][0], rtol=1e-4, atol=1e-5)
 
 
+class Common(toys.UNet):
+    """One layer that two sub-modules have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1.append(nn.Sequential(layer := nn.Conv2d(4, 4, 1), nn.Sequential(layer)))
+
+
+def test_a_layer_that_is_there_under_two_names_stays_as_it_is():
+    module = draw(Common).eval()
+    before = {id(weight): weight.clone() for weight in module.parameters()}
+    net = wrap(module, ["down1", "low"], input_shape=SHAPE).eval()
+    assert {id(weight) for weight in module.parameters()} == before.keys()
+    assert all(torch.equal(before[id(weight)], weight) for weight in module.parameters())
+    x = torch.randn(2, *SHAPE)
+    assert torch.equal(net(x)[-1][0], module(x))
+
+
 class Table(toys.ByFunction):
     """Holds numbers that its state_dict leaves out."""
 
