@@ -27,7 +27,8 @@ Written by `python docs/reference/generate_nets.py` from the registry; a test co
 argument of `create_net`, `anytimenet info` and `anytimenet train --net`; `anytimenet info NAME` has each
 step, and other conventions of counting. Counted on one image, for 10 classes (1,000 where the image has 224
 pixels a side, 200 for CUB): the multiply-adds of sub-networks 1 to K, each alone, and the parameters that
-are stored for all of them.
+are stored for all of them. What is told to be pretrained can start from trained weights (extra
+`pretrained`): `create_net(NAME, pretrained=True)`, `anytimenet train --pretrained`.
 """
 
 

@@ -107,6 +107,7 @@ def provenance_of(
         "augmentation": augmentation_to_dict(augmentation),
         "task": described(task),
         **({} if splits.mask_classes is None else {"masks": splits.mask_classes.to_dict()}),
+        **({} if net.pretraining is None else {"weights": net.pretraining.source}),
         "best_epoch": best_epoch,
         "seed": config.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

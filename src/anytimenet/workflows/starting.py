@@ -30,8 +30,12 @@ def pretraining_of(init: Bundle | Path | str | None) -> Pretraining | None:
         BundleError: if there is no such bundle, or it is damaged.
     """
     manifest = manifest_of(init)
+    if manifest is None:
+        return None
     place = "a bundle" if isinstance(init, Bundle) else str(init)
-    return None if manifest is None else Pretraining.of(manifest.preprocessing, place)
+    before = manifest.provenance.get("weights")
+    source = f"{before}, by way of {place}" if isinstance(before, str) else place
+    return Pretraining.of(manifest.preprocessing, source)
 
 
 def manifest_of(init: Bundle | Path | str | None) -> Manifest | None:
@@ -46,6 +50,8 @@ def manifest_of(init: Bundle | Path | str | None) -> Manifest | None:
 @torch.no_grad()
 def start_from(net: AnytimeNet, init: Bundle | Path | str) -> int:
     """Copies the weights of `init` into `net`; classifiers of another number of classes start anew.
+
+    The net then knows how images look to them: `net.pretraining`.
 
     Args:
         net: the net to train.
@@ -69,6 +75,7 @@ def start_from(net: AnytimeNet, init: Bundle | Path | str) -> int:
                 f"the weights of {source.kind} do not fit this net ({_differences(source, net) or name}): "
                 "fine-tune the same net with the same arguments, only num_classes may change"
             )
+    net.pretraining = pretraining_of(init) or net.pretraining
     return copied
 
 

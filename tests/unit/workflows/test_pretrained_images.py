@@ -12,7 +12,7 @@ from PIL import Image
 from anytimenet.bundle import Bundle
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.pretraining import Pretraining
-from anytimenet.data import DataOptions, load_data, options_for, splits_from_datasets
+from anytimenet.data import DataOptions, DataSplits, load_data, options_for, splits_from_datasets
 from anytimenet.nets import AnytimeNet, create_net, register_net
 from anytimenet.nets.depth.efficientnet_lite import efficientnet_lite
 from anytimenet.nets.pretrained.weights import PretrainedWeights
@@ -59,6 +59,10 @@ def name() -> str:
     weights = PretrainedWeights(KNOWN, fill)
     register_net("knowing", input_shape=(3, 16, 16), summary="a test", pretrained=weights)(build)
     return "knowing"
+
+
+def photos_of_one_size(photos: Path) -> DataSplits:
+    return load_data(photos, image_size=16, channels=3)
 
 
 def known_by(splits: object) -> bool:
@@ -143,8 +147,15 @@ def test_a_recipe_loads_its_data_as_the_weights_know_images(photos: Path, name: 
     run(experiment, tmp_path / "out", quiet=True)
     bundle = Bundle.load(tmp_path / "out")
     assert known_by(bundle.manifest)
+    assert bundle.manifest.provenance["weights"] == "a test"
+    assert "trained weights: a test." in (tmp_path / "out" / "bundle" / "README.md").read_text()
     again = Start.of(Experiment(f"folder:{photos}", name, config=ONE_EPOCH), init=tmp_path / "out")
     assert known_by(again.splits), "a bundle is a pretrained net, too"
     assert again.splits.preprocessing == bundle.manifest.preprocessing
     tuned = fit(create_net(name, 2), photos, config=ONE_EPOCH, init=tmp_path / "out")
     assert tuned.manifest.preprocessing == bundle.manifest.preprocessing
+    assert tuned.manifest.provenance["weights"] == f"a test, by way of {tmp_path / 'out'}"
+    assert (
+        "weights"
+        not in fit(create_net(name, 2), photos_of_one_size(photos), config=ONE_EPOCH).manifest.provenance
+    )

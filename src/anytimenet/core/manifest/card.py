@@ -25,6 +25,7 @@ def model_card(manifest: Manifest, cost_tables: Mapping[str, CostTable], files: 
         "## Stages\n" + _stage_table(manifest, cost_tables),
         *([] if manifest.thresholds is None else ["## Early exits\n" + _exits(manifest.thresholds)]),
         "## Data\n" + _data(manifest),
+        *([f"## Weights\n{_weights(manifest)}"] if _started_from(manifest) else []),
         "## Use\n" + _usage(manifest),
         "## Provenance\n" + _fenced(json.dumps(manifest.provenance, indent=2, ensure_ascii=False), "json"),
         "## Files\n" + _files(manifest),
@@ -109,6 +110,19 @@ def _data(manifest: Manifest) -> str:
         shown = ", ".join(_plain(name) for name in names[:20]) + (", ..." if len(names) > 20 else "")
         lines.append(f"- {len(names)} classes{level}: {shown}.")
     return "\n".join(lines)
+
+
+def _started_from(manifest: Manifest) -> str:
+    """Whose weights its training started from; empty where they were drawn."""
+    source = manifest.provenance.get("weights")
+    return source if isinstance(source, str) else ""
+
+
+def _weights(manifest: Manifest) -> str:
+    return (
+        f"Training started from trained weights: {_plain(_started_from(manifest))}. What they were learnt "
+        "from has terms of its own, which this bundle does not change."
+    )
 
 
 def _usage(manifest: Manifest) -> str:

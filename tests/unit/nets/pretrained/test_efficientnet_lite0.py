@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
+from anytimenet.bundle import Bundle
 from anytimenet.core.errors import PretrainedError
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.nets import AnytimeNet, build_on_meta, create_net
@@ -69,6 +71,26 @@ def test_exits_may_be_anywhere_and_what_was_learnt_is_remembered_by_what_is_kept
     assert net.origin is not None
     assert "pretrained" not in net.origin.arguments, "a bundle builds it again without the package"
     assert create_net("efficientnet_lite0").pretraining is None
+
+
+def test_a_bundle_of_it_is_loaded_without_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = create_net("efficientnet_lite0", 2, pretrained=True).eval()
+    assert net.pretraining is not None
+    look = Preprocessing(32, 32, 3, net.pretraining.mean, net.pretraining.std)
+    Bundle.create(net, class_names=[["cat", "dog"]], preprocessing=look).save(tmp_path / "bundle")
+
+    def gone(self: PackagedWeights) -> None:
+        raise AssertionError("the weights of the package are read")
+
+    monkeypatch.setattr(PackagedWeights, "read", gone)
+    again = Bundle.load(tmp_path / "bundle")
+    assert again.manifest.preprocessing == look
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        for one, other in zip(net(x), again.net(x), strict=True):
+            assert torch.equal(one[0], other[0])
 
 
 def test_without_values_there_is_nothing_to_fill() -> None:
