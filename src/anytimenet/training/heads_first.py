@@ -114,7 +114,8 @@ class HeadsFirst:
         found = {}
         for stage in self._learning:
             head = self._net.heads[stage - 1]
-            features = torch.cat([batch[stage - 1] for batch in batches])
+            # The numbers of the weights, whatever those of the run: moments are taken once.
+            features = torch.cat([batch[stage - 1] for batch in batches]).to(next(head.parameters()).dtype)
             form = standardised(head, head.predict, features)  # type: ignore[arg-type]
             if form is not None:
                 found[stage] = form

@@ -448,3 +448,8 @@ def test_heads_learn_alike_whatever_the_scale_of_their_features():
     source.columns[0] *= factor
     other = heads_first(scaled, config).learn(source)
     assert other == pytest.approx(one, abs=1e-4)
+
+
+def test_heads_learn_from_features_of_16_bits():
+    result = run(replace(CONFIG, regime="frozen", precision="bf16", head_epochs=60, head_lr=0.02), chain())
+    assert max(result.history[0]["losses"]) < math.log(2)
