@@ -73,7 +73,7 @@ INSIDE = {
     "nets/pretrained": {"."},
     "nets/slices": {"."},
     "nets/width": {"."},
-    "nets/wrapped": {".", "chain", "depth", "members"},
+    "nets/wrapped": {".", "chain", "depth", "members", "pretrained"},
     "runtime/.": {"backends", "batches", "cli", "planning", "policies"},
     "runtime/batches": {".", "backends", "policies"},
     "runtime/backends": {"."},

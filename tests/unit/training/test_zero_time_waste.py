@@ -192,3 +192,30 @@ def test_the_preset_is_what_was_published():
     config = preset("zero_time_waste")
     assert (config.regime, config.head_epochs, config.ensemble_epochs) == ("frozen", 15, 2)
     assert (config.head_lr, config.head_weight_decay, CascadeFirst.batch) == (5e-3, 1e-4, 64)
+
+
+@pytest.mark.parametrize("worse", [False, True])
+def test_a_mixed_run_ends_with_all_heads_of_the_cascade_or_with_none(worse, monkeypatch):
+    net = net_of(keep_last=False)
+    config = replace(CONFIG, regime="mixed", epochs=3, head_epochs=2, ensemble_epochs=1, lr=0.05)
+    learn, rounds = CascadeFirst.learn, []
+
+    def spoilt(self, source, progress):
+        losses = learn(self, source, progress)
+        rounds.append(1)
+        if worse and len(rounds) == 2:
+            with torch.no_grad():
+                self._alone.ensembles[0].log_weights.fill_(-20.0)
+                self._alone.ensembles[0].bias[0] = 9.0  # always the first class
+        return losses
+
+    monkeypatch.setattr(CascadeFirst, "learn", spoilt)
+    result = run(net, config)
+    assert len(rounds) == 2
+    kept, scores = result.history[-1]["kept"], result.history[-1]["val"]
+    if worse:
+        best = max(result.history[:-1], key=lambda record: record["val"][-1])
+        assert (kept, scores) == ([False] * 3, best["val"])
+    assert kept in ([False] * 3, [True] * 3)
+    first = next(module for module in net.modules() if isinstance(module, Ensemble))
+    assert not (first.log_weights == -20.0).any()

