@@ -62,6 +62,12 @@ def test_its_costs_are_told(trained, capsys):
     macs = [stage["macs"] for stage in told["stages"]]
     assert told["num_stages"] == 3
     assert macs == sorted(set(macs))
+    assert run(["info", NAME, "--taps", "--image-size", "32", "--json"]) == 0
+    taps = json.loads(capsys.readouterr().out)["taps"]
+    shares = [tap["share"] for tap in taps]
+    assert {"blocks.1", "blocks.3"} <= {tap["tap"] for tap in taps}
+    assert shares == sorted(set(shares))
+    assert 0 < shares[0] < shares[-1] < 1
     assert run(["list", "nets", "timm:test_eff*", "--json"]) == 0
     assert NAME in [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
 

@@ -31,7 +31,8 @@ class Info:
     JSON: {name, num_stages, stored_params, input_shape, stages: [{stage, macs, full, params, macs_step,
     macs_cumulative, msd, params_cumulative, macs_complete, uncounted_operators}]}, integers for one image.
     macs, full and params are sub-network k alone; macs_step goes from finished stage k-1 to stage k;
-    macs_cumulative, msd and params_cumulative include all earlier heads.
+    macs_cumulative, msd and params_cumulative include all earlier heads. With --taps {name, taps: [{tap,
+    share}]}.
 
     Needs no torch for a registered net as it is and for a bundle. Of a bundle of an earlier version the steps
     are counted where torch is installed, else they are null.
@@ -45,11 +46,16 @@ class Info:
     """Side of the image that is counted, or height and width; by default that of the published costs."""
     net_args: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
     """Arguments of the net, for example normalisation=shared."""
+    taps: bool = False
+    """Where exits may be on a net of another package (timm:NAME), with the share of its work up to there."""
     json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
     """Print JSON, or write it to a file."""
 
     def run(self) -> None:
         """Looks up or counts, and prints."""
+        if self.taps:
+            self._tell_taps()
+            return
         manifest = self._manifest()
         result = self._known(manifest)
         if result is None:
@@ -64,6 +70,24 @@ class Info:
             stage.setdefault("uncounted_operators", [])
         if emit(self.json, result):
             self._print(result)
+
+    def _tell_taps(self) -> None:
+        require("torch", "train")
+        from anytimenet.data import parse_image_size
+        from anytimenet.nets.wrapped.adapters.backbone import taps_of
+
+        if ":" not in self.name or self.net_args or self.num_classes is not None:
+            raise ValueError(
+                "--taps is for a net of another package, such as timm:resnet50; --image-size goes with it"
+            )
+        size = None if self.image_size is None else parse_image_size(self.image_size)
+        places = taps_of(self.name, size)
+        taps = [{"tap": tap, "share": share} for tap, share in places.items()]
+        if emit(self.json, {"name": self.name, "taps": taps}):
+            width = max(map(len, places), default=3)
+            print(f"{'tap':{width}}  share of the multiply-adds")
+            for tap, share in places.items():
+                print(f"{tap:{width}}  {share:.3f}")
 
     def _known(self, manifest: Manifest | None) -> dict[str, Any] | None:
         """What is written down of the net, which needs no torch; None if there is more to count."""

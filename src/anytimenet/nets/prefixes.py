@@ -25,6 +25,7 @@ class Prefix:
         summary: one line for lists.
         pretraining: from what stands behind the colon to how images look to its trained weights, which its
             builder loads where it is told `pretrained`; None if the package says nothing of that.
+        backbone: from what stands behind the colon, and `input_size`, to the net without exits.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Prefix:
     names: Callable[[], list[str]] | None
     summary: str
     pretraining: Callable[[str], Pretraining] | None = None
+    backbone: Callable[..., Any] | None = None
 
 
 _PREFIXES: dict[str, Prefix] = {}

@@ -13,6 +13,7 @@ from anytimenet.core.errors import NeedsValuesError
 from anytimenet.core.manifest.records import NetOrigin
 from anytimenet.core.segments import InputSpec
 from anytimenet.nets.chain.chain import ChainNet
+from anytimenet.nets.prefixes import split_name
 from anytimenet.nets.wrapped.placement import equal_cost_taps, possible_taps
 from anytimenet.nets.wrapped.taps import wrap
 
@@ -33,6 +34,12 @@ class Backbone:
     module: nn.Module
     input_shape: tuple[int, ...]
     fixed: bool = False
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        _, height, width = self.input_shape
+        return height, width
 
 
 def check_places(exits: int | None, taps: Sequence[str] | None) -> None:
@@ -88,6 +95,19 @@ def with_exits(
     }
     net.origin = NetOrigin(name, {**settled, **arguments})
     return net
+
+
+def taps_of(name: str, input_size: int | Sequence[int] | None = None) -> dict[str, float]:
+    """Where exits may be on the net `name` of another package: sub-modules, with their shares of its work.
+
+    Raises:
+        ValueError: if the name has no prefix of a package.
+    """
+    prefix, inner = split_name(name)
+    if prefix.backbone is None:
+        raise ValueError(f"nets named {prefix.name}:... do not say where their exits may be")
+    backbone: Backbone = prefix.backbone(inner, input_size=input_size)
+    return possible_taps(backbone.module, torch.zeros(2, *backbone.input_shape))
 
 
 def sides_of(wanted: int | Sequence[int] | None, default: tuple[int, int]) -> tuple[int, int]:

@@ -58,17 +58,27 @@ def timm_net(
         DeliveryError: if the weights cannot be downloaded.
     """
     check_places(exits, taps)
+    backbone = _backbone(model, num_classes[0], pretrained, input_size, in_channels)
+    net = with_exits(backbone, f"{PREFIX}:{model}", num_classes, exits, taps)
+    if pretrained:
+        net.pretraining = replace(_pretraining(model), image_size=backbone.image_size)
+    return net
+
+
+def _backbone(
+    model: str,
+    classes: int = 10,
+    pretrained: bool | str = False,
+    input_size: int | Sequence[int] | None = None,
+    in_channels: int = 3,
+) -> Backbone:
     timm = vision_module("timm")
     config = _config(timm, model)
     channels = checks.whole_number(in_channels, "in_channels", 1, checks.MOST_SIDE)
     size = sides_of(input_size, tuple(config.input_size[1:]))
     needs_values()
-    module = _create(timm, model, config, num_classes[0], channels, size, pretrained)
-    backbone = Backbone(module, (channels, *size), bool(config.fixed_input_size))
-    net = with_exits(backbone, f"{PREFIX}:{model}", num_classes, exits, taps)
-    if pretrained:
-        net.pretraining = replace(_pretraining(model), image_size=size)
-    return net
+    module = _create(timm, model, config, classes, channels, size, pretrained)
+    return Backbone(module, (channels, *size), bool(config.fixed_input_size))
 
 
 def _config(timm: ModuleType, model: str) -> Any:
@@ -145,5 +155,6 @@ register_prefix(
         *(PREFIX, "timm", timm_net, _input_shape, _names),
         "a net of timm with exits",
         _pretraining,
+        _backbone,
     )
 )

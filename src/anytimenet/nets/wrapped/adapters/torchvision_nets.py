@@ -60,6 +60,20 @@ def torchvision_net(
         DeliveryError: if the weights cannot be downloaded.
     """
     check_places(exits, taps)
+    backbone = _backbone(model, num_classes[0], pretrained, input_size, in_channels)
+    net = with_exits(backbone, f"{PREFIX}:{model}", num_classes, exits, taps)
+    if pretrained and list(_models(model).get_model_weights(model)):
+        net.pretraining = replace(_pretraining(model), image_size=backbone.image_size)
+    return net
+
+
+def _backbone(
+    model: str,
+    classes: int = 10,
+    pretrained: bool | str = False,
+    input_size: int | Sequence[int] | None = None,
+    in_channels: int = 3,
+) -> Backbone:
     models = _models(model)
     if checks.whole_number(in_channels, "in_channels", 1) != 3:
         raise ValueError(
@@ -67,17 +81,12 @@ def torchvision_net(
         )
     size = sides_of(input_size, (SIDE, SIDE))
     needs_values()
-    module = _build(models, model, num_classes[0], size)
+    module = _build(models, model, classes, size)
     if isinstance(pretrained, str):
         fill_backbone(module, read_weights(pretrained), f"torchvision's {model}")
     elif checks.flag(pretrained, "pretrained"):
         fill_backbone(module, _downloaded(models, model), f"torchvision's {model}")
-    fixed = hasattr(module, "image_size")
-    backbone = Backbone(module, (3, *size), fixed)
-    net = with_exits(backbone, f"{PREFIX}:{model}", num_classes, exits, taps)
-    if pretrained and list(models.get_model_weights(model)):
-        net.pretraining = replace(_pretraining(model), image_size=size)
-    return net
+    return Backbone(module, (3, *size), fixed=hasattr(module, "image_size"))
 
 
 def _models(model: str) -> ModuleType:
@@ -150,5 +159,6 @@ register_prefix(
         *(PREFIX, "torchvision", torchvision_net, _input_shape, _names),
         "a classifier of torchvision with exits",
         _pretraining,
+        _backbone,
     )
 )
