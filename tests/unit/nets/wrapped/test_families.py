@@ -22,8 +22,8 @@ from anytimenet.testing.net_under_test import NetUnderTest
 NOT_HERE = {"snapshots", "passes", "re-entrance", "threads", "export"}
 """Promises that `ChainNet` keeps for any graph, and whose proofs take most of the time."""
 QUICK = {"forward", "buffers", "state spec", "segments", "last", "parts cover"}
-DEAD = {"cait", "mixer"}
-"""They have weights that change no answer: a shift of all scores before a softmax, or of all channels before
+DEAD = {"beit", "cait", "mixer"}
+"""They have numbers that change no answer: a shift of all scores before a softmax, or of all channels before
 a norm over them."""
 
 FAMILIES = {f"timm {name}": family for name, family in TIMM.items()}
@@ -81,13 +81,23 @@ def prove_that_it_trains(net: AnytimeNet, x: Tensor) -> None:
     norms: list[Any] = [part for part in net.blocks.modules() if isinstance(part, nn.BatchNorm2d)]  # type: ignore[union-attr]
     before = [norm.running_mean.clone() for norm in norms]
     net.train()
-    first, second = (net(x)[-1][0] for _ in range(2))
+    first, *others = (net(x)[-1][0] for _ in range(8))
     assert not any(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
-    drops = any(isinstance(part, nn.Dropout) and part.p > 0 for part in net.modules())
-    assert torch.equal(first, second) != drops
+    assert any(not torch.equal(first, other) for other in others) == drops(net)
     first.sum().backward()
     assert any(weight.grad is not None and weight.grad.any() for weight in net.parameters())
     net.zero_grad()
+
+
+def drops(net: nn.Module) -> bool:
+    """Whether something of it is left out at random: units, or whole branches."""
+    shares = [
+        getattr(part, name, 0) or 0
+        for part in net.modules()
+        if type(part).__name__ in ("Dropout", "DropPath", "StochasticDepth")
+        for name in ("p", "drop_prob")
+    ]
+    return any(share > 0 for share in shares)
 
 
 def prove_that_segments_export(net: AnytimeNet, x: Tensor, folder: Path) -> None:
