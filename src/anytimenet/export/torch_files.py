@@ -23,6 +23,7 @@ from anytimenet.export.job import Job, Written
 from anytimenet.export.onnx_files import pieces_of
 from anytimenet.export.stored import Cut, Piece, Stored, StoredWeights, Together, tensors_by_name
 from anytimenet.export.tracing import BATCH, EXAMPLES, Work
+from anytimenet.layers.snapshots import tensor_names
 from anytimenet.nets.contract import Segment
 
 _ABOUT_SOURCES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
@@ -41,7 +42,8 @@ def write(job: Job) -> Written:
     segments = {}
     for spec in job.specs:
         segment = snapshot.segment(spec.start, spec.stop)
-        pieces = pieces_of(segment, stored)
+        once = {name for names in tensor_names(segment) for name in names[:1]}
+        pieces = {name: piece for name, piece in pieces_of(segment, stored).items() if name in once}
         stem = f"segment-{spec.start}-{spec.stop}"
         write_bytes(job.folder / f"{stem}.pt2.gz", packed(program_of(segment, spec, list(pieces))))
         told = json.dumps([as_json(piece) for piece in pieces.values()], separators=(",", ":"))
@@ -85,11 +87,12 @@ class _Functional(nn.Module):
     def __init__(self, work: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self._work = (work,)  # a tuple is no child
-        self._names = [f"segment.{name}" for name in names]
+        same = {every[0]: every for every in tensor_names(work)}
+        self._names = [same[f"segment.{name}"] for name in names]
 
     def forward(self, weights: Sequence[Tensor], state: Sequence[Tensor]) -> Any:
-        given = dict(zip(self._names, weights, strict=True))
-        return torch.func.functional_call(self._work[0], given, tuple(state))
+        given = {name: weight for same, weight in zip(self._names, weights, strict=True) for name in same}
+        return torch.func.functional_call(self._work[0], given, tuple(state), tie_weights=False)
 
 
 def packed(program: ExportedProgram) -> bytes:

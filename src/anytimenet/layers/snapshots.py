@@ -118,6 +118,26 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
     return list(found.values())
 
 
+def tensor_names(module: nn.Module) -> list[tuple[str, ...]]:
+    """For each parameter and buffer a name in each layer that holds it, the first as in `named_parameters`.
+
+    A layer that is part of two modules is named once: `torch.func.functional_call` with all of these names
+    and `tie_weights=False` puts every tensor in its place once, and gives it back.
+
+    >>> layer = nn.Linear(2, 2, bias=False)
+    >>> other = nn.Linear(2, 2, bias=False)
+    >>> other.weight = layer.weight
+    >>> tensor_names(nn.Sequential(layer, layer, other))
+    [('0.weight', '2.weight')]
+    """
+    found: dict[int, list[str]] = {}
+    for path, part in module.named_modules():
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is not None:
+                found.setdefault(id(tensor), []).append(f"{path}.{name}" if path else name)
+    return [tuple(names) for names in found.values()]
+
+
 def copy_leading(
     source: nn.Module, target: nn.Module, rename: Callable[[str], str] = lambda name: name
 ) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from anytimenet.core.segments import INPUT
+from anytimenet.layers.snapshots import tensor_names
 
 
 class NamedStep(Protocol):
@@ -147,18 +148,12 @@ def _call(module: nn.Module, inputs: tuple[Tensor, ...], name: str, training: bo
 
 
 def _without_values(module: nn.Module) -> dict[str, Tensor]:
-    """By name the shapes of its weights, each once.
-
-    A layer that is part of two modules has two names: `functional_call` would put the shapes in its place
-    twice, and give it back only the first.
-    """
-    made: dict[int, Tensor] = {}
+    """By name the shapes of its weights."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     found: dict[str, Tensor] = {}
-    for path, part in module.named_modules():
-        own = (part.named_parameters("", False, False), part.named_buffers("", False, False))
-        for name, tensor in (item for items in own for item in items):
-            # A counter has a value that some layers look at.
-            floats = tensor.is_floating_point()
-            empty = torch.empty_like(tensor, device="meta") if floats else tensor.clone()
-            found[f"{path}.{name}" if path else name] = made.setdefault(id(tensor), empty)
+    for first, *others in tensor_names(module):
+        # A counter has a value that some layers look at.
+        floats = tensors[first].is_floating_point()
+        empty = torch.empty_like(tensors[first], device="meta") if floats else tensors[first].clone()
+        found |= dict.fromkeys((first, *others), empty)
     return found

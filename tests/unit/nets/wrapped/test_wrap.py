@@ -10,6 +10,9 @@ import torch
 from tests.unit.nets.wrapped import toys
 from torch import Tensor, nn
 
+from anytimenet.costs.segment_specs import segment_specs
+from anytimenet.export.torch_files import program_of
+from anytimenet.layers.snapshots import tensor_names
 from anytimenet.nets import wrap
 from anytimenet.testing import check_anytime_net
 
@@ -237,6 +240,16 @@ def test_a_layer_that_is_there_under_two_names_stays_as_it_is():
     assert all(torch.equal(before[id(weight)], weight) for weight in module.parameters())
     x = torch.randn(2, *SHAPE)
     assert torch.equal(net(x)[-1][0], module(x))
+
+
+def test_such_a_layer_is_exported_once_and_stays_as_it_is():
+    net = wrap(draw(Common), ["down1", "low"], input_shape=SHAPE)
+    segment, spec = net.snapshot().segment(0, 1), segment_specs(net, SHAPE)[0]
+    before = {name: weight.clone() for name, weight in segment.state_dict().items()}
+    names = [same[0] for same in tensor_names(segment)]
+    assert len(names) < len(before)
+    program_of(segment, spec, names)
+    assert all(torch.equal(before[name], weight) for name, weight in segment.state_dict().items())
 
 
 class Table(toys.ByFunction):
