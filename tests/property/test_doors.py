@@ -901,10 +901,13 @@ EXCUSED = {
     },
     **dict.fromkeys(
         (
+            "ChainNet.features",
+            "ExitNet.features",
             "Augmentation.draw",
             "Augmentation.on_tensor",
             "LargeImageAugmentation.apply",
             "LargeImageAugmentation.draw",
+            "LargeImageAugmentation.on_tensor",
             "LargeImageAugmentation.read_image",
             "MaskAugmentation.on_tensor",
             "Mixing.draw",
@@ -916,6 +919,7 @@ EXCUSED = {
             "Contract.loss",
             "Contract.reached",
             "Reporter.note",
+            "Reporter.phase",
             "Reporter.start",
             "Reporter.step",
             "Reporter.epoch",
