@@ -72,7 +72,8 @@ def cut_at(captured: Captured, steps: Program, taps: Sequence[str], module: nn.M
     try:
         found = tuple(groups(body, {*values, last}, module))
     except InseparableError as error:
-        raise ValueError(f"the module cannot be cut at {', '.join(taps)}: {error}") from error
+        near = _nearest(body, taps, {*values, last}, module)
+        raise ValueError(f"the module cannot be cut at {', '.join(taps)}: {error}; {near}") from error
     classifier = Group(tuple(steps.steps[place] for place in sorted(head)), (last,), steps.answer)
     whole = Group(steps.steps, (INPUT,), steps.answer)
     return Cut(steps, found, classifier, whole, _names(found, steps, taps), tuple(values))
@@ -88,6 +89,23 @@ def tap_values(captured: Captured, steps: Program, taps: Sequence[str]) -> list[
         if tap not in steps.places:
             raise ValueError(_why_not(captured, tap))
     return [steps.places[tap] for tap in taps]
+
+
+def _nearest(body: Program, taps: Sequence[str], ends: set[str], module: nn.Module) -> str:
+    """The taps next to those that are refused at which the body can be cut."""
+    given = {value for step in body.steps for value in step.gives}
+    order = sorted(given & set(body.places.values()), key=_order(body).index)
+    works = {}
+    for path, value in body.places.items():
+        if value in given:
+            try:
+                groups(body, {value, body.answer}, module)
+            except InseparableError:
+                continue
+            works[order.index(value)] = path
+    refused = [order.index(value) for value in ends - {body.answer} if order.index(value) not in works]
+    near = {min(works, key=lambda at: abs(at - place)) for place in refused if works}
+    return f"it can at {', '.join(works[at] for at in sorted(near))}" if near else "tap its parts one by one"
 
 
 def _order(steps: Program) -> list[str]:
