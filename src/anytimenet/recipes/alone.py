@@ -56,7 +56,8 @@ def run_alone(
         recipe_name: remembered in the bundles.
 
     Raises:
-        ValueError: for a stage that the net does not have, masks, or stages that learn one label level each.
+        ValueError: for a stage that the net does not have, masks, trained weights, or stages that learn one
+            label level each.
         TrainingError: if `out` holds runs and neither `resume` nor `overwrite` is given, holds anything else,
             or is being written by another run.
     """
@@ -64,6 +65,11 @@ def run_alone(
         raise ValueError(
             "the optimality gap is one of errors on whole images, and this data has masks: train "
             "without recipes.run_alone"
+        )
+    if experiment.pretrained or experiment.net_arguments.get("pretrained"):
+        raise ValueError(
+            "the optimality gap compares nets that start from fresh weights, and this experiment starts from "
+            "trained ones: leave pretrained=True out, or train without recipes.run_alone"
         )
     targets = experiment.config.chosen_scheme.targets
     if isinstance(targets, FromLabels) and targets.levels != "all":

@@ -58,7 +58,7 @@ def with_epochs(experiment: Experiment, splits: DataSplits) -> Experiment:
         return experiment
     count, p = len(splits.train), splits.preprocessing
     epochs = epochs_for(count, (p.height * p.width) ** 0.5, experiment.images_seen)
-    if launched_rank() == 0:
+    if launched_rank() == 0 and experiment.config.joint_epochs:
         notice(
             f"{count} training images of {p.height}x{p.width} pixels, {epochs} epochs: what about ten "
             "minutes on two cores allow; another image size or number of epochs spends more or less"

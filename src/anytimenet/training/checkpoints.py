@@ -22,6 +22,7 @@ from anytimenet.training.processes import generator_states, set_generator_states
 
 _NEED_NOT_MATCH = {"rng.cuda"}  # a run may go on on another device
 _MEANT = {"statistics": "running"}  # by the runs from before there was a choice
+_TOLD = {"images"}  # for whoever starts from the weights; what of it matters here is part of the data
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Checkpoint:
         """Raises TrainingError, naming what differs, unless this is a checkpoint of `run`."""
         wanted, saved = json.loads(json.dumps({**_MEANT, **run})), {**_MEANT, **self.run}
         self.check_forms(wanted)
-        names = sorted(name for name in {*wanted, *saved} if wanted.get(name) != saved.get(name))
+        compared = {*wanted, *saved} - _TOLD
+        names = sorted(name for name in compared if wanted.get(name) != saved.get(name))
         if names:
             changes = "; ".join(_change(name, saved.get(name), wanted.get(name)) for name in names)
             raise TrainingError(

@@ -109,7 +109,11 @@ class HeadsFirst:
 
     def _forms(self, source: FeatureSource) -> dict[int, Standardised]:
         """For the stages whose head begins with linear layers how it reads standardised features."""
-        batches = [examples.features for examples in islice(source.epoch(0), _MOMENT_BATCHES)]
+        # Of features that are maps no moments are taken, and so many of them would fill the memory.
+        batches = [
+            [x if x.ndim == 2 else x.new_empty(0, *x.shape[1:]) for x in examples.features]
+            for examples in islice(source.epoch(0), _MOMENT_BATCHES)
+        ]
         self._net.eval()
         found = {}
         for stage in self._learning:

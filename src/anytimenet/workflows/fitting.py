@@ -123,7 +123,7 @@ def fit(
     provenance = checks.optional(provenance, "provenance", checks.json_values)
     if checks.optional(progress, "progress", checks.flag) is not None and reporter is not None:
         raise ValueError("give progress or a reporter, not both: a reporter shows what it likes")
-    splits = _as_splits(train, val, config.seed, net.pretraining if init is None else pretraining_of(init))
+    splits = _as_splits(train, val, config.seed, pretraining_of(init) or net.pretraining)
     started = None if init is None else "a bundle" if isinstance(init, Bundle) else str(init)
     plan = Plan.of(
         net,

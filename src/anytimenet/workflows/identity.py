@@ -66,6 +66,10 @@ def run_identity(
         "data": splits.fingerprint,
         "task": described(task),
         "mixing": None if mixing is None else repr(mixing),
+        "images": {
+            "preprocessing": splits.preprocessing.to_dict(),
+            "weights": None if net.pretraining is None else net.pretraining.source,
+        },
     }
     if init is not None:
         identity["init"] = init

@@ -41,7 +41,7 @@ from anytimenet.workflows.teachers import teacher_net
 from anytimenet.workflows.views import Views
 
 _VIEWED = 64
-"""Images of a batch that only the backbone reads."""
+"""Images of a batch that only the backbone reads, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +156,12 @@ class Plan:
         """The training images as heads that learn alone read them; None where none does."""
         if self.config.regime == "joint":
             return None
+        size = _batches_of_two(len(self.splits.train))
         loaders = (
             make_loader(
                 self.splits.train,
                 self.splits.preprocessing,
-                batch_size=min(_VIEWED, len(self.splits.train)),
+                batch_size=size,
                 augmentation=augmentation,
                 shuffle=True,
                 seed=self.config.seed,
@@ -231,6 +232,11 @@ def _input_shape(splits: DataSplits) -> tuple[int, int, int]:
 def _batch_size(config: TrainConfig, splits: DataSplits) -> int:
     assert config.batch_size is not None  # it is settled
     return min(config.batch_size, len(splits.train))
+
+
+def _batches_of_two(images: int) -> int:
+    """Images of a batch such that the last one is not single: BatchNorms of heads need two."""
+    return next((size for size in range(min(_VIEWED, images), 1, -1) if images % size != 1), 1)
 
 
 def _check_net(net: AnytimeNet, splits: DataSplits, task: Task | None) -> None:

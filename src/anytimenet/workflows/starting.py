@@ -14,28 +14,27 @@ from anytimenet.bundle import Bundle
 from anytimenet.bundle.loading import load
 from anytimenet.core.delivery.addresses import is_url
 from anytimenet.core.errors import TrainingError
+from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.pretraining import Pretraining
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.nets.finite import not_finite
-from anytimenet.training.checkpoints import Checkpoint
+from anytimenet.training.checkpoints import Checkpoint, told_run
 from anytimenet.workflows.identity import net_identity
 
 
 def pretraining_of(init: Bundle | Path | str | None) -> Pretraining | None:
-    """How images must look to the weights of `init`; None without one, and for a checkpoint: it does not say.
+    """How images must look to the weights of `init`; None without one, and for a checkpoint of old.
 
     Raises:
         BundleError: if there is no such bundle, or it is damaged.
     """
     manifest = manifest_of(init)
     if manifest is None:
-        return None
+        return None if init is None else _pretraining_of_checkpoint(Path(str(init)))
     place = "a bundle" if isinstance(init, Bundle) else str(init)
-    before = manifest.provenance.get("weights")
-    source = f"{before}, by way of {place}" if isinstance(before, str) else place
-    return Pretraining.of(manifest.preprocessing, source)
+    return Pretraining.of(manifest.preprocessing, _by_way_of(place, manifest.provenance.get("weights")))
 
 
 def manifest_of(init: Bundle | Path | str | None) -> Manifest | None:
@@ -88,6 +87,20 @@ class _Source:
     num_classes: tuple[int, ...]
     name: str | None
     arguments: Mapping[str, Any]
+
+
+def _pretraining_of_checkpoint(path: Path) -> Pretraining | None:
+    """What the checkpoint says; None if it does not, or is none: whoever reads its weights says why."""
+    told = told_run(path).get("images")
+    if not isinstance(told, dict):
+        return None
+    preprocessing = Preprocessing.from_dict(told["preprocessing"])
+    return Pretraining.of(preprocessing, _by_way_of(str(path), told.get("weights")))
+
+
+def _by_way_of(place: str, before: object) -> str:
+    """Where weights come from that lie in `place`, and were others `before`."""
+    return f"{before}, by way of {place}" if isinstance(before, str) else place
 
 
 def _source(net: AnytimeNet, init: Bundle | Path | str) -> _Source:

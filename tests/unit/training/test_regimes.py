@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -245,6 +246,22 @@ def test_features_go_where_there_is_room(tmp_path):
     for one, other in zip(in_memory.columns, on_disc.columns, strict=True):
         assert torch.equal(one, other)
     assert isinstance(stored(net, Room(0, 0)), LiveFeatures)
+
+
+def test_maps_are_not_held_where_moments_of_features_are_taken():
+    net, seen = chain(deep), []
+
+    class Watched(LiveFeatures):
+        def epoch(self, number):
+            for examples in super().epoch(number):
+                seen.append(weakref.ref(examples.features[0]))
+                yield examples
+                del examples
+                assert sum(ref() is not None for ref in seen) <= 1
+
+    learner = heads_first(net, replace(CONFIG, head_epochs=1))
+    learner.learn(Watched(learner.reader(), loaders()[0]))
+    assert len(seen) == 2 * len(loaders()[0])
 
 
 def test_heads_learn_from_features_that_nothing_holds():

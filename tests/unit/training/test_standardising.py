@@ -23,6 +23,17 @@ class Skipping(nn.Module):
         return (self.linear(x) + x,)
 
 
+class Parted(nn.Module):
+    """A head with a linear layer that reads the first half of the features, where they begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.rest = nn.Linear(3, 6), nn.Linear(3, 6)
+
+    def predict(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (self.first(x[:, :3]) + self.rest(x[:, 3:]),)
+
+
 def features(count: int = 50, width: int = 6) -> Tensor:
     """Channels of different means and deviations."""
     generator = torch.Generator().manual_seed(0)
@@ -72,6 +83,7 @@ def test_a_channel_that_never_varies_gains_no_huge_weights():
     ("head", "x"),
     [
         (Skipping(), features()),
+        (Parted(), features()),
         (nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3)), features()),
         (nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), features()[:, :, None, None]),
         (nn.Linear(6, 3).requires_grad_(False), features()),
@@ -80,6 +92,6 @@ def test_a_channel_that_never_varies_gains_no_huge_weights():
 def test_other_heads_read_their_features_as_they_are(head, x):
     head.eval()
     before = copy.deepcopy(head.state_dict())
-    predict = head.predict if isinstance(head, Skipping) else lambda z: (head(z),)
+    predict = head.predict if isinstance(head, Skipping | Parted) else lambda z: (head(z),)
     assert standardised(head, predict, x) is None
     assert all(torch.equal(before[name], tensor) for name, tensor in head.state_dict().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from anytimenet.data import DataOptions, DataSplits, load_data, options_for, spl
 from anytimenet.nets import AnytimeNet, create_net, register_net
 from anytimenet.nets.depth.efficientnet_lite import efficientnet_lite
 from anytimenet.nets.pretrained.weights import PretrainedWeights
-from anytimenet.recipes import Experiment, run
+from anytimenet.recipes import Experiment, run, run_alone
 from anytimenet.recipes.start import Start
 from anytimenet.training import TrainConfig
+from anytimenet.training.checkpoints import Checkpoint
 from anytimenet.workflows import evaluate, fit
+from anytimenet.workflows.plan import _batches_of_two
 
 KNOWN = Pretraining((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 16, "a test")
 ONE_EPOCH = TrainConfig(epochs=1, batch_size=8, statistics="running", schedule="cosine")
@@ -110,6 +113,56 @@ def test_a_dataset_is_standardised_as_the_weights_know_images(name: str) -> None
     assert splits_from_datasets(items).suited_to(KNOWN).preprocessing.mean == KNOWN.mean
 
 
+def test_a_checkpoint_says_how_images_looked_to_its_weights(photos: Path, name: str, tmp_path: Path) -> None:
+    fit(create_net(name, 2, pretrained=True), photos, config=ONE_EPOCH, out=tmp_path / "run")
+    best, last = (tmp_path / "run" / "checkpoints" / f"{kind}.safetensors" for kind in ("best", "last"))
+    for start in (best, last):
+        bundle = fit(create_net(name, 2), photos, config=ONE_EPOCH, init=start)
+        assert (bundle.manifest.preprocessing.mean, bundle.manifest.preprocessing.std) == (
+            KNOWN.mean,
+            KNOWN.std,
+        )
+        assert bundle.manifest.provenance["weights"] == f"a test, by way of {start}"
+    experiment = Experiment(f"folder:{photos}", name, options=DataOptions(image_size=16), config=ONE_EPOCH)
+    assert known_by(Start.of(experiment, init=best).splits)
+
+
+def test_a_checkpoint_of_old_leaves_the_images_to_the_net(photos: Path, name: str, tmp_path: Path) -> None:
+    fit(create_net(name, 2, pretrained=True), photos, config=ONE_EPOCH, out=tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "best.safetensors"
+    checkpoint = Checkpoint.load(path)
+    old = {key: value for key, value in checkpoint.run.items() if key != "images"}
+    replace(checkpoint, run=old).save(path)
+    bundle = fit(create_net(name, 2, pretrained=True), photos, config=ONE_EPOCH, init=path)
+    assert (bundle.manifest.preprocessing.mean, bundle.manifest.preprocessing.std) == (KNOWN.mean, KNOWN.std)
+    assert bundle.manifest.provenance["weights"] == "a test"
+
+
+def test_a_run_of_old_goes_on_that_does_not_say_how_images_look(
+    photos: Path, name: str, tmp_path: Path
+) -> None:
+    fit(create_net(name, 2, pretrained=True), photos, config=ONE_EPOCH, out=tmp_path / "run")
+    for kind in ("best", "last"):
+        path = tmp_path / "run" / "checkpoints" / f"{kind}.safetensors"
+        checkpoint = Checkpoint.load(path)
+        old = {key: value for key, value in checkpoint.run.items() if key != "images"}
+        replace(checkpoint, run=old).save(path)
+    again = create_net(name, 2, pretrained=True)
+    bundle = fit(again, photos, config=ONE_EPOCH, out=tmp_path / "run", resume=True)
+    assert bundle.manifest.provenance["best_epoch"] == 1
+
+
+def test_no_optimality_gap_is_taken_of_trained_weights(photos: Path, name: str, tmp_path: Path) -> None:
+    experiment = Experiment(f"folder:{photos}", name, config=ONE_EPOCH, pretrained=True)
+    by_argument = replace(experiment, pretrained=False, net_arguments={"pretrained": True})
+    for one in (experiment, by_argument):
+        with pytest.raises(
+            ValueError, match="start from fresh weights, and this experiment starts from train"
+        ):
+            run_alone(one, tmp_path / "gap")
+    assert not (tmp_path / "gap").exists()
+
+
 def test_options_say_mean_and_std(photos: Path) -> None:
     options = DataOptions(image_size=16, mean=KNOWN.mean, std=KNOWN.std)
     assert DataOptions.from_dict(options.to_dict()) == options
@@ -159,3 +212,11 @@ def test_a_recipe_loads_its_data_as_the_weights_know_images(photos: Path, name: 
         "weights"
         not in fit(create_net(name, 2), photos_of_one_size(photos), config=ONE_EPOCH).manifest.provenance
     )
+
+
+@pytest.mark.parametrize("images", [2, 3, 16, 64, 65, 129, 4033])
+def test_heads_that_learn_alone_see_every_image_in_batches_of_two_or_more(images: int) -> None:
+    """A BatchNorm cannot learn from one example."""
+    size = _batches_of_two(images)
+    assert 2 <= size <= 64
+    assert images % size != 1
