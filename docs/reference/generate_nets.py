@@ -18,6 +18,7 @@ from anytimenet.core.registered import registered
 from anytimenet.costs import count
 from anytimenet.evaluation import format_count
 from anytimenet.nets import NetEntry, create_net, list_nets, net_entry
+from anytimenet.nets.prefixes import prefixes
 
 PAGE = Path(__file__).with_name("nets.md")
 
@@ -36,7 +37,19 @@ def page() -> str:
     """The whole page."""
     entries = sorted((net_entry(name) for name in list_nets()), key=_group)
     sections = [_section(*group, list(members)) for group, members in groupby(entries, _group)]
-    return "\n".join([_INTRODUCTION, *sections])
+    return "\n".join([_INTRODUCTION, *sections, _of_others()])
+
+
+def _of_others() -> str:
+    """Nets of other packages, which have no names of their own here."""
+    lines = [
+        "## Nets of other packages",
+        "Exits go where `exits=` or `taps=` say: [how](../guides/add_exits.md#your-own-timm-model).\n",
+        "| name | what |",
+        "|---|---|",
+        *(f"| `{p.name}:{'PATH' if p.names is None else 'NAME'}` | {p.summary} |" for p in prefixes()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _group(entry: NetEntry) -> tuple[str, str]:

@@ -15,7 +15,8 @@ from anytimenet.core.registered import Kind, registered
 
 _OF_OTHERS = (
     "Nets of other packages have a prefix: timm:NAME and torchvision:NAME are their nets with exits (extra "
-    "vision), and anytimenet list nets 'timm:*vit*' lists some of them."
+    "vision), and anytimenet list nets 'timm:*vit*' lists some of them; huggingface:PATH is a net of "
+    "transformers in a folder (extra huggingface)."
 )
 
 

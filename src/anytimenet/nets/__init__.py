@@ -42,7 +42,11 @@ from anytimenet.nets.registry import (
 from anytimenet.nets.slices import doubling, isresnext  # noqa: F401
 from anytimenet.nets.width import iresnext, nestednet, slimmable  # noqa: F401
 from anytimenet.nets.wrapped import named as wrapped_named  # noqa: F401
-from anytimenet.nets.wrapped.adapters import timm_nets, torchvision_nets  # noqa: F401  (register prefixes)
+from anytimenet.nets.wrapped.adapters import (  # noqa: F401  (register prefixes)
+    huggingface_nets,
+    timm_nets,
+    torchvision_nets,
+)
 from anytimenet.nets.wrapped.taps import wrap
 from anytimenet.nets.wrapped.zero_time_waste import zero_time_waste
 

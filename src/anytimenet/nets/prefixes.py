@@ -24,7 +24,7 @@ class Prefix:
         names: all that may stand behind the colon; None if that is a place, such as a folder.
         summary: one line for lists.
         pretraining: from what stands behind the colon to how images look to its trained weights, which its
-            builder loads where it is told `pretrained`; None if the package says nothing of that.
+            builder loads where it is told `pretrained`; None if nothing says that.
         backbone: from what stands behind the colon, and `input_size`, to the net without exits.
     """
 
@@ -34,7 +34,7 @@ class Prefix:
     input_shape: Callable[[str], tuple[int, int, int]]
     names: Callable[[], list[str]] | None
     summary: str
-    pretraining: Callable[[str], Pretraining] | None = None
+    pretraining: Callable[[str], Pretraining | None] | None = None
     backbone: Callable[..., Any] | None = None
 
 

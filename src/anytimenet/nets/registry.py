@@ -144,8 +144,9 @@ def create_net(
 ) -> AnytimeNet:
     """Builds a registered net, or one of another package; the overrides are the arguments of its builder.
 
-    `timm:NAME` is a net of timm with exits; the overrides are then those of its adapter: `exits` or `taps`,
-    `input_size`, `in_channels`.
+    `timm:NAME` and `torchvision:NAME` are nets of these packages with exits, `huggingface:PATH` a net of
+    transformers in a folder; the overrides are then those of the adapter: `exits` or `taps`, `input_size`,
+    `in_channels`.
 
     Args:
         name: of the net; see `list_nets`.
@@ -185,7 +186,7 @@ def create_net(
     check_arguments(name, {"num_classes": list(levels), **overrides})
     with bounded(name):
         net = entry.build(levels, **overrides)
-    if net.origin is None or net.origin.name != name:  # else its builder knew more than it was told
+    if not _is_settled(net.origin, name):
         arguments = with_forms({"num_classes": list(levels), **overrides}, _ENTRIES)
         net.origin = NetOrigin(name, arguments, form=entry.form)
     if weights is not None and weights.fill is not None:
@@ -282,10 +283,18 @@ def list_nets(pattern: str = "*") -> list[str]:
     return sorted(found)
 
 
+def _is_settled(origin: NetOrigin | None, name: str) -> bool:
+    """Whether the builder of `name` knew more than it was told, and says how it is built again."""
+    if origin is None or not has_prefix(name):
+        return origin is not None and origin.name == name
+    return origin.name.partition(MARK)[0] == name.partition(MARK)[0]
+
+
 def _entry_of_prefix(name: str) -> NetEntry:
     prefix, inner = split_name(name)
-    shape, known = prefix.input_shape(inner), prefix.pretraining
-    weights = None if known is None else PretrainedWeights(known(inner))
+    shape = prefix.input_shape(inner)
+    known = None if prefix.pretraining is None else prefix.pretraining(inner)
+    weights = None if known is None else PretrainedWeights(known)
     return NetEntry(
         name, partial(prefix.build, inner), shape, prefix.summary, "", prefix.name, pretrained=weights
     )

@@ -1,4 +1,4 @@
-"""Importing timm and torchvision, also where torchvision was built for another torch."""
+"""Importing timm, torchvision and transformers, also where torchvision was built for another torch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _OPERATORS = ("nms", "qnms")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
-def vision_module(name: str) -> ModuleType:
-    """Imports torchvision or timm, or a module of theirs.
+def vision_module(name: str, extra: str = "vision") -> ModuleType:
+    """Imports torchvision, or timm or transformers, which import it where it is, or modules of theirs.
 
     The build of torchvision on the package index is for CUDA. Beside a torch for CPUs its operators for
     finding objects do not load, and its import fails because two of them are not declared. Classifiers do
@@ -31,9 +31,9 @@ def vision_module(name: str) -> ModuleType:
     Warns:
         UserWarning: that the operators were declared.
     """
-    if importlib.util.find_spec("torchvision") is not None:  # timm imports it, and would stop half way
+    if importlib.util.find_spec("torchvision") is not None:  # the others would stop half way
         _import_torchvision()
-    return require(name, "vision")
+    return require(name, extra)
 
 
 def _import_torchvision() -> None:
