@@ -57,6 +57,7 @@ class ChainNet(AnytimeNet):
         blocks: the published view: `blocks[k-1](state) -> state`, from the state `(x,)` on; the last
             tensor of a state is the one that head k reads. Rules that act between blocks walk it.
         heads: `heads[k-1](state) -> output`.
+        input_shape: (C, H, W) of the images that it was built for; None if that is not known.
 
     Raises:
         ValueError: for a graph that is not one: a name twice, an input that is not computed yet, a node
@@ -73,6 +74,8 @@ class ChainNet(AnytimeNet):
     >>> [tuple(logits.shape) for (logits,) in net(torch.zeros(2, 3, 8, 8))]
     [(2, 10), (2, 10)]
     """
+
+    input_shape: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -209,13 +212,15 @@ class ChainNet(AnytimeNet):
                     if link.name in needed
                 ]
             )
-        return ChainNet(
+        net = ChainNet(
             blocks,
             [self.graph.exits[stage - 1] for stage in stages],
             [copied(self.heads[stage - 1]) for stage in stages],
             num_classes=self.num_classes,
             input_spec=self.input_spec,
         )
+        net.input_shape = self.input_shape
+        return net
 
     def _changes(self, start: int, stop: int) -> Changes:
         """The tensors that the state at `stop` has and that at `start` lacks."""

@@ -89,7 +89,8 @@ class Region(nn.Module):
             else:
                 assert isinstance(step, Operator)
                 if isinstance(step.mode, int):
-                    args[step.mode] = self.training
+                    # What holds in evaluation, too, such as a norm of each image alone, always holds.
+                    args[step.mode] = args[step.mode] or self.training
                 values[step.gives[0]] = step.function(*args, **kwargs)
             for name in frees:
                 del values[name]
@@ -103,6 +104,16 @@ class FrozenRegion(Region):
     """A region that stays as it is: in eval mode always, and without a graph."""
 
     stays_as_it_is = True
+
+    def __init__(
+        self,
+        group: Group,
+        module: nn.Module,
+        constants: Mapping[str, Tensor],
+        folds: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(group, module, constants, folds)
+        self.train(False)  # what came from the module is in its mode still
 
     def train(self, mode: bool = True) -> FrozenRegion:
         super().train(False)
@@ -130,20 +141,20 @@ def _planned(group: Group) -> tuple[tuple[Step, tuple[str, ...]], ...]:
 
 
 def _kept_apart(group: Group) -> list[Step]:
-    """The steps, with a copy before an operator that would overwrite what comes in."""
+    """The steps, with a copy before an operator that would overwrite what comes in, or a constant."""
     steps: list[Step] = []
-    names: dict[str, str] = {}
+    copies: dict[tuple[type, str], Value] = {}
 
     def renamed(leaf: Any) -> Any:
-        return Value(names.get(leaf.name, leaf.name)) if type(leaf) is Value else leaf
+        return copies.get((type(leaf), leaf[0]), leaf) if isinstance(leaf, Value | Own) else leaf
 
     for step in group.steps:
-        if isinstance(step, Operator):
-            for name in step.overwrites:
-                if name in group.reads and name not in names:
-                    names[name] = f"{name} copied"
-                    clone = torch.ops.aten.clone.default
-                    steps.append(Operator((Value(name),), {}, (names[name],), clone))
+        for leaf in step.overwrites if isinstance(step, Operator) else ():
+            (name,) = leaf
+            lasts = name in group.reads if isinstance(leaf, Value) else name.startswith("constants.")
+            if lasts and (type(leaf), name) not in copies:
+                copies[type(leaf), name] = copy = Value(f"{name} copied")
+                steps.append(Operator((leaf,), {}, (copy.name,), torch.ops.aten.clone.default))
         args, kwargs = replaced(step.args, renamed), replaced(step.kwargs, renamed)
         steps.append(replace(step, args=args, kwargs=kwargs))
     return steps

@@ -84,16 +84,16 @@ class Operator(Step):
     mode: int | str | None = None
 
     @property
-    def overwrites(self) -> tuple[str, ...]:
-        """Names of the values that it changes in place."""
+    def overwrites(self) -> tuple[Value | Own, ...]:
+        """The values, weights and constants that it changes in place."""
         schema = getattr(self.function, "_schema", None)
         if schema is None:
             return ()
-        found = []
+        found: list[Value | Own] = []
         for number, argument in enumerate(schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 given = self.args[number] if number < len(self.args) else self.kwargs.get(argument.name)
-                found += [leaf.name for leaf in leaves(given) if type(leaf) is Value]
+                found += [leaf for leaf in leaves(given) if isinstance(leaf, Value | Own)]
         return tuple(found)
 
 

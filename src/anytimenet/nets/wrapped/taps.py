@@ -19,7 +19,7 @@ from anytimenet.nets.wrapped.cutting import Cut, cut_at
 from anytimenet.nets.wrapped.layout import channels_are_last
 from anytimenet.nets.wrapped.placement import equal_cost_taps, possible_taps
 from anytimenet.nets.wrapped.region import FrozenRegion, Region
-from anytimenet.nets.wrapped.sameness import check_answer, check_in_training, fixed_size
+from anytimenet.nets.wrapped.sameness import check_answer, check_in_training, check_one, fixed_size
 from anytimenet.nets.wrapped.slicing import followed
 
 
@@ -107,6 +107,7 @@ def wrap(
     ]
     classifier = build(cut.classifier, module, captured.constants, pairs)
     check_answer(nodes, classifier, example, answer)
+    check_one(module, nodes, classifier, example[:1])
     if not frozen:
         check_in_training(module, Region(cut.whole, module, captured.constants), example)
     classes = (answer.shape[1], *coarser)
@@ -129,6 +130,7 @@ def wrap(
     if frozen:
         module.requires_grad_(False)
     net = ChainNet(_blocks(nodes, read_by), read_by, made, num_classes=classes, input_spec=input_spec)
+    net.input_shape = input_shape
     for part in net.modules():
         part._non_persistent_buffers_set.clear()  # a saved net is rebuilt from its state_dict alone
     return net

@@ -114,6 +114,7 @@ def zero_time_waste(
         num_classes=backbone.num_classes,
         input_spec=backbone.input_spec,
     )
+    net.input_shape = shape
     net.origin, net.pretraining = _origin(backbone, config, ensembles, keep_last, shape), backbone.pretraining
     return net
 
@@ -138,11 +139,16 @@ def _added(
 
 
 def _input_shape(backbone: ChainNet, shape: Sequence[int] | None) -> tuple[int, ...]:
-    """What is said, what the backbone remembers, what its name was published with, the smallest it reads."""
+    """What is said, what the backbone remembers, what its name was published with, the one that it reads."""
     if shape is None:
-        shape = getattr(backbone, "input_shape", None)
+        shape = backbone.input_shape
     if shape is None and backbone.origin is not None and backbone.input_spec.kind == "images":
         shape = (backbone.in_channels, *net_entry(backbone.origin.name).input_shape[1:])
+    if shape is None and backbone.input_spec.kind == "images" and backbone.input_spec.fixed is None:
+        raise ValueError(
+            "the backbone does not say for images of which size it was built, and heads are made for one: "
+            "give input_shape=(C, H, W)"
+        )
     shape = backbone.input_spec.smallest_shape if shape is None else backbone.input_spec.shape_of(shape)
     backbone.input_spec.check(shape)
     return shape

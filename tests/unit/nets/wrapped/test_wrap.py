@@ -309,3 +309,82 @@ def test_a_frozen_module_with_operators_between_its_parts_stays_as_it_is():
     assert torch.equal(outputs[-1][0], module.eval()(x))
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == {"heads"}
+
+
+def test_a_frozen_module_is_in_eval_mode_from_the_start():
+    module = draw(toys.ByFunction).train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    net = wrap(module, ["stem", "layer1"], input_shape=SHAPE, frozen=True)
+    net(torch.randn(6, *SHAPE))
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+class NormedAlone(toys.ByFunction):
+    """Each image is normalised alone, in evaluation as well; a constant of the code is overwritten."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = torch.tensor([1.0, 2.0, 3.0])
+        weights.mul_(2)
+        return super().forward(nn.functional.instance_norm(x) * weights.view(3, 1, 1))
+
+
+def test_norms_of_each_image_stay_and_constants_are_the_same_in_every_pass():
+    module = draw(NormedAlone).eval()
+    net = wrap(module, ["stem", "layer1"], input_shape=SHAPE).eval()
+    assert net.input_spec.fixed is None
+    x = torch.randn(3, *SHAPE)
+    for _ in range(3):
+        torch.testing.assert_close(net(x)[-1][0], module(x))
+
+
+class Follows(toys.ByFunction):
+    """Follows a mean in training, and uses it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.usual = nn.Buffer(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x - self.usual.view(3, 1, 1))
+        if self.training:
+            self.usual.lerp_(x.mean((0, 2, 3)), 0.01)
+        return y
+
+
+def test_a_buffer_that_would_no_longer_be_learnt_is_refused_and_frozen_it_is_not_in_the_way():
+    module = draw(Follows)
+    with pytest.raises(ValueError, match="in training mode the module's forward changes usual"):
+        wrap(module, ["stem"], input_shape=SHAPE)
+    assert not module.usual.any()
+    assert wrap(module, ["stem"], input_shape=SHAPE, frozen=True).num_stages == 2
+
+
+class SkipsLayers(toys.ViT):
+    """Leaves a layer out in training, now and then; never with the first numbers of seed 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            if not (self.training and torch.rand([]) < 0.05):
+                x = layer(x)
+        y: Tensor = self.head(self.norm(x)[:, 0])
+        return y
+
+
+def test_layers_that_are_left_out_by_luck_are_refused_though_none_is_at_the_first_try():
+    torch.manual_seed(0)
+    assert torch.rand(4).min() > 0.05
+    with pytest.raises(ValueError, match="in training mode the module gives something else"):
+        wrap(draw(SkipsLayers), ["layers.0"], input_shape=SHAPE)
+
+
+class OneAlone(toys.UNet):
+    """Treats one image alone otherwise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.shape[0] > 1 else 2 * x)
+
+
+def test_a_forward_that_treats_one_image_alone_otherwise_is_refused():
+    with pytest.raises(ValueError, match="for one image alone the module's forward does something else"):
+        wrap(draw(OneAlone), ["low"], input_shape=SHAPE)

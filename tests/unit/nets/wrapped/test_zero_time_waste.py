@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import anytimenet as an
-from anytimenet.layers.heads import HeadConfig, TokenHead
+from anytimenet.layers.heads import Head, HeadConfig, TokenHead
 from anytimenet.layers.heads.cascade import ArithmeticEnsemble, CascadeHead, Ensemble, GeometricEnsemble
 from anytimenet.layers.heads.named import build_body
 from anytimenet.nets import ChainNet, Node, create_net, rebuild_net, zero_time_waste
@@ -200,3 +200,29 @@ def test_it_starts_from_the_trained_weights_of_its_backbone():
     assert zero_time_waste(plain).pretraining == plain.pretraining
     with pytest.raises(ValueError, match="the trained weights are those of efficientnet_lite0"):
         create_net("ztw_efficientnet_lite0", 10, pretrained=True, backbone="resnet_ann_tiny")
+
+
+def test_heads_on_a_wrapped_module_are_made_for_the_images_it_was_wrapped_with():
+    net = an.wrap(nn.Sequential(*_layers()), ["1"], input_shape=(3, 16, 16)).keep((1, 2))
+    made = zero_time_waste(net, "conv")  # maps of 16x16: 7x7 after its convolution, pooled to 4x4
+    assert [head.body.width for head in modules(made, CascadeHead)] == [4 * 4 * 4]
+    assert made.input_shape == (3, 16, 16)
+    chain = ChainNet(
+        [[Node("a", nn.Conv2d(3, 4, 3), ("x",))], [Node("b", nn.Conv2d(4, 4, 3), ("a",))]],
+        ("a", "b"),
+        [Head(4, (5,)) for _ in range(2)],
+        num_classes=5,
+    )
+    with pytest.raises(ValueError, match=r"give input_shape=\(C, H, W\)"):
+        zero_time_waste(chain)
+
+
+def _layers() -> list[nn.Module]:
+    return [
+        nn.Conv2d(3, 8, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    ]
