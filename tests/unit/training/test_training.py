@@ -572,6 +572,25 @@ class TestStatistics:
         with pytest.raises(TrainingError, match="statistics was 'running', is 'precise'"):
             run(replace(config, statistics="precise"), folder=tmp_path, resume=True)
 
+    @pytest.mark.parametrize(
+        ("momentum", "steps", "kind"),
+        [
+            (0.1, 999, "precise"),
+            (0.1, 1000, "running"),
+            (0.01, 9_999, "precise"),
+            (0.01, 10_000, "running"),
+            (0.5, 999, "precise"),
+            (0.5, 1000, "running"),
+        ],
+    )
+    def test_norms_that_remember_longer_are_few_steps_for_longer(self, momentum, steps, kind):
+        net = create_net("efficientnet_lite_tiny")
+        norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        for norm in norms[1:]:
+            norm.momentum = 0.1
+        norms[0].momentum = momentum
+        assert settled(TrainConfig(statistics="auto"), net, steps=steps).statistics == kind
+
     def test_statistics_that_stages_share_are_never_estimated(self):
         torch.manual_seed(0)
         nets = [create_net("iresnext_tiny", 2, in_channels=1, normalisation="shared") for _ in range(2)]
