@@ -212,12 +212,20 @@ class Plan:
         )
 
     def tell(self) -> None:
-        """Says on standard error what the bundle will lack, while it can still be helped."""
+        """Says on standard error what looks like a mistake or is lacking, while it can still be helped."""
         if self.net.origin is None:
             notice(
                 "this net was built by hand: its bundle is loaded by load(PATH, net=NET) only, with a net "
                 "built alike. Register its builder (register_net) and build it with create_net, and the "
                 "bundle loads by itself"
+            )
+        known, images = self.net.pretraining, self.splits.preprocessing
+        other = known is not None and (known.mean, known.std) != (images.mean, images.std)
+        if known is not None and other and known.channels == images.channels:
+            notice(
+                f"images are standardised as the data says (mean {_short(images.mean)}, std "
+                f"{_short(images.std)}) and not as the trained weights know them (mean {_short(known.mean)}, "
+                f"std {_short(known.std)}): load the data without mean and std to have that"
             )
         uncounted = sorted({name for cost in self.costs for name in cost.uncounted_operators})
         if uncounted:
@@ -232,6 +240,10 @@ def _input_shape(splits: DataSplits) -> tuple[int, int, int]:
 def _batch_size(config: TrainConfig, splits: DataSplits) -> int:
     assert config.batch_size is not None  # it is settled
     return min(config.batch_size, len(splits.train))
+
+
+def _short(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3g}" for value in values)
 
 
 def _batches_of_two(images: int) -> int:

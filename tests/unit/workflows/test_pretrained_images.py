@@ -163,6 +163,18 @@ def test_no_optimality_gap_is_taken_of_trained_weights(photos: Path, name: str, 
     assert not (tmp_path / "gap").exists()
 
 
+def test_images_that_look_otherwise_to_the_weights_are_told(
+    photos: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For example those that were loaded for another net."""
+    other = Pretraining((0.5,) * 3, (0.25,) * 3, 16, "another test")
+    told = "images are standardised as the data says (mean 0.5 0.5 0.5, std 0.25 0.25 0.25) and not as the"
+    for pretraining, is_told in ((other, True), (KNOWN, False), (None, False)):
+        splits = load_data(photos, pretraining=pretraining, image_size=16, channels=3)
+        fit(create_net(name, 2, pretrained=True), splits, config=ONE_EPOCH, progress=False)
+        assert (told in capsys.readouterr().err) == is_told
+
+
 def test_options_say_mean_and_std(photos: Path) -> None:
     options = DataOptions(image_size=16, mean=KNOWN.mean, std=KNOWN.std)
     assert DataOptions.from_dict(options.to_dict()) == options
