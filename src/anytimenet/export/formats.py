@@ -36,5 +36,11 @@ def _torch(job: Job) -> Written:
     return write(job)
 
 
-FORMATS: dict[str, Format] = {"onnx": _onnx, "openvino": _openvino, "torch": _torch}
+def _native(job: Job) -> Written:
+    from anytimenet.export.native_files import write
+
+    return write(job)
+
+
+FORMATS: dict[str, Format] = {"onnx": _onnx, "openvino": _openvino, "torch": _torch, "native": _native}
 """By name; a format imports what it is built on when it is called, through `core.errors.require`."""

@@ -25,7 +25,8 @@ ARROWS = {
     "data": {"core"},
     "evaluation": {"core"},
     "training": {"layers", "nets", "schemes", "tasks", "data", "evaluation", "costs", "core"},
-    "runtime": {"core"},
+    "native": {"core"},
+    "runtime": {"core", "native"},
     "bundle": {"runtime", "layers", "nets", "costs", "core"},
     "export": {"bundle", "runtime", "layers", "nets", "costs", "core"},
     "testing": {"runtime", "nets", "layers", "costs", "core"},
@@ -91,7 +92,7 @@ INSIDE = {
 }
 
 # Rooms that an edge device has: nothing in them may need torch, not even inside a function.
-TORCH_FREE = {"core", "evaluation", "runtime"}
+TORCH_FREE = {"core", "evaluation", "native", "runtime"}
 
 
 def imports(path: Path, *, typing_too: bool = True) -> set[str]:

@@ -18,13 +18,14 @@ from anytimenet.core.manifest.tables import kept_tables, usable_table
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import backends_of, make_backend, register_backend
+from anytimenet.runtime.backends.native import Native
 from anytimenet.runtime.backends.onnxruntime import OnnxRuntime
 from anytimenet.runtime.backends.openvino import OpenVino
 from anytimenet.runtime.exported.record import AGAIN, EXPORT_NAME, ExportRecord, in_words
 from anytimenet.runtime.policies.policy import ExitPolicy
 from anytimenet.runtime.predictor import Predictor
 
-_RUNS = {"onnx": "onnxruntime", "openvino": "openvino"}
+_RUNS = {"onnx": "onnxruntime", "openvino": "openvino", "native": "native"}
 """The backend that runs a kind of folder where none is named."""
 
 _PROFILE = "Measure it again with python -m anytimenet.runtime profile"
@@ -41,7 +42,7 @@ class ExportedNet:
         manifest: labels, preprocessing, validated accuracies and thresholds, as the bundle had them.
         cost_tables: measured costs.
         segment_specs: of the exported segments, by start, then stop.
-        kind: what the segment files are: "onnx", "openvino" or "torch".
+        kind: what the segment files are: "onnx", "openvino", "torch" or "native".
         dtype: number format of weights and states.
         placement: where `backend` runs them.
     """
@@ -250,3 +251,4 @@ def _tables(folder: Path, record: ExportRecord) -> dict[str, CostTable]:
 
 register_backend(ExportedNet, "onnxruntime", OnnxRuntime)
 register_backend(ExportedNet, "openvino", OpenVino)
+register_backend(ExportedNet, "native", Native)
