@@ -1,0 +1,199 @@
+"""Each operator of the engine against PyTorch, on random shapes, for each instruction set of this machine."""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anytimenet.export.native_program import COUNT_BORDER, Code, Kind, Norm, Op, View, Window
+from anytimenet.native import library
+from tests.unit.native.programs import CLASSES, SmallProgram
+
+if not library.is_there():
+    pytest.skip("no engine", allow_module_level=True)
+
+SETS = library.instruction_sets()
+sides = st.integers(1, 37)
+seeds = st.integers(0, 2**31)
+EVERY = settings(max_examples=60, deadline=None)
+
+
+def near(found: np.ndarray, wanted: torch.Tensor) -> None:
+    truth = wanted.numpy()
+    assert found.shape == truth.shape
+    assert np.abs(found - truth).max() <= 2e-5 * max(1.0, float(np.abs(truth).max()))
+
+
+def normal(draw: np.random.Generator, *shape: int) -> np.ndarray:
+    return draw.standard_normal(shape).astype(np.float32)
+
+
+def norm_of(program: SmallProgram, draw: np.random.Generator, channels: int) -> tuple[Norm, list[torch.Tensor]]:
+    values = [normal(draw, channels) for _ in range(3)] + [draw.uniform(0.5, 2, channels).astype(np.float32)]
+    norm = Norm(*map(program.weight, values), 1e-3)
+    return norm, [torch.from_numpy(value) for value in values]
+
+
+def normed(x: torch.Tensor, norm: list[torch.Tensor]) -> torch.Tensor:
+    gamma, beta, mean, variance = norm
+    return F.batch_norm(x[None], mean, variance, gamma, beta, eps=1e-3)[0]
+
+
+@st.composite
+def windows(draw, height: int, width: int) -> Window:
+    kernel = draw(st.integers(1, 5)), draw(st.integers(1, 7))
+    pads = [draw(st.integers(0, 3)) for _ in range(4)]
+    if height + pads[0] + pads[2] < kernel[0]:
+        kernel = (1, kernel[1])
+    if width + pads[1] + pads[3] < kernel[1]:
+        kernel = (kernel[0], 1)
+    return Window(*kernel, draw(st.integers(1, 3)), draw(st.integers(1, 3)), *pads)
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_convolutions_in_groups_of_any_size(isa, data, height, width, seed):
+    draw = np.random.default_rng(seed)
+    groups = data.draw(st.sampled_from([1, 2, 3, 5]))
+    group_in, group_out = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 17))
+    if data.draw(st.booleans()):
+        groups, group_in, group_out = data.draw(st.integers(2, 19)), 1, 1
+    window = data.draw(windows(height, width))
+    program = SmallProgram((groups * group_in, height, width))
+    x = normal(draw, groups * group_in, height, width)
+    weight = normal(draw, groups * group_out, group_in, window.height, window.width)
+    bias = normal(draw, groups * group_out)
+    norm, vectors = norm_of(program, draw, groups * group_out)
+    framed = F.pad(torch.from_numpy(x), (window.left, window.right, window.top, window.bottom))
+    strides = window.stride_y, window.stride_x
+    wanted = F.conv2d(framed[None], torch.from_numpy(weight), torch.from_numpy(bias), strides, groups=groups)[0]
+    wanted = normed(wanted, vectors).clamp(-0.5, 6)
+    out = program.tensor(Kind.KEPT, *wanted.shape)
+    program.body = [
+        Op(
+            Code.CONV, out, program.x, None, window, groups, program.weight(weight), program.weight(bias),
+            norm, -0.5, 6.0,
+        )
+    ]  # fmt: skip
+    near(program.results(x, isa)[0], wanted)
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, data, height, width, seed):
+    """1x1 on the first channels, 3x3 that reads it from its image, and 1x1 that is added where x was."""
+    draw = np.random.default_rng(seed)
+    channels, middle = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 30))
+    prefix, begin = data.draw(st.integers(1, channels)), data.draw(st.integers(0, 3))
+    program = SmallProgram((channels, height, width))
+    x = normal(draw, channels, height, width)
+    down, grouped, up = normal(draw, middle, prefix, 1, 1), normal(draw, middle, 1, 3, 3), None
+    up = normal(draw, channels, middle, 1, 1)
+    vectors = [norm_of(program, draw, middle) for _ in range(2)]
+    trunk = program.tensor(Kind.SCRATCH, channels, height, width)
+    inner = program.tensor(Kind.SCRATCH, middle, height, width)
+    after = program.tensor(Kind.SCRATCH, middle, height, width)
+    out = program.tensor(Kind.KEPT, channels + begin, height, width)
+    point, window = Window(1, 1, 1, 1), Window(3, 3, 1, 1, 1, 1, 1, 1)
+    program.body = [
+        Op(Code.AFFINE, trunk, program.x, low=-1.0),
+        Op(Code.CONV, inner, trunk.part(0, prefix), None, point, 1, program.weight(down), -1, vectors[0][0], 0.0),
+        Op(Code.CONV, after, inner, None, window, middle, program.weight(grouped), -1, vectors[1][0], 0.0),
+        Op(Code.CONV, out.part(begin, begin + channels), after, trunk, point, 1, program.weight(up)),
+    ]
+    if begin:
+        program.body.append(Op(Code.ZERO, out.part(0, begin)))
+    t = torch.from_numpy
+    wide = t(x).clamp(min=-1)
+    h = normed(F.conv2d(wide[None, :prefix], t(down))[0], vectors[0][1]).relu()
+    h = normed(F.conv2d(h[None], t(grouped), padding=1, groups=middle)[0], vectors[1][1]).relu()
+    wanted = wide + F.conv2d(h[None], t(up))[0]
+    near(program.results(x, isa)[0], F.pad(wanted, (0, 0, 0, 0, begin, 0)))
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_pooling(isa, data, height, width, seed):
+    draw = np.random.default_rng(seed)
+    kernel = data.draw(st.integers(1, min(3, height, width)))
+    stride = data.draw(st.integers(1, 3))
+    pad = data.draw(st.integers(0, kernel // 2))
+    largest, ceil, border = data.draw(st.booleans()), data.draw(st.booleans()), data.draw(st.booleans())
+    x = normal(draw, 3, height, width)
+    given = torch.from_numpy(x)[None]
+    wanted = (
+        F.max_pool2d(given, kernel, stride, pad, ceil_mode=ceil)
+        if largest
+        else F.avg_pool2d(given, kernel, stride, pad, ceil_mode=ceil, count_include_pad=border)
+    )[0]
+    program = SmallProgram((3, height, width))
+    out = program.tensor(Kind.KEPT, *wanted.shape)
+    window = Window(kernel, kernel, stride, stride, pad, pad, pad, pad)
+    op = Op(Code.LARGEST_POOL if largest else Code.AVERAGE_POOL, out, program.x, window=window)
+    op.flags |= COUNT_BORDER if border and not largest else 0
+    program.body = [op]
+    near(program.results(x, isa)[0], wanted)
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_sums_scales_and_zeros_side_by_side(isa, data, height, width, seed):
+    draw = np.random.default_rng(seed)
+    channels = data.draw(st.integers(2, 9))
+    cut = data.draw(st.integers(1, channels - 1))
+    program = SmallProgram((channels, height, width))
+    x = normal(draw, channels, height, width)
+    norm, vectors = norm_of(program, draw, channels)
+    out = program.tensor(Kind.KEPT, 2 * channels, height, width)
+    scaled = program.tensor(Kind.SCRATCH, channels, height, width)
+    late = Norm(norm.gamma, norm.beta, norm.mean, norm.variance, norm.epsilon, cut)
+    program.body = [
+        Op(Code.AFFINE, scaled.part(0, cut), program.x.part(0, cut), norm=norm, low=0.0),
+        Op(Code.AFFINE, scaled.part(cut, channels), program.x.part(cut, channels), norm=late, low=0.0),
+        Op(Code.ADD, out.part(0, channels), scaled, program.x, high=1.5),
+        Op(Code.ZERO, out.part(channels, 2 * channels)),
+    ]
+    wanted = (normed(torch.from_numpy(x), vectors).relu() + torch.from_numpy(x)).clamp(max=1.5)
+    near(program.results(x, isa)[0], torch.cat([wanted, torch.zeros_like(wanted)]))
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_heads_pool_what_they_normalise(isa, data, height, width, seed):
+    draw = np.random.default_rng(seed)
+    channels = data.draw(st.integers(1, 40))
+    program = SmallProgram((channels, height, width))
+    x = normal(draw, channels, height, width)
+    out = program.tensor(Kind.KEPT, channels, height, width)
+    program.body = [Op(Code.AFFINE, out, program.x)]
+    found = program.results(x, isa)
+    near(found[0], torch.from_numpy(x))
+    near(found[1], torch.from_numpy(x).mean((1, 2)).sum().repeat(CLASSES))
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_what_is_not_a_number_stays_so(isa):
+    program = SmallProgram((2, 5, 5))
+    x = np.ones((2, 5, 5), np.float32)
+    x[0, 2, 2] = np.nan
+    out = program.tensor(Kind.KEPT, 2, 5, 5)
+    program.body = [Op(Code.AFFINE, out, program.x, low=0.0, high=inf)]
+    found = program.results(x, isa)[0]
+    assert np.array_equal(np.isnan(found), np.isnan(x))
+
+
+def test_parts_of_a_view():
+    view = View(1, 2, 5, 4, 4)
+    assert view.part(1, 3) == View(1, 3, 2, 4, 4)
+    assert view.part(2, 5).follows(view.part(0, 2))
