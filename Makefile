@@ -1,13 +1,17 @@
 # make quickstart   train, evaluate and try a first anytime network (nothing but Python 3.11+ needed)
 # make test         every test          make check    lint, format, types and spelling
 # make bench        the benchmarks      make docs         the documentation site, in site/
+# make native       the C++ engine again, after its sources have changed (needs CMake and GCC 12 or Clang)
+# make sanitize     recorded runs of the engine under the sanitizers
+# make fuzz         changed programs, for FUZZ_SECONDS seconds
 # all of them take VENV=<folder> and PYTHON=<interpreter>
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test check format bench docs clean
+.PHONY: quickstart test check format bench docs clean native sanitize fuzz
+FUZZ_SECONDS ?= 60
 
 quickstart: $(VENV)/.train
 	$(BIN)/anytimenet quickstart --out runs/quickstart
@@ -31,6 +35,26 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+native: $(VENV)/.dev
+	$(PIP) --no-deps -e .
+
+build/cases: tests/native/record.py $(wildcard src/anytimenet/export/native_*.py) | $(VENV)/.dev
+	$(BIN)/python tests/native/record.py $@
+	touch $@
+
+build/sanitize-%: $(wildcard tests/native/*.cpp tests/native/*.h) $(wildcard src/anytimenet/native/src/*)
+	cmake -S tests/native -B $@ -DSANITIZERS=$(if $(filter address,$*),address$(comma)undefined,$*)
+	cmake --build $@
+	touch $@
+comma := ,
+
+sanitize: build/sanitize-address build/sanitize-thread build/cases
+	build/sanitize-address/replay build/cases/*.case
+	build/sanitize-thread/replay build/cases/sliced.case build/cases/lite.case
+
+fuzz: build/sanitize-address build/cases
+	build/sanitize-address/fuzz $(FUZZ_SECONDS) build/cases/*.case
 
 clean:
 	rm -rf build dist runs site .pytest_cache .mypy_cache .ruff_cache

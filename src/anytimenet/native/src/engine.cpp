@@ -7,6 +7,10 @@
 #include <limits>
 #include <new>
 
+#if defined(ANYTIME_RED_ZONES)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace anytimenet {
 namespace {
 
@@ -143,6 +147,15 @@ Session::Session(std::shared_ptr<const Engine> engine, bool poison) : engine_(st
         std::int64_t count = place.plane * program.tensors[t].channels;
         for (std::int64_t i = 0; i < count; i++) memory_.get()[place.at + i] = std::numeric_limits<float>::quiet_NaN();
     }
+#if defined(ANYTIME_RED_ZONES)
+    auto guard = [&](std::int64_t at, std::int64_t floats) {
+        std::int64_t end = at + (floats + kLanes - 1) / kLanes * kLanes;
+        ASAN_POISON_MEMORY_REGION(memory_.get() + end, 4 * kLanes);
+    };
+    for (std::size_t t = 0; t < program.tensors.size(); t++)
+        guard(engine_->plan.tensors[t].at, engine_->plan.tensors[t].plane * program.tensors[t].channels);
+    for (const Image& image : engine_->plan.images) guard(image.at, image.plane * image.channels);
+#endif
 }
 
 const float* Session::at(std::int32_t tensor, std::int32_t channel) const {

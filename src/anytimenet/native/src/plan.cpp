@@ -10,6 +10,11 @@ namespace {
 
 constexpr std::int64_t kMostFloats = 1ll << 30;
 constexpr std::int32_t kNever = -1;
+#if defined(ANYTIME_RED_ZONES)
+constexpr bool kShares = false;  // every tensor has memory of its own, with a red zone behind it
+#else
+constexpr bool kShares = true;
+#endif
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
@@ -43,8 +48,8 @@ class Planner {
             find_images(stage.head_first, stage.head_count);
         }
         for (std::size_t t = 0; t < program_.tensors.size(); t++)
-            if (program_.tensors[t].kind != Kind::scratch || program_.tensors[t].flat) take(t);
-        for (Image& image : plan_.images) image.at = take(image.plane * image.channels);
+            if (program_.tensors[t].kind != Kind::scratch || program_.tensors[t].flat || !kShares) take(t);
+        for (Image& image : plan_.images) image.at = take(rounded(image.plane * image.channels) + kLanes);
         std::int64_t begin = plan_.floats, most = 0;
         for (const Stage& stage : program_.table) {
             most = std::max(most, place_scratch(stage.body_first, stage.body_count, begin));
@@ -64,7 +69,7 @@ class Planner {
 
     void take(std::size_t tensor) {
         const Tensor& t = program_.tensors[tensor];
-        plan_.tensors[tensor].at = take(plan_.tensors[tensor].plane * t.channels + kLanes);
+        plan_.tensors[tensor].at = take(rounded(plan_.tensors[tensor].plane * t.channels) + kLanes);
     }
 
     const Op& op(std::int64_t i) const { return program_.ops[index(i)]; }
@@ -120,7 +125,7 @@ class Planner {
         auto seen = [&](std::int32_t tensor, std::int32_t i) {
             if (tensor < 0) return;
             const Tensor& t = program_.tensors[index(tensor)];
-            if (t.kind != Kind::scratch || t.flat || plan_.tensors[index(tensor)].image >= 0) return;
+            if (!kShares || t.kind != Kind::scratch || t.flat || plan_.tensors[index(tensor)].image >= 0) return;
             if (row[index(tensor)] == kNever) {
                 row[index(tensor)] = static_cast<std::int32_t>(lives.size());
                 lives.push_back({tensor, {i, i}});
@@ -133,7 +138,7 @@ class Planner {
         std::vector<std::pair<std::int64_t, std::int64_t>> taken;  // of those that are placed: from, to
         for (std::size_t n = 0; n < lives.size(); n++) {
             auto [tensor, life] = lives[n];
-            std::int64_t size = rounded(plan_.tensors[index(tensor)].plane * program_.tensors[index(tensor)].channels + kLanes);
+            std::int64_t size = rounded(plan_.tensors[index(tensor)].plane * program_.tensors[index(tensor)].channels) + kLanes;
             std::int64_t at = sum_in_place(lives, row, n, begin);
             if (at < 0) at = lowest(lives, taken, n, begin, size);
             plan_.tensors[index(tensor)].at = at;

@@ -28,8 +28,8 @@ struct Tensor {  // (channels, height, width) of one example; `flat`: a vector o
 struct Chunk {  // rows of numbers in a shard, and where they belong in a weight
     std::int32_t shard, offset_low, offset_high, rows, row_length, from_stride, to, to_stride;
     std::int64_t offset() const {
-        return static_cast<std::int64_t>(static_cast<std::uint32_t>(offset_low)) |
-               static_cast<std::int64_t>(offset_high) << 32;
+        return static_cast<std::int64_t>(static_cast<std::uint64_t>(static_cast<std::uint32_t>(offset_high)) << 32 |
+                                         static_cast<std::uint32_t>(offset_low));
     }
 };
 

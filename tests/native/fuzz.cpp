@@ -1,0 +1,61 @@
+// Loads and runs changed cases; whatever is let in must stay in its memory. Under libFuzzer, or by itself:
+// fuzz SECONDS CASE... changes words of the cases at random.
+#include <chrono>
+#include <random>
+
+#include "anytimenet.h"
+#include "case.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
+    Case own;
+    if (!read_case(data, size, own)) return 0;
+    std::vector<const void*> shards;
+    std::vector<std::size_t> sizes;
+    for (auto& shard : own.shards) shards.push_back(shard.data()), sizes.push_back(shard.size());
+    char error[200];
+    anytime_engine* engine = anytime_load(own.program.data(), own.program.size(), shards.data(), sizes.data(),
+                                          shards.size(), nullptr, error, sizeof error);
+    if (!engine) return 0;
+    std::int32_t shape[3];
+    anytime_input_shape(engine, shape);
+    std::size_t numbers = static_cast<std::size_t>(shape[0]) * shape[1] * shape[2];
+    anytime_session* session = numbers < (1u << 20) ? anytime_open(engine, 1) : nullptr;
+    if (session && anytime_session_bytes(session) < (1 << 26)) {
+        std::vector<float> x(numbers, 1.0f);
+        anytime_begin(session, x.data());
+        anytime_options options{anytime_stages(engine), 0, 0, nullptr};
+        anytime_result result;
+        anytime_run(session, &options, &result);
+    }
+    if (session) anytime_close(session);
+    anytime_unload(engine);
+    return 0;
+}
+
+#if !defined(HAS_LIBFUZZER)
+int main(int count, char** arguments) {
+    if (count < 3) return std::fprintf(stderr, "fuzz SECONDS CASE...\n"), 2;
+    std::vector<std::vector<unsigned char>> seeds;
+    for (int i = 2; i < count; i++) seeds.push_back(read_file(arguments[i]));
+    std::mt19937 draw(1);
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(arguments[1]));
+    long tried = 0;
+    const std::int32_t odd[] = {-1, 0, 1, 2, 3, 7, 16, 255, 1 << 15, 1 << 20, 1 << 28, 2147483647, -2147483647 - 1};
+    for (; std::chrono::steady_clock::now() < end; tried++) {
+        auto bytes = seeds[draw() % seeds.size()];
+        std::uint32_t words;
+        std::memcpy(&words, bytes.data(), 4), words /= 4;  // of the program, which comes first
+        for (unsigned changes = 1 + draw() % 3; changes > 0; changes--) {
+            std::size_t place = 4 + 4 * (draw() % (draw() % 4 ? words : bytes.size() / 4 - 1));
+            std::int32_t word;
+            std::memcpy(&word, &bytes[place], 4);
+            if (draw() % 2) word = odd[draw() % (sizeof odd / sizeof odd[0])];
+            else word += static_cast<std::int32_t>(draw() % 9) - 4;
+            std::memcpy(&bytes[place], &word, 4);
+        }
+        if (draw() % 16 == 0) bytes.resize(draw() % bytes.size());
+        LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
+    }
+    std::printf("%ld changed cases, none of which left its memory\n", tried);
+}
+#endif
