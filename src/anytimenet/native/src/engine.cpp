@@ -21,9 +21,9 @@ Offsets offsets_of(const Op& op, const Tensor& out, const Image& image, int lane
     auto row = static_cast<int>(image.row), part = static_cast<int>(image.part);
     for (int y = 0; y < op.window_height; y++)
         for (int x = 0; x < op.window_width; x++)
-            found.taps.push_back(y * row + x % op.stride_x * part + x / op.stride_x);
+            found.taps.push_back(y * row + x % image.step * part + x / image.step);
     auto add = [&](int y, int x) {
-        found.in_at.push_back(y * op.stride_y * row + x);
+        found.in_at.push_back(y * op.stride_y * row + x * (op.stride_x / image.step));
         found.out_at.push_back(y * out.width + x);
     };
     if (2 * out.width <= lanes && out.height >= 2) {
@@ -36,6 +36,17 @@ Offsets offsets_of(const Op& op, const Tensor& out, const Image& image, int lane
         // The last vector of a row begins earlier rather than reach over its end.
         for (int x = 0; x < out.width; x += lanes) add(y, std::max(0, std::min(x, out.width - lanes)));
     return found;
+}
+
+// Lets the matrix product before it do what is done to each number of its result; false if it cannot.
+bool joined(Step& before, const Affine& affine) {
+    auto* product = std::get_if<Gemm>(&before.work);
+    if (!product || product->next || product->out.data != affine.in || product->out.row || affine.out.row) return false;
+    if (product->rows != affine.channels || affine.out.data == affine.in) return false;
+    product->next = affine.out.data, product->next_plane = affine.out.plane;
+    product->next_scale = affine.scale, product->next_shift = affine.shift;
+    product->next_low = affine.low, product->next_high = affine.high;
+    return true;
 }
 
 }  // namespace
@@ -187,7 +198,11 @@ void Session::build(std::int32_t first, std::int32_t count, Part& part) {
         auto step = [&](auto work) { part.steps.push_back({work, ends}); };
         switch (op.code) {
             case Code::conv: add_conv(op, i, part); break;
-            case Code::affine: step(Affine{scale, bias, in, in_plane, out, op.out_channels, pixels, op.low, op.high}); break;
+            case Code::affine: {
+                Affine affine{scale, bias, in, in_plane, out, op.out_channels, pixels, op.low, op.high};
+                if (part.steps.empty() || !joined(part.steps.back(), affine)) step(affine);
+                break;
+            }
             case Code::add:
                 step(Add{in, at(op.other, op.other_channel), in_plane, engine_->plan.tensors[index(op.other)].plane, out,
                          op.out_channels, pixels, op.low, op.high});
@@ -230,7 +245,7 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
                       p.bias.data() + static_cast<std::int64_t>(g) * tiles * p.tile, at(op.in, op.in_channel + g * group_in),
                       from.plane, sums ? at(op.other, op.other_channel) : nullptr,
                       sums ? engine_->plan.tensors[index(op.other)].plane : 0, target(op.out, op.out_channel + g * group_out),
-                      group_out, group_in, shape.height * shape.width, p.tile, op.low, op.high},
+                      group_out, group_in, shape.height * shape.width, p.tile, op.low, op.high, nullptr, 0, nullptr, nullptr, 0, 0},
                  ends && g == op.groups - 1});
         }
         return;
@@ -253,7 +268,8 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
                 static_cast<int>(image.part)};
     Conv conv{p.weight.data(), p.bias.data(), first, image.plane, target(op.out, op.out_channel), o.taps.data(),
               o.in_at.data(), o.out_at.data(), o.in_second, o.out_second, static_cast<int>(o.in_at.size()),
-              static_cast<int>(o.taps.size()), op.groups, group_in, group_out, p.tile, op.low, op.high};
+              static_cast<int>(o.taps.size()), op.groups, group_in, group_out, p.tile, op.stride_x / image.step,
+              op.low, op.high};
     part.steps.push_back({Framed{frame, conv, copies, is_depthwise(op)}, ends});
 }
 

@@ -26,6 +26,11 @@ struct Gemm {
     Target out;
     int rows, columns, pixels, tile;
     float low, high;
+    // Where not null: clamp(scale * out + shift), rows one after the other, is written there, too.
+    float* next;
+    long next_plane;
+    const float *next_scale, *next_shift;
+    float next_low, next_high;
 };
 
 // A convolution of an image with borders. Vectors of pixels and taps are told by their offsets.
@@ -41,6 +46,7 @@ struct Conv {
     int in_second;        // offset of the second half of a vector, where it is of the next row; else 0
     int out_second;
     int vectors, tap_count, groups, group_in, group_out, tile;
+    int step;             // pixels of the image between two of the result; 1 or, in depthwise ones, 2
     float low, high;
 };
 

@@ -63,7 +63,8 @@ void pack_tiles(const std::vector<float>& rows, const std::vector<float>& bias, 
     int tiles = (group_rows + to.tile - 1) / to.tile;
     std::int64_t total = static_cast<std::int64_t>(groups) * tiles * to.tile;
     if (total * columns > (1ll << 29)) throw Refused("a weight is too large");
-    to.weight.assign(at(total * columns), 0), to.bias.assign(at(total), 0);
+    // Behind the last tile there is room for a vector, which may be read.
+    to.weight.assign(at(total * columns + kLanes), 0), to.bias.assign(at(total), 0);
     for (int group = 0; group < groups; group++)
         for (int row = 0; row < group_rows; row++) {
             std::int64_t from = static_cast<std::int64_t>(group) * group_rows + row;

@@ -86,10 +86,12 @@ class Planner {
 
     std::int32_t image_for(const Op& o) {
         const Tensor& in = program_.tensors[index(o.in)];
-        Image wanted{in.height, in.width, o.top, o.left, o.bottom, o.right, o.stride_x, o.in_channels, 0, 0, 0, 0};
-        wanted.part = (in.width + o.left + o.right + o.stride_x - 1) / o.stride_x;
-        wanted.row = wanted.part * o.stride_x;
-        wanted.plane = spread(rounded((in.height + o.top + o.bottom) * wanted.row + kLanes + o.window_width));
+        // Depthwise kernels pick every second pixel themselves.
+        std::int32_t step = is_depthwise(o) && o.stride_x == 2 ? 1 : o.stride_x;
+        Image wanted{in.height, in.width, o.top, o.left, o.bottom, o.right, step, o.in_channels, 0, 0, 0, 0};
+        wanted.part = (in.width + o.left + o.right + step - 1) / step;
+        wanted.row = wanted.part * step;
+        wanted.plane = spread(rounded((in.height + o.top + o.bottom) * wanted.row + 2 * kLanes + o.window_width));
         if (wanted.plane * wanted.channels > kMostFloats) throw Refused("it needs more memory than a session may have");
         for (std::size_t i = 0; i < plan_.images.size(); i++)
             if (plan_.images[i].same_shape(wanted)) {
@@ -105,7 +107,8 @@ class Planner {
     void settle_inside(std::int32_t first, std::int32_t end, std::int32_t reader) {
         const Op& o = op(reader);
         const Tensor& t = program_.tensors[index(o.in)];
-        if (t.kind != Kind::scratch || o.stride_x != 1 || o.in_channels != t.channels) return;
+        if (t.kind != Kind::scratch || o.in_channels != t.channels) return;
+        if (plan_.images[index(plan_.image_of[index(reader)])].step != 1) return;
         for (std::int32_t i = first; i < end; i++)
             if (i != reader && reads(op(i), o.in)) return;
         std::int32_t writer = reader - 1;
