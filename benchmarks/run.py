@@ -35,6 +35,7 @@ SCRIPTS = (
     "runtime/planning",
     "runtime/views",
     "runtime/segments",
+    "native/engine",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from importlib import resources
 
@@ -41,6 +41,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "anytime_digest": (c_char_p, ()),
     "anytime_instruction_sets": (c_char_p, ()),
     "anytime_now": (c_int64, ()),
+    "anytime_multiply": (c_double, (c_char_p, c_int64)),
     "anytime_load": (
         c_void_p,
         (

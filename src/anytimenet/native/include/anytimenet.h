@@ -42,6 +42,9 @@ ANYTIME_API const char* anytime_digest(void);
 /* The instruction sets that this machine and this library have, best first, with commas between. */
 ANYTIME_API const char* anytime_instruction_sets(void);
 ANYTIME_API int64_t anytime_now(void);
+/* Runs so many rounds of multiply-adds that wait for nothing, and returns how many those were: the most that the
+ * instruction set can do, for benchmarks. 0 for one that is not there. */
+ANYTIME_API double anytime_multiply(const char* instruction_set, int64_t rounds);
 
 /* Loads a program and the first `shards` of its weight files, whose stages can then be run.
  *

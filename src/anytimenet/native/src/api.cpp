@@ -71,6 +71,11 @@ const char* anytime_instruction_sets(void) {
 
 int64_t anytime_now(void) { return now(); }
 
+double anytime_multiply(const char* instruction_set, int64_t rounds) {
+    const Kernels* kernels = chosen(instruction_set);
+    return kernels ? kernels->multiply(static_cast<long>(rounds)) : 0;
+}
+
 anytime_engine* anytime_load(const void* program, size_t program_bytes, const void* const* shards,
                              const size_t* shard_bytes, size_t shard_count, const char* instruction_set, char* error,
                              size_t error_bytes) {

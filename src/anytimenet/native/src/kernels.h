@@ -118,6 +118,8 @@ struct Kernels {
     void (*mean)(const Mean&);
     void (*linear)(const Linear&);
     void (*frame)(const Frame&);
+    // So many rounds of multiply-adds that wait for nothing; returns how many those were.
+    double (*multiply)(long rounds);
 };
 
 // Null where the library was built without them.
