@@ -119,6 +119,33 @@ def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, da
     near(program.results(x, isa)[0], F.pad(wanted, (0, 0, 0, 0, begin, 0)))
 
 
+@settings(max_examples=6, deadline=None)
+@given(data=st.data(), seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_images_that_are_too_large_for_the_cache_go_channel_by_channel(isa, data, seed):
+    draw = np.random.default_rng(seed)
+    side, channels, step = data.draw(st.integers(60, 75)), data.draw(st.integers(60, 90)), data.draw(st.integers(1, 2))
+    program = SmallProgram((3, side, side))
+    x, up = normal(draw, 3, side, side), normal(draw, channels, 3, 1, 1)
+    own, down = normal(draw, channels, 1, 5, 5), normal(draw, 4, channels, 1, 1)
+    bias, framed = normal(draw, channels), Window(5, 5, step, step, 1, 2, 2, 1)
+    t, point = torch.from_numpy, Window(1, 1, 1, 1)
+    first = F.conv2d(t(x)[None], t(up), t(bias)).clamp(0, 6)
+    wanted = F.conv2d(F.pad(first, (2, 1, 1, 2)), t(own), t(bias), step, groups=channels).clamp(0, 6)
+    begun, wide = program.tensor(Kind.SCRATCH, 3, side, side), program.tensor(Kind.SCRATCH, channels, side, side)
+    after = program.tensor(Kind.SCRATCH, channels, *wanted.shape[2:])
+    wanted = F.conv2d(wanted, t(down))[0]
+    out = program.tensor(Kind.KEPT, *wanted.shape)
+    shift = program.weight(bias)
+    program.body = [
+        Op(Code.AFFINE, begun, program.x),
+        Op(Code.CONV, wide, begun, None, point, 1, program.weight(up), shift, None, 0.0, 6.0),
+        Op(Code.CONV, after, wide, None, framed, channels, program.weight(own), shift, None, 0.0, 6.0),
+        Op(Code.CONV, out, after, None, point, 1, program.weight(down)),
+    ]
+    near(program.results(x, isa)[0], wanted)
+
+
 @EVERY
 @given(data=st.data(), height=sides, width=sides, seed=seeds)
 @pytest.mark.parametrize("isa", SETS)

@@ -4,8 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
-#include <new>
+#include <utility>
 
 #if defined(ANYTIME_RED_ZONES)
 #include <sanitizer/asan_interface.h>
@@ -49,6 +50,36 @@ bool joined(Step& before, const Affine& affine) {
     return true;
 }
 
+// Channels of an image that stay in the second cache until the convolution reads them.
+constexpr std::int64_t kCachedFloats = 100'000;
+
+// Lets a depthwise convolution follow the product before it channel by channel; false if it cannot.
+bool paired(Step& before, const Conv& conv, bool ends) {
+    auto* product = std::get_if<Gemm>(&before.work);
+    if (!product || product->rows != conv.groups || product->residual) return false;
+    if (product->rows * conv.in_plane <= 2 * kCachedFloats) return false;
+    // The last channels of the product still read what the first ones of the convolution must not write over.
+    const float *in = product->in, *in_end = in + product->columns * product->in_plane;
+    const float *out = conv.out.data, *out_end = out + conv.groups * conv.out.plane;
+    std::less<const float*> before_in_memory;
+    if (before_in_memory(in, out_end) && before_in_memory(out, in_end)) return false;
+    auto tiles = std::max<std::int64_t>(1, kCachedFloats / (product->tile * conv.in_plane));
+    before = {Paired{*product, conv, static_cast<int>(tiles) * product->tile}, ends};
+    return true;
+}
+
+void run_paired(const Kernels& kernels, const Paired& pair) {
+    Gemm product = pair.product;
+    Conv conv = pair.conv;
+    for (int row = 0; row < pair.product.rows; row += pair.rows) {
+        product.rows = conv.groups = std::min(pair.rows, pair.product.rows - row);
+        kernels.gemm(product), kernels.depthwise(conv);
+        product.weight += static_cast<std::int64_t>(pair.rows) * product.columns, product.bias += pair.rows;
+        conv.weight += static_cast<std::int64_t>(pair.rows) * conv.tap_count, conv.bias += pair.rows;
+        conv.out.data += pair.rows * conv.out.plane;
+    }
+}
+
 }  // namespace
 
 std::int64_t now() {
@@ -63,30 +94,48 @@ Engine::Engine(const unsigned char* data, std::size_t size, const std::vector<Sh
     if (shards.size() > index(program.shards)) throw Refused("there are more shards than it knows");
     plan = plan_memory(program);
     find_needs();
-    packed.resize(program.ops.size()), offsets.resize(program.ops.size());
+    std::vector<Packed> packed(program.ops.size());
+    numbers.resize(program.ops.size()), offsets.resize(program.ops.size());
     std::int64_t stored = 0, most = 1 << 16;
     for (const Shard& shard : shards) stored += static_cast<std::int64_t>(shard.size) / 4;
     most += 64 * stored;  // a net whose stages share all weights, at its most wasteful
     for (std::size_t s = 1; s < program.table.size(); s++) {
         const Stage& stage = program.table[s];
         std::vector<std::int32_t> own;
+        bool here = true;
         for (std::int32_t i = 0; i < stage.body_count; i++) own.push_back(stage.body_first + i);
         for (std::int32_t i = 0; i < stage.head_count; i++) own.push_back(stage.head_first + i);
-        for (std::int32_t i : own)
-            if (!has_weights(program, program.ops[index(i)], shards.size())) return;
+        for (std::int32_t i : own) here = here && has_weights(program, program.ops[index(i)], shards.size());
+        if (!here) break;
         for (std::int32_t i : own) {
             const Op& op = program.ops[index(i)];
             if (op.weight >= 0 && (most -= program.weights[index(op.weight)].numbers) < 0)
                 throw Refused("its weights are much larger than its shards");
             packed[index(i)] = anytimenet::packed(program, op, shards, kernels);
-            const Packed& p = packed[index(i)];
-            weight_bytes += 4 * static_cast<std::int64_t>(p.weight.size() + p.bias.size() + p.scale.size());
             if (plan.image_of[index(i)] >= 0)
                 offsets[index(i)] = offsets_of(op, program.tensors[index(op.out)],
                                                plan.images[index(plan.image_of[index(i)])], kernels.lanes);
         }
         stages = static_cast<std::int32_t>(s);
     }
+    keep(packed);
+}
+
+// All weights one after the other, in the order in which they are read.
+void Engine::keep(const std::vector<Packed>& packed) {
+    auto rounded = [](std::size_t count) { return (count + kLanes - 1) / kLanes * kLanes; };
+    std::size_t total = 0;
+    for (const Packed& p : packed) total += rounded(p.weight.size()) + rounded(p.bias.size()) + rounded(p.scale.size());
+    memory_ = zeros(total);
+    float* at = memory_.get();
+    auto put = [&](const std::vector<float>& values) -> const float* {
+        if (values.empty()) return nullptr;
+        std::memcpy(at, values.data(), 4 * values.size());
+        return std::exchange(at, at + rounded(values.size()));
+    };
+    for (std::size_t i = 0; i < packed.size(); i++)
+        numbers[i] = {put(packed[i].weight), put(packed[i].bias), put(packed[i].scale), packed[i].tile};
+    weight_bytes = 4 * static_cast<std::int64_t>(total);
 }
 
 void Engine::find_needs() {
@@ -138,13 +187,9 @@ bool Engine::can_answer(std::int32_t stage, std::int32_t reached, std::int32_t b
 
 // ---- Session ----
 
-void Session::Free::operator()(float* p) const { ::operator delete(p, std::align_val_t(64)); }
-
 Session::Session(std::shared_ptr<const Engine> engine, bool poison) : engine_(std::move(engine)) {
     const Program& program = engine_->program;
-    std::size_t floats = index(engine_->plan.floats) + kLanes;
-    memory_.reset(static_cast<float*>(::operator new(4 * floats, std::align_val_t(64))));
-    std::memset(memory_.get(), 0, 4 * floats);
+    memory_ = zeros(index(engine_->plan.floats) + kLanes);
     has_output_.resize(program.table.size());
     bodies_.resize(index(engine_->stages) + 1), heads_.resize(index(engine_->stages) + 1);
     for (std::int32_t s = 1; s <= engine_->stages; s++) {
@@ -187,13 +232,13 @@ void Session::build(std::int32_t first, std::int32_t count, Part& part) {
     const Program& program = engine_->program;
     for (std::int32_t i = first; i < first + count; i++) {
         const Op& op = program.ops[index(i)];
-        const Packed& p = engine_->packed[index(i)];
+        const Numbers& p = engine_->numbers[index(i)];
         const Tensor& shape = program.tensors[index(op.out)];
         const float* in = op.in >= 0 ? at(op.in, op.in_channel) : nullptr;
         long in_plane = op.in >= 0 ? engine_->plan.tensors[index(op.in)].plane : 0;
         Target out = target(op.out, op.out_channel);
         int pixels = shape.height * shape.width;
-        const float *scale = p.scale.empty() ? nullptr : p.scale.data(), *bias = p.bias.empty() ? nullptr : p.bias.data();
+        const float *scale = p.scale, *bias = p.bias;
         bool ends = op.flags & kBlockEnd;
         auto step = [&](auto work) { part.steps.push_back({work, ends}); };
         switch (op.code) {
@@ -223,7 +268,7 @@ void Session::build(std::int32_t first, std::int32_t count, Part& part) {
             }
             case Code::linear: {
                 int stride = (op.in_channels + kLanes - 1) / kLanes * kLanes;
-                step(Linear{p.weight.data(), bias, in, out.data, op.out_channels, op.in_channels, stride, op.low, op.high});
+                step(Linear{p.weight, bias, in, out.data, op.out_channels, op.in_channels, stride, op.low, op.high});
                 break;
             }
         }
@@ -231,7 +276,7 @@ void Session::build(std::int32_t first, std::int32_t count, Part& part) {
 }
 
 void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
-    const Packed& p = engine_->packed[index(i)];
+    const Numbers& p = engine_->numbers[index(i)];
     const Tensor& shape = engine_->program.tensors[index(op.out)];
     int group_in = op.in_channels / op.groups, group_out = op.out_channels / op.groups;
     bool ends = op.flags & kBlockEnd;
@@ -241,8 +286,8 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
         for (std::int32_t g = 0; g < op.groups; g++) {
             bool sums = op.other >= 0;
             part.steps.push_back(
-                {Gemm{p.weight.data() + static_cast<std::int64_t>(g) * tiles * p.tile * group_in,
-                      p.bias.data() + static_cast<std::int64_t>(g) * tiles * p.tile, at(op.in, op.in_channel + g * group_in),
+                {Gemm{p.weight + static_cast<std::int64_t>(g) * tiles * p.tile * group_in,
+                      p.bias + static_cast<std::int64_t>(g) * tiles * p.tile, at(op.in, op.in_channel + g * group_in),
                       from.plane, sums ? at(op.other, op.other_channel) : nullptr,
                       sums ? engine_->plan.tensors[index(op.other)].plane : 0, target(op.out, op.out_channel + g * group_out),
                       group_out, group_in, shape.height * shape.width, p.tile, op.low, op.high, nullptr, 0, nullptr, nullptr, 0, 0},
@@ -266,10 +311,11 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
                 image.left,
                 image.step,
                 static_cast<int>(image.part)};
-    Conv conv{p.weight.data(), p.bias.data(), first, image.plane, target(op.out, op.out_channel), o.taps.data(),
+    Conv conv{p.weight, p.bias, first, image.plane, target(op.out, op.out_channel), o.taps.data(),
               o.in_at.data(), o.out_at.data(), o.in_second, o.out_second, static_cast<int>(o.in_at.size()),
               static_cast<int>(o.taps.size()), op.groups, group_in, group_out, p.tile, op.stride_x / image.step,
               op.low, op.high};
+    if (is_depthwise(op) && !copies && paired(part.steps.back(), conv, ends)) return;
     part.steps.push_back({Framed{frame, conv, copies, is_depthwise(op)}, ends});
 }
 
@@ -361,6 +407,7 @@ bool Session::run_part(const Part& part, bool polled) {
             case 4: k.pool(std::get<Pool>(step.work)); break;
             case 5: k.mean(std::get<Mean>(step.work)); break;
             case 6: k.linear(std::get<Linear>(step.work)); break;
+            case 8: run_paired(k, std::get<Paired>(step.work)); break;
             default: {
                 const Clear& c = std::get<Clear>(step.work);
                 std::memset(c.data, 0, 4 * index(c.floats));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "memory.h"
 #include "packing.h"
 #include "plan.h"
 #include "program.h"
@@ -20,6 +21,12 @@ struct Offsets {
     int in_second = 0, out_second = 0;
 };
 
+// The numbers of an operator, in the engine's memory; see `Packed`.
+struct Numbers {
+    const float *weight = nullptr, *bias = nullptr, *scale = nullptr;
+    int tile = 0;
+};
+
 // A program with its weights: read only, and shared by all sessions.
 class Engine {
   public:
@@ -28,7 +35,7 @@ class Engine {
     Program program;
     Plan plan;
     const Kernels& kernels;
-    std::vector<Packed> packed;
+    std::vector<Numbers> numbers;  // of each operator
     std::vector<Offsets> offsets;
     std::int32_t stages;  // whose weights are there
     std::int64_t weight_bytes = 0;
@@ -42,9 +49,11 @@ class Engine {
     struct Need {
         std::int32_t tensor, first, count;
     };
+    void keep(const std::vector<Packed>& packed);
     void find_needs();
     bool in_state(const Need& need, std::int32_t stage) const;
     std::vector<std::vector<Need>> needs_;       // of each head
+    Floats memory_;
     std::vector<std::int32_t> whole_until_;      // the last stage at which they are unchanged
 };
 
@@ -59,8 +68,15 @@ struct Framed {
     bool copies, depthwise;
 };
 
+// A product whose rows a depthwise convolution reads, some channels at a time, so that they stay in the cache.
+struct Paired {
+    Gemm product;
+    Conv conv;
+    int rows;  // at a time
+};
+
 struct Step {
-    std::variant<Gemm, Framed, Affine, Add, Pool, Mean, Linear, Clear> work;
+    std::variant<Gemm, Framed, Affine, Add, Pool, Mean, Linear, Clear, Paired> work;
     bool block_end;
 };
 
@@ -110,10 +126,7 @@ class Session {
     void copy_in(std::int32_t tensor, std::int32_t channels, const float* from);
 
     std::shared_ptr<const Engine> engine_;
-    struct Free {
-        void operator()(float* p) const;
-    };
-    std::unique_ptr<float, Free> memory_;
+    Floats memory_;
     std::vector<Part> bodies_, heads_;
     std::vector<bool> has_output_;
     std::int32_t stage_ = -1, begun_ = 0, least_ = 0;

@@ -135,8 +135,13 @@ class Planner {
             }
             lives[index(row[index(tensor)])].second.last = i;
         };
-        for (std::int32_t i = first; i < first + count; i++)
+        for (std::int32_t i = first; i < first + count; i++) {
             seen(op(i).out, i), seen(op(i).in, i), seen(op(i).other, i);
+            // Who reads an image may be computed by turns with what is written into it.
+            bool inside = plan_.tensors[index(op(i).out)].image >= 0;
+            for (std::int32_t j = i + 1; inside && j < first + count; j++)
+                if (op(j).in == op(i).out) seen(op(i).in, j);
+        }
         std::int64_t most = 0;
         std::vector<std::pair<std::int64_t, std::int64_t>> taken;  // of those that are placed: from, to
         for (std::size_t n = 0; n < lives.size(); n++) {
