@@ -1,4 +1,4 @@
-"""The native engine beside OpenVINO, ONNX Runtime and eager PyTorch, and beside what the processor can do at most."""
+"""The native engine beside other runtimes, and beside what the processor can do at most."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REACH: dict[str, dict[str, float]] = {
     "isresnext_62_imagenet": {"best": 0.85},
     "iresnext_65": {"openvino": 0.85},
 }
-"""Full pass over others' full pass, and how far shares of the latency may be from shares of the multiply-adds."""
+"""Full pass over others', and how far a share of the latency may be from that of the multiply-adds."""
 CALLS = {"isresnext_47": 8, "iresnext_65": 2}
 PEAK = {"avx512": 0.8, "avx2": 0.65}
 """Share of the multiply-adds that a processor with one 512-bit unit can do, in the CIFAR form."""
@@ -88,7 +88,9 @@ def _compare(name: str, place: Path, rounds: int, macs: int) -> tuple[Times, lis
         np.testing.assert_allclose(works[key](), wanted, rtol=0, atol=1e-3 * float(np.abs(wanted).max()))
     calls = CALLS.get(name, 1)
     times = interleave({key: _often(work, calls) for key, work in works.items()}, rounds)
-    return times, [_rate(name, each, min(times.cpu[each]) / calls, macs) for each in library.instruction_sets()]
+    return times, [
+        _rate(name, each, min(times.cpu[each]) / calls, macs) for each in library.instruction_sets()
+    ]
 
 
 def _rate(name: str, instruction_set: str, seconds: float, macs: int) -> dict[str, Any]:
@@ -116,7 +118,10 @@ def _rows(name: str, times: Times, macs: list[int]) -> list[dict[str, Any]]:
     for other in OTHERS:
         wanted = reach.get(other, reach.get("best") if other == fastest else None)
         told = {} if wanted is None else {"reach": wanted}
-        ms = {"ms": round(times.median_ms(full) / calls, 3), "other_ms": round(times.median_ms(other) / calls, 3)}
+        ms = {
+            "ms": round(times.median_ms(full) / calls, 3),
+            "other_ms": round(times.median_ms(other) / calls, 3),
+        }
         rows.append({"what": f"{name}: full network over {other}", **times.ratio(full, other), **told, **ms})
     shares = {k: (times.ratio(f"stage {k}", full)["ratio"], macs[k - 1] / macs[-1]) for k in range(1, stages)}
     if shares:
@@ -124,15 +129,19 @@ def _rows(name: str, times: Times, macs: list[int]) -> list[dict[str, Any]]:
         told = {"reach": reach["share"]} if "share" in reach else {}
         rows.append(
             {
-                "what": f"{name}: share of the latency less that of the multiply-adds, the worst (stage {worst})",
+                "what": f"{name}: share of the latency less that of the multiply-adds (stage {worst})",
                 "ratio": round(shares[worst][0] - shares[worst][1], 3),
                 **told,
                 "shares": " ".join(f"{one:.3f}/{other:.3f}" for one, other in shares.values()),
             }
         )
         first = {"reach": reach["stage 1"]} if "stage 1" in reach else {}
-        rows.append({"what": f"{name}: stage 1 over the full network", **times.ratio("stage 1", full), **first})
-    rows.append({"what": f"{name}: all steps with their heads over the full network", **times.ratio("steps", full)})
+        rows.append(
+            {"what": f"{name}: stage 1 over the full network", **times.ratio("stage 1", full), **first}
+        )
+    rows.append(
+        {"what": f"{name}: all steps with their heads over the full network", **times.ratio("steps", full)}
+    )
     return rows
 
 

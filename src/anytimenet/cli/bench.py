@@ -27,7 +27,7 @@ class Bench:
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Folder of a bundle, or of the run that made it."""
     backend: Annotated[str, tyro.conf.arg(metavar="NAME")] = "eager"
-    """What runs the segments: eager, compiled, onnxruntime, openvino."""
+    """What runs the segments: eager, compiled, onnxruntime, openvino, native."""
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Images that run together."""
     deadlines_ms: tuple[float, ...] = ()

@@ -31,7 +31,7 @@ class Export:
     """Folder of a bundle, or of the run that made it."""
     out: Path
     """The new folder."""
-    format: Literal["onnx", "openvino", "torch"] = "onnx"
+    format: Literal["onnx", "openvino", "torch", "native"] = "onnx"
     """What the files are; programs of torch need PyTorch, and are loaded only from people you trust."""
     segments: Annotated[tuple[str, ...], tyro.conf.arg(metavar="all|A-B ...")] = ()
     """These segments: 0-2 1-3 goes from the input to stage 2 and from stage 1 to stage 3; all of them."""
@@ -111,7 +111,12 @@ class Export:
             print("Engines compute all of them, whichever output is asked for: this file saves no time.")
 
 
-ENGINES = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",), "torch": ("PyTorch",)}
+ENGINES = {
+    "onnx": ("onnxruntime", "openvino"),
+    "openvino": ("openvino",),
+    "torch": ("PyTorch",),
+    "native": ("the native engine",),
+}
 """What runs a format."""
 
 

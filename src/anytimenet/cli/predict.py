@@ -53,7 +53,7 @@ class Predict:
     target_accuracy: float | None = None
     """Answer with the cheapest stage whose validated accuracy is at least this, 0..1."""
     backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """What runs the net: eager PyTorch, the default of a bundle; compiled; onnxruntime; openvino."""
+    """What runs the net: eager PyTorch, the default of a bundle; compiled; onnxruntime; openvino; native."""
     out: Path | None = None
     """For segmentation: write the mask of every stage into this folder, as PNG pictures."""
     batch_size: int | None = None

@@ -1,4 +1,4 @@
-"""A program of the native engine while it is written; docs/reference/native_program.md describes the bytes."""
+"""A program of the native engine while it is written; see docs/reference/native_program.md."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ class Op:
         """The 32 words of it."""
         read, other, norm = self.read, self.other, self.norm
         window = astuple(self.window) if self.window else (0,) * 8
-        weights = (norm.gamma, norm.beta, norm.mean, norm.variance, norm.channel) if norm else (*(NONE,) * 4, 0)
+        weights = (
+            (norm.gamma, norm.beta, norm.mean, norm.variance, norm.channel) if norm else (*(NONE,) * 4, 0)
+        )
         words = (
             self.code,
             self.flags,
@@ -133,7 +135,9 @@ class Op:
             *(self.weight, self.bias),
             *weights,
         )
-        return struct.pack(f"<{len(words)}i3f3i", *words, norm.epsilon if norm else 0, self.low, self.high, 0, 0, 0)
+        return struct.pack(
+            f"<{len(words)}i3f3i", *words, norm.epsilon if norm else 0, self.low, self.high, 0, 0, 0
+        )
 
 
 @dataclass
@@ -168,7 +172,9 @@ class ProgramWriter:
         self._weights: list[tuple[int, int, int]] = []
         self._places: dict[Piece, int] = {}
 
-    def tensor(self, kind: Kind, channels: int, height: int = 1, width: int = 1, *, flat: bool = False) -> int:
+    def tensor(
+        self, kind: Kind, channels: int, height: int = 1, width: int = 1, *, flat: bool = False
+    ) -> int:
         """A new tensor; returns its number."""
         self.tensors.append(TensorRow(kind, channels, height, width, flat))
         return len(self.tensors) - 1
@@ -192,26 +198,47 @@ class ProgramWriter:
     def to_bytes(self) -> bytes:
         """The file."""
         ops: list[Op] = []
-        table, states, outputs = [], [], []
+        table: list[int] = []
+        states: list[int] = []
+        outputs: list[int] = []
         for stage in self.stages:
             row = [len(ops), len(stage.body), len(ops) + len(stage.body), len(stage.head)]
             ops += [*stage.body, *stage.head]
-            row += [len(states), len(stage.state), len(outputs), len(stage.outputs), int(stage.answers), 0]
+            row += [
+                len(states) // 2,
+                len(stage.state),
+                len(outputs),
+                len(stage.outputs),
+                int(stage.answers),
+                0,
+            ]
             states += [number for pair in stage.state for number in pair]
             outputs += stage.outputs
             table += row
-            # Of pairs there are half as many as numbers.
-            table[-6] //= 2
         tensors = [
-            number for row in self.tensors for number in (row.kind, row.channels, row.height, row.width, row.flat, 0)
+            number
+            for row in self.tensors
+            for number in (row.kind, row.channels, row.height, row.width, row.flat, 0)
         ]
         weights = [number for row in self._weights for number in (*row, 0)]
-        counts = (len(self._shards), len(self.stages) - 1, len(self.tensors), len(self._chunks), len(self._weights))
+        counts = (
+            len(self._shards),
+            len(self.stages) - 1,
+            len(self.tensors),
+            len(self._chunks),
+            len(self._weights),
+        )
         header = [MAGIC, VERSION, *counts, len(ops), len(self.stages), len(states) // 2, len(outputs)]
         header += [0] * (_HEADER_WORDS - len(header))
         words = b"".join(map(_words, (header, tensors)))
         rows = b"".join(op.row() for op in ops)
-        return words + b"".join(self._chunks) + _words(weights) + rows + b"".join(map(_words, (table, states, outputs)))
+        return (
+            words
+            + b"".join(self._chunks)
+            + _words(weights)
+            + rows
+            + b"".join(map(_words, (table, states, outputs)))
+        )
 
 
 def shape_of(piece: Piece) -> tuple[int, ...]:

@@ -44,7 +44,9 @@ class Engine:
         BackendError: if the program or a shard does not fit, or the engine is not there.
     """
 
-    def __init__(self, program: bytes, shards: Sequence[bytes], *, instruction_set: str | None = None) -> None:
+    def __init__(
+        self, program: bytes, shards: Sequence[bytes], *, instruction_set: str | None = None
+    ) -> None:
         self._library = library()
         reason = ctypes.create_string_buffer(256)
         count = len(shards)
@@ -60,7 +62,8 @@ class Engine:
         )
         if not handle:
             raise BackendError(
-                f"the native engine refuses the program or its weights ({reason.value.decode()}): export it again"
+                f"the native engine refuses the program or its weights ({reason.value.decode()}): "
+                "export it again"
             )
         self.handle = handle
         weakref.finalize(self, self._library.anytime_unload, handle)
@@ -154,7 +157,9 @@ class NativeSession:
         table = None
         if answers is not None:
             if len(answers) <= self.engine.num_stages:
-                raise ValueError(f"answers: one for each stage 0 to {self.engine.num_stages}, not {len(answers)}")
+                raise ValueError(
+                    f"answers: one for each stage 0 to {self.engine.num_stages}, not {len(answers)}"
+                )
             table = (c_int32 * len(answers))(*answers)
         options = Options(stop, least, deadline_ns, ctypes.cast(table, POINTER(c_int32)) if table else None)
         result = Result()

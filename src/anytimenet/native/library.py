@@ -1,4 +1,4 @@
-"""The engine's shared library: where it lies, what it can be asked, and whether it is built of these sources."""
+"""The engine's shared library: where it lies, what it can be asked, and from which sources it is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from anytimenet.core.files.writing import sha256
 NAMES = ("libanytimenet.so", "libanytimenet.dylib")
 MISSING = (
     "the native engine is not in this installation, which was made without a C++ compiler: install GCC 12 or "
-    "Clang and reinstall anytimenet (ANYTIMENET_REQUIRE_NATIVE=1 says why it does not build), or choose another "
-    "backend"
+    "Clang and reinstall anytimenet (ANYTIMENET_REQUIRE_NATIVE=1 says why it does not build), or choose "
+    "another backend"
 )
 _SOURCES = {"": (".txt",), "src": (".cpp", ".h", ".inc"), "include": (".h",)}
 

@@ -46,7 +46,8 @@ def export_bundle(
         bundle: the bundle, or its folder, or the folder of the run that made it.
         folder: to write.
         format: "onnx", which ONNX Runtime and OpenVINO run; "openvino", which OpenVINO loads without ONNX;
-            "torch", `torch.export` programs, see `anytimenet.export.programs`.
+            "torch", `torch.export` programs, see `anytimenet.export.programs`; "native", the program of the
+            native engine, which needs nothing else.
         segments: (start, stop) of each segment that runs may use; by default every step (k-1, k) and every
             sub-network (0, k).
         int8: convolutions compute with 8-bit whole numbers, whose ranges so many training images show, for

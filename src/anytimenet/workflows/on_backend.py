@@ -14,7 +14,7 @@ from anytimenet.workflows.reading import settled_device
 
 OF_TORCH = ("eager", "compiled")
 _SLOW_TO_PREPARE = ("compiled",)
-_FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
+_FORMATS = {"onnxruntime": "onnx", "openvino": "openvino", "native": "native"}
 """What a bundle is exported as, so that a backend can run it that needs files."""
 
 
@@ -25,7 +25,7 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
 
     Args:
         bundle: what is run; nothing in it changes.
-        backend: a name of `backends_of(bundle)`, "onnxruntime" or "openvino".
+        backend: a name of `backends_of(bundle)`, "onnxruntime", "openvino" or "native".
         place: device, threads and number format.
 
     Raises:

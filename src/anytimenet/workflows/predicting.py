@@ -33,9 +33,9 @@ def predictor(
 
     Args:
         net: a bundle, an exported net, or the folder of one.
-        backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime" or
-            "openvino"; of an exported net by default what its files are for. A bundle is exported to a
-            temporary folder, which lives as long as the predictor, where the backend runs files.
+        backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime",
+            "openvino" or "native"; of an exported net by default what its files are for. A bundle is exported
+            to a temporary folder, which lives as long as the predictor, where the backend runs files.
         threads: that one segment uses.
         dtype: number format of weights and states.
         device: "cpu", or a GPU such as "cuda" for PyTorch; "auto" is where the net lies.

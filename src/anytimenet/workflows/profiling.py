@@ -44,8 +44,8 @@ def profile(
     Args:
         bundle: from `fit` or `load`, or an exported net; or the folder of one, which keeps the table.
         backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime",
-            "openvino"; of an exported net by default what its files are for. A bundle is exported to a
-            temporary folder first where the backend runs files, and "compiled" compiles steps and (0, k),
+            "openvino", "native"; of an exported net by default what its files are for. A bundle is
+            exported to a temporary folder first where the backend runs files, and "compiled" compiles steps and (0, k),
             some ten seconds each unless they have been before; that is beside `minutes`.
         minutes: time for everything.
         batch_sizes: batches to measure.

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.native.programs import CLASSES, SmallProgram
 
 from anytimenet.export.native_program import COUNT_BORDER, Code, Kind, Norm, Op, View, Window
 from anytimenet.native import library
-from tests.unit.native.programs import CLASSES, SmallProgram
 
 if not library.is_there():
     pytest.skip("no engine", allow_module_level=True)
@@ -34,9 +34,12 @@ def normal(draw: np.random.Generator, *shape: int) -> np.ndarray:
     return draw.standard_normal(shape).astype(np.float32)
 
 
-def norm_of(program: SmallProgram, draw: np.random.Generator, channels: int) -> tuple[Norm, list[torch.Tensor]]:
+def norm_of(
+    program: SmallProgram, draw: np.random.Generator, channels: int
+) -> tuple[Norm, list[torch.Tensor]]:
     values = [normal(draw, channels) for _ in range(3)] + [draw.uniform(0.5, 2, channels).astype(np.float32)]
-    norm = Norm(*map(program.weight, values), 1e-3)
+    gamma, beta, mean, variance = map(program.weight, values)
+    norm = Norm(gamma, beta, mean, variance, 1e-3)
     return norm, [torch.from_numpy(value) for value in values]
 
 
@@ -73,7 +76,9 @@ def test_convolutions_in_groups_of_any_size(isa, data, height, width, seed):
     norm, vectors = norm_of(program, draw, groups * group_out)
     framed = F.pad(torch.from_numpy(x), (window.left, window.right, window.top, window.bottom))
     strides = window.stride_y, window.stride_x
-    wanted = F.conv2d(framed[None], torch.from_numpy(weight), torch.from_numpy(bias), strides, groups=groups)[0]
+    wanted = F.conv2d(framed[None], torch.from_numpy(weight), torch.from_numpy(bias), strides, groups=groups)[
+        0
+    ]
     wanted = normed(wanted, vectors).clamp(-0.5, 6)
     out = program.tensor(Kind.KEPT, *wanted.shape)
     program.body = [
@@ -105,7 +110,18 @@ def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, da
     point, window = Window(1, 1, 1, 1), Window(3, 3, 1, 1, 1, 1, 1, 1)
     program.body = [
         Op(Code.AFFINE, trunk, program.x, low=-1.0),
-        Op(Code.CONV, inner, trunk.part(0, prefix), None, point, 1, program.weight(down), -1, vectors[0][0], 0.0),
+        Op(
+            Code.CONV,
+            inner,
+            trunk.part(0, prefix),
+            None,
+            point,
+            1,
+            program.weight(down),
+            -1,
+            vectors[0][0],
+            0.0,
+        ),
         Op(Code.CONV, after, inner, None, window, middle, program.weight(grouped), -1, vectors[1][0], 0.0),
         Op(Code.CONV, out.part(begin, begin + channels), after, trunk, point, 1, program.weight(up)),
     ]
@@ -124,7 +140,11 @@ def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, da
 @pytest.mark.parametrize("isa", SETS)
 def test_images_that_are_too_large_for_the_cache_go_channel_by_channel(isa, data, seed):
     draw = np.random.default_rng(seed)
-    side, channels, step = data.draw(st.integers(60, 75)), data.draw(st.integers(60, 90)), data.draw(st.integers(1, 2))
+    side, channels, step = (
+        data.draw(st.integers(60, 75)),
+        data.draw(st.integers(60, 90)),
+        data.draw(st.integers(1, 2)),
+    )
     program = SmallProgram((3, side, side))
     x, up = normal(draw, 3, side, side), normal(draw, channels, 3, 1, 1)
     own, down = normal(draw, channels, 1, 5, 5), normal(draw, 4, channels, 1, 1)
@@ -132,7 +152,10 @@ def test_images_that_are_too_large_for_the_cache_go_channel_by_channel(isa, data
     t, point = torch.from_numpy, Window(1, 1, 1, 1)
     first = F.conv2d(t(x)[None], t(up), t(bias)).clamp(0, 6)
     wanted = F.conv2d(F.pad(first, (2, 1, 1, 2)), t(own), t(bias), step, groups=channels).clamp(0, 6)
-    begun, wide = program.tensor(Kind.SCRATCH, 3, side, side), program.tensor(Kind.SCRATCH, channels, side, side)
+    begun, wide = (
+        program.tensor(Kind.SCRATCH, 3, side, side),
+        program.tensor(Kind.SCRATCH, channels, side, side),
+    )
     after = program.tensor(Kind.SCRATCH, channels, *wanted.shape[2:])
     wanted = F.conv2d(wanted, t(down))[0]
     out = program.tensor(Kind.KEPT, *wanted.shape)

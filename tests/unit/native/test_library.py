@@ -24,8 +24,8 @@ def test_the_engine_loads_where_it_is_required():
 @pytest.mark.skipif(not library.is_there(), reason="no engine")
 def test_the_library_was_built_from_the_sources_that_lie_here():
     assert library.built_from() == library.sources_digest(), (
-        "the engine's sources have changed since it was built, and an editable installation does not rebuild: "
-        "pip install -e . again, or make native"
+        "the engine's sources have changed since it was built, and an editable installation does not rebuild "
+        "it: pip install -e . again, or make native"
     )
 
 
@@ -49,10 +49,12 @@ def test_kernels_share_no_name_with_the_code_around_them():
     for file in sources.iterdir():
         if file.name.startswith("kernels"):
             text = file.read_text()
-            assert set(re.findall(r'#include\s+["<](.*?)[">]', text)) <= {"kernels.h", "kernels.inc"}, file.name
+            assert set(re.findall(r'#include\s+["<](.*?)[">]', text)) <= {"kernels.h", "kernels.inc"}, (
+                file.name
+            )
             assert "std::" not in text, file.name
 
 
 def test_the_engine_needs_no_torch():
-    code = "import sys, anytimenet.native.engine, anytimenet.runtime.backends.native; assert 'torch' not in sys.modules"
+    code = "import sys, anytimenet.runtime.backends.native; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

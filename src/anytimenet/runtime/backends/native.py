@@ -1,4 +1,4 @@
-"""The native engine: steps that are proportional in cost, and that a deadline or another thread ends early."""
+"""The native engine: steps in proportion to their cost, which a deadline or another thread ends."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Native:
         self.placement = placement or Placement()
         if source.kind != KIND:
             raise BackendError(
-                f"the native engine runs its own programs, and this folder holds {source.kind}: export it with "
-                "format='native'"
+                f"the native engine runs its own programs, and this folder holds {source.kind}: export it "
+                "with format='native'"
             )
         if (self.placement.device, self.placement.dtype) != ("cpu", "float32"):
             raise BackendError(
@@ -61,7 +61,9 @@ class Native:
             )
         self._source, self._instruction_set = source, instruction_set
         self._needs = Needs(source.segment_specs)
-        self._levels = {spec.stop: [level.shape[0] for level in spec.outputs] for spec in source.segment_specs}
+        self._levels = {
+            spec.stop: [level.shape[0] for level in spec.outputs] for spec in source.segment_specs
+        }
         self._lock = threading.Lock()
         self._ready: set[tuple[int, int]] = set()
         self._free: list[NativeSession] = []
@@ -113,7 +115,9 @@ class Native:
         shape = self._needs.state(0)[0].shape
         if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape or not len(x):
             wanted = ", ".join(map(str, ("N", *shape)))
-            raise ValueError(f"x: inputs ({wanted}) are needed, not {tuple(x.shape)}; an export reads one size")
+            raise ValueError(
+                f"x: inputs ({wanted}) are needed, not {tuple(x.shape)}; an export reads one size"
+            )
         if not np.issubdtype(x.dtype, np.floating):
             raise ValueError(f"x must be standardised floats, not {x.dtype}")
         sessions = [self._session() for _ in x]
@@ -155,8 +159,8 @@ class Native:
         Args:
             stop: the stage to reach.
             state: of one image; it is used up.
-            deadline_ns: on the clock of `time.monotonic_ns`; 0: none. The time of the head that answers is kept
-                free before it.
+            deadline_ns: on the clock of `time.monotonic_ns`; 0: none. The time of the head that answers is
+                kept free before it.
             least: before this stage is finished, the deadline does not end the run.
             answers: for each stage 0..K the one that answers where the run ends there: the best validated.
 
@@ -219,7 +223,11 @@ class Native:
         if not given.sessions or len(set(chosen)) < len(chosen):  # one that goes on twice needs memory twice
             tensors = {name: tensor[chosen] for name, tensor in self.save(given).items()}
             self.release(given)
-            return self.restore(given.stage, tensors) if tensors else NativeState(given.stage, [], batch=len(chosen))
+            return (
+                self.restore(given.stage, tensors)
+                if tensors
+                else NativeState(given.stage, [], batch=len(chosen))
+            )
         sessions = given.take()
         self._keep(*(session for place, session in enumerate(sessions) if place not in chosen))
         return NativeState(given.stage, [sessions[place] for place in chosen])
@@ -295,6 +303,6 @@ def _check_saved(stage: int, specs: Sequence[TensorSpec], tensors: Mapping[str, 
     for name, tensor in tensors.items():
         if not np.issubdtype(tensor.dtype, np.floating):  # bfloat16 is saved as its bits
             raise ValueError(
-                f"{name!r} of stage {stage} holds floats here, not {tensor.dtype}: save it from a backend that "
-                "keeps its states in float32"
+                f"{name!r} of stage {stage} holds floats here, not {tensor.dtype}: save it from a backend "
+                "that keeps its states in float32"
             )

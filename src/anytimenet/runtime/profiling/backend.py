@@ -23,7 +23,7 @@ from anytimenet.runtime.profiling.work import Work
 
 _FOR_IMAGES = 0.05
 """The share of the time that decoding and preprocessing may take."""
-_PACKAGES = {"eager": "torch", "compiled": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+_PACKAGES = {"eager": "torch", "compiled": "torch", "native": "anytimenet"}
 
 
 @runtime_checkable
