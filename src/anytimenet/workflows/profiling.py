@@ -45,8 +45,8 @@ def profile(
         bundle: from `fit` or `load`, or an exported net; or the folder of one, which keeps the table.
         backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime",
             "openvino", "native"; of an exported net by default what its files are for. A bundle is
-            exported to a temporary folder first where the backend runs files, and "compiled" compiles steps and (0, k),
-            some ten seconds each unless they have been before; that is beside `minutes`.
+            exported to a temporary folder first where the backend runs files, and "compiled" compiles steps
+            and (0, k), some ten seconds each unless they have been before; that is beside `minutes`.
         minutes: time for everything.
         batch_sizes: batches to measure.
         threads: threads that one run uses.
