@@ -20,6 +20,7 @@ CASES = {
     "doubling": ("doubling_both_tiny", (3, 8, 8)),
     "exits": ("resnext_exits_tiny", (3, 16, 16)),
     "lite": ("efficientnet_lite_tiny", (3, 13, 22)),
+    "lite_large": ("efficientnet_lite_tiny", (3, 420, 420)),  # goes channel by channel
 }
 
 

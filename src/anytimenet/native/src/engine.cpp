@@ -314,7 +314,9 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
     Conv conv{p.weight, p.bias, first, image.plane, target(op.out, op.out_channel), o.taps.data(),
               o.in_at.data(), o.out_at.data(), o.in_second, o.out_second, static_cast<int>(o.in_at.size()),
               static_cast<int>(o.taps.size()), op.groups, group_in, group_out, p.tile, op.stride_x / image.step,
-              op.low, op.high};
+              op.window_height, op.window_width, static_cast<int>(image.row), 0, 0, op.low, op.high};
+    if (op.stride_y == 1 && op.stride_x == 1 && !o.in_second)
+        conv.rows = shape.height, conv.row_vectors = conv.vectors / shape.height;
     if (is_depthwise(op) && !copies && paired(part.steps.back(), conv, ends)) return;
     part.steps.push_back({Framed{frame, conv, copies, is_depthwise(op)}, ends});
 }
