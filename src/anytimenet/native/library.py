@@ -77,7 +77,7 @@ def library() -> ctypes.CDLL:
         BackendError: if there is none, or it cannot be loaded here.
     """
     for name in NAMES:
-        place = resources.files("anytimenet.native") / name
+        place = resources.files("anytimenet.native") / "lib" / name
         if place.is_file():
             with resources.as_file(place) as file:
                 try:

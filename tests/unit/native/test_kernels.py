@@ -135,6 +135,39 @@ def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, da
     near(program.results(x, isa)[0], F.pad(wanted, (0, 0, 0, 0, begin, 0)))
 
 
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_residual_blocks_one_after_the_other_share_memory(isa, data, height, width, seed):
+    """BatchNorm and ReLU, 1x1, 3x3 and 1x1 that is added, several times: nothing but the last is kept."""
+    draw = np.random.default_rng(seed)
+    channels, middle = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 40))
+    point, window = Window(1, 1, 1, 1), Window(3, 3, 1, 1, 1, 1, 1, 1)
+    program = SmallProgram((channels, height, width))
+    x = normal(draw, channels, height, width)
+    t, wanted, trunk = torch.from_numpy, torch.from_numpy(x), program.x
+    blocks = data.draw(st.integers(1, 4))
+    for block in range(blocks):
+        norm, vectors = norm_of(program, draw, channels)
+        down, own, up = (
+            normal(draw, *shape) / 4
+            for shape in ((middle, channels, 1, 1), (middle, 1, 3, 3), (channels, middle, 1, 1))
+        )
+        entering = program.tensor(Kind.SCRATCH, channels, height, width)
+        inner, after = (program.tensor(Kind.SCRATCH, middle, height, width) for _ in range(2))
+        out = program.tensor(Kind.KEPT if block == blocks - 1 else Kind.SCRATCH, channels, height, width)
+        program.body += [
+            Op(Code.AFFINE, entering, trunk, norm=norm, low=0.0),
+            Op(Code.CONV, inner, entering, None, point, 1, program.weight(down), low=0.0),
+            Op(Code.CONV, after, inner, None, window, middle, program.weight(own), low=0.0),
+            Op(Code.CONV, out, after, trunk, point, 1, program.weight(up)),
+        ]
+        h = F.conv2d(normed(wanted, vectors).relu()[None], t(down)).relu()
+        h = F.conv2d(h, t(own), padding=1, groups=middle).relu()
+        wanted, trunk = wanted + F.conv2d(h, t(up))[0], out
+    near(program.results(x, isa)[0], wanted)
+
+
 @settings(max_examples=6, deadline=None)
 @given(data=st.data(), seed=seeds)
 @pytest.mark.parametrize("isa", SETS)

@@ -36,7 +36,8 @@ def test_where_no_library_is_the_error_says_what_would_help(tmp_path, monkeypatc
         assert not library.is_there()
         with pytest.raises(BackendError, match="install GCC 12 or Clang and reinstall"):
             library.library()
-        (tmp_path / library.NAMES[0]).write_bytes(b"no library")
+        (tmp_path / "lib").mkdir()
+        (tmp_path / "lib" / library.NAMES[0]).write_bytes(b"no library")
         with pytest.raises(BackendError, match="cannot be loaded"):
             library.library()
     finally:

@@ -39,11 +39,23 @@ Offsets offsets_of(const Op& op, const Tensor& out, const Image& image, int lane
     return found;
 }
 
+// Whether two runs of planes have a number in common.
+bool overlap(const float* one, std::int64_t one_floats, const float* other, std::int64_t other_floats) {
+    std::less<const float*> before_in_memory;
+    return before_in_memory(one, other + other_floats) && before_in_memory(other, one + one_floats);
+}
+
 // Lets the matrix product before it do what is done to each number of its result; false if it cannot.
 bool joined(Step& before, const Affine& affine) {
     auto* product = std::get_if<Gemm>(&before.work);
     if (!product || product->next || product->out.data != affine.in || product->out.row || affine.out.row) return false;
     if (product->rows != affine.channels || affine.out.data == affine.in) return false;
+    std::int64_t written = affine.channels * affine.out.plane;
+    if (overlap(affine.out.data, written, product->in, product->columns * product->in_plane)) return false;
+    if (overlap(affine.out.data, written, product->out.data, product->rows * product->out.plane)) return false;
+    if (product->residual &&
+        overlap(affine.out.data, written, product->residual, product->rows * product->residual_plane))
+        return false;
     product->next = affine.out.data, product->next_plane = affine.out.plane;
     product->next_scale = affine.scale, product->next_shift = affine.shift;
     product->next_low = affine.low, product->next_high = affine.high;
@@ -59,10 +71,8 @@ bool paired(Step& before, const Conv& conv, bool ends) {
     if (!product || product->rows != conv.groups || product->residual) return false;
     if (product->rows * conv.in_plane <= 2 * kCachedFloats) return false;
     // The last channels of the product still read what the first ones of the convolution must not write over.
-    const float *in = product->in, *in_end = in + product->columns * product->in_plane;
-    const float *out = conv.out.data, *out_end = out + conv.groups * conv.out.plane;
-    std::less<const float*> before_in_memory;
-    if (before_in_memory(in, out_end) && before_in_memory(out, in_end)) return false;
+    std::int64_t read = product->columns * product->in_plane, written = conv.groups * conv.out.plane;
+    if (overlap(product->in, read, conv.out.data, written)) return false;
     auto tiles = std::max<std::int64_t>(1, kCachedFloats / (product->tile * conv.in_plane));
     before = {Paired{*product, conv, static_cast<int>(tiles) * product->tile}, ends};
     return true;

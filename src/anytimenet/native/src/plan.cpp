@@ -133,10 +133,14 @@ class Planner {
                 row[index(tensor)] = static_cast<std::int32_t>(lives.size());
                 lives.push_back({tensor, {i, i}});
             }
-            lives[index(row[index(tensor)])].second.last = i;
+            Life& life = lives[index(row[index(tensor)])].second;
+            life.last = std::max(life.last, i);
         };
         for (std::int32_t i = first; i < first + count; i++) {
             seen(op(i).out, i), seen(op(i).in, i), seen(op(i).other, i);
+            // A product may do what an affine operator behind it does, which then writes while it still reads.
+            if (i + 1 < first + count && op(i + 1).code == Code::affine && op(i + 1).in == op(i).out)
+                seen(op(i).in, i + 1);
             // Who reads an image may be computed by turns with what is written into it.
             bool inside = plan_.tensors[index(op(i).out)].image >= 0;
             for (std::int32_t j = i + 1; inside && j < first + count; j++)
