@@ -9,6 +9,7 @@ import re
 import types
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -84,8 +85,14 @@ def in_one_line(box: str) -> str:
         return f"{flag}{choice[1]!r} is no choice: {suggest(choice[1], known)}"
     if lacking := re.match(r"Missing value for argument '(.*)'", said):
         return f"{lacking[1]} needs a value"
-    close = re.search(r"(--[\w-]+)", " ".join(line for part in parts[1:-1] for line in part))
-    return said.rstrip(".") + (f": did you mean {close[1]}?" if close else "")
+    flags = re.findall(r"(--[\w-]+)", " ".join(line for part in parts[1:-1] for line in part))
+    return said.rstrip(".") + (f": did you mean {_nearest(said, flags)}?" if flags else "")
+
+
+def _nearest(said: str, known: list[str]) -> str:
+    """The flag most like the one that was not understood; the parser lists all that hold its letters."""
+    typed = re.search(r"--[\w-]+", said)
+    return max(known, key=lambda flag: SequenceMatcher(None, typed[0], flag).ratio()) if typed else known[0]
 
 
 def flags_of(command: type, *, include_extras: bool = False) -> dict[str, Any]:

@@ -112,8 +112,10 @@ class Run:
             scores[place : place + 1] = before[place : place + 1]
         facts["kept"] = [not any(worse[place : place + 1]) for place in range(self.net.num_stages)]
         record = position.close_epoch(self._config.head_lr, losses, scores, facts)
-        self._keep_best()
+        self._note_best()
+        # The last one first: whoever is killed between the two has these weights, and no longer the others.
         self._files.save("last", position, self.step)
+        self._files.save("best", position, self.step)
         return record
 
     def finish_epoch(self) -> dict[str, Any]:
@@ -224,10 +226,14 @@ class Run:
 
     def _keep_best(self) -> None:
         """Keeps what the net holds after the last finished epoch, weights and statistics, as the best."""
+        self._note_best()
+        self._files.save("best", self.position, self.step)
+
+    def _note_best(self) -> None:
+        """Takes what the net holds for the best, without writing it."""
         position, scores = self.position, self.position.last_scores
         position.best = {"epoch": position.epoch, "score": self._score(scores), "val": scores}
         self._best_weights = copy.deepcopy(self.net.state_dict())
-        self._files.save("best", position, self.step)
 
     def _score(self, scores: Sequence[float]) -> float:
         """What chooses the best epoch. Scores are of fine labels, which not every stage may learn."""

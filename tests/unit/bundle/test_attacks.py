@@ -23,7 +23,7 @@ finally:
     sys.path.remove(str(ATTACKS))
 
 OPENING = """
-import resource, sys
+import sys
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
 for shorter_side in (256, None):
@@ -31,7 +31,10 @@ for shorter_side in (256, None):
         Preprocessing(224, 224, 3, (0.5,) * 3, (0.5,) * 3, shorter_side=shorter_side).decode(sys.argv[1])
     except DataError:
         pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+# Not ru_maxrss, which a child inherits from who started it.
+with open("/proc/self/status") as status:
+    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
+print(int(peak) >> 10)
 """
 
 

@@ -91,6 +91,6 @@ def test_what_a_compiler_makes_is_made_before_the_time_begins(
 def test_a_backend_that_is_not_there_is_named_with_those_that_are(bundle: Bundle) -> None:
     with pytest.raises(BackendError, match="no backend 'eagre' runs a Bundle: did you mean 'eager'"):
         profile(bundle, backend="eagre")
-    with pytest.raises(BackendError, match=r"known are: compiled, .*eager, onnxruntime, openvino"):
+    with pytest.raises(BackendError, match=r"known are: compiled, .*eager, native, onnxruntime, openvino"):
         profile(bundle, backend="tensorrt")
     assert bundle.cost_tables == {}

@@ -84,6 +84,7 @@ def build_head(
     Raises:
         ValueError: for a convolution of tokens, or the first token of a map.
 
+    >>> import torch
     >>> head = build_head(HeadConfig("conv"), (8, 9, 9), (10, 2))
     >>> [tuple(t.shape) for t in head(torch.zeros(3, 8, 9, 9))]
     [(3, 10), (3, 2)]

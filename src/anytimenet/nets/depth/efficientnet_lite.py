@@ -79,7 +79,7 @@ def efficientnet_lite(
     Raises:
         ValueError: if `exits_after` does not increase to the number of blocks, or a number cannot be.
 
-    >>> net = efficientnet_lite(1000)
+    >>> net = efficientnet_lite((1000,))
     >>> [shape.shape for stage in (1, 2, 3, 4) for shape in net.state_spec(stage, (3, 224, 224))]
     [(24, 56, 56), (40, 28, 28), (80, 14, 14), (112, 14, 14)]
     """

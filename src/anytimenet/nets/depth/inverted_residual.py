@@ -20,7 +20,7 @@ class ConvNorm(nn.Module):
     more at the right and below. At stride 2 it depends on the size of the image.
 
     >>> import torch
-    >>> [ConvNorm(3, 8, kernel=5, stride=2)(torch.zeros(1, 3, s, s)).shape[-1] for s in (1, 7, 8)]
+    >>> [ConvNorm(3, 8, kernel=5, stride=2).eval()(torch.zeros(1, 3, s, s)).shape[-1] for s in (1, 7, 8)]
     [1, 4, 4]
     """
 

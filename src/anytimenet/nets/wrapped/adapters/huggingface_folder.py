@@ -32,8 +32,8 @@ def folder_of(place: str) -> Path:
     folder = checks.path(place, "folder of the net").expanduser()
     if not (folder / CONFIG).is_file():
         raise ValueError(
-            f"{folder} is no folder with a {CONFIG}: nothing is downloaded here; 'hf download NAME "
-            "--local-dir PATH' brings a net, and save_pretrained(PATH) writes one"
+            f"{folder} is no folder with a {CONFIG}: nothing is downloaded here; save_pretrained(PATH) of "
+            "transformers writes one"
         )
     return folder
 
