@@ -29,6 +29,7 @@ ARROWS = {
     "runtime": {"core", "native"},
     "bundle": {"runtime", "layers", "nets", "costs", "core"},
     "export": {"bundle", "runtime", "layers", "nets", "costs", "core"},
+    "serving": {"runtime", "native", "core"},
     "testing": {"runtime", "nets", "layers", "costs", "core"},
     "workflows": {
         *("bundle", "core", "costs", "data", "evaluation", "export", "nets", "runtime", "schemes", "tasks"),

@@ -1,0 +1,1 @@
+"""A server that sheds accuracy before it sheds requests; needs no PyTorch."""
