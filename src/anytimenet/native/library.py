@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_void_p
 from functools import cache
 from importlib import resources
 
@@ -36,6 +36,16 @@ class Result(ctypes.Structure):
     _fields_ = [("stage", c_int32), ("answered", c_int32), ("stopped", c_int32)]
 
 
+class PreprocessingFields(ctypes.Structure):
+    """`anytime_preprocessing`."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("height", "width", "channels", "filter", "shorter_side", "reserved")),
+        ("mean", c_double * 3),
+        ("std", c_double * 3),
+    ]
+
+
 _FLOATS = POINTER(c_float)
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "anytime_digest": (c_char_p, ()),
@@ -66,6 +76,10 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "anytime_state_tensors": (c_int32, (c_void_p, c_int32)),
     "anytime_read_state": (c_int64, (c_void_p, c_int32, _FLOATS)),
     "anytime_restore": (c_int32, (c_void_p, c_int32, POINTER(_FLOATS))),
+    "anytime_prepare": (
+        c_int32,
+        (POINTER(c_uint8), c_int32, c_int32, c_int32, POINTER(PreprocessingFields), _FLOATS),
+    ),
 }
 
 

@@ -84,6 +84,41 @@ ANYTIME_API int64_t anytime_read_state(const anytime_session* session, int32_t t
 /* Puts a session where another one was; `tensors` are all of that stage's state. */
 ANYTIME_API int32_t anytime_restore(anytime_session* session, int32_t stage, const float* const* tensors);
 
+/* Filters that resize, as Pillow names them. */
+enum {
+    ANYTIME_NEAREST = 0,
+    ANYTIME_BOX = 1,
+    ANYTIME_BILINEAR = 2,
+    ANYTIME_HAMMING = 3,
+    ANYTIME_BICUBIC = 4,
+    ANYTIME_LANCZOS = 5
+};
+
+/* What anytime_prepare returns where it writes nothing: an argument that has no meaning, an image that is too large
+ * (also after resizing: of a few pixels by thousands), or no memory. */
+enum { ANYTIME_UNUSABLE = -1, ANYTIME_TOO_LARGE = -2, ANYTIME_NO_MEMORY = -3 };
+enum { ANYTIME_MOST_SIDE = 65536, ANYTIME_MOST_PIXELS = 89478485 };
+
+/* How an image becomes an input: the fields of "preprocessing" in the manifest of an export. */
+typedef struct {
+    int32_t height, width, channels; /* of the input; 1 channel (grey) or 3 (RGB) */
+    int32_t filter;                  /* "resample": ANYTIME_... */
+    int32_t shorter_side;            /* resized to so many pixels before the centre is cropped; 0: as little as covers
+                                        the input */
+    int32_t reserved;                /* 0 */
+    double mean[3], std[3];          /* one number a channel, of values scaled to 0..1 */
+} anytime_preprocessing;
+
+/* An upright image of 8 bits as the input that anytime_begin reads: the shorter side resized, the centre cropped,
+ * standardised. The numbers are those of anytimenet's Python, which resizes with Pillow, bit for bit.
+ *
+ * `pixels`: rows from the top, (height, width, channels); 1 channel is grey, 3 are RGB, 4 RGB and how opaque a pixel
+ * is, which is laid over white (not multiplied into the colours).
+ * `to`: channels * height * width floats of the preprocessing.
+ * Returns 0 or a negative number. Any thread may call it at any time; it takes memory while it runs. */
+ANYTIME_API int32_t anytime_prepare(const uint8_t* pixels, int32_t height, int32_t width, int32_t channels,
+                                    const anytime_preprocessing* preprocessing, float* to);
+
 #ifdef __cplusplus
 }
 #endif
