@@ -298,21 +298,14 @@ def save_plan(
     draws: np.ndarray,
     intended: np.ndarray,
     patience_s: float,
+    connections: int | None = None,
 ) -> None:
-    """Writes what `main` reads: the different requests, which of them leaves when."""
+    """Writes what `main` reads: the different requests, and which of them leaves when; see `drive`."""
     ends = np.cumsum([len(one) for one in requests], dtype=np.int64)
     joined = np.frombuffer(b"".join(requests), np.uint8)
+    bounds = {"patience_s": patience_s, "connections": connections or CONNECTIONS}
     host, port = address
-    np.savez(
-        path,
-        host=host,
-        port=port,
-        joined=joined,
-        ends=ends,
-        draws=draws,
-        intended=intended,
-        patience_s=patience_s,
-    )
+    np.savez(path, host=host, port=port, joined=joined, ends=ends, draws=draws, intended=intended, **bounds)
 
 
 def main() -> None:
@@ -323,8 +316,10 @@ def main() -> None:
         different = [joined[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         requests = [different[draw] for draw in kept["draws"]]
         address = str(kept["host"]), int(kept["port"])
-        intended, patience_s = kept["intended"], float(kept["patience_s"])
-    drive(address, requests, intended, patience_s=patience_s).save(result)
+        intended = kept["intended"]
+        patience_s, connections = float(kept["patience_s"]), int(kept["connections"])
+    run = drive(address, requests, intended, patience_s=patience_s, connections=connections)
+    run.save(result)
 
 
 if __name__ == "__main__":
