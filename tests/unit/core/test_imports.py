@@ -86,6 +86,8 @@ INSIDE = {
     "runtime/profiling": {"backends", "exported"},
     "runtime/cli": {"backends", "delivery", "exported", "profiling"},
     "runtime/streams": {"."},
+    "serving/.": {"scheduling"},
+    "serving/scheduling": {"."},
     "schemes/.": {"gradients", "targets", "weighting"},
     "schemes/gradients": {"."},
     "schemes/targets": {"."},
@@ -93,7 +95,7 @@ INSIDE = {
 }
 
 # Rooms that an edge device has: nothing in them may need torch, not even inside a function.
-TORCH_FREE = {"core", "evaluation", "native", "runtime"}
+TORCH_FREE = {"core", "evaluation", "native", "runtime", "serving"}
 
 
 def imports(path: Path, *, typing_too: bool = True) -> set[str]:

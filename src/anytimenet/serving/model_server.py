@@ -1,0 +1,541 @@
+"""A resident model, its scheduler and its engine threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from anytimenet.core import checks
+from anytimenet.core.answers.prediction import Prediction
+from anytimenet.core.errors import SessionError
+from anytimenet.core.images.inputs import check_finite_pixels, check_shape
+from anytimenet.core.manifest.cost_table import CostTable
+from anytimenet.core.manifest.table_choice import table_for
+from anytimenet.core.manifest.tables import check_table
+from anytimenet.runtime.backends.backend import Output, State
+from anytimenet.runtime.model import Model
+from anytimenet.runtime.naming import named
+from anytimenet.runtime.paths import steps_to
+from anytimenet.runtime.profiling.backend import profile_backend
+from anytimenet.runtime.running import finite_rows
+from anytimenet.serving.request import Done, Failed, Overloaded, Refused, Request, StageDone, Timing, Update
+from anytimenet.serving.scheduling.costs import Costs
+from anytimenet.serving.scheduling.jobs import Broken, Dropped, Group, Job, Outcome, Work
+from anytimenet.serving.scheduling.policies.known import policy_named
+from anytimenet.serving.scheduling.scheduler import Scheduler
+
+_log = logging.getLogger(__name__)
+
+_PROFILED_MINUTES = 0.25
+_FIRST_RESERVE_S = 0.0005
+_MOST_RESERVE_S = 0.02
+_RECENT = 0.1
+_UTILISED_OVER_S = 5.0
+_NAP_S = 0.5
+"""Nobody sleeps longer: a clock that was set must not hold anybody up."""
+
+Notify = Callable[[Update], None]
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """What a model server does now, and has done since it was made.
+
+    Attributes:
+        policy: its name.
+        waiting: requests that have not begun.
+        paused: groups between two segments.
+        running: segments under way.
+        threads: engine threads.
+        slowdown: how many times slower the machine is than when it was profiled.
+        utilisation: share of the threads' time that segments took, of late.
+        outcomes: requests by how they ended: "answered", "late", "overload", "expired", "closing",
+            "cancelled", "failed".
+        stages: answers by stage, from 1.
+        reserve_ms: kept free for making a prediction and returning it.
+        closing: whether nobody is admitted any more.
+    """
+
+    policy: str
+    waiting: int
+    paused: int
+    running: int
+    threads: int
+    slowdown: float
+    utilisation: float
+    outcomes: Mapping[str, int]
+    stages: Mapping[int, int]
+    reserve_ms: float
+    closing: bool = False
+
+
+class Ticket:
+    """A request that was admitted."""
+
+    def __init__(self, server: ModelServer, job: Job) -> None:
+        self._server, self._job = server, job
+
+    def cancel(self) -> None:
+        """Ends it at the next segment border, with the native engine at the next block; once is enough."""
+        self._server._cancel(self._job)
+
+
+class ModelServer:
+    """Answers requests of many clients on one resident model, each by its deadline; framework-free.
+
+    `submit` may be called from any thread and returns at once. Engine threads run segments of the requests;
+    between two segments the scheduler decides who goes on, who waits and who is answered.
+
+    Args:
+        model: what has a manifest and a backend: a bundle, an exported folder, a `PreparedModel`.
+        table: latencies measured here with that backend. None for the one that the model brings, or, if it
+            has none of this machine, one that is measured now, which takes some seconds.
+        policy: a name of `known_policies()`.
+        threads: engine threads; by default the cores less one.
+        queue_limit: requests that wait at most.
+        clock: seconds; for tests.
+
+    Raises:
+        ValueError: for a net that does not classify, or numbers out of range.
+        CostTableError: for a table of another net.
+
+    Example::
+
+        with ModelServer(anytimenet.runtime.load(FOLDER)) as server:
+            now = time.monotonic()
+            server.submit(x, Request(now, now + 0.05), print)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        table: CostTable | None = None,
+        policy: str = "anytime",
+        threads: int | None = None,
+        queue_limit: int = 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model, self.policy = model, policy
+        manifest, backend = model.manifest, model.backend
+        if manifest.task_kind == "segmentation":
+            raise ValueError("a server answers with labels, and this is a segmentation net: use a session")
+        threads = max(1, (os.cpu_count() or 2) - 1) if threads is None else threads
+        self.threads = checks.whole_number(threads, "threads", 1, 1024)
+        for start, stop in sorted(backend.segments):
+            backend.prepare(start, stop)
+        self.table = _table_of(model) if table is None else table
+        check_table(self.table, manifest)
+        self._clock, self._native = (
+            clock,
+            (isinstance(backend, _StopsBetweenBlocks) and clock is time.monotonic),
+        )
+        costs = Costs(
+            self.table,
+            [record.val_accuracy for record in manifest.stages],
+            segments=backend.segments,
+            counted=[record.macs for record in manifest.stages],
+            chance=1 / max(len(manifest.class_names[0]), 1),
+        )
+        self._scheduler = Scheduler(
+            costs,
+            policy_named(policy),
+            workers=self.threads,
+            queue_limit=queue_limit,
+            states=self.threads + 64,
+            reserve_s=_FIRST_RESERVE_S,
+        )
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._outcomes = dict.fromkeys(
+            ("answered", "late", "overload", "expired", "closing", "cancelled", "failed"), 0
+        )
+        self._stages = dict.fromkeys(range(1, manifest.num_stages + 1), 0)
+        self._utilised, self._utilised_at = 0.0, clock()
+        self._making_s, self._making_spread_s = _FIRST_RESERVE_S, 0.0
+        self._ready: set[tuple[int, int, int]] = set()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"anytimenet-engine-{number}", daemon=True)
+            for number in range(self.threads)
+        ]
+        self._warm_up()
+        for thread in self._threads:
+            thread.start()
+
+    # --- for clients ----------------------------------------------------------------------------------
+
+    def submit(self, x: np.ndarray, request: Request, notify: Notify) -> Ticket:
+        """Admits a request.
+
+        Args:
+            x: the standardised image, float32 `(1, C, H, W)`; it is not copied: do not write into it.
+            request: when it came, by when it is to be answered, and what else is asked.
+            notify: called from an engine thread with each update, in order, and never while a lock is held;
+                what it raises is logged. It must be quick: the thread serves others, too.
+
+        Raises:
+            Overloaded: if not even the least stage would be in time, or the server is closing.
+            ValueError: for an image of another shape, NaN, or a stage that this net does not have.
+        """
+        checks.instance(request, Request, "request", "Request(arrived, deadline)")
+        checks.instance(x, np.ndarray, "x", "a float32 array (1, C, H, W)")
+        check_shape(x.shape, self.model.manifest.preprocessing, batches=True)
+        if len(x) != 1:
+            raise ValueError(f"a request is one image, and this is a batch of {len(x)}: submit each")
+        x = np.ascontiguousarray(x, np.float32)
+        check_finite_pixels(x)
+        with self._changed:
+            try:
+                job = self._scheduler.submit(request, self._clock(), _Asked(x, notify))
+            except Overloaded as refused:
+                self._outcomes[refused.reason] += 1
+                raise
+            ended = self._settled()
+            self._changed.notify()
+        self._tell(ended)
+        return Ticket(self, job)
+
+    def snapshot(self) -> ServerStatus:
+        """What it does now, and has done so far."""
+        with self._lock:
+            view = self._scheduler.view
+            return ServerStatus(
+                policy=self.policy,
+                waiting=len(view.waiting),
+                paused=len(view.paused),
+                running=len(view.running),
+                threads=self.threads,
+                slowdown=view.costs.slow,
+                utilisation=self._utilisation(),
+                outcomes=dict(self._outcomes),
+                stages=dict(self._stages),
+                reserve_ms=1000 * self._scheduler.reserve_s,
+                closing=self._scheduler.closing,
+            )
+
+    def close(self, drain_s: float = 10.0) -> None:
+        """Admits nobody any more, refuses who waits, answers who has begun, and ends the threads.
+
+        Args:
+            drain_s: seconds to wait for requests under way; then they fail.
+        """
+        until = time.monotonic() + checks.number(drain_s, "drain_s", 0)
+        with self._changed:
+            self._scheduler.close(self._clock())
+            ended = self._settled()
+            self._changed.notify_all()
+        self._tell(ended)
+        with self._changed:
+            while not self._scheduler.idle and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            self._closed = True
+            ended = self._give_up()
+            self._changed.notify_all()
+        self._tell(ended)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()) + _NAP_S)
+
+    def __enter__(self) -> ModelServer:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    # --- engine threads -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        work: Work | None = None
+        while True:
+            with self._changed:
+                work = self._next()
+                ended = self._settled()
+            self._tell(ended)
+            if work is None:
+                return
+            self._run(work)
+
+    def _next(self) -> Work | None:
+        """The next segment, once there is one; None when the server is closed."""
+        while not self._closed:
+            work = self._scheduler.next_work(self._clock())
+            if work is not None:
+                return work
+            if self._scheduler.has_outcomes:
+                ended = self._settled()
+                self._changed.release()
+                try:
+                    self._tell(ended)
+                finally:
+                    self._changed.acquire()
+                continue
+            wake_at = self._scheduler.wake_at()
+            nap = _NAP_S if wake_at is None else min(max(wake_at - self._clock(), 0.0005), _NAP_S)
+            self._changed.wait(nap)
+        return None
+
+    def _run(self, work: Work) -> None:
+        jobs = list(work.group.jobs)
+        began = self._clock()
+        try:
+            stage, answered, output = self._segment(work)
+        except Exception as error:
+            with self._changed:
+                if work not in self._scheduler.view.running:
+                    return  # the server gave it up meanwhile
+                self._scheduler.failed(work, self._clock(), error)
+                ended = self._settled()
+                self._changed.notify_all()
+            self._tell(ended)
+            return
+        ended_at = self._clock()
+        finite = [] if output is None else list(finite_rows(output))
+        for row, job in enumerate(jobs):
+            asked: _Asked = job.tag
+            asked.path = (*asked.path, (work.start, stage)) if stage > work.start else asked.path
+            asked.run_s += max(0.0, ended_at - began)
+            if output is not None and finite[row]:
+                asked.outputs[answered] = tuple(level[row : row + 1] for level in output)
+        answers = [answered if output is not None and finite[row] else 0 for row in range(len(jobs))]
+        for job, answer in zip(jobs, answers, strict=True):
+            if answer and job.request.stream and not job.cancelled:
+                _call(job.tag.notify, StageDone(answer, self._prediction(job, answer)))
+        with self._changed:
+            if work not in self._scheduler.view.running:
+                self._let_go(work.group)
+                return
+            self._learn(work, stage, len(jobs), ended_at - began)
+            self._note_busy(max(0.0, ended_at - began))
+            self._scheduler.finished(work, self._clock(), answers, stage)
+            ended = self._settled()
+            self._changed.notify_all()
+        self._tell(ended, ran=ended_at)
+
+    def _segment(self, work: Work) -> tuple[int, int, Output | None]:
+        """The stage reached, the one that answered, and its output."""
+        group, backend = work.group, self.model.backend
+        state = group.state
+        if state is None or work.start == 0:
+            if state is not None:
+                backend.release(state)
+            xs = [job.tag.x for job in group.jobs]
+            state = backend.begin(xs[0] if len(xs) == 1 else np.concatenate(xs))
+            group.rows = None
+        elif group.rows is not None:
+            state = backend.rows(state, group.rows)
+            group.rows = None
+        group.state = state
+        output: Output | None
+        if not self._native or len(group.jobs) > 1:
+            group.state = None  # used up, whatever comes
+            group.state, output = backend.run(work.start, work.stop, state)
+            return work.stop, work.stop, output
+        (job,) = group.jobs
+        native = cast("_StopsBetweenBlocks", backend)
+        with self._lock:
+            if job.cancelled:
+                return work.start, 0, None
+            job.tag.taken, group.state = state, None
+        try:
+            deadline_ns = 0 if job.due == float("inf") else max(1, int(job.due * 1e9))
+            group.state, answered, output = native.run_until(
+                work.stop,
+                state,
+                deadline_ns=deadline_ns,
+                least=job.least,
+            )
+        finally:
+            with self._lock:  # from here on the memory may be another's, whom no client may cancel
+                job.tag.taken = None
+        reached = group.state.stage
+        if answered <= work.start:  # nothing new: it was stopped before the next stage
+            return reached, 0, None
+        return reached, answered, output
+
+    def _learn(self, work: Work, stage: int, batch: int, took_s: float) -> None:
+        """The slowdown learns from a whole segment that has run before; the first run prepares it."""
+        ran = work.start, stage, batch
+        if ran in self._ready and stage == work.stop:
+            self._scheduler.costs.observe(*ran, took_s)
+        self._ready.add(ran)
+
+    # --- ends -----------------------------------------------------------------------------------------
+
+    def _settled(self) -> list[Outcome]:
+        """Who has ended; the memory of groups that are over goes back. The lock is held."""
+        for group in self._scheduler.groups_over():
+            self._let_go(group)
+        return self._scheduler.outcomes()
+
+    def _let_go(self, group: Group) -> None:
+        state, group.state = group.state, None
+        if state is not None:
+            self.model.backend.release(state)
+
+    def _tell(self, ended: list[Outcome], ran: float | None = None) -> None:
+        """Makes the predictions of those who have ended and tells them; no lock is held."""
+        for outcome in ended:
+            update = self._update(outcome)
+            with self._lock:
+                self._count(update)
+            _call(outcome.job.tag.notify, update)
+            if ran is not None:
+                self._keep_free(self._clock() - ran)
+
+    def _update(self, outcome: Outcome) -> Update:
+        if isinstance(outcome, Dropped):
+            return Refused(outcome.reason, outcome.retry_after_s)
+        if isinstance(outcome, Broken):
+            return Failed(outcome.error)
+        job, asked = outcome.job, outcome.job.tag
+        try:
+            prediction = self._prediction(job, outcome.stage)
+        except Exception as error:  # such as a model whose names do not fit its logits
+            return Failed(error)
+        now, request = self._clock(), job.request
+        began = request.arrived if job.began is None else job.began
+        total_s = max(0.0, now - request.arrived)
+        late = request.deadline is not None and now > request.deadline
+        timing = Timing(1000 * max(0.0, began - request.arrived), 1000 * asked.run_s, 1000 * total_s, late)
+        return Done(prediction.timed(1000 * total_s, late=late), timing)
+
+    def _prediction(self, job: Job, stage: int) -> Prediction:
+        asked: _Asked = job.tag
+        path = tuple(segment for segment in asked.path if segment[1] <= stage)
+        return named(self.model.manifest, asked.outputs[stage], 0, stage=stage, path=path)
+
+    def _count(self, update: Update) -> None:
+        if isinstance(update, Done):
+            self._outcomes["late" if update.timing.late else "answered"] += 1
+            self._stages[update.prediction.stage] += 1
+        elif isinstance(update, Refused):
+            self._outcomes[update.reason] += 1
+        else:
+            self._outcomes["failed"] += 1
+
+    def _keep_free(self, took_s: float) -> None:
+        """What making an answer and returning it took is kept free before the deadlines to come."""
+        usual = self._making_s
+        took_s = min(max(0.0, took_s), _MOST_RESERVE_S)
+        self._making_s = usual + _RECENT * (took_s - usual)
+        self._making_spread_s += _RECENT * (abs(took_s - usual) - self._making_spread_s)
+        self._scheduler.reserve_s = min(self._making_s + 3 * self._making_spread_s, _MOST_RESERVE_S)
+
+    def _give_up(self) -> list[Outcome]:
+        """Everybody who is still there when the server ends. The lock is held."""
+        error = SessionError("the server was closed before this request was answered")
+        now, view = self._clock(), self._scheduler.view
+        for work in list(view.running):
+            for job in work.group.jobs:
+                self._stop(job)
+            self._scheduler.failed(work, now, error)
+        return [*self._settled(), *self._scheduler.abandon(error)]
+
+    def _cancel(self, job: Job) -> None:
+        with self._changed:
+            self._scheduler.cancel(job, self._clock())
+            self._stop(job)
+            ended = self._settled()
+            self._changed.notify()
+        self._tell(ended)
+
+    def _stop(self, job: Job) -> None:
+        """Stops the native engine at its next block if it runs this job. The lock is held."""
+        taken = job.tag.taken
+        if taken is not None:
+            cast("_StopsBetweenBlocks", self.model.backend).cancel(taken)
+
+    # --- how busy -------------------------------------------------------------------------------------
+
+    def _note_busy(self, took_s: float) -> None:
+        self._utilised = self._utilisation() + took_s / (_UTILISED_OVER_S * self.threads)
+        self._utilised_at = self._clock()
+
+    def _utilisation(self) -> float:
+        passed = max(0.0, self._clock() - self._utilised_at)
+        return min(1.0, self._utilised * float(np.exp(-passed / _UTILISED_OVER_S)))
+
+    def _warm_up(self) -> None:
+        """Runs every stage's way once, on zeros, before the first client comes."""
+        backend, costs = self.model.backend, self._scheduler.costs
+        x = np.zeros((1, *self.model.manifest.input_shape), np.float32)
+        for path in {costs.way(0, stage) for stage in costs.stages} | {
+            steps_to(costs.stages[-1], 0, 0, costs.segments)
+        }:
+            state = backend.begin(x)
+            for start, stop in path:
+                if start == 0 and state.stage:
+                    backend.release(state)
+                    state = backend.begin(x)
+                state, _ = backend.run(start, stop, state)
+                self._ready.add((start, stop, 1))
+            backend.release(state)
+
+
+class _Asked:
+    """What the server keeps of a request.
+
+    Attributes:
+        x: its image.
+        notify: whom to tell.
+        outputs: of the stages that gave numbers.
+        path: the segments that ran.
+        run_s: that they took.
+        taken: the state that runs now, where it can be stopped.
+    """
+
+    __slots__ = ("notify", "outputs", "path", "run_s", "taken", "x")
+
+    def __init__(self, x: np.ndarray, notify: Notify) -> None:
+        self.x, self.notify = x, notify
+        self.outputs: dict[int, Output] = {}
+        self.path: tuple[tuple[int, int], ...] = ()
+        self.run_s = 0.0
+        self.taken: Any = None
+
+
+def _call(notify: Notify, update: Update) -> None:
+    try:
+        notify(update)
+    except Exception:
+        _log.exception("a client could not be told of its request")
+
+
+@runtime_checkable
+class _StopsBetweenBlocks(Protocol):
+    """What the native engine can do beside every backend's."""
+
+    def run_until(
+        self,
+        stop: int,
+        state: State,
+        *,
+        deadline_ns: int = 0,
+        least: int = 1,
+        answers: Sequence[int] | None = None,
+    ) -> tuple[State, int, Output | None]: ...
+
+    def cancel(self, state: State) -> None: ...
+
+
+def _table_of(model: Model) -> CostTable:
+    """The table that the model brings of this machine; else one that is measured now."""
+    backend = model.backend
+    tables = getattr(model, "cost_tables", {})
+    found = table_for(tables, backend.name, backend.placement)
+    if found is not None:
+        return found
+    _log.warning(
+        "no cost table of this machine: measuring one now, for %.0f s; `python -m anytimenet.runtime "
+        "profile` keeps one",
+        60 * _PROFILED_MINUTES,
+    )
+    return profile_backend(backend, model.manifest.input_shape, minutes=_PROFILED_MINUTES)

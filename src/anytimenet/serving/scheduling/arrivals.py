@@ -1,0 +1,51 @@
+"""How often requests come, of late."""
+
+from __future__ import annotations
+
+import math
+
+
+class Arrivals:
+    """A running estimate of the rate of requests and of the time that they allow.
+
+    Each counts with a weight that falls to 1/e in `memory_s`; the first moments are not taken for silence.
+
+    Args:
+        memory_s: seconds.
+
+    >>> arrivals = Arrivals(memory_s=1.0)
+    >>> for i in range(400):
+    ...     arrivals.came(i / 100, 0.05)
+    >>> round(arrivals.rate(4.0)), round(arrivals.allowed_s, 3)
+    (101, 0.05)
+    """
+
+    def __init__(self, memory_s: float = 1.0) -> None:
+        self.memory_s = memory_s
+        self.allowed_s = math.inf
+        self._weight = 0.0
+        self._last = self._first = -math.inf
+
+    def came(self, now: float, allowed_s: float) -> None:
+        """A request came; it allows so much time until its deadline, infinite if it has none."""
+        if self._first == -math.inf or now < self._last:  # the clock was set: what was is no measure
+            self._first, self._weight = now, 0.0
+        else:
+            self._weight *= math.exp((self._last - now) / self.memory_s)
+        self._weight += 1.0
+        self._last = now
+        if 0 < allowed_s < math.inf:
+            known = self.allowed_s if self.allowed_s < math.inf else allowed_s
+            self.allowed_s = known + _LATEST * (allowed_s - known)
+
+    def rate(self, now: float) -> float:
+        """Requests a second; 0 where fewer than a handful came."""
+        seen_s = now - self._first
+        if self._weight == 0.0 or seen_s <= 0 or now < self._last:
+            return 0.0
+        whole = self.memory_s * -math.expm1(-seen_s / self.memory_s)
+        return self._weight * math.exp((self._last - now) / self.memory_s) / max(whole, _LEAST_S)
+
+
+_LATEST = 0.05
+_LEAST_S = 0.05

@@ -1,0 +1,1 @@
+"""What decides how deep requests go: by accuracy per millisecond, or as others do it, to compare with."""
