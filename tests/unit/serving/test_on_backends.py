@@ -30,7 +30,7 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="module", params=["native", "onnxruntime", "torch"])
-def model(request, bundle, tmp_path_factory) -> Model:
+def model(request, bundle: Bundle, tmp_path_factory) -> Model:
     if request.param == "torch":
         return bundle
     if request.param == "native":
