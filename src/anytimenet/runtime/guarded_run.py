@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from anytimenet.core.errors import SessionError
+from anytimenet.core.errors import BackendError, SessionError
 from anytimenet.runtime.backends.backend import Backend, Output, State
+from anytimenet.runtime.backends.interruptible import interruptible
 from anytimenet.runtime.paths import SegmentPath
 
 
@@ -31,6 +33,9 @@ class Answer(NamedTuple):
     elapsed_ms: float
 
 
+_STOPPED = "this session was cancelled while a segment ran, whose result is dropped"
+
+
 class GuardedRun:
     """What a session holds: the state, the answers, and what is left of a path.
 
@@ -49,6 +54,7 @@ class GuardedRun:
         answers: by stage.
         paused: whether no further segment may start.
         cancelled: whether the run is over for good.
+        stops: the backend, if it can end a run of one image between any two operators.
     """
 
     def __init__(self, backend: Backend, x: np.ndarray, clock: Callable[[], float], began: float) -> None:
@@ -60,7 +66,10 @@ class GuardedRun:
         self.left: SegmentPath = ()
         self.answers: dict[int, Answer] = {}
         self.paused = self.cancelled = False
+        self.stops = interruptible(backend) if len(x) == 1 else None
         self._lock = threading.Lock()
+        self._taken: State | None = None
+        self._taking = threading.Lock()
 
     def __enter__(self) -> None:
         self.hold()
@@ -87,8 +96,15 @@ class GuardedRun:
             self._free()
 
     def cancel(self) -> None:
-        """Ends the run, from any thread; what a segment under way gives is dropped when it ends."""
+        """Ends the run, from any thread; what a segment under way gives is dropped when it ends.
+
+        It ends at once where the backend can stop it.
+        """
         self.cancelled = True
+        stops = interruptible(self.backend)
+        with self._taking:  # while the run has its state, which no other run has then
+            if stops is not None and self._taken is not None:
+                stops.cancel(self._taken)
         self._free()
 
     @property
@@ -121,28 +137,93 @@ class GuardedRun:
     def segment(self, start: int, stop: int) -> Answer:
         """Runs one segment; from the input, if it starts there. If it fails, the state is lost."""
         began = self.clock()
+        state = self._take(start)
+        try:
+            after, output = self.backend.run(start, stop, state)
+        except BaseException as error:
+            self._lose(state)
+            if self.cancelled and isinstance(error, BackendError):
+                raise SessionError(_STOPPED) from None
+            raise
+        ended = self.clock()
+        self._put_back(after)
+        self.path = (*self.path, (start, stop))
+        return self._answer(stop, output, (start, stop), began, ended)
+
+    def until(self, stop: int, within_ms: float, least: int, answers: Sequence[int] | None) -> Answer | None:
+        """Goes on to a stage, or as far as the time allows, on a backend that stops anywhere.
+
+        Args:
+            stop: a stage ahead.
+            within_ms: from now.
+            least: before this stage is finished the run does not end.
+            answers: for each stage 0..K the one that answers if the run ends there.
+
+        Returns:
+            The answer of the stage that stands now; None if that has answered before, or none can.
+        """
+        began, stops = self.clock(), self.stops
+        assert stops is not None, "whoever asks has looked"
+        deadline_ns = 0 if within_ms == math.inf else max(1, stops.now_ns() + int(1e6 * max(within_ms, -1.0)))
+        before, left, at = self.stage, self.left, self.at
+        state = self._take(at)
+        try:
+            after, answered, output = stops.run_until(
+                stop, state, deadline_ns=deadline_ns, least=least, answers=answers
+            )
+        except BaseException:
+            self._lose(state)
+            raise
+        ended, reached = self.clock(), after.stage
+        self._put_back(after)
+        if reached < before or not reached:  # what began again did not come as far as it was, or nowhere
+            self.release()
+        self.left = left
+        segment, new = (at, answered), output is not None and answered > before
+        for stage in (answered, reached) if new else (reached,):
+            if stage > self.stage:
+                self.path, at = (*self.path, (at, stage)), stage
+        return self._answer(answered, output, segment, began, ended) if new and output else None
+
+    def _take(self, start: int) -> State:
+        """The state that a segment begins with, which the run has no longer."""
         if start == 0:
             self.release()
         state, self.state, self.at = self.state, None, 0
         try:
             if state is None:
                 state = self.backend.begin(self.x)
-            state, output = self.backend.run(start, stop, state)
         except BaseException:
             self.left = ()
-            if state is not None:
-                self.backend.release(state)
             raise
-        ended = self.clock()
-        self.state, self.at = state, stop
-        if self.cancelled or stop == self.last:
+        with self._taking:
+            self._taken = state
+        if self.cancelled:  # before there was anything to stop
+            self._lose(state)
+            raise SessionError(_STOPPED)
+        return state
+
+    def _lose(self, state: State) -> None:
+        with self._taking:
+            self._taken = None
+        self.left = ()
+        self.backend.release(state)
+
+    def _put_back(self, state: State) -> None:
+        """Keeps the state that a segment gave, or frees it if nothing is to follow."""
+        with self._taking:
+            self._taken = None
+        self.state, self.at = state, state.stage
+        if self.cancelled or self.at == self.last:
             self.release()
         if self.cancelled:
-            raise SessionError("this session was cancelled while a segment ran, whose result is dropped")
+            raise SessionError(_STOPPED)
+
+    def _answer(
+        self, stage: int, output: Output, segment: tuple[int, int], began: float, ended: float
+    ) -> Answer:
         times = max(0.0, 1000 * (ended - began)), max(0.0, 1000 * (ended - self.began))
-        answer = Answer(stop, output, (start, stop), *times)
-        self.answers[stop] = answer
-        self.path = (*self.path, (start, stop))
+        answer = self.answers[stage] = Answer(stage, output, segment, *times)
         return answer
 
     def _free(self) -> None:

@@ -22,6 +22,7 @@ from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.records import TASKS
 from anytimenet.runtime.batches.leaving import LeavingRun
 from anytimenet.runtime.budgets import Budget, Choice, StageChoices
+from anytimenet.runtime.ending import Ending
 from anytimenet.runtime.many import answers_in_batches
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.naming import named
@@ -42,9 +43,11 @@ class Predictor:
     """Answers images of a model, each within a budget of its own; may be asked from several threads.
 
     Under a deadline the planner is asked before every segment how the time that is left is best spent, with
-    the latencies that were measured on this machine and how slow it has been of late. The answer is that of
-    the best validated stage among those finished; it is late if not even the cheapest was in time, and never
-    an error for that. Reading the image and making the prediction of logits count.
+    the latencies that were measured on this machine and how slow it has been of late. On a backend that can
+    end a run anywhere (`Interruptible`: the native engine), one image runs on until the deadline instead, at
+    which the run ends within a block. The answer is that of the best validated stage among those finished; it
+    is late if not even the cheapest was in time, and never an error for that. Reading the image and making
+    the prediction of logits count.
 
     Args:
         model: what has a `manifest` and a `backend`: a bundle, an exported folder, a `PreparedModel`.
@@ -90,6 +93,7 @@ class Predictor:
         self.planners = Planners(model, table, self._segments, variant)
         self._ready: set[Ran] = set()
         self._making_ms = 0.0
+        self._ending = Ending()
 
     def predict(
         self,
@@ -125,10 +129,12 @@ class Predictor:
                 f"predict answers one image and this is a batch of {session.batch}: use predict_many"
             )
         try:
-            running, choice = self._run(session, budget, began + (deadline_ms or 0.0) / 1000, self.policy)
+            running, choice, end = self._run(
+                session, budget, began + (deadline_ms or 0.0) / 1000, self.policy
+            )
             ran = self._clock()
             answer = self._prediction(session, running.answering()[0], 0, choice)
-            elapsed_ms = self._timed(began, ran)
+            elapsed_ms = self._timed(began, ran, end)
             return answer.timed(elapsed_ms, late=deadline_ms is not None and elapsed_ms > deadline_ms)
         finally:
             session.drop_state()
@@ -224,22 +230,32 @@ class Predictor:
 
     def _run(
         self, session: Session, budget: Budget, deadline: float, policy: ExitPolicy | None
-    ) -> tuple[Running, Choice | None]:
-        """Runs a batch, however many images it has; what was chosen beforehand where no clock is read."""
+    ) -> tuple[Running, Choice | None, float | None]:
+        """Runs a batch, however many images it has.
+
+        Returns:
+            The run; what was chosen beforehand where no clock is read; and the second at which the run was
+            told to end, if that came before its end.
+        """
         running = Running(session, self._validated, policy)
         if budget.is_timed:
+            reserve_ms = self._making_ms
+            if session.stops_anywhere:
+                left_ms = 1000 * (deadline - self._clock())
+                reserve_ms = self._ending.reserve_ms(reserve_ms, left_ms)
+            end = deadline - reserve_ms / 1000
 
             def remaining_ms() -> float:
-                return 1000 * (deadline - self._clock()) - self._making_ms
+                return 1000 * (end - self._clock())
 
             running.until(self.planners.of(session.batch), remaining_ms, self._ready)
-            return running, None
+            return running, None, end if running.overran else None
         if budget.is_open and policy is not None:
             running.until_sure()
-            return running, None
+            return running, None, None
         choice = self._choices.of(budget)
         running.to(choice.stage)
-        return running, choice
+        return running, choice, None
 
     def _batch(
         self, budget: Budget, x: np.ndarray, sources: list[Source], began: float
@@ -255,7 +271,9 @@ class Predictor:
         deadline_ms = budget.deadline_ms
         session = self.session(x)
         try:
-            running, choice = self._run(session, budget, began + (deadline_ms or 0.0) / 1000, self.policy)
+            running, choice, end = self._run(
+                session, budget, began + (deadline_ms or 0.0) / 1000, self.policy
+            )
             ran = self._clock()
             answers: list[Prediction | FailedPrediction] = []
             for row, (stage, source) in enumerate(zip(running.answering(), sources, strict=True)):
@@ -265,7 +283,7 @@ class Predictor:
                     answers.append(FailedPrediction(source, str(error)))
         finally:
             session.drop_state()
-        elapsed_ms = self._timed(began, ran)
+        elapsed_ms = self._timed(began, ran, end)
         late = deadline_ms is not None and elapsed_ms > deadline_ms
         share_ms = elapsed_ms / len(sources)
         return [each.timed(share_ms, late=late) if each.error is None else each for each in answers]
@@ -290,9 +308,11 @@ class Predictor:
         in_order = [answers[row] for row in range(len(sources))]
         return [each.timed(share_ms) if each.error is None else each for each in in_order]
 
-    def _timed(self, began: float, ran: float) -> float:
+    def _timed(self, began: float, ran: float, told_to_end: float | None) -> float:
         """Milliseconds since `began`; what was done since `ran` is kept free at the end of the next runs."""
         now, usual = self._clock(), self._making_ms
+        if told_to_end is not None:
+            self._ending.observe(1000 * (now - told_to_end))
         # A clock that was set, or a process that was stopped, tells nothing of the next answers.
         making_ms = min(max(0.0, 1000 * (now - ran)), _MOST * usual + _FIRST_MS)
         self._making_ms = usual + _RECENT * (making_ms - usual)

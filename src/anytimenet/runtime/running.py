@@ -22,6 +22,9 @@ class Running:
         session: that has not run yet.
         validated: scores of the stages, which say what answer stands.
         policy: who may leave early; None for nobody.
+
+    Attributes:
+        overran: whether its end came before it ended, so that it tells how long the ending takes.
     """
 
     def __init__(self, session: Session, validated: Validated, policy: ExitPolicy | None) -> None:
@@ -32,6 +35,7 @@ class Running:
         self._finite: dict[int, np.ndarray] = {}
         self._left_at = np.zeros(session.batch, np.int64)
         self._stands: int | None = None
+        self.overran = False
 
     def to(self, stage: int) -> None:
         """Runs to `stage`, whose answer counts and no other."""
@@ -58,6 +62,9 @@ class Running:
             ready: what has run before. The first run of a segment prepares it, and of how slow the machine is
                 it tells nothing.
         """
+        if self.session.stops_anywhere:
+            self._until_stopped(planner, remaining_ms, ready)
+            return
         batch = self.session.batch
         while not self._left_at.all() and not self.session.finished:
             stage = self.session.stage
@@ -73,6 +80,33 @@ class Running:
             else:
                 ready.add(ran)
             self._take(answer)
+
+    def _until_stopped(self, planner: PlanTable, remaining_ms: Callable[[], float], ready: set[Ran]) -> None:
+        """Runs until the deadline stops it: all paths are the same work there, and none has to be chosen."""
+        session, best = self.session, standing_stage(self.session.reached, self._validated) or 0
+        while not self._left_at.all():
+            stage, owed = session.stage, self._stands is None
+            ahead = [one for one in session.reached if one > stage]
+            within_ms = remaining_ms()
+            if not ahead or not (owed or (stage < best and within_ms > 0)):
+                return
+            # A policy is asked after every stage; where the best gave no numbers, any further one is better.
+            target = ahead[0] if self._policy is not None or stage >= best else best
+            answer = session.advance_until(target, within_ms, least=ahead[0] if owed else 0)
+            if answer is None:
+                return
+            whole = session.stage >= target
+            if not owed or within_ms > planner.expected_ms(stage, ahead[0]):  # else the answer was due
+                self.overran = not whole or answer.segment_ms > within_ms
+            if (ran := (stage, answer.stage, 1)) not in ready:
+                ready.add(ran)
+            elif whole:
+                planner.observe(stage, target, answer.segment_ms)
+            else:
+                planner.observe_stopped(stage, session.stage, answer.segment_ms)
+            self._take(answer)
+            if not whole and self._stands is not None:
+                return
 
     def answering(self) -> list[int]:
         """For each example the stage that answers: where it left, else the best validated that finished.

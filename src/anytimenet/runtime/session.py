@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +19,7 @@ from anytimenet.runtime.backends.backend import Output
 from anytimenet.runtime.guarded_run import Answer as Answer
 from anytimenet.runtime.guarded_run import GuardedRun
 from anytimenet.runtime.model import Model
-from anytimenet.runtime.paths import SegmentPath, check_path, path_to, steps_to
+from anytimenet.runtime.paths import SegmentPath, check_path, path_to, stages_reached, steps_to
 from anytimenet.runtime.saved_session import SavedSession, fingerprint
 from anytimenet.runtime.unfolding import Answers
 
@@ -103,7 +105,7 @@ class Session:
             run.left = ()
             return run.segment(start, stop)
 
-    def run(self, to: int | Sequence[tuple[int, int]]) -> tuple[Answer, ...]:
+    def run(self, to: int | Sequence[tuple[int, int]], *, within_ms: float = math.inf) -> tuple[Answer, ...]:
         """Runs a path, or to a stage on the path of the fewest segments; the answers, in order.
 
         `pause` ends it after the segment under way, or before the first.
@@ -111,14 +113,48 @@ class Session:
         Args:
             to: segments (start, stop), each from where the one before it ended, or from 0, the input, again;
                 or a stage.
+            within_ms: time for it. One image on a backend that stops anywhere (`Interruptible`, such as the
+                native engine) runs to the end of the block in which the time is over, and the best validated
+                of the stages that are finished then answers; elsewhere no segment begins any more. What is
+                left of the path is left to `resume`.
 
         Raises:
             TypeError, ValueError: for a stage that is finished or does not exist, or for no path.
             SessionError: as `step` does.
         """
-        with self._run:
+        run = self._run
+        until = run.clock() + checks.number(within_ms, "within_ms", infinite=True) / 1000
+        with run:
             self._take(to)
-            return self._run.all_left()
+            return run.all_left() if until == math.inf else self._left_until(until)
+
+    def advance_until(self, stop: int, within_ms: float, *, least: int = 0) -> Answer | None:
+        """Goes on to a stage or as far as the time allows; for one image where `stops_anywhere`.
+
+        Args:
+            stop: a stage that is not finished.
+            within_ms: time for it; zero and less let nothing run but what `least` asks for.
+            least: before this stage is finished the run does not end.
+
+        Returns:
+            The answer of the best validated stage of those that this call finished or that stand; None if it
+            has answered before, or none was finished.
+
+        Raises:
+            ValueError: if the backend cannot do that, or for another stage.
+            SessionError: as `step` does.
+        """
+        run = self._run
+        if run.stops is None:
+            raise ValueError(
+                f"backend {run.backend.name!r} cannot end a run of {self.batch} image(s) anywhere"
+            )
+        with run:
+            if run.paused:
+                raise SessionError("this session is paused: resume() goes on")
+            checks.whole_number(stop, "stop", run.stage + 1, run.last)
+            run.left = ()
+            return run.until(stop, within_ms, least, self._standing())
 
     def resume(self) -> tuple[Answer, ...]:
         """Ends a pause and runs what is left of the path; the answers, in order.
@@ -164,6 +200,7 @@ class Session:
     def cancel(self) -> None:
         """Ends the run for good: what a segment under way gives is dropped, the state is released.
 
+        A backend that stops anywhere ends the segment at the next block; others run it to its end.
         Answers that are finished can still be read; whoever runs on gets a SessionError. Again does nothing.
         """
         self._run.cancel()
@@ -191,6 +228,17 @@ class Session:
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._run.cancelled
+
+    @property
+    def reached(self) -> tuple[int, ...]:
+        """The stages that segments lead to from the input, rising; an export may leave some out."""
+        return stages_reached(self._segments)
+
+    @property
+    def stops_anywhere(self) -> bool:
+        """Whether a deadline ends its runs between any two operators, and every finished stage can answer."""
+        stops = self._run.stops
+        return stops is not None and stops.answers_anywhere
 
     @property
     def path(self) -> SegmentPath:
@@ -321,6 +369,32 @@ class Session:
             run.backend.prepare(start, stop)
         run.left = path
 
+    def _left_until(self, until: float) -> tuple[Answer, ...]:
+        """Runs what is left as long as there is time: `until` is on the clock of the session."""
+        run, found = self._run, []
+        while run.left and not run.paused:
+            within_ms = 1000 * (until - run.clock())
+            if within_ms <= 0:
+                break
+            (start, stop), *left = run.left
+            if run.stops is None:
+                found.append(run.first_left())
+                continue
+            if start == 0:
+                run.release()
+            answer = run.until(stop, within_ms, 0, self._standing())
+            if answer is not None:
+                found.append(answer)
+            if run.stage < stop:
+                run.left = (*path_to(stop, run.at, run.stage, self._segments), *left)
+                break
+            run.left = tuple(left)
+        return tuple(found)
+
+    def _standing(self) -> tuple[int, ...]:
+        """For each stage 0..K the one that answers where a run ends there."""
+        return _standing_of(tuple(record.val_accuracy for record in self._manifest.stages), self._segments)
+
     def _next_left(self) -> Answer | None:
         run = self._run
         if run.cancelled and not self.finished:
@@ -343,3 +417,15 @@ class Session:
         run = self._run
         told = "cancelled" if run.cancelled else "paused" if run.paused else "finished" * self.finished
         return f"Session(stage {run.stage} of {run.last}, path {list(run.path)}{told and ', ' + told})"
+
+
+@lru_cache(maxsize=64)
+def _standing_of(
+    validated: tuple[float | None, ...], segments: frozenset[tuple[int, int]]
+) -> tuple[int, ...]:
+    """For each stage 0..K the best validated of those up to it that segments lead to; 0 for none."""
+    reached = stages_reached(segments)
+    return tuple(
+        standing_stage([one for one in reached if one <= stage], validated) or 0
+        for stage in range(len(validated) + 1)
+    )

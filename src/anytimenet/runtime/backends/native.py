@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
@@ -21,6 +22,10 @@ from anytimenet.runtime.backends.usable import usable
 
 KIND = "native"
 _LARGEST_PROGRAM, _LARGEST = 2**27, 2**40
+_HEADER, _TABLES = 16, (6, 8, 4, 32)
+"""Words of a program's header, and of a row of its tensors, chunks, weights and operators."""
+_STAGE, _ANSWERS = 10, 8
+"""Words of a row of its stages, and which of them says whether the head may run at any time."""
 _KEPT = 4
 """Sessions that are kept for the next images."""
 
@@ -68,6 +73,7 @@ class Native:
         self._ready: set[tuple[int, int]] = set()
         self._free: list[NativeSession] = []
         self._engine: Engine | None = None
+        self._anywhere: bool | None = None
         threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads, "native") if threads > 1 else None
 
@@ -98,6 +104,17 @@ class Native:
             if self._engine is None:
                 self._engine = self._load()
             return self._engine
+
+    @property
+    def answers_anywhere(self) -> bool:
+        """Whether every finished stage can answer after a stop; see `Interruptible`."""
+        if self._anywhere is None:
+            self._anywhere = heads_are_short(self._program())
+        return self._anywhere
+
+    def now_ns(self) -> int:
+        """Nanoseconds of the clock that deadlines are on: that of `time.monotonic_ns`."""
+        return time.monotonic_ns()
 
     def prepare(self, start: int, stop: int) -> None:
         """Loads the program and its weights; see `Backend.prepare`."""
@@ -257,14 +274,16 @@ class Native:
         with self._lock:
             self._free += sessions[: max(0, _KEPT - len(self._free))]
 
+    def _program(self) -> bytes:
+        return read_regular(self._source.files_of(*min(self.segments))[0], _LARGEST_PROGRAM)
+
     def _load(self) -> Engine:
         pair = min(self.segments)
         stages = range(1, self.num_stages + 1)
         files = [file for stage in stages for file in self._source.weight_files(stage)]
         try:
-            program = read_regular(self._source.files_of(*pair)[0], _LARGEST_PROGRAM)
             shards = [read_regular(file, _LARGEST) for file in files]
-            engine = Engine(program, shards, instruction_set=self._instruction_set)
+            engine = Engine(self._program(), shards, instruction_set=self._instruction_set)
             if engine.num_stages < self.num_stages:
                 raise BackendError(
                     f"the program reads weights that the files of stages 1 to {self.num_stages} do not hold: "
@@ -293,6 +312,14 @@ class NativeState:
         """Its sessions, which it has no longer."""
         self.used_up = True
         return self.sessions
+
+
+def heads_are_short(program: bytes) -> bool:
+    """Whether every stage of a program that the engine has taken may answer when a later one was stopped."""
+    words = np.frombuffer(program, "<i4")
+    before = sum(int(rows) * width for rows, width in zip(words[4:8], _TABLES, strict=True))
+    stages = words[_HEADER + before :][: int(words[8]) * _STAGE].reshape(-1, _STAGE)
+    return bool(stages[1:, _ANSWERS].all())
 
 
 def _check_saved(stage: int, specs: Sequence[TensorSpec], tensors: Mapping[str, np.ndarray]) -> None:

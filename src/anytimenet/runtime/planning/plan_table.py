@@ -108,6 +108,14 @@ class PlanTable:
         """Segment (start, stop) took that long; see `Planner.observe`."""
         self.planner.observe(start, stop, elapsed_ms)
 
+    def observe_stopped(self, start: int, finished: int, elapsed_ms: float) -> None:
+        """A run was stopped on its way; see `Planner.observe_stopped`."""
+        self.planner.observe_stopped(start, finished, elapsed_ms)
+
+    def expected_ms(self, start: int, stop: int) -> float:
+        """What a segment takes now, as far as is known; see `Planner.expected_ms`."""
+        return self.planner.expected_ms(start, stop)
+
     def _here(self) -> tuple[Estimate, _Cells]:
         """What stands for the slowdown now, and the plans that were made for it."""
         estimate = self.planner.slowdown.estimate

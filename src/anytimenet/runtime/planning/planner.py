@@ -185,6 +185,28 @@ class Planner:
         if latency is not None:
             self.slowdown.observe(latency.median_ms, elapsed_ms)
 
+    def observe_stopped(self, start: int, finished: int, elapsed_ms: float) -> None:
+        """A run from stage `start` was stopped after that long; the stage behind `finished` was not done.
+
+        The slowdown learns where that contradicts it: from a next stage that should have been done by then,
+        or a finished one that should have taken longer.
+        """
+        mean = self.slowdown.mean
+        for (begin, stop), latency in self._trusted.items():
+            expected_ms = mean * latency.median_ms
+            late, early = (
+                stop == finished + 1 and expected_ms < elapsed_ms,
+                stop == finished and expected_ms > elapsed_ms,
+            )
+            if begin == start and (late or early):
+                self.slowdown.observe(latency.median_ms, elapsed_ms)
+                return
+
+    def expected_ms(self, start: int, stop: int) -> float:
+        """The median of a segment times the slowdown of now; 0 if it was not measured."""
+        latency = self._trusted.get((start, stop))
+        return 0.0 if latency is None else self.slowdown.mean * latency.median_ms
+
     def times_at(self, slowdown: Estimate) -> _Ways:
         """Of each stage, where its segments stop and how long they may take at that slowdown."""
         before, outgoing = self._outgoing
