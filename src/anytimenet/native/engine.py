@@ -47,25 +47,32 @@ class Engine:
     def __init__(
         self, program: bytes, shards: Sequence[bytes], *, instruction_set: str | None = None
     ) -> None:
-        self._library = library()
         reason = ctypes.create_string_buffer(256)
-        count = len(shards)
-        handle = self._library.anytime_load(
-            program,
-            len(program),
-            (ctypes.c_char_p * count)(*shards),
-            (ctypes.c_size_t * count)(*map(len, shards)),
-            count,
-            None if instruction_set is None else instruction_set.encode(),
-            reason,
-            len(reason),
+        named = None if instruction_set is None else instruction_set.encode()
+        self._take(
+            library().anytime_load(program, len(program), *_files(shards), named, reason, len(reason)), reason
         )
+
+    def extended(self, shards: Sequence[bytes]) -> Engine:
+        """Another engine that has the next weight files, too; what this one has packed is shared with it.
+
+        This one stays as it is, and so do its sessions, which may run meanwhile; see `NativeSession.follow`.
+
+        Raises:
+            BackendError: if a shard does not fit.
+        """
+        reason = ctypes.create_string_buffer(256)
+        found = Engine.__new__(Engine)
+        found._take(self._library.anytime_extend(self.handle, *_files(shards), reason, len(reason)), reason)
+        return found
+
+    def _take(self, handle: int | None, reason: ctypes.Array[ctypes.c_char]) -> None:
         if not handle:
             raise BackendError(
                 f"the native engine refuses the program or its weights ({reason.value.decode()}): "
                 "export it again"
             )
-        self.handle = handle
+        self.handle, self._library = handle, library()
         weakref.finalize(self, self._library.anytime_unload, handle)
 
     @property
@@ -167,6 +174,16 @@ class NativeSession:
             raise ValueError(f"stage {stop} does not follow stage {self.stage} of {self.engine.num_stages}")
         return Ran(result.stage, result.answered, _ENDS[result.stopped])
 
+    def follow(self, engine: Engine) -> None:
+        """Goes on with an engine that was extended from its own, and keeps its state; between two runs.
+
+        Raises:
+            ValueError: for any other engine.
+        """
+        if self._library.anytime_follow(self._handle, engine.handle):
+            raise ValueError("a session goes on with an engine that was extended from its own, and no other")
+        self.engine = engine
+
     def cancel(self) -> None:
         """Ends the run that is going on, or the next one, at the next block."""
         self._library.anytime_cancel(self._handle)
@@ -208,6 +225,13 @@ class NativeSession:
         kept = [np.ascontiguousarray(tensor, np.float32) for tensor in tensors]
         pointers = (POINTER(c_float) * len(kept))(*map(_floats, kept))
         self._library.anytime_restore(self._handle, stage, pointers)
+
+
+def _files(
+    contents: Sequence[bytes],
+) -> tuple[ctypes.Array[ctypes.c_char_p], ctypes.Array[ctypes.c_size_t], int]:
+    count = len(contents)
+    return (ctypes.c_char_p * count)(*contents), (ctypes.c_size_t * count)(*map(len, contents)), count
 
 
 def _floats(array: np.ndarray) -> ctypes._Pointer[c_float]:

@@ -53,6 +53,14 @@ ANYTIME_API double anytime_multiply(const char* instruction_set, int64_t rounds)
 ANYTIME_API anytime_engine* anytime_load(const void* program, size_t program_bytes, const void* const* shards,
                                          const size_t* shard_bytes, size_t shard_count,
                                          const char* instruction_set, char* error, size_t error_bytes);
+/* Another engine with the next `shard_count` weight files: while a net is delivered, stage after stage. The weights
+ * of earlier stages are not packed again but shared. `engine` does not change and may be in use meanwhile, in any
+ * thread; it is unloaded like every other. Returns null and a line in `error` if anything does not fit.
+ *
+ * Files that later stages read again are copied until these are there; of most nets there are none. */
+ANYTIME_API anytime_engine* anytime_extend(const anytime_engine* engine, const void* const* shards,
+                                           const size_t* shard_bytes, size_t shard_count, char* error,
+                                           size_t error_bytes);
 /* Sessions that are open keep what they need. */
 ANYTIME_API void anytime_unload(anytime_engine* engine);
 ANYTIME_API int32_t anytime_stages(const anytime_engine* engine);
@@ -63,6 +71,9 @@ ANYTIME_API void anytime_input_shape(const anytime_engine* engine, int32_t shape
 
 /* `poison`: not 0 fills fresh memory with NaN; for tests. Null if there is no memory. */
 ANYTIME_API anytime_session* anytime_open(const anytime_engine* engine, int32_t poison);
+/* Sessions keep the engine that they were opened on, with its stages. Between two runs one can go on with an engine
+ * that was extended from its own, and then to further stages; its state and outputs stay. Negative for any other. */
+ANYTIME_API int32_t anytime_follow(anytime_session* session, const anytime_engine* engine);
 ANYTIME_API void anytime_close(anytime_session* session);
 ANYTIME_API int64_t anytime_session_bytes(const anytime_session* session);
 

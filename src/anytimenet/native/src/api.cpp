@@ -49,6 +49,25 @@ void tell(char* to, std::size_t bytes, const char* what) {
     to[bytes - 1] = 0;
 }
 
+std::vector<Shard> given(const void* const* shards, const size_t* bytes, size_t count) {
+    std::vector<Shard> found;
+    for (size_t i = 0; i < count; i++) found.push_back({static_cast<const unsigned char*>(shards[i]), bytes[i]});
+    return found;
+}
+
+// What `make` makes; null, and in `error` why not.
+template <class Make>
+anytime_engine* loaded(char* error, std::size_t error_bytes, Make make) {
+    try {
+        return new anytime_engine{make()};
+    } catch (const std::bad_alloc&) {
+        tell(error, error_bytes, "there is not enough memory");
+    } catch (const std::exception& caught) {
+        tell(error, error_bytes, caught.what());
+    }
+    return nullptr;
+}
+
 }  // namespace
 
 extern "C" {
@@ -79,21 +98,19 @@ double anytime_multiply(const char* instruction_set, int64_t rounds) {
 anytime_engine* anytime_load(const void* program, size_t program_bytes, const void* const* shards,
                              const size_t* shard_bytes, size_t shard_count, const char* instruction_set, char* error,
                              size_t error_bytes) {
-    try {
+    return loaded(error, error_bytes, [&] {
         const Kernels* kernels = chosen(instruction_set);
         if (!kernels) throw Refused("this machine has no such instruction set");
-        std::vector<Shard> given;
-        for (size_t i = 0; i < shard_count; i++)
-            given.push_back({static_cast<const unsigned char*>(shards[i]), shard_bytes[i]});
-        auto engine = std::make_shared<const Engine>(static_cast<const unsigned char*>(program), program_bytes, given,
-                                                     *kernels);
-        return new anytime_engine{std::move(engine)};
-    } catch (const std::bad_alloc&) {
-        tell(error, error_bytes, "there is not enough memory");
-    } catch (const std::exception& caught) {
-        tell(error, error_bytes, caught.what());
-    }
-    return nullptr;
+        return std::make_shared<const Engine>(static_cast<const unsigned char*>(program), program_bytes,
+                                              given(shards, shard_bytes, shard_count), *kernels);
+    });
+}
+
+anytime_engine* anytime_extend(const anytime_engine* engine, const void* const* shards, const size_t* shard_bytes,
+                               size_t shard_count, char* error, size_t error_bytes) {
+    return loaded(error, error_bytes, [&] {
+        return std::make_shared<const Engine>(*engine->engine, given(shards, shard_bytes, shard_count));
+    });
 }
 
 void anytime_unload(anytime_engine* engine) { delete engine; }
@@ -111,6 +128,16 @@ anytime_session* anytime_open(const anytime_engine* engine, int32_t poison) {
         return new anytime_session(engine->engine, poison != 0);
     } catch (const std::exception&) {
         return nullptr;
+    }
+}
+
+int32_t anytime_follow(anytime_session* session, const anytime_engine* engine) {
+    if (!engine->engine->follows(session->session.engine())) return -1;
+    try {
+        session->session.follow(engine->engine);
+        return 0;
+    } catch (const std::exception&) {
+        return -1;
     }
 }
 

@@ -100,28 +100,46 @@ std::int64_t now() {
 // ---- Engine ----
 
 Engine::Engine(const unsigned char* data, std::size_t size, const std::vector<Shard>& shards, const Kernels& table)
-    : program(read_program(data, size)), kernels(table), stages(0), head_time(program.table.size()) {
-    if (shards.size() > index(program.shards)) throw Refused("there are more shards than it knows");
-    plan = plan_memory(program);
+    : own_(std::make_shared<const Program>(read_program(data, size))), program(*own_), plan(plan_memory(program)),
+      kernels(table), numbers(program.ops.size()), offsets(program.ops.size()), stages(0),
+      head_time(program.table.size()) {
     find_needs();
+    add(shards);
+}
+
+Engine::Engine(const Engine& before, const std::vector<Shard>& further)
+    : own_(before.own_), program(*own_), plan(before.plan), kernels(before.kernels), numbers(before.numbers),
+      offsets(before.offsets), stages(before.stages), weight_bytes(before.weight_bytes),
+      head_time(program.table.size()), needs_(before.needs_), whole_until_(before.whole_until_),
+      memory_(before.memory_), shards_(before.shards_), numbers_left_(before.numbers_left_) {
+    for (std::size_t s = 0; s < head_time.size(); s++) head_time[s] = before.head_time[s].load(std::memory_order_relaxed);
+    add(further);
+}
+
+// Packs what the stages need whose weights are all there now.
+void Engine::add(const std::vector<Shard>& further) {
+    std::vector<Shard> all;
+    for (const auto& kept : shards_) all.push_back(kept ? Shard{kept->data(), kept->size()} : Shard{nullptr, 0});
+    for (const Shard& shard : further) {
+        all.push_back(shard);
+        // A net whose stages share all weights, at its most wasteful.
+        numbers_left_ += 64 * (static_cast<std::int64_t>(shard.size) / 4);
+    }
+    if (all.size() > index(program.shards)) throw Refused("there are more shards than it knows");
     std::vector<Packed> packed(program.ops.size());
-    numbers.resize(program.ops.size()), offsets.resize(program.ops.size());
-    std::int64_t stored = 0, most = 1 << 16;
-    for (const Shard& shard : shards) stored += static_cast<std::int64_t>(shard.size) / 4;
-    most += 64 * stored;  // a net whose stages share all weights, at its most wasteful
-    for (std::size_t s = 1; s < program.table.size(); s++) {
+    for (std::size_t s = index(stages) + 1; s < program.table.size(); s++) {
         const Stage& stage = program.table[s];
         std::vector<std::int32_t> own;
         bool here = true;
         for (std::int32_t i = 0; i < stage.body_count; i++) own.push_back(stage.body_first + i);
         for (std::int32_t i = 0; i < stage.head_count; i++) own.push_back(stage.head_first + i);
-        for (std::int32_t i : own) here = here && has_weights(program, program.ops[index(i)], shards.size());
+        for (std::int32_t i : own) here = here && has_weights(program, program.ops[index(i)], all.size());
         if (!here) break;
         for (std::int32_t i : own) {
             const Op& op = program.ops[index(i)];
-            if (op.weight >= 0 && (most -= program.weights[index(op.weight)].numbers) < 0)
+            if (op.weight >= 0 && (numbers_left_ -= program.weights[index(op.weight)].numbers) < 0)
                 throw Refused("its weights are much larger than its shards");
-            packed[index(i)] = anytimenet::packed(program, op, shards, kernels);
+            packed[index(i)] = anytimenet::packed(program, op, all, kernels);
             if (plan.image_of[index(i)] >= 0)
                 offsets[index(i)] = offsets_of(op, program.tensors[index(op.out)],
                                                plan.images[index(plan.image_of[index(i)])], kernels.lanes);
@@ -129,23 +147,42 @@ Engine::Engine(const unsigned char* data, std::size_t size, const std::vector<Sh
         stages = static_cast<std::int32_t>(s);
     }
     keep(packed);
+    keep_shards(all);
 }
 
-// All weights one after the other, in the order in which they are read.
+// The weights that came one after the other, in the order in which they are read.
 void Engine::keep(const std::vector<Packed>& packed) {
     auto rounded = [](std::size_t count) { return (count + kLanes - 1) / kLanes * kLanes; };
     std::size_t total = 0;
     for (const Packed& p : packed) total += rounded(p.weight.size()) + rounded(p.bias.size()) + rounded(p.scale.size());
-    memory_ = zeros(total);
-    float* at = memory_.get();
+    memory_.push_back(std::make_shared<const Floats>(zeros(total)));
+    float* at = memory_.back()->get();
     auto put = [&](const std::vector<float>& values) -> const float* {
         if (values.empty()) return nullptr;
         std::memcpy(at, values.data(), 4 * values.size());
         return std::exchange(at, at + rounded(values.size()));
     };
     for (std::size_t i = 0; i < packed.size(); i++)
-        numbers[i] = {put(packed[i].weight), put(packed[i].bias), put(packed[i].scale), packed[i].tile};
-    weight_bytes = 4 * static_cast<std::int64_t>(total);
+        if (packed[i].weight.size() + packed[i].bias.size() + packed[i].scale.size() > 0)
+            numbers[i] = {put(packed[i].weight), put(packed[i].bias), put(packed[i].scale), packed[i].tile};
+    weight_bytes += 4 * static_cast<std::int64_t>(total);
+}
+
+// Copies of the shards that further stages read, too; of most nets there are none.
+void Engine::keep_shards(const std::vector<Shard>& all) {
+    std::vector<bool> wanted(index(program.shards));
+    for (std::size_t s = index(stages) + 1; s < program.table.size(); s++) {
+        const Stage& stage = program.table[s];
+        for (auto [first, count] : {std::pair(stage.body_first, stage.body_count),
+                                    std::pair(stage.head_first, stage.head_count)})
+            for (std::int32_t i = first; i < first + count; i++) mark_shards(program, program.ops[index(i)], wanted);
+    }
+    for (std::size_t i = 0; i < all.size(); i++) {
+        if (i == shards_.size()) shards_.emplace_back();
+        if (!wanted[i]) shards_[i].reset();
+        else if (!shards_[i])
+            shards_[i] = std::make_shared<const std::vector<unsigned char>>(all[i].data, all[i].data + all[i].size);
+    }
 }
 
 void Engine::find_needs() {
@@ -201,12 +238,7 @@ Session::Session(std::shared_ptr<const Engine> engine, bool poison) : engine_(st
     const Program& program = engine_->program;
     memory_ = zeros(index(engine_->plan.floats) + kLanes);
     has_output_.resize(program.table.size());
-    bodies_.resize(index(engine_->stages) + 1), heads_.resize(index(engine_->stages) + 1);
-    for (std::int32_t s = 1; s <= engine_->stages; s++) {
-        const Stage& stage = program.table[index(s)];
-        build(stage.body_first, stage.body_count, bodies_[index(s)]);
-        build(stage.head_first, stage.head_count, heads_[index(s)]);
-    }
+    build_stages();
     for (std::size_t t = 0; poison && t < program.tensors.size(); t++) {
         const Place& place = engine_->plan.tensors[t];
         if (program.tensors[t].flat || place.image >= 0) continue;
@@ -236,6 +268,26 @@ Target Session::target(std::int32_t tensor, std::int32_t channel) const {
     const Image& image = engine_->plan.images[index(place.image)];
     float* first = memory_.get() + image.at + channel * image.plane + image.top * image.row + image.left;
     return {first, image.plane, width, static_cast<int>(image.row)};
+}
+
+void Session::follow(std::shared_ptr<const Engine> engine) {
+    std::swap(engine_, engine);
+    try {
+        build_stages();
+    } catch (...) {  // no memory: its steps are still those of the engine before
+        std::swap(engine_, engine);
+        throw;
+    }
+}
+
+void Session::build_stages() {
+    std::vector<Part> bodies(index(engine_->stages) + 1), heads(bodies.size());
+    for (std::int32_t s = 1; s <= engine_->stages; s++) {
+        const Stage& stage = engine_->program.table[index(s)];
+        build(stage.body_first, stage.body_count, bodies[index(s)]);
+        build(stage.head_first, stage.head_count, heads[index(s)]);
+    }
+    bodies_ = std::move(bodies), heads_ = std::move(heads);
 }
 
 void Session::build(std::int32_t first, std::int32_t count, Part& part) {

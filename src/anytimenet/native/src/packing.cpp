@@ -134,13 +134,20 @@ Packed packed(const Program& program, const Op& op, const std::vector<Shard>& sh
 }
 
 bool has_weights(const Program& program, const Op& op, std::size_t shards) {
+    std::vector<bool> marked(at(program.shards));
+    mark_shards(program, op, marked);
+    for (std::size_t shard = shards; shard < marked.size(); shard++)
+        if (marked[shard]) return false;
+    return true;
+}
+
+void mark_shards(const Program& program, const Op& op, std::vector<bool>& marked) {
     for (std::int32_t index : {op.weight, op.bias, op.gamma, op.beta, op.mean, op.variance}) {
         if (index < 0) continue;
         const Weight& weight = program.weights[at(index)];
         for (std::int32_t i = 0; i < weight.chunks; i++)
-            if (at(program.chunks[at(weight.first_chunk + i)].shard) >= shards) return false;
+            marked[at(program.chunks[at(weight.first_chunk + i)].shard)] = true;
     }
-    return true;
 }
 
 }  // namespace anytimenet

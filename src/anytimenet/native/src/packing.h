@@ -29,5 +29,7 @@ Packed packed(const Program& program, const Op& op, const std::vector<Shard>& sh
 
 // Whether all weights that an operator reads lie in the first `shards` shards.
 bool has_weights(const Program& program, const Op& op, std::size_t shards);
+// Marks the shards in which they lie.
+void mark_shards(const Program& program, const Op& op, std::vector<bool>& marked);
 
 }  // namespace anytimenet

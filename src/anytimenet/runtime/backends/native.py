@@ -74,8 +74,18 @@ class Native:
         self._free: list[NativeSession] = []
         self._engine: Engine | None = None
         self._anywhere: bool | None = None
+        self._before: Native | None = None
         threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads, "native") if threads > 1 else None
+
+    def upgraded(self, source: Exported) -> Native:
+        """What runs further stages of the same folder; the weights of the stages that are here are shared.
+
+        This one stays as it is, with its states, while the other reads the further files only.
+        """
+        found = Native(source, self.placement, instruction_set=self._instruction_set)
+        found._before, found._anywhere = self, self._anywhere
+        return found
 
     @property
     def num_stages(self) -> int:
@@ -278,12 +288,17 @@ class Native:
         return read_regular(self._source.files_of(*min(self.segments))[0], _LARGEST_PROGRAM)
 
     def _load(self) -> Engine:
+        before, self._before = self._before, None
+        known = 0 if before is None else before.num_stages
         pair = min(self.segments)
-        stages = range(1, self.num_stages + 1)
+        stages = range(known + 1, self.num_stages + 1)
         files = [file for stage in stages for file in self._source.weight_files(stage)]
         try:
             shards = [read_regular(file, _LARGEST) for file in files]
-            engine = Engine(self._program(), shards, instruction_set=self._instruction_set)
+            if before is None:
+                engine = Engine(self._program(), shards, instruction_set=self._instruction_set)
+            else:
+                engine = before.engine.extended(shards)
             if engine.num_stages < self.num_stages:
                 raise BackendError(
                     f"the program reads weights that the files of stages 1 to {self.num_stages} do not hold: "
@@ -291,6 +306,7 @@ class Native:
                 )
         except (BackendError, OSError):
             self._source.recheck(*pair)
+            self._before = before  # the next try
             raise
         return engine
 

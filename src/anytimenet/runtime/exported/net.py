@@ -65,6 +65,7 @@ class ExportedNet:
         self._files = {one.pair: one.files for one in record.segments}
         self._specs = {one.pair: one.spec for one in record.segments}
         self._backend = backend
+        self._before: Backend | None = None
 
     @classmethod
     def load(
@@ -105,7 +106,9 @@ class ExportedNet:
         known, new = (replace(one, files=one.without_tables) for one in (self._record, record))
         if new.keep_first(self.num_stages) != known:
             raise BundleError(f"{self.folder} was replaced since stages were loaded from it: load it again")
-        return self._checked(record, self.folder, self.num_stages, stages, self._backend, self.placement)
+        found = self._checked(record, self.folder, self.num_stages, stages, self._backend, self.placement)
+        found._before = self.__dict__.get("backend")  # if it was made
+        return found
 
     @classmethod
     def _checked(
@@ -134,6 +137,9 @@ class ExportedNet:
             BackendError: if that backend cannot run them.
             MissingExtraError: if what it is built on is not installed.
         """
+        before, self._before = self._before, None
+        if isinstance(before, Native):
+            return before.upgraded(self)
         name = self._backend or _RUNS.get(self.kind, self.kind)
         if name == "torch" and name not in backends_of(self):
             raise BackendError(
