@@ -45,6 +45,7 @@ WORK = (
     "workflows.exits.stepped_outputs",
     "evaluation.plots.plots.plot_curves",
     "evaluation.plot_curves",
+    "serving.http.running.serve",
 )
 """What is not run."""
 
@@ -71,6 +72,7 @@ COMMANDS = {
     "bench": Command(("saved",), {"bundle": 0}),
     "exits": Command(("saved", "--data", "digits", "--min-accuracy", "0.5"), {"bundle": 0}),
     "predict": Command(("saved", "digit.png"), {"bundle": 0, "images": 1}),
+    "serve": Command(("saved",), {"models": 0}),
     "compare": Command(("judged", "--out", "curves.png"), {"runs": 0}),
     "list": Command(("nets",), {"what": 0, "pattern": 1}),
     "info": Command(("resnet_tiny",), {"what": 0}),

@@ -33,6 +33,7 @@ POSITIONAL = {
     "profile": ("bundle",),
     "bench": ("bundle",),
     "predict": ("bundle", "images"),
+    "serve": ("models",),
     "compare": ("runs",),
     "list": ("what", "pattern"),
     "info": ("name",),

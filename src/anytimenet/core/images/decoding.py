@@ -8,12 +8,12 @@ from os import PathLike, fspath
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from anytimenet.core import checks
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.containers import MOST_PIXELS, check_pixels
-from anytimenet.core.images.formats import OpenedImage, opened_image
+from anytimenet.core.images.formats import OpenedImage, opened_content, opened_image
 
 RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Names of the filters that resize an image, as Pillow calls them."""
@@ -55,6 +55,31 @@ def open_image(
         raise DataError(f"{fspath(source)} cannot be read as an image ({error.strerror or error})") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"{fspath(source)} cannot be read as an image ({error})") from error
+
+
+def open_content(
+    content: bytes, before_decoding: Callable[[OpenedImage], None] | None = None
+) -> Image.Image:
+    """The image file of this content as `open_image` opens it, for files that came over a network.
+
+    Raises:
+        DataError: if it cannot be read; the message names no file.
+
+    >>> open_content(b"GIF")
+    Traceback (most recent call last):
+    anytimenet.core.errors.DataError: its content is none of PNG, JPEG, GIF, BMP, WEBP, TIFF, PPM
+    """
+    try:
+        with opened_content(content) as opened:
+            if before_decoding is not None:
+                before_decoding(opened)
+            return _to_grey_or_rgb(opened.upright())
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(str(error)) from error
+    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
+        raise DataError("the content cannot be read as an image: it is damaged or no image") from error
 
 
 def with_channels(image: Image.Image, channels: int) -> Image.Image:

@@ -86,14 +86,25 @@ class OpenedImage:
 
 @contextmanager
 def opened_image(path: str | PathLike[str]) -> Iterator[OpenedImage]:
-    """The image file at `path`, its pixels not read yet: the one place that opens image files.
+    """The image file at `path`, its pixels not read yet.
 
     Raises:
         OSError: if there is no regular file, or its content is of no format in `IMAGE_FORMATS`.
         DataError: if it asks for more memory or time than an image may.
         Exception: nearly any, from Pillow, for a damaged file.
     """
-    container = cut_down(read_regular(path, _MOST_BYTES))
+    with opened_content(read_regular(path, _MOST_BYTES)) as opened:
+        yield opened
+
+
+@contextmanager
+def opened_content(content: bytes) -> Iterator[OpenedImage]:
+    """The image file of this content, its pixels not read yet: the one place that opens image files.
+
+    Raises:
+        OSError, DataError, Exception: as `opened_image`.
+    """
+    container = cut_down(content)
     try:
         picture = Image.open(io.BytesIO(container.content), formats=tuple(IMAGE_FORMATS))
     except UnidentifiedImageError:

@@ -1,0 +1,118 @@
+"""The application: every endpoint of the server, behind one door."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anytimenet.core import checks
+from anytimenet.core.errors import require
+from anytimenet.serving.http.door import Door
+from anytimenet.serving.http.page import mount_page
+from anytimenet.serving.http.predicting import Predict
+from anytimenet.serving.http.problems import Problem
+from anytimenet.serving.http.residents import Resident
+from anytimenet.serving.http.service import Service
+from anytimenet.serving.http.settings import Settings
+from anytimenet.serving.http.telling import load_record, model_record
+
+
+def create_app(
+    models: Sequence[Resident],
+    settings: Settings | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
+    """The server as an ASGI application (FastAPI); `app.state.service` is its state.
+
+    It owns the models: when its lifespan ends, they are closed.
+
+    Args:
+        models: that are served, each on its `ModelServer`.
+        settings: of the operator; by default those of a server for this machine alone.
+        clock: seconds; that of the models' schedulers.
+
+    Raises:
+        MissingExtraError: if the packages of the extra `serve` are not installed.
+        ValueError: for no model, or two of one name.
+    """
+    fastapi = require("fastapi", "serve")
+    settings = checks.instance(settings or Settings(), Settings, "settings", "Settings()")
+    service = Service(models, settings, clock)
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    # Its pages on the API load scripts from elsewhere, which the rules for pages here do not allow.
+    app = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    app.add_middleware(Door, service=service)
+    app.add_exception_handler(require("starlette.exceptions", "serve").HTTPException, _not_found)
+    _add_routes(app, service)
+    mount_page(app, settings.page)
+    return app
+
+
+def _add_routes(app: Any, service: Service) -> None:
+    route = require("starlette.routing", "serve").Route
+    responses = require("starlette.responses", "serve")
+    json = responses.JSONResponse
+
+    async def models(_: Any) -> Any:
+        return json({"models": [model_record(one) for one in service.residents]})
+
+    async def model(request: Any) -> Any:
+        name = request.path_params.get("name") or request.query_params.get("model")
+        return json(model_record(service.residents.of(name)))
+
+    async def load(_: Any) -> Any:
+        return json(load_record(service))
+
+    async def healthy(_: Any) -> Any:
+        return json({"status": "alive"})
+
+    async def ready(_: Any) -> Any:
+        return (
+            json({"status": "ready"})
+            if service.ready
+            else json({"error": "the server is closing", "reason": "closing"}, 503)
+        )
+
+    async def metrics(_: Any) -> Any:
+        text, kind = service.metrics.text()
+        return responses.Response(text, media_type=kind)
+
+    app.router.routes.append(route("/v1/predict", Predict(service), methods=["POST"]))
+    for path, endpoint in (
+        ("/v1/models", models),
+        ("/v1/model", model),
+        ("/v1/models/{name}", model),
+        ("/v1/load", load),
+        ("/healthz", healthy),
+        ("/readyz", ready),
+        ("/metrics", metrics),
+    ):
+        app.router.routes.append(route(path, endpoint, methods=["GET"]))
+
+
+async def _not_found(request: Any, error: Any) -> Any:
+    """A path or a method that does not exist, in the words of this server."""
+    said = {
+        404: Problem(
+            404, "not_found", "there is nothing at this path: GET /openapi.json lists what there is"
+        ),
+        405: Problem(
+            405, "method_not_allowed", "this path takes other methods: GET /openapi.json lists them"
+        ),
+    }
+    problem = said.get(
+        error.status_code, Problem(error.status_code, "bad_request", "the request cannot be served")
+    )
+    response = require("starlette.responses", "serve").JSONResponse(problem.record, error.status_code)
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response

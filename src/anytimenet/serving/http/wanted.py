@@ -1,0 +1,77 @@
+"""A request for a prediction once its parameters are settled: model, deadline, input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anytimenet.serving.http.asking import Ask
+from anytimenet.serving.http.door import Visit
+from anytimenet.serving.http.pictures import net_input
+from anytimenet.serving.http.problems import bad_request, expired
+from anytimenet.serving.http.residents import Resident
+from anytimenet.serving.http.service import Service
+from anytimenet.serving.request import Request
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A request whose parameters are settled.
+
+    Attributes:
+        visit: when it came, and its name.
+        ask: its parameters.
+        resident: the model that answers.
+        deadline: in seconds of the server's clock; None for none.
+    """
+
+    visit: Visit
+    ask: Ask
+    resident: Resident
+    deadline: float | None
+
+    def request(self) -> Request:
+        """As the scheduler reads it."""
+        ask = self.ask
+        return Request(
+            arrived=self.visit.arrived,
+            deadline=self.deadline,
+            min_stage=ask.min_stage,
+            min_accuracy=ask.min_accuracy,
+            priority=ask.priority,
+            stream=ask.stream,
+        )
+
+
+def settled(service: Service, visit: Visit, ask: Ask) -> Wanted:
+    """The model and the deadline of a request.
+
+    Raises:
+        Problem: 404 for an unknown model, 400 for a stage or an accuracy that it does not have.
+    """
+    resident = service.residents.of(ask.model)
+    if ask.min_stage > resident.stages:
+        raise bad_request(f"min_stage must be from 1 to {resident.stages}, not {ask.min_stage}")
+    if ask.min_accuracy is not None and ask.min_accuracy > resident.best_accuracy:
+        raise bad_request(
+            f"min_accuracy must be {resident.best_accuracy:.4g} at most: no stage is more accurate"
+        )
+    ms = service.settings.deadline_ms if ask.deadline_ms is None else ask.deadline_ms
+    return Wanted(visit, ask, resident, None if ms is None else visit.arrived + ms / 1000)
+
+
+async def decoded(service: Service, wanted: Wanted, content: bytes) -> np.ndarray:
+    """The input of an image, unless its deadline is over already.
+
+    Raises:
+        Problem: 504 for a deadline that is over, 400 or 413 for what cannot be read.
+    """
+
+    def check_time() -> None:
+        if wanted.deadline is not None and service.clock() >= wanted.deadline:
+            raise expired()
+
+    check_time()
+    preprocessing = wanted.resident.manifest.preprocessing
+    return await net_input(content, preprocessing, service.settings.limits, service.decoders, check_time)
