@@ -88,7 +88,7 @@ class Serve:
         from anytimenet.serving.http.settings import MIB, Limits, Settings
 
         limits = Limits(
-            body_bytes=int(checks.number(self.max_body_mib, "max_body_mib", above=0) * MIB),
+            body_bytes=int(checks.number(self.max_body_mib, "max_body_mib", 0.001, 4096) * MIB),
             pixels=checks.whole_number(self.max_pixels, "max_pixels", 1),
             concurrent=checks.whole_number(self.max_concurrent, "max_concurrent", 1),
             client_concurrent=self.client_concurrent,

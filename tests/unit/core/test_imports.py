@@ -87,6 +87,7 @@ INSIDE = {
     "runtime/cli": {"backends", "delivery", "exported", "profiling"},
     "runtime/streams": {"."},
     "serving/.": {"scheduling"},
+    "serving/http": {"."},
     "serving/scheduling": {"."},
     "schemes/.": {"gradients", "targets", "weighting"},
     "schemes/gradients": {"."},

@@ -57,9 +57,7 @@ def open_image(
         raise DataError(f"{fspath(source)} cannot be read as an image ({error})") from error
 
 
-def open_content(
-    content: bytes, before_decoding: Callable[[OpenedImage], None] | None = None
-) -> Image.Image:
+def open_content(content: bytes, before_decoding: Callable[[OpenedImage], None] | None = None) -> Image.Image:
     """The image file of this content as `open_image` opens it, for files that came over a network.
 
     Raises:

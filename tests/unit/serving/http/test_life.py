@@ -59,7 +59,8 @@ def answer_of(seed: int) -> list[float]:
 
     from PIL import Image
 
-    return model.predict(Image.open(io.BytesIO(png())), stage=3).probabilities.tolist()
+    found: list[float] = model.predict(Image.open(io.BytesIO(png())), stage=3).probabilities.tolist()
+    return found
 
 
 def told(response: httpx.Response) -> list[float]:
@@ -129,13 +130,16 @@ def test_a_client_that_goes_away_cancels_what_it_asked_for(net):
             assert 'outcome="cancelled"} 1.0' in client.get("/metrics").text
 
 
+class Jumping:
+    """A clock that somebody sets."""
+
+    offset: float = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.offset
+
+
 def test_a_clock_that_jumps_holds_nobody_up(net):
-    class Jumping:
-        offset = 0.0
-
-        def __call__(self) -> float:
-            return time.monotonic() + self.offset
-
     clock = Jumping()
     resident = resident_of(net, clock=clock)
     with running([resident], clock=clock) as server, client_of(server) as client:

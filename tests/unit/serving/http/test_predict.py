@@ -17,7 +17,9 @@ def encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def predict(client: httpx.Client, content: bytes | None = None, **params: object) -> httpx.Response:
+def predict(
+    client: httpx.Client, content: bytes | None = None, **params: str | int | float
+) -> httpx.Response:
     return client.post(
         "/v1/predict", content=png() if content is None else content, headers=PNG, params=params
     )
