@@ -1,0 +1,89 @@
+// The slider of the deadline, and on the same axis when each stage answered; below, what each of them said.
+import { ms, percent, roundUp } from "./format.js";
+
+export class Timeline {
+  /** `onDeadline(ms)` while the slider moves; `onStage(stage)` when a stage is pressed. */
+  constructor({ slider, value, dots, used, steps }, { onDeadline, onStage }) {
+    Object.assign(this, { slider, value, dots, used, steps, onStage });
+    this.expected = [];
+    this.rangeMs = 10;
+    slider.addEventListener("input", () => {
+      this.#told();
+      onDeadline(this.deadlineMs);
+    });
+  }
+
+  get deadlineMs() {
+    return Number(this.slider.value);
+  }
+
+  /** The times that stages are expected to answer at set the range; null where nothing was measured yet. */
+  begin(stages, deadlineMs) {
+    this.expected = stages.map((stage) => stage.ms);
+    const known = this.expected.filter((one) => one != null);
+    this.rangeMs = roundUp(1.3 * Math.max(...known, 0.2));
+    this.slider.max = this.rangeMs;
+    this.slider.step = this.rangeMs / 400;
+    this.slider.value = Math.min(deadlineMs ?? this.rangeMs, this.rangeMs);
+    this.slider.disabled = false;
+    this.#told();
+    this.dots.replaceChildren(...stages.map((_, i) => this.#dot(i + 1)));
+    this.steps.replaceChildren(...stages.map((_, i) => this.#step(i + 1)));
+    this.show([], null, { atMs: 0 });
+  }
+
+  /** What was answered so far; `shown` is the answer on screen. */
+  show(answers, shown, { atMs, playing }) {
+    this.used.style.transform = `scaleX(${Math.min(1, atMs / this.rangeMs)})`;
+    [...this.steps.children].forEach((item, i) => {
+      const answer = answers.find((one) => one.stage === i + 1);
+      const reached = Boolean(answer) && (!playing || answer.elapsedMs <= atMs);
+      const at = answer?.elapsedMs ?? this.expected[i];
+      const dot = this.dots.children[i];
+      dot.hidden = at == null || at > this.rangeMs;
+      dot.style.setProperty("--at", String(at / this.rangeMs));
+      dot.classList.toggle("reached", reached);
+      dot.classList.toggle("shown", shown?.stage === i + 1);
+      const button = item.firstChild;
+      button.disabled = !reached;
+      item.classList.toggle("reached", reached);
+      if (shown?.stage === i + 1) button.setAttribute("aria-current", "step");
+      else button.removeAttribute("aria-current");
+      const [, label, note] = button.children;
+      label.textContent = reached ? answer.label : "–";
+      note.textContent = reached ? `${percent(answer.probability)} · ${ms(at)}` : at == null ? "" : `≈ ${ms(at)}`;
+    });
+  }
+
+  set(deadlineMs) {
+    this.slider.value = deadlineMs;
+    this.#told();
+  }
+
+  #told() {
+    this.value.textContent = ms(this.deadlineMs);
+    this.slider.setAttribute("aria-valuetext", ms(this.deadlineMs));
+  }
+
+  #dot(stage) {
+    const dot = document.createElement("li");
+    dot.textContent = stage;
+    return dot;
+  }
+
+  #step(stage) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    const parts = ["count", "says", "note"].map((name) => {
+      const part = document.createElement("span");
+      part.className = name;
+      return part;
+    });
+    parts[0].textContent = `stage ${stage}`;
+    button.append(...parts);
+    button.addEventListener("click", () => this.onStage(stage));
+    item.append(button);
+    return item;
+  }
+}

@@ -1,0 +1,224 @@
+// The page with a server: flows of a person, in a real browser.
+import assert from "node:assert/strict";
+import { after, afterEach, beforeEach, test } from "node:test";
+import { fakeServer } from "./fake_server.mjs";
+import { closeBrowser, dropFile, freshPage, png, violations } from "./harness.mjs";
+
+const PICTURE = png(48, 32, (x, y) => [5 * x, 7 * y, 128]);
+let server;
+let page;
+
+beforeEach(async () => {
+  server = await fakeServer();
+  page = await freshPage();
+});
+afterEach(async () => {
+  const { problems } = page;
+  await page.context().close();
+  await server.close();
+  assert.deepEqual(problems, []);
+});
+after(closeBrowser);
+
+const text = (id) => page.textContent(`#${id}`);
+const settled = () =>
+  page.waitForFunction(() => document.getElementById("play").textContent === "Play in slow motion" && /^Stage/.test(document.getElementById("status").textContent));
+const setDeadline = (ms) =>
+  page.$eval(
+    "#deadline",
+    (slider, ms) => {
+      slider.value = ms;
+      slider.dispatchEvent(new Event("input"));
+    },
+    ms,
+  );
+
+async function opened(query = "") {
+  await page.goto(server.url + query);
+  await settled();
+}
+
+/** Once more, with slow motion. */
+async function moving() {
+  await page.context().close();
+  page = await freshPage({ reducedMotion: "no-preference" });
+}
+
+test("opens with a sample, and its answer sharpens from coarse to fine without moving a row", async () => {
+  await moving();
+  await page.addInitScript(() => {
+    globalThis.seen = [];
+    addEventListener("DOMContentLoaded", () => {
+      const note = () =>
+        globalThis.seen.push({
+          label: document.getElementById("label").textContent.trim(),
+          rows: [...document.querySelectorAll("#bars .name")].map((name) => name.textContent),
+        });
+      new MutationObserver(note).observe(document.getElementById("status"), { childList: true });
+    });
+  });
+  await page.goto(server.url);
+  await settled();
+  const seen = (await page.evaluate(() => globalThis.seen)).filter(({ label }) => label);
+  assert.deepEqual([seen[0].label, seen[0].rows], ["animal", ["vehicle", "animal"]]);
+  assert.equal(seen.at(-1).label, "truck");
+  const fine = seen.filter(({ rows }) => rows.length === 10).map(({ rows }) => rows.join());
+  assert.equal(new Set(fine).size, 1);
+  assert.match(await text("status"), /^Stage 5 of 5, after 6\.3 ms$/);
+});
+
+test("a dropped picture is asked, and the curve and the calls follow it", async () => {
+  await opened();
+  const before = server.asked.length;
+  await dropFile(page, PICTURE, "my cat's.png");
+  await page.waitForFunction(() => document.getElementById("canvas").getAttribute("aria-label").includes("my cat"));
+  await settled();
+  assert.equal(server.asked.length, before + 1);
+  assert.equal(server.asked.at(-1).bytes, PICTURE.length);
+  assert.equal(new URL(page.url()).searchParams.get("sample"), null);
+  await page.click("#api summary");
+  assert.match(await text("code"), /--data-binary '@my cat'\\''s\.png'/);
+  assert.ok(await page.locator("#curve canvas").count());
+});
+
+test("what is no picture is refused in words, and the answer before stays", async () => {
+  await opened();
+  const label = await text("label");
+  await dropFile(page, Buffer.from("no picture"), "letter.png");
+  await page.waitForSelector("#notice:not([hidden])");
+  assert.match(await text("notice"), /letter\.png is no picture/);
+  assert.equal(await text("label"), label);
+});
+
+test("the slider decides which stage answers, and says what one more millisecond would buy", async () => {
+  await opened();
+  await setDeadline(2);
+  await page.waitForFunction(() => /^Stage 2 of 5/.test(document.getElementById("status").textContent));
+  assert.match(await text("buys"), /^One more millisecond buys stage 3: 11\.1 points more accurate$/);
+  assert.equal(server.asked.at(-1).deadlineMs, 2);
+  assert.equal(new URL(page.url()).searchParams.get("deadline"), "2.00");
+  await setDeadline(4.5);
+  await page.waitForFunction(() => /^Stage 4 of 5/.test(document.getElementById("status").textContent));
+  assert.match(await text("buys"), /^Stage 5 needs 1\.8 ms more: 4\.0 points/);
+});
+
+test("a deadline that even the first stage misses is answered, and told to be late", async () => {
+  await opened();
+  await setDeadline(0.2);
+  await page.waitForSelector("#status.late");
+  assert.match(await text("status"), /^Stage 1 of 5, after 0\.90 ms: late/);
+  assert.notEqual((await text("label")).trim(), "");
+});
+
+test("a new picture cancels the request before", async () => {
+  server.settings.waitMs = 400;
+  await page.goto(server.url);
+  await page.waitForFunction(() => document.getElementById("status").textContent !== "Waiting for a picture");
+  await dropFile(page, PICTURE, "second.png");
+  await page.waitForFunction(() => document.getElementById("canvas").getAttribute("aria-label").includes("second"));
+  server.settings.waitMs = 0;
+  await settled();
+  assert.deepEqual(server.asked.map((one) => one.cancelled), [true, false]);
+  assert.match(await text("status"), /^Stage 5 of 5/);
+});
+
+test("a link shows the same deadline, sample and stage", async () => {
+  await opened("?deadline=4.5&sample=3&stage=2");
+  await page.waitForFunction(() => /^Stage 2 of 5/.test(document.getElementById("status").textContent));
+  assert.equal(await page.getAttribute("#samples li:nth-child(3) button", "aria-pressed"), "true");
+  assert.match(await text("deadline-value"), /4\.5 ms/);
+});
+
+test("the keyboard alone does everything", async () => {
+  await moving();
+  await opened();
+  await page.keyboard.press("ArrowLeft");
+  assert.match(await text("status"), /^Stage 4 of 5/);
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("ArrowRight");
+  assert.match(await text("status"), /^Stage 4 of 5/);
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Space");
+  await page.waitForFunction(() => document.getElementById("play").textContent === "Pause");
+  await page.keyboard.press("Space");
+  const paused = await text("status");
+  await page.waitForTimeout(300);
+  assert.equal(await text("status"), paused);
+  await page.focus("#deadline");
+  const asked = server.asked.length;
+  await page.keyboard.press("ArrowLeft");
+  await page.waitForFunction(() => /deadline=/.test(location.search));
+  assert.ok(server.asked.length >= asked);
+});
+
+test("a server that dies mid-stream leaves the answers so far, and is told", async () => {
+  Object.assign(server.settings, { dieAfter: 2, waitMs: 200 });
+  await page.goto(server.url);
+  await page.waitForSelector("#notice:not([hidden])");
+  assert.match(await text("status"), /^Stage 2 of 5/);
+  Object.assign(server.settings, { dieAfter: null, waitMs: 0 });
+  await setDeadline(9);
+  await page.waitForFunction(() => /^Stage 5 of 5/.test(document.getElementById("status").textContent));
+  assert.equal(await page.isVisible("#notice"), false);
+  page.problems = page.problems.filter((problem) => !/ERR_INCOMPLETE_CHUNKED|net::ERR/.test(problem));
+});
+
+test("a refusal says when to come again", async () => {
+  await opened();
+  server.settings.refuse = { status: 503, body: { error: "too many requests wait", reason: "overload", retry_after_s: 2 } };
+  await setDeadline(5);
+  await page.waitForSelector("#notice:not([hidden])");
+  assert.match(await text("notice"), /too many requests wait\. Try again in 2 s/);
+  page.problems = page.problems.filter((problem) => !/503/.test(problem));
+});
+
+test("a key is asked for, used, and in no address", async () => {
+  server.settings.key = "secret-7";
+  await page.goto(server.url);
+  await page.waitForSelector("#key-form:not([hidden])");
+  await page.fill("#key", "secret-7");
+  await page.keyboard.press("Enter");
+  await settled();
+  assert.doesNotMatch(page.url(), /secret/);
+  await page.click("#api summary");
+  assert.match(await text("code"), /\$ANYTIMENET_KEY/);
+  assert.doesNotMatch(await page.content(), /secret-7/);
+  page.problems = page.problems.filter((problem) => !/401/.test(problem));
+});
+
+test("a burst is sent, bounded, and the stages that answer move", async () => {
+  await opened();
+  await setDeadline(7);
+  await page.waitForFunction(() => /^Stage 5/.test(document.getElementById("status").textContent));
+  await page.click("#burst");
+  await page.waitForFunction(() => /^Stage 2 of 5/.test(document.getElementById("status").textContent));
+  assert.equal(server.demo[0].what, "burst");
+  assert.ok(server.demo[0].seconds <= 10);
+  await page.waitForFunction(() => /stage 2 [1-9]/.test(document.getElementById("histogram").getAttribute("aria-label")));
+  await page.waitForFunction(() => /^Stage 5/.test(document.getElementById("status").textContent));
+});
+
+test("without demonstrations there are no buttons for them", async () => {
+  server.settings.demo = false;
+  await opened();
+  assert.equal(await page.isVisible("#load-panel"), true);
+  assert.equal(await page.isVisible("#burst"), false);
+});
+
+for (const [name, options] of Object.entries({
+  light: {},
+  dark: { colorScheme: "dark" },
+  phone: { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 },
+})) {
+  test(`axe-core finds nothing and nothing is wider than the screen: ${name}`, async () => {
+    await page.context().close();
+    page = await freshPage(options);
+    await opened();
+    await page.click("#api summary");
+    assert.deepEqual(await violations(page), []);
+    const [inner, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(inner <= screen, `${inner} of ${screen} pixels`);
+    const dark = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    assert.equal(dark === "rgb(17, 19, 23)", name === "dark");
+  });
+}
