@@ -94,20 +94,22 @@ def test_convolutions_in_groups_of_any_size(isa, data, height, width, seed):
 @given(data=st.data(), height=sides, width=sides, seed=seeds)
 @pytest.mark.parametrize("isa", SETS)
 def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, data, height, width, seed):
-    """1x1 on the first channels, 3x3 that reads it from its image, and 1x1 that is added where x was."""
+    """1x1 on the first channels, 3x3 to 7x7 that reads it from its image, and 1x1 that is added where x was."""
     draw = np.random.default_rng(seed)
     channels, middle = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 30))
     prefix, begin = data.draw(st.integers(1, channels)), data.draw(st.integers(0, 3))
     program = SmallProgram((channels, height, width))
     x = normal(draw, channels, height, width)
-    down, grouped, up = normal(draw, middle, prefix, 1, 1), normal(draw, middle, 1, 3, 3), None
-    up = normal(draw, channels, middle, 1, 1)
+    down, up = normal(draw, middle, prefix, 1, 1), normal(draw, channels, middle, 1, 1)
     vectors = [norm_of(program, draw, middle) for _ in range(2)]
     trunk = program.tensor(Kind.SCRATCH, channels, height, width)
     inner = program.tensor(Kind.SCRATCH, middle, height, width)
     after = program.tensor(Kind.SCRATCH, middle, height, width)
     out = program.tensor(Kind.KEPT, channels + begin, height, width)
-    point, window = Window(1, 1, 1, 1), Window(3, 3, 1, 1, 1, 1, 1, 1)
+    edge = data.draw(st.integers(1, 3))
+    side = 2 * edge + 1
+    grouped = normal(draw, middle, 1, side, side)
+    point, window = Window(1, 1, 1, 1), Window(side, side, 1, 1, edge, edge, edge, edge)
     program.body = [
         Op(Code.AFFINE, trunk, program.x, low=-1.0),
         Op(
@@ -130,7 +132,7 @@ def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, da
     t = torch.from_numpy
     wide = t(x).clamp(min=-1)
     h = normed(F.conv2d(wide[None, :prefix], t(down))[0], vectors[0][1]).relu()
-    h = normed(F.conv2d(h[None], t(grouped), padding=1, groups=middle)[0], vectors[1][1]).relu()
+    h = normed(F.conv2d(h[None], t(grouped), padding=edge, groups=middle)[0], vectors[1][1]).relu()
     wanted = wide + F.conv2d(h[None], t(up))[0]
     near(program.results(x, isa)[0], F.pad(wanted, (0, 0, 0, 0, begin, 0)))
 
@@ -165,6 +167,34 @@ def test_residual_blocks_one_after_the_other_share_memory(isa, data, height, wid
         h = F.conv2d(normed(wanted, vectors).relu()[None], t(down)).relu()
         h = F.conv2d(h, t(own), padding=1, groups=middle).relu()
         wanted, trunk = wanted + F.conv2d(h, t(up))[0], out
+    near(program.results(x, isa)[0], wanted)
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_a_convolution_writes_into_the_image_of_the_next_one(isa, data, height, width, seed):
+    """A stem, a depthwise convolution with any stride, and one with the stem's window: the same image or another."""
+    draw = np.random.default_rng(seed)
+    channels, side = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([3, 5]))
+    step, half = data.draw(st.integers(1, 2)), side // 2
+    program, t = SmallProgram((3, height, width)), torch.from_numpy
+    x = normal(draw, 3, height, width)
+    stem, own = normal(draw, channels, 3, 3, 3), normal(draw, channels, 1, side, side)
+    last = normal(draw, channels, channels, 3, 3)
+    around, window = Window(3, 3, 1, 1, 1, 1, 1, 1), Window(side, side, step, step, half, half, half, half)
+    first = F.conv2d(t(x)[None], t(stem), padding=1).relu()
+    second = F.conv2d(first, t(own), None, step, half, groups=channels)
+    wanted = F.conv2d(F.conv2d(second, t(last), padding=1).relu(), t(last), padding=1)[0]
+    begun = program.tensor(Kind.SCRATCH, channels, height, width)
+    after, more = (program.tensor(Kind.SCRATCH, *second.shape[1:]) for _ in range(2))
+    out = program.tensor(Kind.KEPT, *wanted.shape)
+    program.body = [
+        Op(Code.CONV, begun, program.x, None, around, 1, program.weight(stem), low=0.0),
+        Op(Code.CONV, after, begun, None, window, channels, program.weight(own)),
+        Op(Code.CONV, more, after, None, around, 1, program.weight(last), low=0.0),
+        Op(Code.CONV, out, more, None, around, 1, program.weight(last)),
+    ]
     near(program.results(x, isa)[0], wanted)
 
 

@@ -17,7 +17,8 @@ namespace {
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-Offsets offsets_of(const Op& op, const Tensor& out, const Image& image, int lanes) {
+// `out_row`: floats from one row of the result to the next.
+Offsets offsets_of(const Op& op, const Tensor& out, int out_row, const Image& image, int lanes) {
     Offsets found;
     auto row = static_cast<int>(image.row), part = static_cast<int>(image.part);
     for (int y = 0; y < op.window_height; y++)
@@ -25,11 +26,11 @@ Offsets offsets_of(const Op& op, const Tensor& out, const Image& image, int lane
             found.taps.push_back(y * row + x % image.step * part + x / image.step);
     auto add = [&](int y, int x) {
         found.in_at.push_back(y * op.stride_y * row + x * (op.stride_x / image.step));
-        found.out_at.push_back(y * out.width + x);
+        found.out_at.push_back(y * out_row + x);
     };
     if (2 * out.width <= lanes && out.height >= 2) {
         // Rows that fill half of a vector at most go two by two.
-        found.in_second = op.stride_y * row, found.out_second = out.width;
+        found.in_second = op.stride_y * row, found.out_second = out_row;
         for (int y = 0; y < out.height; y += 2) add(std::min(y, out.height - 2), 0);
         return found;
     }
@@ -141,13 +142,20 @@ void Engine::add(const std::vector<Shard>& further) {
                 throw Refused("its weights are much larger than its shards");
             packed[index(i)] = anytimenet::packed(program, op, all, kernels);
             if (plan.image_of[index(i)] >= 0)
-                offsets[index(i)] = offsets_of(op, program.tensors[index(op.out)],
-                                               plan.images[index(plan.image_of[index(i)])], kernels.lanes);
+                offsets[index(i)] = offsets_for(i);
         }
         stages = static_cast<std::int32_t>(s);
     }
     keep(packed);
     keep_shards(all);
+}
+
+Offsets Engine::offsets_for(std::int32_t i) const {
+    const Op& op = program.ops[index(i)];
+    const Tensor& out = program.tensors[index(op.out)];
+    std::int32_t inside = plan.tensors[index(op.out)].image;
+    int out_row = inside < 0 ? out.width : static_cast<int>(plan.images[index(inside)].row);
+    return offsets_of(op, out, out_row, plan.images[index(plan.image_of[index(i)])], kernels.lanes);
 }
 
 // The weights that came one after the other, in the order in which they are read.
@@ -377,7 +385,7 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
               o.in_at.data(), o.out_at.data(), o.in_second, o.out_second, static_cast<int>(o.in_at.size()),
               static_cast<int>(o.taps.size()), op.groups, group_in, group_out, p.tile, op.stride_x / image.step,
               op.window_height, op.window_width, static_cast<int>(image.row), 0, 0, op.low, op.high};
-    if (op.stride_y == 1 && op.stride_x == 1 && !o.in_second)
+    if (op.stride_y == op.stride_x && op.stride_x <= 2 && image.step == 1 && !o.in_second)
         conv.rows = shape.height, conv.row_vectors = conv.vectors / shape.height;
     if (is_depthwise(op) && !copies && paired(part.steps.back(), conv, ends)) return;
     part.steps.push_back({Framed{frame, conv, copies, is_depthwise(op)}, ends});

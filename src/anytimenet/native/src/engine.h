@@ -59,6 +59,7 @@ class Engine {
     void add(const std::vector<Shard>& further);
     void keep(const std::vector<Packed>& packed);
     void keep_shards(const std::vector<Shard>& all);
+    Offsets offsets_for(std::int32_t op) const;
     void find_needs();
     bool in_state(const Need& need, std::int32_t stage) const;
     std::vector<std::vector<Need>> needs_;       // of each head

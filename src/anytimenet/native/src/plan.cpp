@@ -20,8 +20,9 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 std::int64_t rounded(std::int64_t floats) { return (floats + kLanes - 1) / kLanes * kLanes; }
 
-// Planes a multiple of a page apart would share one set of every cache.
-std::int64_t spread(std::int64_t plane) { return plane % 512 == 0 ? plane + kLanes : plane; }
+// Planes an odd number of lines (of 64 bytes) apart: the same pixel of all channels, which a product reads one
+// after the other, then lies in all sets of a cache; with an even number in half of them or fewer.
+std::int64_t spread(std::int64_t plane) { return plane / kLanes % 2 ? plane : plane + kLanes; }
 
 std::int64_t plane_of(const Tensor& t) {
     if (t.flat) return 1;
@@ -113,12 +114,20 @@ class Planner {
             if (i != reader && reads(op(i), o.in)) return;
         std::int32_t writer = reader - 1;
         for (; writer >= first && op(writer).out == o.in; writer--)
-            if (!(op(writer).code == Code::affine || (op(writer).code == Code::conv && is_product(op(writer))))) return;
+            if (!writes_inside(writer, plan_.image_of[index(reader)])) return;
         for (std::int32_t i = first; i <= writer; i++)
             if (op(i).out == o.in) return;
         for (std::int32_t i = reader + 1; i < end; i++)
             if (op(i).out == o.in) return;
         plan_.tensors[index(o.in)].image = plan_.image_of[index(reader)];
+    }
+
+    bool writes_inside(std::int32_t writer, std::int32_t image) const {
+        const Op& o = op(writer);
+        if (o.code == Code::affine) return true;
+        if (o.code != Code::conv || is_product(o)) return o.code == Code::conv;
+        // A convolution writes whole vectors, which must not reach over the end of a row, and not what it reads.
+        return !is_depthwise(o) && program_.tensors[index(o.out)].width >= kLanes && plan_.image_of[index(writer)] != image;
     }
 
     // Each scratch tensor lies where none is that lives at the same time; returns the floats that it takes.
