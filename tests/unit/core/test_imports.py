@@ -89,6 +89,7 @@ INSIDE = {
     "serving/.": {"scheduling"},
     "serving/http": {"."},
     "serving/scheduling": {"."},
+    "serving/simulation": {".", "scheduling"},
     "schemes/.": {"gradients", "targets", "weighting"},
     "schemes/gradients": {"."},
     "schemes/targets": {"."},

@@ -17,7 +17,7 @@ class Arrivals:
     >>> for i in range(400):
     ...     arrivals.came(i / 100, 0.05)
     >>> round(arrivals.rate(4.0)), round(arrivals.allowed_s, 3)
-    (101, 0.05)
+    (100, 0.05)
     """
 
     def __init__(self, memory_s: float = 1.0) -> None:

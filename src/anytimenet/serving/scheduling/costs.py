@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from anytimenet.runtime.planning.slowdown import Estimate, Slowdown
 _SURE = 3
 """Place of the 99 % quantile among the times of a segment."""
 _WORTH_IT = 0.9
+_LARGEST_BATCH = 256
 """A batch runs only where an image of it takes no more than that of what it takes alone."""
 
 
@@ -111,7 +113,8 @@ class Costs:
         }
         self._upgrades = {stage: tuple(self._hull(stage)) for stage in (0, *self.stages)}
         self.best = standing_stage(self.stages, validated) or self.stages[-1]
-        self.batches = self._batches()
+        self._of_batch: dict[tuple[int, int, int], float] = {}
+        self._together = self._worth_together()
         self._sure_at: Estimate | None = None
         self._sure: dict[Segment, float] = {}
 
@@ -140,22 +143,48 @@ class Costs:
         """
         return self._ways.get((start, stop), ())
 
-    def seconds(self, start: int, stop: int, batch: int = 1) -> float:
-        """Expected time from `start` to `stop`, as slow as the machine is now; infinite where none leads."""
-        if batch == 1:
-            return self._seconds.get((start, stop), math.inf) * self.slowdown.mean
-        known = (self._base.get((a, b, batch), math.inf) for a, b in self.way(start, stop) or ((-1, -1),))
-        return sum(known) * self.slowdown.mean
+    def jump(self, start: int, stop: int) -> Segment:
+        """The first segment of the shortest path to `stop`: for who has no use for stages between."""
+        return (start, stop) if (start, stop) in self.segments else self.way(start, stop)[0]
 
-    def sure_seconds(self, start: int, stop: int) -> float:
-        """Time within which 99 of 100 such runs of one image end."""
+    def seconds(self, start: int, stop: int, batch: int = 1) -> float:
+        """Expected time from `start` to `stop`, as slow as the machine is now; infinite where none leads.
+
+        Between two measured sizes of a batch on a line, beyond the largest in proportion to it.
+        """
+        base = self._seconds.get((start, stop), math.inf)
+        if batch > 1:
+            base = self._batch_seconds(start, stop, batch)
+        return base * self.slowdown.mean
+
+    def sure_seconds(self, start: int, stop: int, batch: int = 1) -> float:
+        """Time within which 99 of 100 such runs end."""
         estimate = self.slowdown.estimate
         if estimate is not self._sure_at:
             times = self._plans[1].planner.times_at(estimate)
-            self._sure = {(a, b): each[_SURE] / 1000 for a, ways in times.items() for b, each in ways}
+            every = {(a, b): each[_SURE] / 1000 for a, ways in times.items() for b, each in ways}
+            self._sure = {pair: sum(every[each] for each in way) for pair, way in self._ways.items() if way}
             self._sure_at = estimate
-        way = self.way(start, stop)
-        return sum(self._sure[pair] for pair in way) if way else math.inf
+        sure = self._sure.get((start, stop), math.inf)
+        if batch > 1 and sure < math.inf:
+            sure *= self._batch_seconds(start, stop, batch) / self._seconds[start, stop]
+        return sure
+
+    @property
+    def most_together(self) -> int:
+        """The largest batch that is worth while; 1 if none is."""
+        return self._together[-1]
+
+    def together(self, size: int) -> int:
+        """The largest batch of at most `size` that is worth while, or 1.
+
+        It is where an image takes a tenth less in it than alone.
+        """
+        return self._together[bisect_right(self._together, size) - 1]
+
+    def together_beyond(self, size: int) -> int:
+        """The next larger batch that is worth while; the largest where none is larger."""
+        return self._together[min(bisect_right(self._together, size), len(self._together) - 1)]
 
     def upgrades(self, stage: int) -> tuple[Upgrade, ...]:
         """Where to go on from `stage` (0: the input): steepest first, each on from the one before it.
@@ -227,16 +256,37 @@ class Costs:
             found.append(max(ahead, key=lambda up: (up.slope, up.stop)))
             at = found[-1].stop
 
-    def _batches(self) -> tuple[int, ...]:
-        """Sizes, rising, at which an image takes a tenth less in a batch than alone, to stage 1."""
+    def _batch_seconds(self, start: int, stop: int, batch: int) -> float:
+        """As profiled."""
+        found = self._of_batch.get((start, stop, batch))
+        if found is None:
+            way = self.way(start, stop)
+            found = sum(self._between(pair, batch) for pair in way) if way else math.inf
+            self._of_batch[start, stop, batch] = found
+        return found
+
+    def _between(self, pair: Segment, batch: int) -> float:
+        known = sorted(size for start, stop, size in self._base if (start, stop) == pair)
+        if batch >= known[-1]:
+            return self._base[(*pair, known[-1])] * batch / known[-1]
+        above = bisect_right(known, batch)
+        low, high = known[above - 1], known[above]
+        share = (batch - low) / (high - low)
+        return (1 - share) * self._base[(*pair, low)] + share * self._base[(*pair, high)]
+
+    def _worth_together(self) -> tuple[int, ...]:
+        """Sizes, rising from 1, at which an image takes a tenth less in a batch than alone, to stage 1."""
         first = self.stages[0]
         alone = self._seconds[0, first]
-        fits = [
-            size
-            for size in sorted(self._plans)
-            if size > 1 and self.seconds(0, first, size) / self.slow / size <= _WORTH_IT * alone
-        ]
-        return (1, *fits)
+        known = [size for start, stop, size in self._base if (start, stop) == (0, first)]
+        sizes = range(2, min(max(known), _LARGEST_BATCH) + 1)
+        gains = [size for size in sizes if self._batch_seconds(0, first, size) <= _WORTH_IT * alone * size]
+        return (1, *gains)
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Sizes that were measured and are worth while, rising from 1."""
+        return tuple(size for size in sorted(self._plans) if size in self._together)
 
 
 _SAME = 1 + 1e-9

@@ -63,12 +63,14 @@ class Group:
     Attributes:
         jobs: in the rows of the state; whoever has left is no longer there.
         stage: the last that is finished.
+        goal: the stage that it was begun for; 0 where that is decided on the way.
         rows: of the state that the last segment left, those that are still there; None for all.
         state: the caller's: what the backend needs to go on.
     """
 
     jobs: list[Job]
     stage: int = 0
+    goal: int = 0
     rows: tuple[int, ...] | None = None
     state: Any = None
 

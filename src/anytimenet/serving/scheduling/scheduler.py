@@ -104,6 +104,7 @@ class Scheduler:
         self._make_room(job)
         self._count += 1
         view.waiting.add(job)
+        view.version += 1
         return job
 
     def next_work(self, now: float) -> Work | None:
@@ -123,6 +124,7 @@ class Scheduler:
             return None
         work = self._begun(choice)
         view.running.append(work)
+        view.version += 1
         if len(view.running) == view.workers:
             self._nobody_is_free()
         return work
@@ -139,7 +141,7 @@ class Scheduler:
             stage: reached; less than `work.stop` where a deadline or a client cut it short.
         """
         view = self.view
-        view.now = now
+        view.now, view.version = now, view.version + 1
         view.running.remove(work)
         group = work.group
         group.stage = work.stop if stage is None else stage
@@ -232,7 +234,7 @@ class Scheduler:
         view = self.view
         lower = sorted(
             (other for other in view.waiting if other.priority < job.priority),
-            key=lambda other: (other.priority, -other.order),
+            key=lambda other: (other.priority, -other.order, -other.number),
         )
         out: list[Job] = []
         while True:
@@ -321,7 +323,7 @@ class Scheduler:
             for job in choice.jobs:
                 view.waiting.remove(job)
                 job.began = now
-            group, start, stop = Group(list(choice.jobs)), 0, choice.stop
+            group, start, stop = Group(list(choice.jobs), goal=choice.goal), 0, choice.stop
         else:
             group, start, stop = choice.group, choice.start, choice.stop
             view.paused.remove(group)
@@ -336,6 +338,7 @@ class Scheduler:
     def _end(self, outcome: Outcome) -> None:
         job = outcome.job
         job.ended = True
+        self.view.version += 1
         if isinstance(outcome, Answered):
             (self.policy.answered if self.view.now <= job.due else self.policy.dropped)(self.view, job)
         self._ended.append(outcome)

@@ -3,42 +3,84 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 
 from anytimenet.serving.scheduling.jobs import Group, Job
-from anytimenet.serving.scheduling.policies.feasible import busy_s, too_late_s
+from anytimenet.serving.scheduling.policies.feasible import too_late_s
+from anytimenet.serving.scheduling.policies.outlook import Outlook
 from anytimenet.serving.scheduling.policies.policy import Continue, Start, View, Wait
+from anytimenet.serving.scheduling.policies.pressure import Pressure, pressure
+
+_BIN = math.log(1.1)
+_MOST_OUTLOOKS = 256
+_MOMENT_S = 1e-4
+_LOOKED_THROUGH = 512
+_QUICKER = 0.95
+_ANY = -(10**6)
+"""Below every priority."""
+_BUSY = 0.7
+"""Of the workers' time, that full answers to all would take: below it nobody waits for company."""
 
 
 class Anytime:
-    """Depth first is given up, then admission; see `docs/concepts/serving.md`."""
+    """Goes on with a request while a further stage gains more than its time is worth to the others.
+
+    Two prices of time are compared with the gain in validated accuracy, and the higher one counts. What those
+    who wait lose, if the time until their deadlines were shared out evenly (`pressure`); and what those to
+    come lose, who are expected at the rate of late (`outlook`). Nobody's further stage makes another one's
+    first stage late; a request is refused at admission, and only if its least stage cannot be in time.
+
+    The most urgent begins first, and who has begun goes on first. Batches are formed only where they gain
+    (`Costs.batches`); a free worker waits for company only under load, and never so long that the full net
+    would come too late.
+    """
+
+    def __init__(self) -> None:
+        self._outlooks: dict[tuple[int, int, int, int], Outlook] = {}
+        self._known_at = (-1, -math.inf)
+        self._targets: dict[int, int | None] = {}
+        self._pressures: dict[int, Pressure] = {}
 
     def refusal_s(self, view: View, job: Job) -> float | None:
-        """None if everybody can have an answer; else how late somebody would be."""
-        return too_late_s(view, job, lambda each: view.costs.seconds(0, each.least))
+        """None if everybody can have the least answer; else how late somebody would be."""
+        costs = view.costs
+        size = costs.most_together
+        return too_late_s(
+            view,
+            job,
+            lambda each: costs.seconds(0, each.least, size) / size,
+            lambda each: costs.seconds(0, each.least, size),
+        )
 
     def hopeless(self, view: View, job: Job) -> bool:
         """Whether not even its least stage would be in time."""
         return view.now + view.costs.seconds(0, job.least) > job.due
 
     def ends(self, view: View, group: Group, job: Job) -> bool:
-        """Whether nothing further is worth its time, or fits into it."""
-        return self._next(view, group, job) is None
+        """Whether nothing further is worth its time, or fits into what is left for this one."""
+        stop = self._target(view, group)
+        if stop is None:
+            return True
+        segment = _towards(view, group.stage, stop, group.jobs)
+        return view.now + view.costs.sure_seconds(*segment, len(group.jobs)) > job.due
 
     def choose(self, view: View) -> Start | Continue | Wait | None:
-        """Goes on with who has begun where those who wait can afford that; else the most urgent."""
+        """Goes on with who has begun, where those who wait can afford that; else begins the most urgent."""
         first = view.waiting.first
+        later: Continue | None = None
         for group in reversed(view.paused):
-            urgent = [job for job in group.jobs if not job.answered]
-            stop = self._next(view, group, urgent[0] if urgent else group.jobs[0])
+            stop = self._target(view, group)
             if stop is None:
                 continue
-            segment = view.costs.way(group.stage, stop)[0]
-            takes = view.costs.seconds(*segment)
-            if first is None or urgent or view.now + takes + view.costs.seconds(0, first.least) <= first.due:
-                return Continue(group, *segment)
+            going_on = Continue(group, *_towards(view, group.stage, stop, group.jobs))
+            if first is not None and group.due == math.inf and view.now < group.order:
+                later = later or going_on  # it has all the time
+                continue
+            return going_on
         if first is None:
-            return None
-        return Start([first], view.costs.way(0, first.least)[0][1])
+            return later
+        start = self._start(view, first)
+        return later if later is not None and isinstance(start, Wait) else start
 
     def dropped(self, view: View, job: Job) -> None:
         """Changes nothing."""
@@ -46,34 +88,147 @@ class Anytime:
     def answered(self, view: View, job: Job) -> None:
         """Changes nothing."""
 
-    def _next(self, view: View, group: Group, job: Job) -> int | None:
+    def _start(self, view: View, first: Job) -> Start | Wait:
+        """The most urgent one, alone or with as many others as are worth while and in time."""
         costs = view.costs
-        if not job.answered:
-            return max(job.least, group.stage + 1)
-        price = self.price(view)
-        target = None
-        for up in costs.upgrades(group.stage):
-            if up.slope <= price or view.now + costs.sure_seconds(group.stage, up.stop) > job.due:
-                break
-            target = up.stop
+        if costs.most_together > 1:
+            waiting = len(view.waiting)
+            size = costs.together(min(waiting, costs.most_together))
+            if size < costs.most_together:
+                until = first.due - costs.seconds(0, costs.best, costs.together_beyond(waiting))
+                if until > view.now and until < math.inf and self._busy(view) and not self._due(view, until):
+                    return Wait(until)
+            jobs = self._most_in_time(view, size)
+            if jobs:
+                return Start(jobs, self._first_stop(view, jobs))
+        return Start([first], self._first_stop(view, [first]))
+
+    def _first_stop(self, view: View, jobs: list[Job]) -> int:
+        """The least stage, or further in one jump where that is quicker and will be worth it anyway."""
+        costs, size = view.costs, len(jobs)
+        least = max(job.least for job in jobs)
+        target = self._best_target(view, jobs, 0, jobs[0].due)
+        if target is not None and target > least:
+            in_steps = costs.seconds(0, least, size) + costs.seconds(least, target, size)
+            if costs.seconds(0, target, size) < _QUICKER * in_steps:
+                least = target
+        return _towards(view, 0, least, jobs)[1]
+
+    def _most_in_time(self, view: View, most: int) -> list[Job]:
+        """Of all batches of up to so many, the one with the most least answers in time per second.
+
+        Where some are so urgent that a batch would have to be small for them, they are passed over.
+        """
+        costs, best, found = view.costs, 0.0, list[Job]()
+        jobs = list(islice(view.waiting, _LOOKED_THROUGH))
+        for size in {most, *(each for each in costs.batches if each < most)}:
+            takes = costs.seconds(0, jobs[0].least, size)
+            fit = [job for job in jobs if view.now + takes <= job.due and job.least == jobs[0].least][:size]
+            rate = len(fit) / costs.seconds(0, jobs[0].least, max(len(fit), 1))
+            if rate > best:
+                best, found = rate, fit
+        return found
+
+    def _busy(self, view: View) -> bool:
+        costs = view.costs
+        return view.arrivals.rate(view.now) * costs.seconds(0, costs.best) > _BUSY * view.workers
+
+    def _due(self, view: View, until: float) -> bool:
+        """Whether somebody's least answer would be late by waiting."""
+        return self._pressure(view, _ANY).slack < until - view.now
+
+    def _target(self, view: View, group: Group) -> int | None:
+        """The stage that a group is best run to; None where everybody is better answered now."""
+        self._forget(view)
+        key = id(group)
+        if key not in self._targets:
+            waits = [job.least for job in group.jobs if not job.answered]
+            if waits:
+                ahead = [stage for stage in view.costs.stages if stage > group.stage]
+                enough = (stage for stage in ahead if stage >= max(waits))
+                self._targets[key] = next(enough, ahead[-1])
+            else:
+                self._targets[key] = self._best_target(view, group.jobs, group.stage, group.due)
+        return self._targets[key]
+
+    def _pressure(self, view: View, priority: int) -> Pressure:
+        self._forget(view)
+        if priority not in self._pressures:
+            self._pressures[priority] = pressure(view, priority)
+        return self._pressures[priority]
+
+    def _forget(self, view: View) -> None:
+        """What was found holds until something happens, or some time has passed."""
+        version, at = self._known_at
+        if version != view.version or not 0 <= view.now - at < _MOMENT_S:
+            self._known_at = view.version, view.now
+            self._targets.clear()
+            self._pressures.clear()
+
+    def _best_target(self, view: View, jobs: list[Job], at: int, due: float) -> int | None:
+        """The stage ahead that gains most, less what its time costs others; None where none gains."""
+        costs, size = view.costs, len(jobs)
+        press = self._pressure(view, max(job.priority for job in jobs))
+        outlook = self._outlook(view)
+        best, target = 0.0, None
+        for stage in costs.stages:
+            if stage <= at:
+                continue
+            takes = costs.seconds(at, stage, size)
+            over = view.now + costs.sure_seconds(at, stage, size)
+            value = costs.value(stage)
+            gain = sum(max(0.0, value - costs.value(job.standing)) for job in jobs if over <= job.due)
+            if due < math.inf:
+                if takes > press.slack * view.workers:
+                    break
+                gain -= self._cost(view, outlook, press, takes)
+            if gain > best:
+                best, target = gain, stage
         return target
 
-    def price(self, view: View) -> float:
-        """Accuracy per second that a second is worth to those who wait; 0 where there is time for all."""
-        costs = view.costs
-        rate = view.arrivals.rate(view.now)
-        waiting = len(view.waiting)
-        allowed = view.arrivals.allowed_s
-        if allowed == math.inf:
-            return 0.0
-        horizon = allowed
-        capacity = (view.workers * horizon - busy_s(view)) / costs.slow * 0.9
-        requests = waiting + rate * max(horizon, 0.0)
-        if requests <= 0:
-            return 0.0
-        spare = capacity / requests
-        for up in costs.upgrades(0):
-            spare -= up.seconds
-            if spare < 0:
-                return up.slope
-        return 0.0
+    def _cost(self, view: View, outlook: Outlook | None, press: Pressure, takes: float) -> float:
+        """Accuracy that others lose if so many seconds of work are done before theirs."""
+        to_come = outlook.cost(press.age, takes / view.workers) if outlook is not None else 0.0
+        return max(to_come, press.price * takes)
+
+    def _outlook(self, view: View) -> Outlook | None:
+        """That of the rate of late, kept; None as long as nobody knows it."""
+        costs, arrivals = view.costs, view.arrivals
+        rate, allowed = arrivals.rate(view.now), arrivals.allowed_s
+        if rate <= 0 or allowed == math.inf:
+            return None
+        size = costs.most_together
+        if size > 1:  # as many as come in half of the time that they allow
+            size = costs.together(max(1, min(size, int(rate * allowed / 2))))
+        key = _bin(rate), _bin(allowed), _bin(costs.slow), size
+        found = self._outlooks.get(key)
+        if found is None:
+            if len(self._outlooks) >= _MOST_OUTLOOKS:
+                self._outlooks.clear()
+            found = self._outlooks[key] = _outlook_of(view, key)
+        return found
+
+
+def _towards(view: View, start: int, stop: int, jobs: list[Job]) -> tuple[int, int]:
+    """The next segment on the way; who wants every stage gets it."""
+    if any(job.request.stream for job in jobs):
+        stop = min(stage for stage in view.costs.stages if stage > start)
+    return view.costs.way(start, stop)[0]
+
+
+def _bin(value: float) -> int:
+    return round(math.log(value) / _BIN)
+
+
+def _outlook_of(view: View, key: tuple[int, int, int, int]) -> Outlook:
+    """Of the middle of a bin; only of stages that are better than all quicker ones."""
+    costs, size = view.costs, key[3]
+    slow = math.exp(key[2] * _BIN) / costs.slow
+    seconds: list[float] = []
+    values: list[float] = []
+    for stage in sorted(costs.stages, key=lambda each: costs.seconds(0, each)):
+        if not values or costs.value(stage) > values[-1]:
+            seconds.append(slow * costs.seconds(0, stage, size))
+            values.append(costs.value(stage))
+    allowed = max(math.exp(key[1] * _BIN), 1.05 * seconds[0])
+    return Outlook(seconds, values, math.exp(key[0] * _BIN), allowed, view.workers * size)

@@ -16,30 +16,31 @@ def busy_s(view: View) -> float:
     return sum(max(0.0, work.ends - view.now) for work in view.running)
 
 
-def too_late_s(view: View, job: Job, need: Need) -> float | None:
+def too_late_s(view: View, job: Job, need: Need, alone: Need | None = None) -> float | None:
     """None if a new job fits in; else how many seconds too late somebody would be.
 
     Workers take the queue in its order, `need` seconds a job: a job begins when the work before it is done.
-    It fits in if it is in time itself, and nobody of its priority or above comes to be late for it.
+    It fits in if it is in time itself, and nobody comes to be late for it.
+
+    Args:
+        view: the scheduler.
+        job: the new one.
+        need: work that a job is.
+        alone: seconds from its begin to its end, where that is more: in a batch.
     """
-    rate = 1 / view.workers
-    before = view.now + busy_s(view) * rate
-    own, key, over = need(job), job.key, -1.0
-    placed = False
+    rate, lasts = 1 / view.workers, need if alone is None else alone
+    own, key = need(job), job.key
+    begins, placed = view.now + busy_s(view) * rate, False
     for other in view.waiting:
         if not placed and key < other.key:
-            over = before + own - job.due
-            if over > 0:
-                return over
-            placed = True
-            before += own * rate
-        takes = need(other)
-        if placed and other.priority >= job.priority:
-            late = before + takes - other.due
-            # Who was late anyway is no reason to refuse another.
-            if 0 < late <= own * rate:
+            if (late := begins + lasts(job) - job.due) > 0:
                 return late
-        before += takes * rate
-    if not placed:
-        over = before + own - job.due
-    return over if over > 0 else None
+            placed, begins = True, begins + own * rate
+        if placed:
+            late = begins + lasts(other) - other.due
+            if 0 < late <= own * rate:  # who was late anyway is no reason to refuse another
+                return late
+        begins += need(other) * rate
+    if not placed and (late := begins + lasts(job) - job.due) > 0:
+        return late
+    return None

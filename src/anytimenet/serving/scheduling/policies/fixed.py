@@ -33,12 +33,12 @@ class FixedStage:
     def choose(self, view: View) -> Start | Continue | Wait | None:
         """Who has begun goes on; then the most urgent."""
         for group in view.paused:
-            stop = max(self._stage(view, job) for job in group.jobs)
-            return Continue(group, *view.costs.way(group.stage, max(stop, group.stage + 1))[0])
+            return onward(view, group)
         first = view.waiting.first
         if first is None:
             return None
-        return Start([first], view.costs.way(0, self._stage(view, first))[0][1])
+        goal = self._stage(view, first)
+        return Start([first], view.costs.jump(0, goal)[1], goal)
 
     def dropped(self, view: View, job: Job) -> None:
         """Changes nothing."""
@@ -51,3 +51,12 @@ class FixedStage:
 
     def _takes(self, view: View, job: Job) -> float:
         return view.costs.seconds(0, self._stage(view, job))
+
+
+def onward(view: View, group: Group) -> Continue:
+    """The next segment of a group towards its goal; further, if nobody can be answered there."""
+    least = max(job.least for job in group.jobs)
+    stages = [stage for stage in view.costs.stages if stage > group.stage]
+    goal = max(group.goal, least)
+    stop = next((stage for stage in stages if stage >= goal), stages[-1])
+    return Continue(group, *view.costs.jump(group.stage, stop))

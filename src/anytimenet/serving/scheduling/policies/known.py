@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 from anytimenet.core.errors import suggest
 from anytimenet.serving.scheduling.policies.anytime import Anytime
+from anytimenet.serving.scheduling.policies.edgeserving import EdgeServing
 from anytimenet.serving.scheduling.policies.fixed import FixedStage
 from anytimenet.serving.scheduling.policies.policy import Policy
+from anytimenet.serving.scheduling.policies.slackfit import SlackFit
 
 _POLICIES: dict[str, Callable[[], Policy]] = {
     "anytime": Anytime,
     "full": lambda: FixedStage(full=True, refuse=False),
     "full_or_refuse": lambda: FixedStage(full=True, refuse=True),
     "stage_1": lambda: FixedStage(full=False, refuse=False),
+    "slackfit": SlackFit,
+    "edgeserving": EdgeServing,
 }
 
 

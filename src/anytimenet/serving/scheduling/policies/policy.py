@@ -25,6 +25,7 @@ class View:
         arrivals: how often requests come.
         states: groups that may be under way at a time.
         now: seconds.
+        version: changes with whatever happens.
     """
 
     costs: Costs
@@ -35,14 +36,16 @@ class View:
     arrivals: Arrivals
     states: int
     now: float = 0.0
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """To run waiting jobs, as a new group, from the input to `stop`."""
+    """To run waiting jobs, as a new group, from the input to `stop`, on the way to `goal`, 0 for none."""
 
     jobs: Sequence[Job]
     stop: int
+    goal: int = 0
 
 
 @dataclass(frozen=True, slots=True)

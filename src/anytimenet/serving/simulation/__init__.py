@@ -1,0 +1,1 @@
+"""The scheduler on a virtual clock: how policies compare, and how many replicas a load needs."""
