@@ -4,13 +4,15 @@
 # make native       the C++ engine again, after its sources have changed (needs CMake and GCC 12 or Clang)
 # make sanitize     recorded runs of the engine under the sanitizers
 # make fuzz         changed programs, for FUZZ_SECONDS seconds
+# make wasm         the engine for browsers again, after its sources have changed (needs emscripten 3.1.6)
+# make page-tools   what the tests in a browser need besides Node and Chromium
 # all of them take VENV=<folder> and PYTHON=<interpreter>
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test check format bench docs clean native sanitize fuzz
+.PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools
 FUZZ_SECONDS ?= 60
 
 quickstart: $(VENV)/.train
@@ -38,6 +40,15 @@ docs: $(VENV)/.docs
 
 native: $(VENV)/.dev
 	$(PIP) --no-deps -e .
+
+wasm:
+	sh src/anytimenet/native/web/build.sh
+
+page-tools: tests/browser/node_modules/.made
+
+tests/browser/node_modules/.made: tests/browser/package.json
+	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
 
 build/cases: tests/native/record.py $(wildcard src/anytimenet/export/native_*.py) | $(VENV)/.dev
 	$(BIN)/python tests/native/record.py $@

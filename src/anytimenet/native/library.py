@@ -85,6 +85,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
         c_int32,
         (POINTER(c_uint8), c_int32, c_int32, c_int32, POINTER(PreprocessingFields), _FLOATS),
     ),
+    "anytime_sha256": (None, (c_char_p, c_size_t, c_char_p)),
 }
 
 

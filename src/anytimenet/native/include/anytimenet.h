@@ -130,6 +130,9 @@ typedef struct {
 ANYTIME_API int32_t anytime_prepare(const uint8_t* pixels, int32_t height, int32_t width, int32_t channels,
                                     const anytime_preprocessing* preprocessing, float* to);
 
+/* SHA-256 of so many bytes, to compare with what the manifest lists. */
+ANYTIME_API void anytime_sha256(const void* data, size_t bytes, uint8_t digest[32]);
+
 #ifdef __cplusplus
 }
 #endif

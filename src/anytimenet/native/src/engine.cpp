@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <limits>
 #include <utility>
@@ -16,6 +17,9 @@ namespace anytimenet {
 namespace {
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// From one plane to the next: no more than a session may have, which a `long` of 32 bits holds, too.
+long apart(std::int64_t floats) { return static_cast<long>(floats); }
 
 // `out_row`: floats from one row of the result to the next.
 Offsets offsets_of(const Op& op, const Tensor& out, int out_row, const Image& image, int lanes) {
@@ -94,8 +98,14 @@ void run_paired(const Kernels& kernels, const Paired& pair) {
 }  // namespace
 
 std::int64_t now() {
+#if defined(__wasm__)
+    timespec time;  // chrono would bring the words of all system errors with it
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return 1'000'000'000ll * time.tv_sec + time.tv_nsec;
+#else
     return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
         .count();
+#endif
 }
 
 // ---- Engine ----
@@ -272,10 +282,10 @@ const float* Session::at(std::int32_t tensor, std::int32_t channel) const {
 Target Session::target(std::int32_t tensor, std::int32_t channel) const {
     const Place& place = engine_->plan.tensors[index(tensor)];
     std::int32_t width = engine_->program.tensors[index(tensor)].width;
-    if (place.image < 0) return {memory_.get() + place.at + channel * place.plane, place.plane, width, 0};
+    if (place.image < 0) return {memory_.get() + place.at + channel * place.plane, apart(place.plane), width, 0};
     const Image& image = engine_->plan.images[index(place.image)];
     float* first = memory_.get() + image.at + channel * image.plane + image.top * image.row + image.left;
-    return {first, image.plane, width, static_cast<int>(image.row)};
+    return {first, apart(image.plane), width, static_cast<int>(image.row)};
 }
 
 void Session::follow(std::shared_ptr<const Engine> engine) {
@@ -305,7 +315,7 @@ void Session::build(std::int32_t first, std::int32_t count, Part& part) {
         const Numbers& p = engine_->numbers[index(i)];
         const Tensor& shape = program.tensors[index(op.out)];
         const float* in = op.in >= 0 ? at(op.in, op.in_channel) : nullptr;
-        long in_plane = op.in >= 0 ? engine_->plan.tensors[index(op.in)].plane : 0;
+        long in_plane = op.in >= 0 ? apart(engine_->plan.tensors[index(op.in)].plane) : 0;
         Target out = target(op.out, op.out_channel);
         int pixels = shape.height * shape.width;
         const float *scale = p.scale, *bias = p.bias;
@@ -319,8 +329,8 @@ void Session::build(std::int32_t first, std::int32_t count, Part& part) {
                 break;
             }
             case Code::add:
-                step(Add{in, at(op.other, op.other_channel), in_plane, engine_->plan.tensors[index(op.other)].plane, out,
-                         op.out_channels, pixels, op.low, op.high});
+                step(Add{in, at(op.other, op.other_channel), in_plane, apart(engine_->plan.tensors[index(op.other)].plane),
+                         out, op.out_channels, pixels, op.low, op.high});
                 break;
             case Code::average_pool:
             case Code::largest_pool: {
@@ -358,8 +368,9 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
             part.steps.push_back(
                 {Gemm{p.weight + static_cast<std::int64_t>(g) * tiles * p.tile * group_in,
                       p.bias + static_cast<std::int64_t>(g) * tiles * p.tile, at(op.in, op.in_channel + g * group_in),
-                      from.plane, sums ? at(op.other, op.other_channel) : nullptr,
-                      sums ? engine_->plan.tensors[index(op.other)].plane : 0, target(op.out, op.out_channel + g * group_out),
+                      apart(from.plane), sums ? at(op.other, op.other_channel) : nullptr,
+                      sums ? apart(engine_->plan.tensors[index(op.other)].plane) : 0,
+                      target(op.out, op.out_channel + g * group_out),
                       group_out, group_in, shape.height * shape.width, p.tile, op.low, op.high, nullptr, 0, nullptr, nullptr, 0, 0},
                  ends && g == op.groups - 1});
         }
@@ -370,9 +381,9 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
     float* first = memory_.get() + image.at;
     bool copies = from.image < 0;
     Frame frame{copies ? at(op.in, op.in_channel) : nullptr,
-                from.plane,
+                apart(from.plane),
                 first,
-                image.plane,
+                apart(image.plane),
                 op.in_channels,
                 image.height,
                 image.width,
@@ -381,7 +392,7 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
                 image.left,
                 image.step,
                 static_cast<int>(image.part)};
-    Conv conv{p.weight, p.bias, first, image.plane, target(op.out, op.out_channel), o.taps.data(),
+    Conv conv{p.weight, p.bias, first, apart(image.plane), target(op.out, op.out_channel), o.taps.data(),
               o.in_at.data(), o.out_at.data(), o.in_second, o.out_second, static_cast<int>(o.in_at.size()),
               static_cast<int>(o.taps.size()), op.groups, group_in, group_out, p.tile, op.stride_x / image.step,
               op.window_height, op.window_width, static_cast<int>(image.row), 0, 0, op.low, op.high};
@@ -427,7 +438,7 @@ std::int64_t Session::read_state(std::int32_t place, float* to) const {
     const StateTensor& own = engine_->program.states[index(row.state_first + place)];
     const Tensor& t = engine_->program.tensors[index(own.tensor)];
     std::size_t pixels = index(t.height) * index(t.width);
-    long plane = engine_->plan.tensors[index(own.tensor)].plane;
+    long plane = apart(engine_->plan.tensors[index(own.tensor)].plane);
     for (std::int32_t c = 0; to && c < own.channels; c++)
         std::memcpy(to + index(c) * pixels, at(own.tensor, 0) + c * plane, 4 * pixels);
     return own.channels * static_cast<std::int64_t>(pixels);
