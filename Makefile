@@ -3,7 +3,8 @@
 # make bench        the benchmarks      make docs         the documentation site, in site/
 # make native       the C++ engine again, after its sources have changed (needs CMake and GCC 12 or Clang)
 # make sanitize     recorded runs of the engine under the sanitizers
-# make fuzz         changed programs, for FUZZ_SECONDS seconds
+# make fuzz         changed programs and images, for FUZZ_SECONDS seconds each; by libFuzzer where clang++ is
+# make emulate      recorded runs on older and other processors (needs QEMU and GCC for aarch64)
 # make wasm         the engine for browsers again, after its sources have changed (needs emscripten 3.1.6)
 # make page-tools   what the tests in a browser need besides Node and Chromium
 # all of them take VENV=<folder> and PYTHON=<interpreter>
@@ -12,14 +13,16 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools
+.PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate
 FUZZ_SECONDS ?= 60
+# Where there is a compiler, the tests fail unless the native engine was built and loads.
+REQUIRE_NATIVE := $(or $(ANYTIMENET_REQUIRE_NATIVE),$(if $(shell command -v g++ || command -v clang++),1,0))
 
 quickstart: $(VENV)/.train
 	$(BIN)/anytimenet quickstart --out runs/quickstart
 
 test: $(VENV)/.dev $(VENV)/.vision
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	ANYTIMENET_REQUIRE_NATIVE=$(REQUIRE_NATIVE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/vision $(BIN)/python -m pytest -q -m vision
 
 check: $(VENV)/.dev
@@ -54,7 +57,8 @@ build/cases: tests/native/record.py $(wildcard src/anytimenet/export/native_*.py
 	$(BIN)/python tests/native/record.py $@
 	touch $@
 
-build/sanitize-%: $(wildcard tests/native/*.cpp tests/native/*.h) $(wildcard src/anytimenet/native/src/*)
+DRIVERS := $(wildcard tests/native/*.cpp tests/native/*.h tests/native/CMakeLists.txt src/anytimenet/native/src/*)
+build/sanitize-%: $(DRIVERS)
 	cmake -S tests/native -B $@ -DSANITIZERS=$(if $(filter address,$*),address$(comma)undefined,$*)
 	cmake --build $@
 	touch $@
@@ -62,10 +66,37 @@ comma := ,
 
 sanitize: build/sanitize-address build/sanitize-thread build/cases
 	build/sanitize-address/replay build/cases/*.case
+	build/sanitize-address/replay_images build/cases/*.image
 	build/sanitize-thread/replay build/cases/sliced.case build/cases/lite.case
 
+build/libfuzzer: $(DRIVERS)
+	cmake -S tests/native -B $@ -DCMAKE_CXX_COMPILER=clang++
+	cmake --build $@ --target fuzz fuzz_images
+	touch $@
+
+LIBFUZZER := -max_total_time=$(FUZZ_SECONDS) -timeout=60 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1
+ifneq ($(shell command -v clang++),)
+fuzz: build/libfuzzer build/cases
+	mkdir -p build/corpus/programs build/corpus/images build/seeds/programs build/seeds/images
+	cp build/cases/*.case build/seeds/programs
+	cp build/cases/*.image build/seeds/images
+	build/libfuzzer/fuzz $(LIBFUZZER) -max_len=2000000 build/corpus/programs build/seeds/programs
+	build/libfuzzer/fuzz_images $(LIBFUZZER) -max_len=20000 build/corpus/images build/seeds/images
+else
 fuzz: build/sanitize-address build/cases
 	build/sanitize-address/fuzz $(FUZZ_SECONDS) build/cases/*.case
+	build/sanitize-address/fuzz_images $(FUZZ_SECONDS) build/cases/*.image
+endif
+
+# An instruction that the processor does not have ends the program: a wrong choice of kernels is seen.
+build/emulate-%: $(DRIVERS)
+	cmake -S tests/native -B $@ -DSANITIZERS= -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$* \
+	    -DCMAKE_CXX_COMPILER=$*-linux-gnu-g++
+	cmake --build $@ --target replay replay_images
+	touch $@
+
+emulate: build/emulate-x86_64 build/emulate-aarch64 build/cases
+	tests/native/emulate.sh build
 
 clean:
 	rm -rf build dist runs site .pytest_cache .mypy_cache .ruff_cache

@@ -1,5 +1,5 @@
-// Replays recorded cases on each instruction set: every step, every jump, stopped anywhere, restored, and in
-// several threads at a time with others cancelling. Prints what is wrong and returns 1.
+// Replays recorded cases on each instruction set: every step, every jump, stopped anywhere, restored, in several
+// threads at a time with others cancelling, and while shard after shard comes. Prints what is wrong and returns 1.
 #include <cmath>
 #include <thread>
 
@@ -109,6 +109,45 @@ void check_threads(const anytime_engine* engine, const Case& own, const Outputs&
     for (auto& thread : threads) thread.join();
 }
 
+// Shard after shard, while another thread goes on running with what came before; a session follows.
+void check_delivery(const Case& own, const char* set, const Outputs& wanted) {
+    char error[200] = "";
+    anytime_engine* engine = anytime_load(own.program.data(), own.program.size(), nullptr, nullptr, 0, set, error,
+                                          sizeof error);
+    need(engine, error);
+    anytime_session* session = anytime_open(engine, 1);
+    anytime_begin(session, own.x.data());
+    int reached = 0;
+    for (auto& shard : own.shards) {
+        int there = anytime_stages(engine);
+        std::thread other([&, engine] {
+            anytime_session* apart = anytime_open(engine, 1);
+            anytime_begin(apart, own.x.data());
+            if (there) {
+                run(apart, there);
+                need(output(apart, there) == wanted[static_cast<std::size_t>(there) - 1],
+                     "an engine that is extended gives other numbers");
+            }
+            anytime_close(apart);
+        });
+        const void* data = shard.data();
+        std::size_t size = shard.size();
+        anytime_engine* next = anytime_extend(engine, &data, &size, 1, error, sizeof error);
+        other.join();
+        need(next, error);
+        need(anytime_follow(session, next) == 0, "a session does not follow");
+        anytime_unload(engine);
+        engine = next;
+        for (; reached < anytime_stages(engine); reached++) {
+            run(session, reached + 1);
+            need(output(session, reached + 1) == wanted[static_cast<std::size_t>(reached)],
+                 "a session that follows gives other numbers");
+        }
+    }
+    need(reached == static_cast<int>(wanted.size()), "stages are missing when all shards are there");
+    anytime_close(session), anytime_unload(engine);
+}
+
 void replay(const char* name) {
     Case own;
     auto bytes = read_file(name);
@@ -130,6 +169,7 @@ void replay(const char* name) {
         check_values(own, found);
         check_paths(engine, own, found, stages);
         check_threads(engine, own, found, stages);
+        check_delivery(own, set.c_str(), found);
         anytime_unload(engine);
         std::printf("%s %s: %d stages\n", name, set.c_str(), stages);
     }

@@ -69,7 +69,7 @@ def export(
     specs = specs_of(net, bundle, segments, state_dtype)
     try:
         with new_folder(folder) as place:
-            written = FORMATS[format](Job(net, specs, place, calibration))
+            written = FORMATS[format](Job(net, specs, place, calibration, bundle.manifest))
             for table in bundle.cost_tables.values() if calibration is None else ():
                 name, data = pack_table(table)
                 write_bytes(place / name, data)

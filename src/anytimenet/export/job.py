@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anytimenet.core.manifest.manifest import Manifest
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.nets.contract import AnytimeNet
 
@@ -22,12 +23,14 @@ class Job:
         folder: an empty folder.
         calibration: where the segments are to compute with 8-bit whole numbers: standardised images
             `(N, C, H, W)` that show the ranges of activations.
+        manifest: what is known of the net, for formats that tell hosts of it; else None.
     """
 
     net: AnytimeNet
     specs: tuple[SegmentSpec, ...]
     folder: Path
     calibration: np.ndarray | None = None
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True)

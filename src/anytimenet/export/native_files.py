@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from anytimenet.core.errors import BackendError
-from anytimenet.core.files.writing import write_bytes
+from anytimenet.core.files.writing import write_bytes, write_text
 from anytimenet.core.segments import INPUT, SegmentSpec
 from anytimenet.costs.segment_specs import segment_specs
 from anytimenet.export.job import Job, Written
+from anytimenet.export.native_host import HOST, host_text
 from anytimenet.export.native_lowering import StepLowering
 from anytimenet.export.native_program import Kind, ProgramWriter, StageRows, View
 from anytimenet.export.onnx_files import pieces_of
@@ -21,7 +22,7 @@ _SHORT = 0.5
 
 
 def write(job: Job) -> Written:
-    """Writes weights and program.
+    """Writes weights, program, and what hosts without JSON read.
 
     Raises:
         BackendError: if the net has an operator that the native engine does not have.
@@ -30,6 +31,8 @@ def write(job: Job) -> Written:
     for name, data in stored.files:
         write_bytes(job.folder / name, data)
     write_bytes(job.folder / PROGRAM, program_of(job.net, job.specs[0].reads[0].shape, stored))
+    if job.manifest is not None:
+        write_text(job.folder / HOST, host_text(job.manifest, PROGRAM, [name for name, _ in stored.files]))
     segments = {(spec.start, spec.stop): (PROGRAM,) for spec in job.specs}
     return Written(tuple((name,) for name, _ in stored.files), segments)
 

@@ -296,7 +296,9 @@ class Native:
         try:
             shards = [read_regular(file, _LARGEST) for file in files]
             if before is None:
-                engine = Engine(self._program(), shards, instruction_set=self._instruction_set)
+                program = self._program()
+                engine = Engine(program, shards, instruction_set=self._instruction_set)
+                self._anywhere = heads_are_short(program)
             else:
                 engine = before.engine.extended(shards)
             if engine.num_stages < self.num_stages:
