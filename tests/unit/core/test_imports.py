@@ -87,6 +87,7 @@ INSIDE = {
     "runtime/cli": {"backends", "delivery", "exported", "profiling"},
     "runtime/streams": {"."},
     "serving/.": {"scheduling"},
+    "serving/client": set(),
     "serving/http": {"."},
     "serving/scheduling": {"."},
     "serving/simulation": {".", "scheduling"},

@@ -9,7 +9,11 @@ from typing import Any
 
 from anytimenet.core import checks
 from anytimenet.core.errors import require
-from anytimenet.serving.http.door import Door
+from anytimenet.serving.http.bodies import Receive
+from anytimenet.serving.http.demo import Demo, demo_routes
+from anytimenet.serving.http.door import App, Door, Scope, Send
+from anytimenet.serving.http.infer import infer_routes
+from anytimenet.serving.http.openapi import document
 from anytimenet.serving.http.page import mount_page
 from anytimenet.serving.http.predicting import Predict
 from anytimenet.serving.http.problems import Problem
@@ -41,10 +45,13 @@ def create_app(
     fastapi = require("fastapi", "serve")
     settings = checks.instance(settings or Settings(), Settings, "settings", "Settings()")
     service = Service(models, settings, clock)
+    demo = Demo(service) if settings.demo else None
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         yield
+        if demo is not None:
+            demo.close()
         service.close()
 
     # Its pages on the API load scripts from elsewhere, which the rules for pages here do not allow.
@@ -52,12 +59,12 @@ def create_app(
     app.state.service = service
     app.add_middleware(Door, service=service)
     app.add_exception_handler(require("starlette.exceptions", "serve").HTTPException, _not_found)
-    _add_routes(app, service)
+    _add_routes(app, service, demo)
     mount_page(app, settings.page)
     return app
 
 
-def _add_routes(app: Any, service: Service) -> None:
+def _add_routes(app: Any, service: Service, demo: Demo | None) -> None:
     route = require("starlette.routing", "serve").Route
     responses = require("starlette.responses", "serve")
     json = responses.JSONResponse
@@ -86,7 +93,13 @@ def _add_routes(app: Any, service: Service) -> None:
         text, kind = service.metrics.text()
         return responses.Response(text, media_type=kind)
 
+    async def description(_: Any) -> Any:
+        settings = service.settings
+        return json(document(demo=settings.demo, keys=settings.keys is not None))
+
     app.router.routes.append(route("/v1/predict", Predict(service), methods=["POST"]))
+    for path, method, app_of_path in (*infer_routes(service), *demo_routes(demo)):
+        app.router.routes.append(route(path, _Plain(app_of_path), methods=[method]))
     for path, endpoint in (
         ("/v1/models", models),
         ("/v1/model", model),
@@ -95,8 +108,19 @@ def _add_routes(app: Any, service: Service) -> None:
         ("/healthz", healthy),
         ("/readyz", ready),
         ("/metrics", metrics),
+        ("/openapi.json", description),
     ):
         app.router.routes.append(route(path, endpoint, methods=["GET"]))
+
+
+class _Plain:
+    """A function of scope, receive and send; the router takes those for one of a request."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 async def _not_found(request: Any, error: Any) -> Any:

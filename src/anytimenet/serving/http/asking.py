@@ -88,6 +88,22 @@ def with_fields(ask: Ask, fields: Iterable[tuple[str, Any]]) -> Ask:
     return replace(ask, **values)
 
 
+def number_in(
+    values: Mapping[str, Any], name: str, least: float, most: float, *, default: float | None = None
+) -> float:
+    """The number of that name in a JSON object.
+
+    Raises:
+        Problem: 400 if it is none, out of range, or missing and without a default.
+    """
+    if name not in values and default is not None:
+        return default
+    found = _number(values.get(name), name)
+    if not least <= found <= most:
+        raise bad_request(f"{name} must be from {least:g} to {most:g}, not {shown(values[name])}")
+    return found
+
+
 def _sooner(first: float | None, second: float) -> float:
     return second if first is None else min(first, second)
 
