@@ -203,6 +203,20 @@ class ModelServer:
         self._tell(ended)
         return Ticket(self, job)
 
+    def check(self, request: Request) -> None:
+        """Refuses now what `submit` would refuse, before anything is done for it, such as decoding its image.
+
+        Raises:
+            Overloaded: if not even the least stage would be in time, or the server is closing.
+            ValueError: for a stage that this net does not have.
+        """
+        with self._lock:
+            try:
+                self._scheduler.check(request, self._clock())
+            except Overloaded as refused:
+                self._outcomes[refused.reason] += 1
+                raise
+
     def snapshot(self) -> ServerStatus:
         """What it does now, and has done so far."""
         with self._lock:

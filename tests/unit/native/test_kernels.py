@@ -94,7 +94,7 @@ def test_convolutions_in_groups_of_any_size(isa, data, height, width, seed):
 @given(data=st.data(), height=sides, width=sides, seed=seeds)
 @pytest.mark.parametrize("isa", SETS)
 def test_products_over_a_prefix_add_to_a_residual_and_feed_a_convolution(isa, data, height, width, seed):
-    """1x1 on the first channels, 3x3 to 7x7 that reads it from its image, and 1x1 that is added where x was."""
+    """1x1 on the first channels, 3x3 to 7x7 that reads its image, and 1x1 that is added where x was."""
     draw = np.random.default_rng(seed)
     channels, middle = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 30))
     prefix, begin = data.draw(st.integers(1, channels)), data.draw(st.integers(0, 3))
@@ -174,7 +174,7 @@ def test_residual_blocks_one_after_the_other_share_memory(isa, data, height, wid
 @given(data=st.data(), height=sides, width=sides, seed=seeds)
 @pytest.mark.parametrize("isa", SETS)
 def test_a_convolution_writes_into_the_image_of_the_next_one(isa, data, height, width, seed):
-    """A stem, a depthwise convolution with any stride, and one with the stem's window: the same image or another."""
+    """A stem, a depthwise convolution of any stride, and one with the stem's window: this image or another."""
     draw = np.random.default_rng(seed)
     channels, side = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([3, 5]))
     step, half = data.draw(st.integers(1, 2)), side // 2

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,7 +19,16 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-VISIT = "anytimenet.visit"
+VISIT, ARRIVED = "anytimenet.visit", "anytimenet.arrived"
+
+
+def _numbered() -> Iterator[str]:
+    """Ids that no other process gives: drawn once, then counted, for the kernel's randomness is slow."""
+    beginning = os.urandom(5).hex()
+    return (f"{beginning}{number:06x}" for number in itertools.count())
+
+
+_request_ids = _numbered()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 _ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -42,7 +52,7 @@ class Visit:
         self.arrived = arrived
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         given = self.headers.get("x-request-id", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else next(_request_ids)
         self.client = scope["client"][0] if scope.get("client") else ""
         self.told: dict[str, Any] = {}
 
@@ -64,7 +74,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         service = self._service
-        visit = scope[VISIT] = Visit(service.clock(), scope)
+        visit = scope[VISIT] = Visit(service.arrived(scope.get(ARRIVED)), scope)
         answer = _Answer(send, visit, service)
         error: BaseException | None = None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from anytimenet.serving.http.asking import asked
 from anytimenet.serving.http.bodies import ClientGoneError, Receive
@@ -50,7 +51,7 @@ class Predict:
         service = self._service
         try:
             x = await decoded(service, wanted, content)
-            waiting = Waiting(wanted.resident.server, x, wanted.request())
+            waiting = Waiting(wanted.resident.server, x, wanted.request(service.way_back))
             async with Watched(receive, [waiting]):
                 if wanted.ask.stream:
                     await stream(service, wanted, waiting, send)
@@ -61,6 +62,7 @@ class Predict:
             raise
         body, times, late = finished(service, wanted, done)
         await respond(send, body.encode(), [*answer_headers(done.prediction.stage, late, times), JSON])
+        service.way_back.took(max(0.0, time.monotonic() - waiting.told_at))
 
     async def _answer_several(
         self, wanted: Wanted, contents: list[bytes], receive: Receive, send: Send
@@ -84,7 +86,7 @@ class Predict:
     async def _begun(self, wanted: Wanted, content: bytes) -> Waiting | Problem:
         try:
             x = await decoded(self._service, wanted, content)
-            return Waiting(wanted.resident.server, x, wanted.request())
+            return Waiting(wanted.resident.server, x, wanted.request(self._service.way_back))
         except Problem as problem:
             note_failure(self._service, wanted, problem)
             return problem

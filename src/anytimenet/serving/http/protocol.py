@@ -8,6 +8,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from anytimenet.serving.http.delays import arrived_since
+from anytimenet.serving.http.door import ARRIVED
 from anytimenet.serving.http.problems import bad_request
 from anytimenet.serving.http.settings import Limits
 
@@ -29,6 +31,9 @@ def protocol_with(limits: Limits) -> type[asyncio.Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
+            # The application begins in the next turn of the loop: this is in time to tell it.
+            if self.scope is not None and ARRIVED not in self.scope:
+                self.scope[ARRIVED] = arrived_since(self.loop)
             if self.conn.their_state is not h11.IDLE:
                 self._stop_waiting()
             elif self._slow is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -12,12 +13,14 @@ from typing import Any
 
 from anytimenet.core.errors import require
 from anytimenet.serving.http.app import create_app
+from anytimenet.serving.http.delays import timed_loop
 from anytimenet.serving.http.logs import event, log_to
 from anytimenet.serving.http.protocol import protocol_with
 from anytimenet.serving.http.service import Service, log
 from anytimenet.serving.http.settings import Settings
 from anytimenet.serving.http.sources import Reloading, Source
 
+_SWITCH_S = 0.0005
 _KEEP_ALIVE_S = 75
 """Longer than gateways keep idle connections, so that theirs ends first and no request meets a closed one."""
 
@@ -42,7 +45,10 @@ def serve(
     residents = [source.resident() for source in sources]
     app = create_app(residents, settings)
     server = make_server(app, settings, sources, listening)
-    asyncio.run(server.serve())
+    # Engine threads come back from C for moments; they must not wait 5 ms for the loop to let them.
+    sys.setswitchinterval(_SWITCH_S)
+    with asyncio.Runner(loop_factory=timed_loop) as runner:
+        runner.run(server.serve())
 
 
 def make_server(

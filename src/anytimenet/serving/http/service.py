@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from anytimenet.serving.http.bodies import Bodies
 from anytimenet.serving.http.clients import ClientLimits
+from anytimenet.serving.http.delays import WayBack
 from anytimenet.serving.http.metrics import Metrics
 from anytimenet.serving.http.origins import Origins
 from anytimenet.serving.http.residents import Resident, Residents
@@ -32,6 +33,7 @@ class Service:
         ready: whether `/readyz` says so.
         draining: whether the server is about to end.
         under_way: requests for predictions that are read or answered.
+        way_back: how long answers take to their sockets.
     """
 
     def __init__(
@@ -47,8 +49,14 @@ class Service:
         self.origins = Origins(settings)
         self.metrics = Metrics(self.residents, self._gauges)
         self.decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="anytimenet-decoder")
+        self.way_back = WayBack()
         self.began = clock()
         self.ready, self.draining, self.under_way = True, False, 0
+
+    def arrived(self, since: float | None) -> float:
+        """When a request came: now, or when the connection knew of it, if that is told on the same clock."""
+        now = self.clock()
+        return now if since is None or self.clock is not time.monotonic else min(now, since)
 
     def drain(self) -> None:
         """From now on `/readyz` says no, and connections end with their next answer."""

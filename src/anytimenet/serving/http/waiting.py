@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -22,6 +23,9 @@ class Waiting:
         x: its standardised input.
         request: what is asked.
 
+    Attributes:
+        told_at: when the scheduler told the last update, on `time.monotonic`.
+
     Raises:
         Problem: 503 if it is refused at admission, 504 if its deadline is over.
     """
@@ -29,6 +33,7 @@ class Waiting:
     def __init__(self, server: ModelServer, x: np.ndarray, request: Request) -> None:
         self._loop = asyncio.get_running_loop()
         self._stream = request.stream
+        self.told_at = time.monotonic()
         self._updates: asyncio.Queue[Update] = asyncio.Queue()
         try:
             self._ticket: Ticket = server.submit(x, request, self._told)
@@ -66,6 +71,7 @@ class Waiting:
 
     def _told(self, update: Update) -> None:
         """Called in another thread."""
+        self.told_at = time.monotonic()
         if isinstance(update, StageDone) and not self._stream:
             return
         with suppress(RuntimeError):  # the loop has ended, and with it everybody who waits

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from anytimenet.serving.http.asking import Ask
+from anytimenet.serving.http.delays import WayBack
 from anytimenet.serving.http.door import Visit
 from anytimenet.serving.http.pictures import net_input
 from anytimenet.serving.http.problems import bad_request, expired
 from anytimenet.serving.http.residents import Resident
 from anytimenet.serving.http.service import Service
-from anytimenet.serving.request import Request
+from anytimenet.serving.http.waiting import problem_of
+from anytimenet.serving.request import Overloaded, Request
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Wanted:
     resident: Resident
     deadline: float | None
 
-    def request(self) -> Request:
-        """As the scheduler reads it."""
-        ask = self.ask
+    def request(self, way_back: WayBack) -> Request:
+        """As the scheduler reads it, for whom the deadline is so much earlier as answers take from it."""
+        ask, deadline = self.ask, self.deadline
+        if deadline is not None:
+            deadline -= way_back.reserve_s(deadline - self.visit.arrived)
         return Request(
             arrived=self.visit.arrived,
-            deadline=self.deadline,
+            deadline=deadline,
             min_stage=ask.min_stage,
             min_accuracy=ask.min_accuracy,
             priority=ask.priority,
@@ -73,5 +77,9 @@ async def decoded(service: Service, wanted: Wanted, content: bytes) -> np.ndarra
             raise expired()
 
     check_time()
+    try:
+        wanted.resident.server.check(wanted.request(service.way_back))
+    except Overloaded as error:  # before its image is decoded for nothing
+        raise problem_of(error.reason, error.retry_after_s) from None
     preprocessing = wanted.resident.manifest.preprocessing
     return await net_input(content, preprocessing, service.settings.limits, service.decoders, check_time)

@@ -107,6 +107,32 @@ class Scheduler:
         view.version += 1
         return job
 
+    def check(self, request: Request, now: float) -> None:
+        """Refuses what would be refused now; a request that passes is counted when it is submitted.
+
+        Raises:
+            Overloaded, ValueError: as `submit`.
+        """
+        view = self.view
+        view.now = now
+        least, deadline = self._least(request), request.deadline
+        if deadline is None and not self.closing:
+            return
+        due = math.inf if deadline is None else deadline - self.reserve_s
+        job = Job(self._count, request, least, due, request.arrived if deadline is None else deadline)
+        refused: Overloaded | None = None
+        if self.closing:
+            refused = Overloaded(1.0, "closing")
+        elif due - now < self.costs.seconds(0, least):
+            refused = Overloaded(0.0, "expired")
+        elif all(other.priority >= job.priority for other in view.waiting):
+            wait_s = self.policy.refusal_s(view, job)
+            refused = None if wait_s is None else Overloaded(wait_s)
+        if refused is not None:
+            view.arrivals.came(now, math.inf if deadline is None else deadline - now)
+            self.policy.dropped(view, job)
+            raise refused
+
     def next_work(self, now: float) -> Work | None:
         """What a free worker runs; None for nothing until something happens, or until `wake_at`."""
         view = self.view
