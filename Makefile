@@ -7,13 +7,14 @@
 # make emulate      recorded runs on older and other processors (needs QEMU and GCC for aarch64)
 # make wasm         the engine for browsers again, after its sources have changed (needs emscripten 3.1.6)
 # make page-tools   what the tests in a browser need besides Node and Chromium
+# make ray          two replicas of the server on a local Ray, one killed under load
 # all of them take VENV=<folder> and PYTHON=<interpreter>
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate
+.PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate ray
 FUZZ_SECONDS ?= 60
 # Where there is a compiler, the tests fail unless the native engine was built and loads.
 REQUIRE_NATIVE := $(or $(ANYTIMENET_REQUIRE_NATIVE),$(if $(shell command -v g++ || command -v clang++),1,0))
@@ -125,3 +126,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[docs]'
 	touch $@
+
+# Ray beside the environment, as with torchvision: it brings other versions of what is there.
+$(VENV)/.ray: $(VENV)/.dev
+	rm -rf $(VENV)/ray
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/ray 'ray[serve]>=2.50'
+	touch $@
+
+ray: $(VENV)/.ray
+	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/ray RAY_USAGE_STATS_ENABLED=0 $(BIN)/python -m pytest -q -W default tests/ray

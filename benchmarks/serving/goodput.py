@@ -61,7 +61,7 @@ def score(run: Run, labels: list[str], deadline_s: float) -> Score:
     right = np.array([one.get("label") == label for one, label in zip(told, labels, strict=True)], bool)
     refused = np.isin(run.status, (429, 503, 504))
     latency = 1000 * run.latency[answered]
-    lag_s = float(np.quantile(run.lag, 0.99)) if offered else 0.0
+    lag_s = float(np.quantile(run.lag, 0.99, method="higher")) if offered else 0.0
     stages = Counter(int(one["stage"]) for one, ok in zip(told, in_time, strict=True) if ok)
     return Score(
         offered=offered,

@@ -18,8 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +32,7 @@ from history import commit, place
 from serving.arrivals import SHAPES
 from serving.generator import Run, save_plan
 from serving.goodput import MOST_LAG, Score, score
-from serving.servers import PEERS, POLICIES, PRIORITY, Kind, ours, peer, running
+from serving.servers import PEERS, POLICIES, PRIORITY, Kind, ours, peer, running, settle
 
 NAME = "serving-load"
 HERE = Path(__file__).parent
@@ -216,22 +215,14 @@ def _own(export: Path, images: Path, work: Path) -> dict[str, Any]:
     out = work / "own.json"
     command = ("taskset", "-c", str(SERVER_CORE), sys.executable, str(HERE / "own.py"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with _raised():
-        subprocess.run((*command, str(export), str(images), str(out)), check=True, env=environment)
+    process = subprocess.Popen(
+        (*command, str(export), str(images), str(out)), env=environment, start_new_session=True
+    )
+    settle(process.pid, SERVER_CORE)
+    if process.wait():
+        raise RuntimeError("own.py failed")
     own: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return own
-
-
-@contextmanager
-def _raised() -> Iterator[None]:
-    """What is started meanwhile has the priority that servers are given."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def _images(path: Path) -> Images:

@@ -40,11 +40,12 @@ def export(run: Path, out: Path) -> None:
 
 
 def keep_images(data: Path, out: Path, each: int = 60) -> None:
-    """`each` test images of every class, the bytes of their files."""
+    """`each` test images of every class, drawn; the bytes of their files."""
+    draws = np.random.default_rng(0)
     chosen = [
         (path.read_bytes(), folder.name)
         for folder in sorted((data / "test").iterdir())
-        for path in sorted(folder.glob("*.png"))[:each]
+        for path in draws.permutation(np.array(sorted(folder.glob("*.png")), object))[:each]
     ]
     joined = np.frombuffer(b"".join(content for content, _ in chosen), np.uint8)
     ends = np.cumsum([len(content) for content, _ in chosen])
