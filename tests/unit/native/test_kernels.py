@@ -174,7 +174,7 @@ def test_residual_blocks_one_after_the_other_share_memory(isa, data, height, wid
 @given(data=st.data(), height=sides, width=sides, seed=seeds)
 @pytest.mark.parametrize("isa", SETS)
 def test_a_convolution_writes_into_the_image_of_the_next_one(isa, data, height, width, seed):
-    """A stem, a depthwise convolution of any stride, and one with the stem's window: this image or another."""
+    """A stem, a depthwise convolution of any stride, and one with the stem's window: this image or others."""
     draw = np.random.default_rng(seed)
     channels, side = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([3, 5]))
     step, half = data.draw(st.integers(1, 2)), side // 2

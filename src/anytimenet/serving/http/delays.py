@@ -22,7 +22,7 @@ _LARGEST_SHARE = 0.1
 _RECENT = 0.05
 
 
-class TimedSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # its class depends on the system
+class TimedSelector(selectors.DefaultSelector):
     """Knows since when what it found may have been waiting.
 
     Attributes:

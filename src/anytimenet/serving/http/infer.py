@@ -110,7 +110,7 @@ class _Protocol:
         service, waiting = self._service, list[Waiting]()
         try:
             for x in await self._images(wanted, inference):
-                waiting.append(Waiting(wanted.resident.server, x, wanted.request()))
+                waiting.append(Waiting(wanted.resident.server, x, wanted.request(service.way_back)))
             async with Watched(receive, waiting):
                 done = await asyncio.gather(*[one.end() for one in waiting])
         except (Problem, FailedError, ClientGoneError) as error:

@@ -32,8 +32,9 @@ def protocol_with(limits: Limits) -> type[asyncio.Protocol]:
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             # The application begins in the next turn of the loop: this is in time to tell it.
-            if self.scope is not None and ARRIVED not in self.scope:
-                self.scope[ARRIVED] = arrived_since(self.loop)
+            scope: Any = self.scope
+            if scope is not None and ARRIVED not in scope:
+                scope[ARRIVED] = arrived_since(self.loop)
             if self.conn.their_state is not h11.IDLE:
                 self._stop_waiting()
             elif self._slow is None:
