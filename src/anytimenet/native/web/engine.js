@@ -36,7 +36,8 @@ export async function instantiate(source = new URL("./engine.wasm", import.meta.
   return new Engine(exports);
 }
 
-async function bytesOf(url) {
+/** What lies behind a URL; of a file in Node. */
+export async function bytesOf(url) {
   if (url.protocol === "file:") {
     const { readFile } = await import(/* @vite-ignore */ /* webpackIgnore: true */ "node:fs/promises");
     return readFile(url);
