@@ -1,4 +1,4 @@
-"""`anytimenet.js` on an exported folder, in Node and in headless Chromium: Python's labels, within any time."""
+"""`anytimenet.js` on an exported folder, in Node and in headless Chromium: Python's labels in any time."""
 
 from __future__ import annotations
 
