@@ -32,6 +32,7 @@ SCRIPTS = (
     "runtime/leaving",
     "runtime/overhead",
     "runtime/deadlines",
+    "runtime/stopping",
     "runtime/planning",
     "runtime/views",
     "runtime/segments",

@@ -77,12 +77,17 @@ class Call:
         """What the answer is worth."""
         return 0.0 if self.late else ACCURACIES[self.stage - 1]
 
-    def knowing(self, costs: Costs) -> float:
+    def speed(self, costs: Costs) -> float:
+        """What the segments that ran took of the processor, over what they cost."""
+        return self.cpu_ms / sum(costs[segment] for segment in self.path)
+
+    def knowing(self, costs: Costs, speed: float | None = None) -> float:
         """What a path had reached that knew when this call would be interrupted, and how fast it would run.
 
-        It had `available_ms` of the processor, at the speed of the segments that ran.
+        It had `available_ms` of the processor, at the speed of the segments that ran, or the one that is
+        given where not all that ran are whole segments.
         """
-        speed = self.cpu_ms / sum(costs[segment] for segment in self.path)
+        speed = self.speed(costs) if speed is None else speed
         best, spent = 0.0, 0.0
         for stage, accuracy in enumerate(ACCURACIES, 1):
             spent = min(spent + costs[stage - 1, stage], costs[0, stage])
@@ -95,11 +100,11 @@ def _measure(calls: int) -> dict[str, Any]:
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     with tempfile.TemporaryDirectory() as folder:
-        model, before = _model(Path(folder)), os.getloadavg()[1]
+        model, before = model_on(Path(folder), BACKEND), os.getloadavg()[1]
         return {"core": core, "load_average_before": before, **_measure_on(model, core, calls)}
 
 
-def _model(folder: Path) -> Model:
+def model_on(folder: Path, backend: str) -> Model:
     """The net with fresh weights, on the backend; times do not depend on what was learnt."""
     from anytimenet.bundle.bundle import Bundle
     from anytimenet.core.images.preprocessing import Preprocessing
@@ -113,8 +118,8 @@ def _model(folder: Path) -> Model:
         preprocessing=Preprocessing(*SHAPE[1:], SHAPE[0], mean=(0.5,) * 3, std=(0.25,) * 3),
         val_accuracies=ACCURACIES,
     )
-    export(bundle, folder / "net", format="onnx")
-    return ExportedNet.load(folder / "net", backend=BACKEND)
+    export(bundle, folder / "net", format="native" if backend == "native" else "onnx")
+    return ExportedNet.load(folder / "net", backend=backend)
 
 
 def _measure_on(model: Model, core: int, calls: int) -> dict[str, Any]:
@@ -125,22 +130,22 @@ def _measure_on(model: Model, core: int, calls: int) -> dict[str, Any]:
     predictors = {variant: Predictor(model, table=table, variant=variant) for variant in VARIANTS}
     for predictor in predictors.values():
         predictor.warm_up()
-    costs = {segment: _processor_ms(model, x, *segment) for segment in sorted(model.backend.segments)}
+    costs = {segment: processor_ms(model, x, *segment) for segment in sorted(model.backend.segments)}
     gc.collect()
     gc.freeze()  # what a long-running process has done once, too
     rows: list[dict[str, Any]] = []
     for load, others in LOADS.items():
         with competing(others, core):
-            for name, deadline_ms in _deadlines(predictors["alert"], x).items():
+            for name, deadline_ms in deadlines_under(predictors["alert"], x).items():
                 print(f"  {load}, {name}: {deadline_ms:.1f} ms ..", flush=True)
-                done = _calls(predictors, x, deadline_ms, calls)
+                done = made_calls(predictors, x, deadline_ms, calls)
                 head = {"load": load, "deadline": name, "deadline_ms": round(deadline_ms, 2)}
-                rows += [head | {"planner": name} | _row(found, costs) for name, found in done.items()]
+                rows += [head | {"planner": name} | row_of(found, costs) for name, found in done.items()]
     profiled = {f"{a}-{b}": round(each.median_ms, 2) for (a, b, _), each in sorted(table.entries.items())}
     return {"calls": calls, "profiled_ms": profiled, "rows": rows}
 
 
-def _deadlines(predictor: Predictor, x: np.ndarray) -> dict[str, float]:
+def deadlines_under(predictor: Predictor, x: np.ndarray) -> dict[str, float]:
     """From what leaves time for stage 1 under this load to what leaves time for the whole net."""
     stage_1 = [_timed(predictor, x, 1) for _ in range(STAGE_1_RUNS)]
     full = [_timed(predictor, x, len(ACCURACIES)) for _ in range(FULL_RUNS)]
@@ -159,7 +164,7 @@ def _timed(predictor: Predictor, x: np.ndarray, stage: int) -> float:
     return 1000 * (time.perf_counter() - begun)
 
 
-def _processor_ms(model: Model, x: np.ndarray, start: int, stop: int) -> float:
+def processor_ms(model: Model, x: np.ndarray, start: int, stop: int) -> float:
     """The median of what a segment takes of the processor."""
     backend, found = model.backend, []
     for _ in range(COST_RUNS):
@@ -173,7 +178,7 @@ def _processor_ms(model: Model, x: np.ndarray, start: int, stop: int) -> float:
     return statistics.median(found)
 
 
-def _calls(
+def made_calls(
     predictors: Mapping[str, Predictor], x: np.ndarray, deadline_ms: float, calls: int
 ) -> dict[str, list[Call]]:
     """The calls of all planners in turn, so that a busy second of the machine falls on all of them."""
@@ -201,10 +206,13 @@ def _call(predictor: Predictor, x: np.ndarray, deadline_ms: float) -> Call:
     return Call(deadline_ms, wall, cpu, answer.stage, tuple(answer.path), available)
 
 
-def _row(calls: Sequence[Call], costs: Costs) -> dict[str, Any]:
+def row_of(calls: Sequence[Call], costs: Costs, speed: float | None = None) -> dict[str, Any]:
     """What is printed of one planner: the share kept waiting, and of the rest lateness and accuracy."""
     rest = [call for call in calls if not call.kept_waiting]
-    accuracy, knowing = _mean(call.accuracy for call in rest), _mean(call.knowing(costs) for call in rest)
+    accuracy, knowing = (
+        _mean(call.accuracy for call in rest),
+        _mean(call.knowing(costs, speed) for call in rest),
+    )
     return {
         "calls": len(calls),
         "late_%": _percent(call.late for call in calls),

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from anytimenet.cli.main import run
+from anytimenet.native.library import is_there
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,16 @@ def test_predict_prints_one_object_a_line_with_the_documented_keys(trained, digi
     assert run(["predict", str(trained), str(digit), str(digit), "--stage", "2", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 2
-    assert set(lines[0]) == {"image", "label", "probability", "stage", "macs", "elapsed_ms", "path"}
+    assert set(lines[0]) == {
+        "image",
+        "label",
+        "probability",
+        "stage",
+        "macs",
+        "elapsed_ms",
+        "path",
+        "backend",
+    }
     assert lines[0]["stage"] == 2
 
 
@@ -83,13 +93,15 @@ def test_a_deadline_is_kept_with_what_profile_measured(trained, digit, capsys, t
     shutil.copytree(trained, bundle)
     assert run(["predict", str(bundle), str(digit), "--deadline-ms", "5"]) == 1
     error = capsys.readouterr().err
-    assert "--deadline-ms needs latencies measured on this machine for backend 'eager'" in error
+    default = "native" if is_there() else "eager"
+    assert f"--deadline-ms needs latencies measured on this machine for backend {default!r}" in error
     assert run(["profile", str(bundle), "--minutes", "0.01", "--device", "cpu"]) == 0
     capsys.readouterr()
     for deadline, late in (("1e6", False), ("0", True)):
         assert run(["predict", str(bundle), str(digit), "--deadline-ms", deadline, "--json"]) == 0
         record = json.loads(capsys.readouterr().out)
         assert record.get("late", False) is late
+        assert record["backend"] == default
 
 
 def test_a_budget_below_stage_1_is_answered_and_marked(trained, digit, capsys):
@@ -120,7 +132,9 @@ def table_key(table):
 def test_profile_puts_a_cost_table_into_the_bundle_and_evaluate_shows_it(trained, tmp_path, capsys):
     table = json_of(capsys, "profile", str(trained), "--minutes", "0.02", "--json")
     assert table["input_shape"] == [1, 8, 8]
-    assert list((trained / "bundle" / "costs2").glob("*-eager-1-float32.json"))
+    assert list(
+        (trained / "bundle" / "costs2").glob(f"*-{'native' if is_there() else 'eager'}-1-float32.json")
+    )
     out, figure = tmp_path / "evaluated", tmp_path / "over_ms.svg"
     more = ["--figure", str(figure), "--over", "ms", "--baseline", str(trained), "--out", str(out)]
     report = json_of(capsys, "evaluate", str(trained), "--json", *more)

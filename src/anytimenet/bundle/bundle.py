@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from anytimenet.bundle.sub_networks import SubNetworks
 from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.core.errors import BundleError
+from anytimenet.core.errors import BackendError, BundleError
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
@@ -39,10 +40,13 @@ from anytimenet.nets.members.specs import origin_of
 from anytimenet.nets.sub_network import SubNetwork
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import make_backend
+from anytimenet.runtime.backends.preferred import EAGER, measured_backend
 from anytimenet.runtime.model import PreparedModel
 from anytimenet.runtime.policies.known import policy_of
 from anytimenet.runtime.policies.policy import ExitPolicy
 from anytimenet.runtime.predictor import Predictor
+
+_log = logging.getLogger(__name__)
 
 
 class Bundle:
@@ -102,7 +106,7 @@ class Bundle:
         self.fitted_here = False
         self._clock = clock
         self._sub_networks = SubNetworks(net)
-        self._backend: Backend | None = None
+        self._backend: tuple[tuple[CostTable, ...], Backend | None] = ((), None)
         self._predictor: tuple[tuple[object, ...], Predictor | None] = ((), None)
         self._lock = threading.Lock()
         self._folder: Path | None = None
@@ -111,7 +115,8 @@ class Bundle:
     def __getstate__(self) -> dict[str, Any]:
         """All but what may be of this process alone: rules that are functions, and prepared segments."""
         rules = {name: rule for name, rule in self._rules.items() if not callable(rule)}
-        return {**self.__dict__, "_rules": rules, "_backend": None, "_predictor": ((), None), "_lock": None}
+        made = {"_backend": ((), None), "_predictor": ((), None), "_lock": None}
+        return {**self.__dict__, "_rules": rules, **made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -406,12 +411,31 @@ class Bundle:
 
     @property
     def backend(self) -> Backend:
-        """Eager PyTorch on one thread, where the net lies; made when it is first asked for, then kept."""
+        """What answers here, on one thread; made when it is first asked for, then kept.
+
+        It is the native engine where `profile` measured the bundle with it on this machine, and eager PyTorch
+        otherwise, where the net lies.
+        """
         with self._lock:
-            if self._backend is None:
-                device = str(next(self.net.parameters()).device)
-                self._backend = make_backend(self, "eager", Placement(device))
-            return self._backend
+            tables = tuple(self.cost_tables.values())
+            before, backend = self._backend
+            if backend is None or len(tables) != len(before) or any(map(is_not, tables, before)):
+                place = Placement(str(next(self.net.parameters()).device))
+                backend = self._made(measured_backend(self.cost_tables, place) or EAGER, place, backend)
+                self._backend = tables, backend
+            return backend
+
+    def _made(self, name: str, place: Placement, before: Backend | None) -> Backend:
+        """That backend, or eager PyTorch if it cannot run the net any more; `before` if it is that one."""
+        if before is not None and (before.name, before.placement) == (name, place):
+            return before
+        try:
+            return make_backend(self, name, place)
+        except BackendError as error:
+            if name == EAGER:
+                raise
+            _log.warning("PyTorch answers in place of the native engine: %s", error)
+            return self._made(EAGER, place, before)
 
     def prepared(
         self, backend: str = "eager", *, threads: int = 1, dtype: str = "float32", device: str = "cpu"
@@ -420,7 +444,8 @@ class Bundle:
 
         Args:
             backend: "eager" PyTorch; "compiled" ahead of time, or "compiled-single" for one image at a time,
-                which are faster and need a C++ compiler; or a name under which another was registered.
+                which are faster and need a C++ compiler; "native", "onnxruntime" or "openvino", for which it
+                is exported to a temporary folder; or a name under which another was registered.
             threads: that one segment uses.
             dtype: number format of weights and states.
             device: "cpu", or a GPU such as "cuda".
@@ -439,7 +464,7 @@ class Bundle:
 
     def predictor(
         self,
-        backend: str = "eager",
+        backend: str | None = None,
         *,
         threads: int = 1,
         dtype: str = "float32",
@@ -453,13 +478,16 @@ class Bundle:
         holds one: `profile(bundle)` makes it.
 
         Args:
-            backend, threads, dtype, device: as in `prepared`.
+            backend, threads, dtype, device: as in `prepared`; by default the native engine where `profile`
+                measured the bundle with it here, and eager PyTorch otherwise.
             policy: which images leave early; by default the one that the bundle's thresholds are for.
             variant: of the planner, see `Planner`.
 
         Raises:
             BackendError: if there is no such backend, or it cannot run there.
         """
+        place = Placement(device, threads, dtype)
+        backend = backend or measured_backend(self.cost_tables, place) or EAGER
         model = self.prepared(backend, threads=threads, dtype=dtype, device=device)
         found = Predictor(
             model,

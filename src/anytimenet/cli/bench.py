@@ -26,8 +26,9 @@ class Bench:
 
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Folder of a bundle, or of the run that made it."""
-    backend: Annotated[str, tyro.conf.arg(metavar="NAME")] = "eager"
-    """What runs the segments: eager, compiled, onnxruntime, openvino, native."""
+    backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """What runs the segments: native, eager, compiled, onnxruntime, openvino; by default the native engine
+    where that runs the net, else eager PyTorch."""
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Images that run together."""
     deadlines_ms: tuple[float, ...] = ()

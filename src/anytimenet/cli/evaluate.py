@@ -80,7 +80,8 @@ class Evaluate:
     baseline: Path | None = None
     """Show a static net beside it: the folder of its run or bundle, or its report.json."""
     backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Whose measured latency is told; by default that of eager, or of what was profiled on this machine."""
+    """Whose measured latency is told; by default of what answers here: the native engine, eager PyTorch, or
+    else what was profiled on this machine."""
     save_outputs: Path | None = None
     """Keep the logits of all stages and the labels in a .safetensors file, to evaluate again without the
     net."""

@@ -27,8 +27,8 @@ Answer = tuple[dict[str, Any], str]
 class Predict:
     """Predict images within a budget: some files, or all images of a folder or a pattern.
 
-    JSON, one object a line as the answers come: {image, label, probability, stage, macs, elapsed_ms, path},
-    and "over_budget": true when even stage 1 exceeds the budget, "late": true after its deadline,
+    JSON, one object a line as the answers come: {image, label, probability, stage, macs, elapsed_ms, path,
+    backend}, and "over_budget": true when even stage 1 exceeds the budget, "late": true after its deadline,
     "below_target": true where no stage is so accurate. A folder or pattern is always answered in JSON lines.
     An image that cannot be predicted is named, {image, error}, the others go on, and the command fails at the
     end unless --skip-bad leaves it out. With several label levels also {level, fine_label, coarser}: label is
@@ -53,7 +53,8 @@ class Predict:
     target_accuracy: float | None = None
     """Answer with the cheapest stage whose validated accuracy is at least this, 0..1."""
     backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """What runs the net: eager PyTorch, the default of a bundle; compiled; onnxruntime; openvino; native."""
+    """What runs the net: native, eager PyTorch, compiled, onnxruntime, openvino; by default what a bundle was
+    profiled with on this machine, the native engine first, else eager."""
     out: Path | None = None
     """For segmentation: write the mask of every stage into this folder, as PNG pictures."""
     batch_size: int | None = None
@@ -129,9 +130,10 @@ class Predict:
         from anytimenet.workflows import predictor
 
         if isinstance(net, Bundle) and self.backend is None and self.deadline_ms is None:
-            predict_many = net.predict_many
+            predict_many, backend = net.predict_many, net.backend.name
         else:
-            predict_many = predictor(net, backend=self.backend, threads=self.threads).predict_many
+            chosen = predictor(net, backend=self.backend, threads=self.threads)
+            predict_many, backend = chosen.predict_many, chosen.model.backend.name
         answers = predict_many(
             images,
             stage=self.stage,
@@ -144,7 +146,7 @@ class Predict:
             if isinstance(answer, FailedPrediction):
                 yield FailedPrediction(path, answer.error)
             else:
-                yield prediction_record(path, answer), as_line(path, answer)
+                yield {**prediction_record(path, answer), "backend": backend}, as_line(path, answer)
 
     def _label_maps(self, bundle: Bundle, images: Sequence[str]) -> Iterator[Answer | FailedPrediction]:
         from anytimenet.core.answers.prediction import FailedPrediction

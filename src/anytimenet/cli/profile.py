@@ -22,8 +22,8 @@ class Profile:
     bundle: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Folder of a bundle, of the run that made it, or of an exported net."""
     backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """What runs the segments: eager, compiled, onnxruntime, openvino, native; by default eager, of an
-    exported net what its files are for."""
+    """What runs the segments: native, eager, compiled, onnxruntime, openvino; by default the native engine
+    where that runs the net, else eager PyTorch; of an exported net what its files are for."""
     minutes: float = 1.0
     """Time to spend."""
     batch_sizes: tuple[int, ...] = (1,)

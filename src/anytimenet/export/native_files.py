@@ -12,6 +12,7 @@ from anytimenet.export.native_lowering import StepLowering
 from anytimenet.export.native_program import Kind, ProgramWriter, StageRows, View
 from anytimenet.export.onnx_files import pieces_of
 from anytimenet.export.operators import UnknownOperatorError
+from anytimenet.export.program_cache import kept_program
 from anytimenet.export.stored import StoredWeights
 from anytimenet.export.tracing import trace
 from anytimenet.nets.contract import AnytimeNet
@@ -30,7 +31,9 @@ def write(job: Job) -> Written:
     stored = StoredWeights(job.net)
     for name, data in stored.files:
         write_bytes(job.folder / name, data)
-    write_bytes(job.folder / PROGRAM, program_of(job.net, job.specs[0].reads[0].shape, stored))
+    shape = job.specs[0].reads[0].shape
+    program = kept_program(job.net, shape, lambda: program_of(job.net, shape, stored))
+    write_bytes(job.folder / PROGRAM, program)
     if job.manifest is not None:
         write_text(job.folder / HOST, host_text(job.manifest, PROGRAM, [name for name, _ in stored.files]))
     segments = {(spec.start, spec.stop): (PROGRAM,) for spec in job.specs}

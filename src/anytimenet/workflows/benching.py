@@ -28,7 +28,7 @@ from anytimenet.runtime.profiling.sweeps import (
     sweep_deadlines,
 )
 from anytimenet.runtime.profiling.timing import time_segments
-from anytimenet.workflows.on_backend import on_backend, placed, prepared_beforehand
+from anytimenet.workflows.on_backend import on_backend, on_preferred, placed, prepared_beforehand
 
 _FIRST_CALLS = 20
 """Calls that tell what one takes beside its segments."""
@@ -38,7 +38,7 @@ _PREDICTED = ("classification", "hierarchical")
 def bench(
     bundle: Bundle,
     *,
-    backend: str = "eager",
+    backend: str | None = None,
     batch_sizes: Sequence[int] = (1, 2, 4, 8, 16),
     deadlines_ms: Sequence[float] = (),
     calls: int = 500,
@@ -70,7 +70,7 @@ def bench(
         ValueError: for a number out of range.
     """
     checks.instance(bundle, Bundle, "bundle", "load(PATH)")
-    backend = checks.words(backend, "backend")
+    backend = checks.optional(backend, "backend", checks.words)
     sizes = tuple(sorted({1, *checks.whole_numbers(batch_sizes, "batch_sizes", 1, 2**20)}))
     deadlines_ms = checks.numbers(deadlines_ms, "deadlines_ms", above=0)
     calls = checks.whole_number(calls, "calls", 1)
@@ -78,8 +78,9 @@ def bench(
     threads = checks.whole_number(threads, "threads", 1, 1024)
     checks.choice(dtype, "dtype", ("float32", "float64", "bfloat16", "float16"))
     place = placed(backend, device, threads, dtype, bundle)
-    model = on_backend(bundle, backend, place)
-    table = _table(bundle, model.backend, sizes, minutes / 2, torch_stamp(place.device, backend))
+    model = on_preferred(bundle, place) if backend is None else on_backend(bundle, backend, place)
+    machine = torch_stamp(place.device, model.backend.name)
+    table = _table(bundle, model.backend, sizes, minutes / 2, machine)
     points: tuple[DeadlinePoint, ...] = ()
     if bundle.manifest.task_kind in _PREDICTED:
         alone = threads == 1 and place.device == "cpu"

@@ -56,8 +56,8 @@ def evaluate(
         rules: what operators cost that the counter does not know, as in `fit`; the bundle remembers them.
         trust_paths: without `data`, follow the path that a bundle from elsewhere says its data is at; that of
             a bundle that was trained in this process is followed anyway.
-        backend: whose latencies on this machine are told; by default those of the eager one, or else of what
-            was profiled here. Scores are always computed by PyTorch.
+        backend: whose latencies on this machine are told; by default those of the native engine, of eager
+            PyTorch, or else of what was profiled here. Scores are always computed by PyTorch.
 
     Raises:
         CostTableError: if nobody profiled that backend here.

@@ -34,6 +34,7 @@ from anytimenet.evaluation.protocols.outputs import OutputCost
 from anytimenet.evaluation.reports.stages import default_range, make_stages
 from anytimenet.evaluation.scores.ensembles import Ensemble
 from anytimenet.nets.contract import AnytimeNet
+from anytimenet.runtime.backends.preferred import EAGER, NATIVE
 from anytimenet.tasks import Classification, Meter, SegmentationMeter, Task, task_named
 from anytimenet.training import Batches, collect_logits
 from anytimenet.training.validation import answers
@@ -221,7 +222,8 @@ def measured_latencies(bundle: Bundle, backend: str | None = None) -> list[Laten
 def table_here(bundle: Bundle, backend: str | None = None) -> CostTable | None:
     """The cost table of this machine that says most of what predictions cost that nobody gave options.
 
-    Those run eagerly, on one thread, in float32; None if no table of this machine knows every (0, k).
+    Those run on the native engine or eagerly, on one thread, in float32; None if no table of this machine
+    knows every (0, k).
 
     Args:
         bundle: with its tables.
@@ -250,8 +252,9 @@ def _latencies(table: CostTable, num_stages: int) -> list[Latency]:
     return [table.latency(0, stage) for stage in range(1, num_stages + 1)]
 
 
-def _further_from_default(table: CostTable) -> tuple[bool, bool, int, str]:
-    return (table.backend != "eager", table.dtype != "float32", table.threads, table.key)
+def _further_from_default(table: CostTable) -> tuple[int, bool, int, str]:
+    first = {NATIVE: 0, EAGER: 1}.get(table.backend, 2)
+    return (first, table.dtype != "float32", table.threads, table.key)
 
 
 @torch.inference_mode()

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
-from pathlib import Path
+import logging
 
 from anytimenet.bundle import Bundle
 from anytimenet.core import checks
-from anytimenet.runtime import Backend, ExportedNet, Placement, PreparedModel, backends_of, make_backend
-from anytimenet.runtime.backends.known import unknown_backend
+from anytimenet.core.errors import BackendError
+from anytimenet.runtime import Backend, Placement, PreparedModel, make_backend
+from anytimenet.runtime.backends.preferred import EAGER, NATIVE, native_runs_at
 from anytimenet.workflows.reading import settled_device
 
 OF_TORCH = ("eager", "compiled")
 _SLOW_TO_PREPARE = ("compiled",)
-_FORMATS = {"onnxruntime": "onnx", "openvino": "openvino", "native": "native"}
-"""What a bundle is exported as, so that a backend can run it that needs files."""
+_log = logging.getLogger(__name__)
 
 
 def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
     """The bundle on that backend; files that it runs lie in a temporary folder as long as the backend lives.
-
-    Steps, (0, k) and (k, K) are exported where files are needed.
 
     Args:
         bundle: what is run; nothing in it changes.
@@ -32,26 +28,20 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
         BackendError: if no backend of that name can run it here.
         MissingExtraError: if what the backend is built on is not installed.
     """
-    known, backend = backends_of(bundle), checks.words(backend, "backend")
-    if backend not in (*known, *_FORMATS):
-        raise unknown_backend(bundle, backend, (*known, *_FORMATS))
-    if backend in known:
-        return PreparedModel(bundle.manifest, make_backend(bundle, backend, place))
-    from anytimenet.export import export
+    return PreparedModel(bundle.manifest, make_backend(bundle, checks.words(backend, "backend"), place))
 
-    last = bundle.num_stages
-    steps = {(stage - 1, stage) for stage in range(1, last + 1)}
-    segments = steps | {(0, stage) for stage in range(1, last + 1)} | {(stage, last) for stage in range(last)}
-    folder = tempfile.TemporaryDirectory(prefix="anytimenet-")
-    format, out = _FORMATS[backend], Path(folder.name) / "export"
-    try:
-        files = export(bundle, out, format=format, segments=sorted(segments))
-        runner = ExportedNet.load(files, backend=backend, placement=place).backend
-    except BaseException:
-        folder.cleanup()
-        raise
-    weakref.finalize(runner, folder.cleanup)
-    return PreparedModel(bundle.manifest, runner)
+
+def on_preferred(bundle: Bundle, place: Placement) -> PreparedModel:
+    """The bundle on the native engine where that runs the net here; else in PyTorch, with a line why."""
+    reason = native_runs_at(place)
+    if reason is None:
+        try:
+            return on_backend(bundle, NATIVE, place)
+        except BackendError as error:
+            reason = str(error)
+    if (place.device, place.dtype) == ("cpu", "float32"):  # elsewhere nobody expects it
+        _log.warning("PyTorch runs this net, for the native engine cannot: %s", reason)
+    return on_backend(bundle, EAGER, place)
 
 
 def prepared_beforehand(backend: Backend) -> set[tuple[int, int]] | None:
@@ -71,9 +61,12 @@ def prepared_beforehand(backend: Backend) -> set[tuple[int, int]] | None:
 def placed(
     backend: str | None, device: object, threads: int, dtype: str, bundle: Bundle | None = None
 ) -> Placement:
-    """Where and how a backend of that name runs; "auto" is where the bundle's net lies, else the CPU."""
+    """Where and how a backend of that name, or the preferred one, runs.
+
+    "auto" is where the bundle's net lies, for PyTorch, else the CPU.
+    """
     if isinstance(device, str) and device == "auto":
         lies = "cpu" if bundle is None else str(next(bundle.net.parameters()).device)
-        return Placement(lies if backend in OF_TORCH else "cpu", threads, dtype)
-    name = settled_device(device) if backend in OF_TORCH else checks.words(device, "device")
+        return Placement(lies if backend in (None, *OF_TORCH) else "cpu", threads, dtype)
+    name = settled_device(device) if backend in (None, *OF_TORCH) else checks.words(device, "device")
     return Placement(name, threads, dtype)

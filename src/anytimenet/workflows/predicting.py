@@ -9,11 +9,12 @@ from anytimenet.bundle import Bundle, load
 from anytimenet.core import checks
 from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.runtime.backends.backend import Placement
+from anytimenet.runtime.backends.preferred import measured_backend
 from anytimenet.runtime.exported.net import ExportedNet
 from anytimenet.runtime.exported.record import EXPORT_NAME
 from anytimenet.runtime.policies.policy import ExitPolicy
 from anytimenet.runtime.predictor import Predictor
-from anytimenet.workflows.on_backend import on_backend, placed
+from anytimenet.workflows.on_backend import on_backend, on_preferred, placed
 
 
 def predictor(
@@ -33,9 +34,11 @@ def predictor(
 
     Args:
         net: a bundle, an exported net, or the folder of one.
-        backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime",
-            "openvino" or "native"; of an exported net by default what its files are for. A bundle is exported
-            to a temporary folder, which lives as long as the predictor, where the backend runs files.
+        backend: what runs the segments: "native", "eager" PyTorch, "compiled", "onnxruntime", "openvino"; of
+            an exported net by default what its files are for. Of a bundle it is by default the one that it
+            was profiled with on this machine, the native engine first; if none, the native engine where that
+            runs the net, and PyTorch otherwise, with a line in the log that says why. A bundle is exported to
+            a temporary folder, which lives as long as the predictor, where the backend runs files.
         threads: that one segment uses.
         dtype: number format of weights and states.
         device: "cpu", or a GPU such as "cuda" for PyTorch; "auto" is where the net lies.
@@ -59,9 +62,10 @@ def predictor(
     if not isinstance(net, Bundle):
         exported = ExportedNet.load(net.folder, backend=name, placement=Placement(device, threads, dtype))
         return exported.predictor(policy=policy, variant=variant)
-    name = name or "eager"
-    model = on_backend(net, name, placed(name, device, threads, dtype, net))
-    table = table_for(net.cost_tables, name, model.backend.placement)
+    place = placed(name, device, threads, dtype, net)
+    name = name or measured_backend(net.cost_tables, place)
+    model = on_preferred(net, place) if name is None else on_backend(net, name, place)
+    table = table_for(net.cost_tables, model.backend.name, model.backend.placement)
     found = Predictor(model, table=table, policy=policy, variant=variant)
     found.warm_up()
     return found

@@ -20,7 +20,7 @@ from anytimenet.runtime import (
     profile_exported,
 )
 from anytimenet.runtime.exported.record import EXPORT_NAME
-from anytimenet.workflows.on_backend import on_backend, placed, prepared_beforehand
+from anytimenet.workflows.on_backend import on_backend, on_preferred, placed, prepared_beforehand
 
 
 def profile(
@@ -43,8 +43,10 @@ def profile(
 
     Args:
         bundle: from `fit` or `load`, or an exported net; or the folder of one, which keeps the table.
-        backend: what runs the segments: "eager", the default of bundles, "compiled", "onnxruntime",
-            "openvino", "native"; of an exported net by default what its files are for. A bundle is
+        backend: what runs the segments: "native", "eager" PyTorch, "compiled", "onnxruntime", "openvino"; of
+            an exported net by default what its files are for, of a bundle the native engine where that runs
+            the net and is installed, and PyTorch otherwise, with a line in the log that says why. A bundle
+            answers with what it was profiled with, the native engine first. It is
             exported to a temporary folder first where the backend runs files, and "compiled" compiles steps
             and (0, k), some ten seconds each unless they have been before; that is beside `minutes`.
         minutes: time for everything.
@@ -79,7 +81,6 @@ def profile(
         if isinstance(bundle, ExportedNet):
             bundle.cost_tables[table.key] = table
         return table
-    name = name or "eager"
     if isinstance(bundle, Bundle):
         return _profile_bundle(bundle, name, placed(name, device, threads, dtype, bundle), spend, rules)
     path = checks.path(bundle, "bundle")
@@ -107,11 +108,12 @@ class _Spend:
 
 
 def _profile_bundle(
-    bundle: Bundle, backend: str, place: Placement, spend: _Spend, rules: Rules | None
+    bundle: Bundle, backend: str | None, place: Placement, spend: _Spend, rules: Rules | None
 ) -> CostTable:
     if rules is not None:
         bundle.count_costs(rules)
-    runner = on_backend(bundle, backend, place).backend
+    model = on_preferred(bundle, place) if backend is None else on_backend(bundle, backend, place)
+    runner = model.backend
     table = profile_backend(
         runner,
         bundle.manifest.input_shape,
@@ -121,7 +123,7 @@ def _profile_bundle(
         segments=prepared_beforehand(runner),
         batch_sizes=spend.batch_sizes,
         minutes=spend.minutes,
-        machine=torch_stamp(place.device, backend),
+        machine=torch_stamp(place.device, runner.name),
     )
     bundle.add_cost_table(table)
     return table

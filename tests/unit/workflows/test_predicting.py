@@ -41,11 +41,11 @@ def test_an_exported_folder_and_a_saved_bundle_are_opened_by_their_paths(bundle,
 
 
 def test_deadlines_are_planned_with_the_table_of_that_backend_alone(bundle, digit):
-    table = an.profile(bundle, minutes=0.01, device="cpu")
+    table = an.profile(bundle, backend="eager", minutes=0.01, device="cpu")
     assert bundle.cost_tables[table.key] is table
     assert an.predictor(bundle).predict(digit, deadline_ms=1e6).path == ((0, 3),)
     with pytest.raises(CostTableError, match="backend 'eager', 2 thread"):
-        an.predictor(bundle, threads=2).predict(digit, deadline_ms=5)
+        an.predictor(bundle, backend="eager", threads=2).predict(digit, deadline_ms=5)
 
 
 def test_a_backend_that_does_not_exist_is_refused_by_name(bundle):

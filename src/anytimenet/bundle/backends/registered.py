@@ -6,14 +6,16 @@ from anytimenet.bundle.backends.compiled import CompiledBackend
 from anytimenet.bundle.backends.eager import EagerBackend
 from anytimenet.bundle.bundle import Bundle
 from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.backends.known import register_backend
+from anytimenet.runtime.backends.known import register_backend, register_elsewhere
 
 
 def register() -> None:
-    """Makes the PyTorch backends known for bundles."""
+    """Makes the PyTorch backends known for bundles, and by name those that run what `export` makes of one."""
     register_backend(Bundle, "eager", eager)
     register_backend(Bundle, "compiled", compiled)
     register_backend(Bundle, "compiled-single", compiled_single)
+    for name in ("native", "onnxruntime", "openvino"):
+        register_elsewhere(Bundle, name, "anytimenet.export.live")
 
 
 def eager(bundle: Bundle, placement: Placement) -> EagerBackend:

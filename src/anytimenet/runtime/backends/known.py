@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ MakeBackend = Callable[[Any, Placement], Backend]
 """`make(source, placement)` gives a backend of a source: a bundle, an exported folder, or what it knows."""
 
 _known: dict[tuple[type, str], MakeBackend] = {}
+_elsewhere: dict[tuple[type, str], str] = {}
 
 
 def register_backend(source: type, name: str, make: MakeBackend) -> None:
@@ -35,9 +37,19 @@ def register_backend(source: type, name: str, make: MakeBackend) -> None:
     _known[source, checks.words(name, "name")] = make
 
 
+def register_elsewhere(source: type, name: str, module: str) -> None:
+    """A backend that `register()` of a module makes known, which is called when it is first asked for.
+
+    Args:
+        source, name: as of `register_backend`.
+        module: dotted; what it needs is not loaded before.
+    """
+    _elsewhere[checks.instance(source, type, "source", "Bundle"), checks.words(name, "name")] = module
+
+
 def backends_of(source: object) -> tuple[str, ...]:
     """The names of the backends that can run `source`, sorted."""
-    return tuple(sorted({name for kind, name in _known if isinstance(source, kind)}))
+    return tuple(sorted({name for kind, name in (*_known, *_elsewhere) if isinstance(source, kind)}))
 
 
 def unknown_backend(source: object, name: str, names: tuple[str, ...]) -> BackendError:
@@ -60,5 +72,8 @@ def make_backend(source: object, name: str, placement: Placement | None = None) 
     name = checks.words(name, "backend")
     if name not in names:
         raise unknown_backend(source, name, names)
+    for (kind, known), module in _elsewhere.items():
+        if known == name and isinstance(source, kind) and (kind, name) not in _known:
+            importlib.import_module(module).register()
     makes = [make for (kind, known), make in _known.items() if known == name and isinstance(source, kind)]
     return makes[-1](source, placement or Placement())
