@@ -12,6 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+import anytimenet as an
+from anytimenet.native.library import is_there
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -119,3 +122,18 @@ def test_the_load_of_the_camera_example_is_started_and_stopped() -> None:
         assert all(process.poll() is None for process in load._busy)
         counts.append(len(load._busy))
     assert counts == [0, 1, 2, 1, 0, 0]
+
+
+def test_backends_are_compared_on_a_trained_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = an.create_net("isresnext_tiny", num_classes=10, in_channels=1)
+    bundle = an.fit(net, "digits", config=an.TrainConfig(epochs=1), progress=False)
+    folder, picture = bundle.save(tmp_path / "bundle"), tmp_path / "backends.png"
+    names = ["eager", *(["native"] if is_there() else [])]
+    times = loaded("backends").main(folder, picture, rounds=2, names=names)
+    assert list(times) == names
+    for alone, steps in times.values():
+        assert len(alone) == 3
+        assert min(*alone, steps) > 0
+    assert "accuracy %" in capsys.readouterr().out
+    with Image.open(picture) as drawn:
+        assert len(set(drawn.convert("L").resize((60, 30)).tobytes())) > 20
