@@ -1,9 +1,9 @@
 """Accuracy over latency of one trained net on every backend: python examples/backends.py BUNDLE [PICTURE]
 
-Each stage is run alone on one image, on one thread, in rounds in which all backends take turns, so that a busy
-moment of the machine falls on all of them; what counts is the time of the processor. Beside it stands what it
-costs to stop at every stage on the way. Accuracies are those that the bundle was validated with. Writes
-PICTURE, backends.png by default, and prints a table.
+Each stage is run alone on one image, on one thread, in rounds in which all backends take turns, so that a
+busy moment of the machine falls on all of them; what counts is the time of the processor. Beside it stands
+what it costs to stop at every stage on the way. Accuracies are those that the bundle was validated with.
+Writes PICTURE, backends.png by default, and prints a table.
 """
 
 from __future__ import annotations

@@ -51,8 +51,9 @@ class Exits:
     """What decides: a confidence, patience (equal answers in a row), or a threshold for each class."""
     save: bool = False
     """Keep the thresholds in the bundle, if the contract is met."""
-    backend: str = "eager"
-    """What runs the net."""
+    backend: str | None = None
+    """What runs the net; by default what it was profiled with on this machine, the native engine first, else
+    eager."""
     threads: int = 1
     """CPU threads."""
     batch_size: int = 32

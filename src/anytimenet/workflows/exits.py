@@ -30,6 +30,7 @@ from anytimenet.evaluation.protocols.solved_exits import threshold_array
 from anytimenet.evaluation.text.tables import Column, percent_decimals, plain_table
 from anytimenet.evaluation.text.units import format_count
 from anytimenet.runtime import LeavingRun, Model, policy_of, simulated_exits
+from anytimenet.runtime.backends.preferred import EAGER, measured_backend
 from anytimenet.runtime.batches.costs import LEAVING_MODES, LeavingMode
 from anytimenet.workflows.on_backend import OF_TORCH, on_backend, placed
 from anytimenet.workflows.reading import Reading, settled_device
@@ -120,7 +121,7 @@ def choose_exits(
     contract: Contract,
     policy: ExitRule = "max_probability",
     unit: ExitUnit = "macs",
-    backend: str = "eager",
+    backend: str | None = None,
     threads: int = 1,
     batch_size: int = 32,
     mode: LeavingMode = "compact",
@@ -143,7 +144,8 @@ def choose_exits(
         contract: what is to be kept.
         policy: what decides: "max_probability", "margin", "entropy", "patience" or "per_class".
         unit: of costs: multiply-adds, or milliseconds of an image alone by the cost table of this backend.
-        backend: what runs the net, as in `profile`.
+        backend: what runs the net, as in `profile`; by default what it was profiled with on this machine, the
+            native engine first, else eager PyTorch.
         threads: that one segment uses.
         batch_size: images that run together; the last batch may be smaller.
         mode: how images leave a batch when exits are executed: "results", "compact" or "regroup".
@@ -167,13 +169,15 @@ def choose_exits(
     rule, size = check_rule(policy), checks.whole_number(batch_size, "batch_size", 1)
     checks.choice(unit, "unit", ("macs", "ms"))
     checks.choice(mode, "mode", LEAVING_MODES)
-    seed, backend = checks.whole_number(seed, "seed"), checks.words(backend, "backend")
+    seed, backend = checks.whole_number(seed, "seed"), checks.optional(backend, "backend", checks.words)
     if bundle.manifest.task_kind not in ("classification", "hierarchical"):
         kind = bundle.manifest.task_kind
         raise DataError(f"exits are for labels of whole images, and this net is for {kind}")
     if not reading.has_parts:
         raise DataError("exits need validation images: give data by name or DataSplits, which have some")
-    place = placed(backend, settled_device(device) if backend in OF_TORCH else device, threads, "float32")
+    torch_runs = backend in (None, *OF_TORCH)
+    place = placed(backend, settled_device(device) if torch_runs else device, threads, "float32")
+    backend = backend or measured_backend(bundle.cost_tables, place) or EAGER
     model = on_backend(bundle, backend, place)
     costs = tuple(OutputCost.of(cost) for cost in bundle.stage_costs())
     stage_costs = _stage_costs(bundle, model, costs, unit)
