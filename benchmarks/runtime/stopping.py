@@ -20,7 +20,6 @@ from runtime.deadlines import (
     Call,
     Costs,
     competing,
-    deadlines_under,
     made_calls,
     model_on,
     processor_ms,
@@ -36,6 +35,8 @@ NAME = "runtime-stopping"
 BACKEND = "native"
 CALLS, ROUNDS = 2000, 9
 STOPPED, PLANNED = "stop flag", "alert"
+SHARES = (0.3, 0.6, 1.2)
+"""Deadlines, as shares of what the whole net takes of the processor, times the processes that share it."""
 
 
 def measure(rounds: int) -> dict[str, Any]:
@@ -73,8 +74,9 @@ def _measure(calls: int) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
         for load, others in LOADS.items():
             with competing(others, core):
-                for name, deadline_ms in deadlines_under(predictors[PLANNED], x).items():
-                    print(f"  {load}, {name}: {deadline_ms:.1f} ms ..", flush=True)
+                for share in SHARES:
+                    name, deadline_ms = f"{share} x full", share * costs[0, len(ACCURACIES)] * (1 + others)
+                    print(f"  {load}, {name}: {deadline_ms:.2f} ms ..", flush=True)
                     done = made_calls(predictors, x, deadline_ms, calls)
                     speed = _speed(done[PLANNED], costs)
                     head = {"load": load, "deadline": name, "deadline_ms": round(deadline_ms, 2)}
