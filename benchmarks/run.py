@@ -37,6 +37,8 @@ SCRIPTS = (
     "runtime/views",
     "runtime/segments",
     "native/engine",
+    "serving/scheduler",
+    "serving/policies",
 )
 
 

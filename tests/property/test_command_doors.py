@@ -19,6 +19,7 @@ from PIL import Image
 import anytimenet as an
 from anytimenet.cli.main import VERBS, run
 from anytimenet.cli.parsing import flags_of
+from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.evaluation import make_report, write_report
 from anytimenet.evaluation.protocols.outputs import OutputCost
 
@@ -46,6 +47,8 @@ WORK = (
     "evaluation.plots.plots.plot_curves",
     "evaluation.plot_curves",
     "serving.http.running.serve",
+    "serving.simulation.simulator.simulate",
+    "serving.simulation.planning.replicas_for",
 )
 """What is not run."""
 
@@ -73,6 +76,7 @@ COMMANDS = {
     "exits": Command(("saved", "--data", "digits", "--min-accuracy", "0.5"), {"bundle": 0}),
     "predict": Command(("saved", "digit.png"), {"bundle": 0, "images": 1}),
     "serve": Command(("saved",), {"models": 0}),
+    "simulate": Command(("timed",), {"folder": 0}),
     "compare": Command(("judged", "--out", "curves.png"), {"runs": 0}),
     "list": Command(("nets",), {"what": 0, "pattern": 1}),
     "info": Command(("resnet_tiny",), {"what": 0}),
@@ -107,6 +111,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     costs = [OutputCost(1, 20, 30, 5, 20, 20), OutputCost(2, 40, 50, 9, 60, 60)]
     write_report(make_report(logits, np.arange(3), costs, data="digits"), here / "judged")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(here / "digit.png")
+    stages = net.num_stages
+    timed = an.Bundle.create(
+        net, class_names=names, preprocessing=look, val_accuracies=[0.5 + k / 100 for k in range(stages)]
+    )
+    ms = {(0, k, 1): Latency(float(k), float(k), float(k), repeats=50) for k in range(1, stages + 1)}
+    table = CostTable("cpu", {"id": "0" * 8}, "float32", 1, (1, 8, 8), ms)
+    an.Bundle(net, timed.manifest, {table.key: table}).save(here / "timed")
     return here
 
 

@@ -34,6 +34,7 @@ POSITIONAL = {
     "bench": ("bundle",),
     "predict": ("bundle", "images"),
     "serve": ("models",),
+    "simulate": ("folder",),
     "compare": ("runs",),
     "list": ("what", "pattern"),
     "info": ("name",),

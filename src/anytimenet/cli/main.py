@@ -31,6 +31,7 @@ VERBS = {
     "bench": ("bench.Bench", "sweep batch sizes and deadlines on this machine"),
     "predict": ("predict.Predict", "predict images within a budget"),
     "serve": ("serve.Serve", "answer images over HTTP, each by its deadline"),
+    "simulate": ("simulate.Simulate", "try a server under load on a virtual clock, or plan its replicas"),
     "compare": ("compare.Compare", "draw the curves of several runs in one figure"),
     "list": ("listing.List", "show nets, recipes, schemes or data sets"),
     "info": ("info.Info", "counted costs of a net or a bundle"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from anytimenet.core.images.inputs import check_finite_pixels, check_shape
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import check_table
-from anytimenet.runtime.backends.backend import Output, State
+from anytimenet.runtime.backends.backend import Output
+from anytimenet.runtime.backends.interruptible import interruptible
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.naming import named
 from anytimenet.runtime.paths import steps_to
@@ -133,10 +135,7 @@ class ModelServer:
             backend.prepare(start, stop)
         self.table = _table_of(model) if table is None else table
         check_table(self.table, manifest)
-        self._clock, self._native = (
-            clock,
-            (isinstance(backend, _StopsBetweenBlocks) and clock is time.monotonic),
-        )
+        self._clock, self._interruptible = clock, interruptible(backend)
         costs = Costs(
             self.table,
             [record.val_accuracy for record in manifest.stages],
@@ -348,19 +347,22 @@ class ModelServer:
             group.rows = None
         group.state = state
         output: Output | None
-        if not self._native or len(group.jobs) > 1:
+        stoppable = self._interruptible
+        if stoppable is None or len(group.jobs) > 1:
             group.state = None  # used up, whatever comes
             group.state, output = backend.run(work.start, work.stop, state)
             return work.stop, work.stop, output
         (job,) = group.jobs
-        native = cast("_StopsBetweenBlocks", backend)
         with self._lock:
             if job.cancelled:
                 return work.start, 0, None
             job.tag.taken, group.state = state, None
         try:
-            deadline_ns = 0 if job.due == float("inf") else max(1, int(job.due * 1e9))
-            group.state, answered, output = native.run_until(
+            deadline_ns = 0
+            if job.due < math.inf:
+                left_s = max(job.due - self._clock(), 0.0)
+                deadline_ns = stoppable.now_ns() + int(1e9 * left_s)
+            group.state, answered, output = stoppable.run_until(
                 work.stop,
                 state,
                 deadline_ns=deadline_ns,
@@ -463,9 +465,8 @@ class ModelServer:
 
     def _stop(self, job: Job) -> None:
         """Stops the native engine at its next block if it runs this job. The lock is held."""
-        taken = job.tag.taken
-        if taken is not None:
-            cast("_StopsBetweenBlocks", self.model.backend).cancel(taken)
+        if job.tag.taken is not None and self._interruptible is not None:
+            self._interruptible.cancel(job.tag.taken)
 
     # --- how busy -------------------------------------------------------------------------------------
 
@@ -521,23 +522,6 @@ def _call(notify: Notify, update: Update) -> None:
         notify(update)
     except Exception:
         _log.exception("a client could not be told of its request")
-
-
-@runtime_checkable
-class _StopsBetweenBlocks(Protocol):
-    """What the native engine can do beside every backend's."""
-
-    def run_until(
-        self,
-        stop: int,
-        state: State,
-        *,
-        deadline_ns: int = 0,
-        least: int = 1,
-        answers: Sequence[int] | None = None,
-    ) -> tuple[State, int, Output | None]: ...
-
-    def cancel(self, state: State) -> None: ...
 
 
 def _table_of(model: Model) -> CostTable:
