@@ -171,7 +171,7 @@ def measure(name: str, options: argparse.Namespace, keep: Any) -> dict[str, Any]
         seeds = range(1, options.seeds + 1)
         for policy in options.policies:
             kind = ours(export, policy, asked_ms)
-            cells(kind, {"server": policy, "limit": None}, seeds, ("poisson", "bursts", "diurnal"))
+            cells(kind, {"server": policy, "limit": None}, seeds, options.shapes)
         for other in options.others if options.peers else ():
             for stage in (len(own["stage_ms"]), 1):
                 for limit in PEERS[other]:
@@ -262,6 +262,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--nets", nargs="+", help="folders in MODELS; all that are there")
     parser.add_argument("--policies", nargs="*", default=list(POLICIES))
     parser.add_argument("--others", nargs="*", default=list(PEERS))
+    parser.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a run")
     parser.add_argument("--out", type=Path, default=HERE.parent / "results")

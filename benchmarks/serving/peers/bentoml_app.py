@@ -9,7 +9,11 @@ import bentoml
 from answering import Answering, limit
 
 
-@bentoml.service(workers=1, traffic={"timeout": 30, "max_concurrency": max(1, int(limit()))})
+@bentoml.service(
+    workers=1,
+    logging={"access": {"enabled": False}},
+    traffic={"timeout": 30, "max_concurrency": max(1, int(limit()))},
+)
 class Net:
     def __init__(self) -> None:
         self.answer = Answering()

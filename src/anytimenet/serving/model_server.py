@@ -27,6 +27,7 @@ from anytimenet.runtime.naming import named
 from anytimenet.runtime.paths import steps_to
 from anytimenet.runtime.profiling.backend import profile_backend
 from anytimenet.runtime.running import finite_rows
+from anytimenet.serving.overhead import Overhead
 from anytimenet.serving.request import Done, Failed, Overloaded, Refused, Request, StageDone, Timing, Update
 from anytimenet.serving.scheduling.costs import Costs
 from anytimenet.serving.scheduling.jobs import Broken, Dropped, Group, Job, Outcome, Work
@@ -158,6 +159,7 @@ class ModelServer:
         )
         self._stages = dict.fromkeys(range(1, manifest.num_stages + 1), 0)
         self._utilised, self._utilised_at = 0.0, clock()
+        self._overhead = Overhead(self.threads)
         self._making_s, self._making_spread_s = _FIRST_RESERVE_S, 0.0
         self._ready: set[tuple[int, int, int]] = set()
         self._closed = False
@@ -192,6 +194,7 @@ class ModelServer:
         x = np.ascontiguousarray(x, np.float32)
         check_finite_pixels(x)
         with self._changed:
+            self._arrival()
             try:
                 job = self._scheduler.submit(request, self._clock(), _Asked(x, notify))
             except Overloaded as refused:
@@ -213,8 +216,13 @@ class ModelServer:
             try:
                 self._scheduler.check(request, self._clock())
             except Overloaded as refused:
+                self._arrival()
                 self._outcomes[refused.reason] += 1
                 raise
+
+    def _arrival(self) -> None:
+        self._overhead.came()
+        self._scheduler.costs.overhead_s = self._overhead.seconds
 
     def snapshot(self) -> ServerStatus:
         """What it does now, and has done so far."""
@@ -297,7 +305,7 @@ class ModelServer:
 
     def _run(self, work: Work) -> None:
         jobs = list(work.group.jobs)
-        began = self._clock()
+        began, cpu = self._clock(), time.thread_time()
         try:
             stage, answered, output = self._segment(work)
         except Exception as error:
@@ -309,7 +317,7 @@ class ModelServer:
                 self._changed.notify_all()
             self._tell(ended)
             return
-        ended_at = self._clock()
+        ended_at, cpu = self._clock(), time.thread_time() - cpu
         finite = [] if output is None else list(finite_rows(output))
         for row, job in enumerate(jobs):
             asked: _Asked = job.tag
@@ -327,6 +335,7 @@ class ModelServer:
                 return
             self._learn(work, stage, len(jobs), ended_at - began)
             self._note_busy(max(0.0, ended_at - began))
+            self._overhead.ran(cpu)
             self._scheduler.finished(work, self._clock(), answers, stage)
             ended = self._settled()
             self._changed.notify_all()

@@ -79,6 +79,7 @@ class Costs:
         slowdown: Slowdown | None = None,
     ) -> None:
         self.slowdown = Slowdown() if slowdown is None else slowdown
+        self.overhead_s = 0.0
         self.validated = tuple(validated)
         self.values = stage_values(validated, counted, chance=chance)
         self._plans: dict[int, PlanTable] = {}
@@ -150,12 +151,15 @@ class Costs:
     def seconds(self, start: int, stop: int, batch: int = 1) -> float:
         """Expected time from `start` to `stop`, as slow as the machine is now; infinite where none leads.
 
+        From the input on it has `overhead_s` for every image, too.
+
         Between two measured sizes of a batch on a line, beyond the largest in proportion to it.
         """
         base = self._seconds.get((start, stop), math.inf)
         if batch > 1:
             base = self._batch_seconds(start, stop, batch)
-        return base * self.slowdown.mean
+        beside = self.overhead_s * batch if start == 0 else 0.0
+        return base * self.slowdown.mean + beside
 
     def sure_seconds(self, start: int, stop: int, batch: int = 1) -> float:
         """Time within which 99 of 100 such runs end."""
@@ -168,7 +172,7 @@ class Costs:
         sure = self._sure.get((start, stop), math.inf)
         if batch > 1 and sure < math.inf:
             sure *= self._batch_seconds(start, stop, batch) / self._seconds[start, stop]
-        return sure
+        return sure + (self.overhead_s * batch if start == 0 else 0.0)
 
     @property
     def most_together(self) -> int:
