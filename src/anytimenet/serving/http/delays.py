@@ -64,7 +64,7 @@ def arrived_since(loop: asyncio.AbstractEventLoop) -> float | None:
 class WayBack:
     """How long answers take from the scheduler to their socket: what is kept free before each deadline.
 
-    A running mean and four times the running deviation, as TCP waits for acknowledgements (RFC 6298).
+    A running mean and the running deviation. More of it would refuse more requests than it keeps in time.
 
     >>> way = WayBack()
     >>> for _ in range(200):
@@ -77,8 +77,8 @@ class WayBack:
         self._mean, self._spread = _FIRST_S, 0.0
 
     def reserve_s(self, allowed_s: float) -> float:
-        """Seconds that nearly every answer takes, and no more than a tenth of what a request is allowed."""
-        return min(self._mean + 4 * self._spread, _LARGEST_SHARE * max(allowed_s, 0.0))
+        """Seconds that most answers take, and no more than a tenth of what a request is allowed."""
+        return min(self._mean + self._spread, _LARGEST_SHARE * max(allowed_s, 0.0))
 
     def took(self, seconds: float) -> None:
         """An answer took so long."""

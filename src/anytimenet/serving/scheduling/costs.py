@@ -151,15 +151,12 @@ class Costs:
     def seconds(self, start: int, stop: int, batch: int = 1) -> float:
         """Expected time from `start` to `stop`, as slow as the machine is now; infinite where none leads.
 
-        From the input on it has `overhead_s` for every image, too.
-
         Between two measured sizes of a batch on a line, beyond the largest in proportion to it.
         """
         base = self._seconds.get((start, stop), math.inf)
         if batch > 1:
             base = self._batch_seconds(start, stop, batch)
-        beside = self.overhead_s * batch if start == 0 else 0.0
-        return base * self.slowdown.mean + beside
+        return base * self.slowdown.mean
 
     def sure_seconds(self, start: int, stop: int, batch: int = 1) -> float:
         """Time within which 99 of 100 such runs end."""
@@ -172,7 +169,7 @@ class Costs:
         sure = self._sure.get((start, stop), math.inf)
         if batch > 1 and sure < math.inf:
             sure *= self._batch_seconds(start, stop, batch) / self._seconds[start, stop]
-        return sure + (self.overhead_s * batch if start == 0 else 0.0)
+        return sure
 
     @property
     def most_together(self) -> int:

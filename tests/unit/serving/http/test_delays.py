@@ -69,12 +69,12 @@ def test_an_idle_loop_says_that_a_message_is_new() -> None:
     assert told[0] >= begun + 0.09
 
 
-def test_the_way_back_is_the_mean_and_four_deviations() -> None:
-    """Of times that alternate between 1 and 3 ms: 2 ms, and nearly four times 1 ms."""
+def test_the_way_back_is_the_mean_and_the_deviation() -> None:
+    """Of times that alternate between 1 and 3 ms: 2 ms, and nearly 1 ms."""
     way = WayBack()
     for number in range(2000):
         way.took(0.001 if number % 2 else 0.003)
-    assert way.reserve_s(1.0) == pytest.approx(0.006, rel=0.05)
+    assert way.reserve_s(1.0) == pytest.approx(0.003, rel=0.05)
 
 
 def test_one_pause_does_not_refuse_whoever_comes_next() -> None:
@@ -82,6 +82,7 @@ def test_one_pause_does_not_refuse_whoever_comes_next() -> None:
     for _ in range(500):
         way.took(0.0005)
     way.took(5.0)
-    assert way.reserve_s(0.025) == pytest.approx(0.0025)
+    assert way.reserve_s(0.025) <= 0.00251
+    assert way.reserve_s(0.001) == pytest.approx(0.0001)
     assert WayBack().reserve_s(0.0) == 0
     assert np.isfinite(way.reserve_s(60.0))

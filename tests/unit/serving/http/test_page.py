@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from anytimenet.serving.http.settings import Settings
 from tests.unit.serving.http.serving import client_of, resident_of, running
+
+from anytimenet.serving.http.settings import Settings
 
 
 def test_files_of_the_page_and_no_others(net, tmp_path):

@@ -13,7 +13,7 @@ from anytimenet.serving.scheduling.policies.pressure import Pressure, pressure
 
 _BIN = math.log(1.1)
 _MOST_OUTLOOKS = 256
-_MOMENT_S = 1e-4
+_MOMENT_S, _FINE_S = 1e-4, 2e-4
 _LOOKED_THROUGH = 512
 _QUICKER = 0.95
 _ANY = -(10**6)
@@ -36,7 +36,7 @@ class Anytime:
     """
 
     def __init__(self) -> None:
-        self._outlooks: dict[tuple[int, int, int, int], Outlook] = {}
+        self._outlooks: dict[tuple[int, int, int, int, int], Outlook] = {}
         self._known_at = (-1, -math.inf)
         self._targets: dict[int, int | None] = {}
         self._pressures: dict[int, Pressure] = {}
@@ -200,7 +200,7 @@ class Anytime:
         size = costs.most_together
         if size > 1:  # as many as come in half of the time that they allow
             size = costs.together(max(1, min(size, int(rate * allowed / 2))))
-        key = _bin(rate), _bin(allowed), _bin(costs.slow), size
+        key = _bin(rate), _bin(allowed), _bin(costs.slow), size, round(costs.overhead_s / _FINE_S)
         found = self._outlooks.get(key)
         if found is None:
             if len(self._outlooks) >= _MOST_OUTLOOKS:
@@ -220,15 +220,18 @@ def _bin(value: float) -> int:
     return round(math.log(value) / _BIN)
 
 
-def _outlook_of(view: View, key: tuple[int, int, int, int]) -> Outlook:
-    """Of the middle of a bin; only of stages that are better than all quicker ones."""
+def _outlook_of(view: View, key: tuple[int, int, int, int, int]) -> Outlook:
+    """Of the middle of a bin; only of stages that are better than all quicker ones.
+
+    Those to come will take their overhead, too; those who wait have taken it.
+    """
     costs, size = view.costs, key[3]
     slow = math.exp(key[2] * _BIN) / costs.slow
     seconds: list[float] = []
     values: list[float] = []
     for stage in sorted(costs.stages, key=lambda each: costs.seconds(0, each)):
         if not values or costs.value(stage) > values[-1]:
-            seconds.append(slow * costs.seconds(0, stage, size))
+            seconds.append(slow * costs.seconds(0, stage, size) + key[4] * _FINE_S)
             values.append(costs.value(stage))
     allowed = max(math.exp(key[1] * _BIN), 1.05 * seconds[0])
     return Outlook(seconds, values, math.exp(key[0] * _BIN), allowed, view.workers * size)
