@@ -6,6 +6,7 @@
 # make fuzz         changed programs and images, for FUZZ_SECONDS seconds each; by libFuzzer where clang++ is
 # make emulate      recorded runs on older and other processors (needs QEMU and GCC for aarch64)
 # make wasm         the engine for browsers again, after its sources have changed (needs emscripten 3.1.6)
+# make test-page    the page and the engine in a real browser
 # make page-tools   what the tests in a browser need besides Node and Chromium
 # make ray          two replicas of the server on a local Ray, one killed under load
 # all of them take VENV=<folder> and PYTHON=<interpreter>
@@ -14,7 +15,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate ray
+.PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate ray test-page
 FUZZ_SECONDS ?= 60
 # Where there is a compiler, the tests fail unless the native engine was built and loads.
 REQUIRE_NATIVE := $(or $(ANYTIMENET_REQUIRE_NATIVE),$(if $(shell command -v g++ || command -v clang++),1,0))
@@ -53,6 +54,9 @@ page-tools: tests/browser/node_modules/.made
 tests/browser/node_modules/.made: tests/browser/package.json
 	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	touch $@
+
+test-page: page-tools $(VENV)/.dev
+	OMP_NUM_THREADS=1 ANYTIMENET_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q tests/browser tests/unit/native/test_wasm.py
 
 build/cases: tests/native/record.py $(wildcard src/anytimenet/export/native_*.py) | $(VENV)/.dev
 	$(BIN)/python tests/native/record.py $@

@@ -108,6 +108,7 @@ function model(settings) {
     levels: 2,
     input: { height: 112, width: 112, channels: 3 },
     demo: settings.demo,
+    samples: true,
     stages: settings.stageMs.map((ms, i) => ({
       macs: 1e6 * (i + 1),
       val_accuracy: [settings.accuracies[i], 0.97],

@@ -111,9 +111,11 @@ test("a deadline that even the first stage misses is answered, and told to be la
 });
 
 test("a new picture cancels the request before", async () => {
+  await opened();
   server.settings.waitMs = 400;
-  await page.goto(server.url);
-  await page.waitForFunction(() => document.getElementById("status").textContent !== "Waiting for a picture");
+  server.asked.length = 0;
+  await dropFile(page, PICTURE, "first.png");
+  while (!server.asked.length) await page.waitForTimeout(20);
   await dropFile(page, PICTURE, "second.png");
   await page.waitForFunction(() => document.getElementById("canvas").getAttribute("aria-label").includes("second"));
   server.settings.waitMs = 0;

@@ -26,6 +26,7 @@ VERBS = {
     "reestimate": ("reestimate.Reestimate", "estimate a bundle's BatchNorm statistics anew"),
     "join": ("join.Join", "make one bundle of several nets that run one after the other"),
     "export": ("export.Export", "write a bundle for devices without PyTorch: ONNX or OpenVINO"),
+    "page": ("page.Page", "write a web page on which a net answers in the browser"),
     "slice": ("slicing.Slice", "make a smaller bundle of some stages of a bundle"),
     "profile": ("profile.Profile", "measure a bundle's latency on this machine"),
     "bench": ("bench.Bench", "sweep batch sizes and deadlines on this machine"),

@@ -33,7 +33,7 @@ export class AnswerView {
     this.status.textContent = playing
       ? `${where}, at ${time} …`
       : answer.late
-        ? `${where}, after ${time}: late, even the first stage needs longer than ${ms(deadlineMs)}`
+        ? `${where}, after ${time}: late, for ${answer.stage === 1 ? "even the first stage" : "it"} took longer than ${ms(deadlineMs)}`
         : `${where}, after ${time}`;
     if (this.label.textContent !== answer.label) this.label.textContent = answer.label;
     this.detail.textContent = this.#told(answer, truth);

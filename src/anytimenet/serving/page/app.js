@@ -18,7 +18,8 @@ let picture = null;
 let key = null; // only here, in memory
 let asking = null; // the AbortController of the request that runs
 let opening = null; // and of the source that is being opened
-let pressSample = () => {};
+let pressSample = null; // once samples are known: shows one of them
+let measured = null; // the source whose times are those of this machine
 let wantedStage = Number(address.stage) || null;
 
 const answerView = new AnswerView({ status: at("status"), label: at("label"), detail: at("detail"), bars: at("bars") });
@@ -90,14 +91,22 @@ async function ask({ slow }) {
   if (!source || !picture || source.ready === 0) return;
   asking?.abort();
   const mine = (asking = new AbortController());
+  await measure();
+  if (mine.signal.aborted) return;
   playback.begin({ slow });
   try {
-    for await (const answer of source.answers(picture, { deadlineMs: timeline.deadlineMs, signal: mine.signal })) {
+    const { about } = source;
+    const deadlineMs = about.stages.every((stage) => stage.ms === null) ? undefined : timeline.deadlineMs;
+    for await (const answer of source.answers(picture, { deadlineMs, signal: mine.signal })) {
       if (mine.signal.aborted) return;
       answerView.prepare([answer]);
       playback.add(answer);
     }
     complain(null);
+    if (measured !== source && source.estimate) {
+      source.estimate(playback.answers);
+      span();
+    }
     if (wantedStage) playback.showAt(playback.answers.findIndex((one) => one.stage === wantedStage));
   } catch (error) {
     if (mine.signal.aborted) return;
@@ -108,6 +117,24 @@ async function ask({ slow }) {
   } finally {
     if (asking === mine) asking = null;
   }
+}
+
+/** Once for a source, when all of it is here: what its stages take on this machine. */
+async function measure() {
+  const { about } = source;
+  if (measured === source || source.ready < about.stages.length) return;
+  measured = source;
+  await source.measure(picture).catch(() => {}); // what is wrong, the next request says
+  span();
+}
+
+/** Stretches the slider and the curve over the times of the stages; a deadline that somebody chose stays. */
+function span() {
+  const { stages } = source.about;
+  timeline.begin(stages, Number(fromAddress().deadline) || null);
+  timeline.show(playback.answers, playback.answers[playback.index] ?? null, { atMs: 0, playing: playback.playing });
+  curve.begin(stages, timeline.rangeMs);
+  told();
 }
 
 /** A new picture: cancels the one before and plays its answers in slow motion. */
@@ -145,11 +172,21 @@ function use(opened) {
   at("where").textContent = kind === "server" ? `${about.name}, on this server` : `${about.name}, in your browser`;
   document.title = `${about.name}: answers within any deadline`;
   answerView.begin(about.classNames);
-  timeline.begin(about.stages, Number(address.deadline) || null);
-  curve.begin(about.stages, timeline.rangeMs);
-  told();
+  playback.forget();
+  span();
+  offerSamples();
   at("model-field").hidden = about.models.length < 2;
   at("model").replaceChildren(...about.models.map((name) => new Option(name, name, false, name === about.name)));
+}
+
+/** The samples of whoever made the page; the first is shown where nothing else is. */
+async function offerSamples() {
+  if (pressSample || !source.about.samples) return;
+  const samples = await listed();
+  pressSample = show(at("samples"), samples, (blob, { file, label }, index) =>
+    take(blob, file, { sample: index, truth: label }),
+  );
+  if (!picture) pressSample(Number(address.sample) ? Number(address.sample) - 1 : 0);
 }
 
 async function openServer(model) {
@@ -176,8 +213,8 @@ async function openSite(connection) {
   download.begin(connection);
   let opened = null;
   try {
-    opened = await Engine.open("net", {
-      throttle: CONNECTIONS[connection]?.throttle ?? undefined,
+    opened = await Engine.open(new URL("net/", document.baseURI).href, {
+      throttle: CONNECTIONS[connection].throttle,
       signal: mine.signal,
       onBytes: (done, all) => !mine.signal.aborted && download.bytes(done, all),
       onStage: (ready, of) => !mine.signal.aborted && opened && arrived(opened, ready, of),
@@ -195,15 +232,7 @@ async function openSite(connection) {
 async function arrived(opened, ready, of) {
   download.ready(ready, of);
   if (opened.failed) download.failed(opened.failed, ready);
-  if (picture) ask({ slow: ready === of });
-  else if (ready >= 1 && !address.sample) pressSample(0);
-  if (ready === of && opened === source) {
-    await opened.measure();
-    timeline.begin(opened.about.stages, Number(address.deadline) || null);
-    curve.begin(opened.about.stages, timeline.rangeMs);
-    told();
-    ask({ slow: true });
-  }
+  if (picture) await ask({ slow: ready === of });
 }
 
 function askForKey() {
@@ -221,7 +250,6 @@ at("key-form").addEventListener("submit", (event) => {
 
 at("model").addEventListener("change", () => {
   intoAddress({ model: at("model").value, deadline: null, stage: null });
-  delete address.deadline;
   openServer(at("model").value);
 });
 
@@ -262,20 +290,13 @@ function demonstrate(button, seconds, start) {
 }
 // Twice as many requests as one thread can answer in full.
 const rateHz = () => Math.max(20, Math.round(2000 / (source.about.stages.at(-1).ms ?? 10)));
-demonstrate(at("burst"), 6, (seconds) => source.burst({ rate_hz: rateHz(), seconds }));
+demonstrate(at("burst"), 6, (seconds) => source.burst({ rate_hz: rateHz(), seconds, deadline_ms: timeline.deadlineMs }));
 demonstrate(at("steal"), 6, (seconds) => source.steal({ seconds }));
 
 listen({ drop: at("drop"), file: at("file"), choose: at("choose") }, take);
 camera({ button: at("camera"), video: at("video") }, take, complain);
 
 if (location.protocol !== "file:") {
-  listed().then((samples) => {
-    pressSample = show(at("samples"), samples, (blob, { file, label }, index) =>
-      take(blob, file, { sample: index, truth: label }),
-    );
-    const first = Number(address.sample) || (samples.length ? 1 : 0);
-    if (first && !picture) pressSample(first - 1);
-  });
   if (document.querySelector("meta[name=answers]").content === "browser") {
     openSite(address.throttle in CONNECTIONS ? address.throttle : "full");
   } else openServer(address.model);

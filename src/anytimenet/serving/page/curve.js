@@ -63,7 +63,9 @@ export class Curve {
     this.host.hidden = stages.length === 0;
     if (!this.stages) return;
     if (!stages.length) {
-      this.caption.textContent = "No accuracies or times are known of this net: profile it first.";
+      this.caption.textContent = this.stages.some((stage) => stage.accuracy != null)
+        ? "It is drawn when the stages have been measured here."
+        : "No validated accuracies are known of this net.";
       return;
     }
     const accuracies = stages.map((stage) => `${(100 * stage.accuracy).toFixed(1)} % at ${ms(stage.ms)}`);

@@ -1,11 +1,11 @@
 // How the weights of a static site arrive: one segment a shard, and a control for slower connections.
 import { bytes } from "./format.js";
 
-/** Bytes a second and milliseconds of delay; Lighthouse's slow 4G and 3G, and a line of 2G's speed. */
+/** Bytes a second; the slower ones are those that page audits call slow 4G and slow 3G. */
 export const CONNECTIONS = {
-  full: { name: "as it is", throttle: null },
-  "4g": { name: "slow 4G, 1.6 Mbit/s", throttle: { bytesPerSecond: 204_800, latencyMs: 150 } },
-  "3g": { name: "3G, 400 kbit/s", throttle: { bytesPerSecond: 51_200, latencyMs: 400 } },
+  full: { name: "as it is", throttle: 0 },
+  "4g": { name: "slow 4G, 1.6 Mbit/s", throttle: 200_000 },
+  "3g": { name: "slow 3G, 400 kbit/s", throttle: 50_000 },
 };
 
 export class DownloadView {

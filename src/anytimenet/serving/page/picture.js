@@ -1,4 +1,4 @@
-// A picture that was chosen: its bytes for a server, its pixels for the engine, and how it looks.
+// A picture that was chosen: its bytes for a server, its bitmap for the engine, and how it looks.
 
 const MOST_BYTES = 1_000_000;
 const MOST_SIDE = 1024;
@@ -29,14 +29,6 @@ export class Picture {
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
     return new Picture(blob, await createImageBitmap(canvas), name);
-  }
-
-  /** Red, green, blue and alpha of every pixel. */
-  pixels() {
-    const { width, height } = this.bitmap;
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.drawImage(this.bitmap, 0, 0);
-    return context.getImageData(0, 0, width, height);
   }
 
   /** Fills a square canvas with the centre of the picture; few pixels stay sharp squares. */

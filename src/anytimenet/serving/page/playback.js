@@ -30,6 +30,11 @@ export class Playback {
     if (this.#slow) this.#play();
   }
 
+  /** Another model: its stages are others. */
+  forget() {
+    this.begin({ slow: false });
+  }
+
   /** One more answer of the run; the last has `final`. */
   add(answer) {
     if (answer.final) {

@@ -25,11 +25,11 @@ export class Timeline {
     this.slider.max = this.rangeMs;
     this.slider.step = this.rangeMs / 400;
     this.slider.value = Math.min(deadlineMs ?? this.rangeMs, this.rangeMs);
-    this.slider.disabled = false;
+    this.slider.disabled = known.length === 0;
     this.#told();
     this.dots.replaceChildren(...stages.map((_, i) => this.#dot(i + 1)));
     this.steps.replaceChildren(...stages.map((_, i) => this.#step(i + 1)));
-    this.show([], null, { atMs: 0 });
+    this.show([], null, { atMs: 0, playing: false });
   }
 
   /** What was answered so far; `shown` is the answer on screen. */
@@ -61,7 +61,7 @@ export class Timeline {
   }
 
   #told() {
-    this.value.textContent = ms(this.deadlineMs);
+    this.value.textContent = this.slider.disabled ? "none yet" : ms(this.deadlineMs);
     this.slider.setAttribute("aria-valuetext", ms(this.deadlineMs));
   }
 

@@ -2,9 +2,12 @@
 //   about                          what the model is: {name, models, classNames, stages, input, demo}
 //   ready                          how many stages can answer now
 //   answers(picture, {deadlineMs, signal})   yields an answer for every stage that finishes
+//   measure(picture)               puts the times of stages here into `about.stages`
 //   load(), burst(), steal()       numbers of the server, and its demonstration of load
 import { events } from "./events.js";
 
+const MEASURED_RUNS = 3;
+const MEASURED_WITHIN_MS = 2000;
 const MOST_CLASSES = 200; // of so many, every probability is asked for; of more, the first 20
 
 export class Server {
@@ -48,6 +51,22 @@ export class Server {
       yield answerOf(data, ended);
     }
     if (!ended) throw new Error("The connection ended before the answer: the server may be gone");
+  }
+
+  /** A request costs more than its segments: the middle of some runs, from arrival to answer. */
+  async measure(picture) {
+    const { stages } = this.about;
+    const seen = stages.map(() => []);
+    for (let run = 0; run < MEASURED_RUNS; run += 1)
+      for await (const { stage, elapsedMs, final } of this.answers(picture, { deadlineMs: MEASURED_WITHIN_MS }))
+        if (!final) seen[stage - 1].push(elapsedMs);
+    const whole = seen.map((times) => (times.length ? times.sort((a, b) => a - b)[times.length >> 1] : null));
+    const last = whole.findLastIndex((ms) => ms !== null);
+    const own = stages.map((stage) => stage.ms);
+    stages.forEach((stage, i) => {
+      const further = own[i] === null || own[last] === null ? null : whole[last] + own[i] - own[last];
+      stage.ms = whole[i] ?? (further === null ? null : Math.max(further, 0.01));
+    });
   }
 
   async load(signal) {
@@ -95,6 +114,7 @@ function described(about, all) {
     classNames: about.class_names,
     input: about.input,
     demo: Boolean(about.demo),
+    samples: Boolean(about.samples),
     stages: about.stages.map((stage) => ({
       macs: stage.macs,
       accuracy: [stage.val_accuracy].flat()[0] ?? null,

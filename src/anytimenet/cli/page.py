@@ -1,0 +1,134 @@
+"""`anytimenet page EXPORT --out FOLDER`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from anytimenet.cli.output import emit
+
+if TYPE_CHECKING:
+    from anytimenet.runtime import ExportedNet
+    from anytimenet.serving.samples import Sample
+
+
+@dataclass(frozen=True)
+class Page:
+    """Write a web page on which a net answers in the browser, for any static host.
+
+    The net arrives in stages, and answers after the first. Nothing is sent anywhere. JSON: {out, bytes,
+    page_bytes, engine_bytes, net_bytes, first_bytes, samples}; first_bytes is what arrives before the first
+    answer.
+    """
+
+    export: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="EXPORT")]
+    """Folder of `anytimenet export --format native`."""
+    out: Path
+    """The new folder."""
+    samples: str | None = None
+    """Images to try: a folder of images, in sub-folders by class or without, whose test/ is taken if there is
+    one, or data by name, such as digits. By default those of data in memory that the net was trained on."""
+    count: int = 8
+    """Samples to choose; every second one is an image on which the stages disagree, if there is one."""
+    title: str | None = None
+    """What the net is called; by default the name of its folder."""
+    overwrite: bool = False
+    """Replace a site that is at --out."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="[FILE.json]")] = None
+    """Print the result as JSON, or write it to a file."""
+
+    def run(self) -> None:
+        """Chooses samples, writes the folder, and says how to look at it."""
+        from anytimenet.core import checks
+        from anytimenet.runtime import ExportedNet
+        from anytimenet.serving.samples import chosen
+        from anytimenet.serving.site import write_site
+
+        count = checks.whole_number(self.count, "count", 0, 100)
+        net = ExportedNet.load(self.export)
+        found = self._candidates(net) if count else []
+        samples = chosen(found, net.predictor(policy=None), count) if found else []
+        write_site(self.export, self.out, samples, title=self.title, overwrite=self.overwrite)
+        result = {"out": str(self.out), **sizes(self.out), "samples": len(samples)}
+        if emit(self.json, result):
+            print(
+                f"{self.out}: {result['bytes']:,} bytes; {result['first_bytes']:,} of them arrive before the "
+                f"first answer. {len(samples)} samples."
+            )
+            print(f"Look at it: python -m http.server --directory {self.out}, then http://localhost:8000")
+
+    def _candidates(self, net: ExportedNet) -> list[Sample]:
+        from anytimenet.serving.samples import samples_in
+
+        named = self.samples
+        if named is None:
+            note = net.manifest.provenance.get("data")
+            named = note.get("name") if isinstance(note, dict) else None
+            if named not in OFFLINE:
+                return []
+        folder = Path(named.removeprefix("folder:"))
+        return samples_in(folder) if folder.is_dir() else held_out(named)
+
+
+OFFLINE = ("digits",)
+"""Data that needs no files: its images come with a package."""
+
+
+def held_out(name: str) -> list[Sample]:
+    """Test images of data by name.
+
+    Raises:
+        DataError: if there is no such data.
+    """
+    from anytimenet.core.errors import require
+
+    require("torch", "train")
+    import io
+
+    from PIL import Image
+
+    from anytimenet.data import ImageFiles, ImageSet, load_data
+    from anytimenet.serving.samples import MOST_TRIED, sample_of
+
+    splits = load_data(name)
+    images = splits.test
+    if not isinstance(images, ImageSet | ImageFiles):
+        raise ValueError(f"--samples {name}: its images have masks, and the page shows labels")
+    names, counts, found = splits.class_names[0], dict.fromkeys(splits.class_names[0], 0), []
+    for place, row in enumerate(images.labels):
+        label = names[int(row[0])]
+        counts[label] += 1
+        if counts[label] > MOST_TRIED:
+            continue
+        if isinstance(images, ImageFiles):
+            content = images.path(place).read_bytes()
+        else:
+            buffer = io.BytesIO()
+            pixels = images.images[place]
+            Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+            content = buffer.getvalue()
+        found.append(sample_of(content, label))
+    return found
+
+
+def sizes(site: Path) -> dict[str, int]:
+    """Bytes of a site by what they are for."""
+    from anytimenet.runtime.exported.record import EXPORT_NAME, ExportRecord
+
+    def total(folder: Path) -> int:
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+    parts = {name: total(site / name) for name in ("engine", "net", "samples")}
+    net = site / "net"
+    page = total(site) - sum(parts.values())
+    first = sum((net / name).stat().st_size for name in (EXPORT_NAME, *ExportRecord.read(net).needed(1)))
+    return {
+        "bytes": total(site),
+        "page_bytes": page,
+        "engine_bytes": parts["engine"],
+        "net_bytes": parts["net"],
+        "first_bytes": page + parts["engine"] + first,
+    }
