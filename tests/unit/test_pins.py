@@ -30,6 +30,7 @@ POSITIONAL = {
     "join": ("bundles",),
     "slice": ("bundle",),
     "export": ("bundle",),
+    "page": ("export",),
     "profile": ("bundle",),
     "bench": ("bundle",),
     "predict": ("bundle", "images"),
