@@ -62,7 +62,7 @@ const TYPES = {
 };
 
 /**
- * Serves a folder. `bytesPerSecond` slows every body; `change(path, body)` may give other bytes; `seen` lists
+ * Serves a folder. `bytesPerSecond(path)` slows a body, null does not; `change(path, body)` may give other bytes; `seen` lists
  * {path, startedAt, endedAt} of each request in milliseconds of performance.now().
  */
 export async function serveFolder(folder, { bytesPerSecond, change } = {}) {
@@ -72,7 +72,8 @@ export async function serveFolder(folder, { bytesPerSecond, change } = {}) {
     const record = { path, startedAt: performance.now(), endedAt: null };
     seen.push(record);
     response.on("finish", () => (record.endedAt = performance.now()));
-    await sendFile(response, join(folder, path === "" ? "index.html" : path), { path, bytesPerSecond, change });
+    const file = join(folder, path === "" ? "index.html" : path);
+    await sendFile(response, file, { path, bytesPerSecond: bytesPerSecond?.(path) ?? null, change });
   };
   return { ...(await listening(listener)), seen };
 }

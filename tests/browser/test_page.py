@@ -82,3 +82,7 @@ def test_the_page_works_with_the_real_server_and_its_calls_run_as_they_stand(ser
 
     Image.fromarray(load_data("digits").test.images[0][:, :, 0]).save(picture)
     run_flows("real_server.test.mjs", SERVER=server, PICTURE=str(picture), PYTHON=sys.executable)
+
+
+def test_the_static_site_answers_while_it_arrives_and_says_what_python_says(site):
+    run_flows("site.test.mjs", SITE=str(site))

@@ -226,12 +226,12 @@ async function openSite(connection) {
   if (mine.signal.aborted) return opened.close();
   use(opened);
   download.sizes(opened.about.stages);
+  opened.loaded.then(() => opened === source && opened.failed && download.failed(opened.failed, opened.ready));
   await arrived(opened, opened.ready, opened.about.stages.length);
 }
 
 async function arrived(opened, ready, of) {
   download.ready(ready, of);
-  if (opened.failed) download.failed(opened.failed, ready);
   if (picture) await ask({ slow: ready === of });
 }
 

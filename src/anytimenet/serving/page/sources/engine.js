@@ -40,6 +40,11 @@ export class Engine {
     return this.#net.failed ?? null;
   }
 
+  /** Resolves when nothing more will arrive, for whatever reason. */
+  get loaded() {
+    return this.#net.loaded;
+  }
+
   async *answers(picture, { deadlineMs, signal }) {
     for await (const answer of this.#net.run(picture.bitmap, { deadlineMs, signal })) {
       const shares = answer.probabilities[answer.level - 1];
