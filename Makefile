@@ -9,6 +9,7 @@
 # make test-page    the page and the engine in a real browser
 # make page-tools   what the tests in a browser need besides Node and Chromium
 # make ray          two replicas of the server on a local Ray, one killed under load
+# make soak         a server at twice its full load for SOAK_SECONDS seconds: is its memory flat?
 # all of them take VENV=<folder> and PYTHON=<interpreter>
 VENV   ?= .venv
 PYTHON ?= python3
@@ -16,7 +17,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate ray test-page
+.PHONY: soak
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 # Where there is a compiler, the tests fail unless the native engine was built and loads.
 REQUIRE_NATIVE := $(or $(ANYTIMENET_REQUIRE_NATIVE),$(if $(shell command -v g++ || command -v clang++),1,0))
 
@@ -102,6 +105,9 @@ build/emulate-%: $(DRIVERS)
 
 emulate: build/emulate-x86_64 build/emulate-aarch64 build/cases
 	tests/native/emulate.sh build
+
+soak: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/serving/soak.py $(SOAK_SECONDS)
 
 clean:
 	rm -rf build dist runs site .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""The static page: its files, with headers that let it load nothing from elsewhere, and nothing beside them."""
+"""The static page: its files and no others, with headers that let it load nothing from elsewhere."""
 
 from __future__ import annotations
 
