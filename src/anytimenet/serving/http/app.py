@@ -70,11 +70,11 @@ def _add_routes(app: Any, service: Service, demo: Demo | None) -> None:
     json = responses.JSONResponse
 
     async def models(_: Any) -> Any:
-        return json({"models": [model_record(one) for one in service.residents]})
+        return json({"models": [model_record(one, demo=demo is not None) for one in service.residents]})
 
     async def model(request: Any) -> Any:
         name = request.path_params.get("name") or request.query_params.get("model")
-        return json(model_record(service.residents.of(name)))
+        return json(model_record(service.residents.of(name), demo=demo is not None))
 
     async def load(_: Any) -> Any:
         return json(load_record(service))

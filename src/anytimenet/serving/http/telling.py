@@ -11,8 +11,13 @@ from anytimenet.serving.http.service import Service
 from anytimenet.serving.model_server import ServerStatus
 
 
-def model_record(resident: Resident) -> dict[str, Any]:
-    """The JSON object of a model: what it answers, what its stages cost, and what they take here."""
+def model_record(resident: Resident, *, demo: bool = False) -> dict[str, Any]:
+    """The JSON object of a model: what it answers, what its stages cost, and what they take here.
+
+    Args:
+        resident: the model.
+        demo: whether the endpoints that make load are there, so that a page can offer them.
+    """
     manifest, table = resident.manifest, resident.server.table
     backend = resident.model.backend
     return {
@@ -41,6 +46,7 @@ def model_record(resident: Resident) -> dict[str, Any]:
         "backend": backend.name,
         "threads": resident.server.threads,
         "policy": resident.server.policy,
+        "demo": demo,
     }
 
 

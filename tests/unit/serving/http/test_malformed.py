@@ -79,8 +79,10 @@ def test_requests_made_from_the_description(open_server, asking):
                     files=kwargs.get("files"),
                 )
                 response = asking.send(request)
-            except (httpx.InvalidURL, UnicodeEncodeError, TypeError, ValueError):
+            except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError, TypeError, ValueError):
                 return  # what this client cannot send
+            except AttributeError:
+                return  # a form with values that are no files, which this client does not write
             check(response)
 
         ask()
