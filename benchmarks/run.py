@@ -39,6 +39,11 @@ SCRIPTS = (
     "native/engine",
     "serving/scheduler",
     "serving/policies",
+    "native/photographs",
+    "native/layer_major",
+    "native/kernels",
+    "native/latency",
+    "native/threads",
 )
 
 

@@ -1,0 +1,155 @@
+"""How soon a cancelled run of the native engine returns, and how much its full passes differ, idle and busy.
+
+A call during which the system took the processor away (its thread was switched out, or wall-clock time
+passed that the thread did not use) says nothing about the engine: it is counted apart, outside the quantiles.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from timing import fresh
+
+from anytimenet.export.native_files import program_of
+from anytimenet.export.stored import StoredWeights
+from anytimenet.native.engine import Engine, NativeSession
+from anytimenet.nets import create_net
+from anytimenet.nets.registry import net_entry
+
+NAME = "native-latency"
+CALLS = {"isresnext_47": 1000, "isresnext_62_imagenet": 100}
+"""A round."""
+CANCEL_US = 100.0
+"""From a cancel to the return, at CIFAR size; at ImageNet size one block of one slice."""
+SPREAD = 1.1
+_AWAY_NS = 20_000
+"""Wall-clock time that a thread may not use before the call counts as taken away."""
+_BUSY = "import numpy as np\nx = np.ones(4_000_000, np.float32)\nwhile True: np.add(x, 1, out=x)"
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Rows of both nets."""
+    return {"load": os.getloadavg()[0], "rows": [row for name in CALLS for row in fresh(_rows, name, rounds)]}
+
+
+def _rows(name: str, rounds: int) -> list[dict[str, Any]]:
+    net, shape = create_net(name).eval(), net_entry(name).input_shape
+    stored = StoredWeights(net)
+    engine = Engine(program_of(net, shape, stored), [data for _, data in stored.files])
+    session, stages = engine.session(), net.num_stages
+    x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    for _ in range(5):
+        _call(session, x, stages)
+    calls = CALLS[name] * rounds
+    idle = _spread(session, x, stages, calls)
+    rows = [{"what": f"{name}: p99 over median of full passes, us", **idle, "reach": SPREAD}]
+    other = sorted(os.sched_getaffinity(os.getppid()) | set(range(os.cpu_count() or 1)))
+    places = [core for core in other if core not in os.sched_getaffinity(0)] or other
+    with subprocess.Popen(["taskset", "-c", str(places[0]), sys.executable, "-c", _BUSY]) as neighbour:
+        try:
+            time.sleep(1)
+            busy = _spread(session, x, stages, calls)
+        finally:
+            neighbour.kill()
+    rows.append({"what": f"{name}: the same beside a busy process", **busy, "reach": SPREAD})
+    allowed = CANCEL_US if name == "isresnext_47" else _longest_block_us(session, x, stages)
+    cancelled = _cancelled(session, x, stages, calls // 2, idle["median"], places[0])
+    rows.append({"what": f"{name}: from a cancel to the return, us", **cancelled, "reach": allowed})
+    return rows
+
+
+def _call(session: NativeSession, x: np.ndarray, stop: int) -> tuple[float, bool]:
+    """Microseconds of a run, and whether the processor was taken away meanwhile."""
+    session.begin(x)
+    before, begun = _away(), time.perf_counter_ns()
+    session.run(stop)
+    ended = time.perf_counter_ns()
+    return (ended - begun) / 1000, _was_away(before, ended - begun)
+
+
+def _away() -> tuple[int, int]:
+    used = resource.getrusage(resource.RUSAGE_THREAD)
+    return used.ru_nvcsw + used.ru_nivcsw, time.thread_time_ns()
+
+
+def _was_away(before: tuple[int, int], wall_ns: int) -> bool:
+    switches, used = _away()
+    return switches != before[0] or wall_ns - (used - before[1]) > _AWAY_NS
+
+
+def _spread(session: NativeSession, x: np.ndarray, stop: int, calls: int) -> dict[str, float]:
+    return _quantiles([_call(session, x, stop) for _ in range(calls)])
+
+
+def _quantiles(measured: list[tuple[float, bool]]) -> dict[str, float]:
+    kept = sorted(value for value, away in measured if not away)
+    if len(kept) < 20:
+        return {"ratio": float("nan"), "calls": len(kept), "away": len(measured) - len(kept)}
+    median, last = statistics.median(kept), kept[int(0.99 * len(kept))]
+    return {
+        "ratio": round(last / median, 3),
+        "median": round(median, 1),
+        "p99": round(last, 1),
+        "most": round(kept[-1], 1),
+        "calls": len(kept),
+        "away": len(measured) - len(kept),
+    }
+
+
+def _cancelled(
+    session: NativeSession, x: np.ndarray, stop: int, calls: int, full_us: float, core: int
+) -> dict[str, float]:
+    """Another thread, on another core where there is one, cancels at a random moment of each run."""
+    draw, go, done = random.Random(0), threading.Semaphore(0), threading.Semaphore(0)
+    told: list[int] = []
+
+    def cancels() -> None:
+        os.sched_setaffinity(0, {core})
+        for _ in range(calls):
+            go.acquire()
+            time.sleep(draw.uniform(0, full_us) * 1e-6)
+            told.append(time.perf_counter_ns())
+            session.cancel()
+            done.release()
+
+    thread = threading.Thread(target=cancels)
+    thread.start()
+    found = []
+    for _ in range(calls):
+        session.begin(x)
+        before, begun = _away(), time.perf_counter_ns()
+        go.release()
+        ran = session.run(stop)
+        ended = time.perf_counter_ns()
+        away = _was_away(before, ended - begun)
+        done.acquire()
+        if ran.end == "cancelled":
+            found.append(((ended - told[-1]) / 1000, away))
+    thread.join()
+    return _quantiles(found)
+
+
+def _longest_block_us(session: NativeSession, x: np.ndarray, stop: int) -> float:
+    """The longest three operators in a row, 1x1, 3x3 and 1x1: what a block of one slice takes."""
+    ends: list[float] = []
+    while True:
+        times = []
+        for _ in range(5):
+            session.begin(x)
+            session.cancel_after(len(ends))
+            begun = time.perf_counter_ns()
+            ran = session.run(stop)
+            times.append((time.perf_counter_ns() - begun) / 1000)
+        if ran.end != "cancelled":
+            break
+        ends.append(min(times))
+    return round(max(last - first for first, last in zip(ends, ends[3:], strict=False)), 1)
