@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from anytimenet.core import checks
-from anytimenet.core.answers.prediction import Prediction
 from anytimenet.core.errors import SessionError
 from anytimenet.core.images.inputs import check_finite_pixels, check_shape
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import check_table
-from anytimenet.runtime.backends.backend import Output
-from anytimenet.runtime.backends.interruptible import interruptible
 from anytimenet.runtime.model import Model
-from anytimenet.runtime.naming import named
-from anytimenet.runtime.paths import steps_to
 from anytimenet.runtime.profiling.backend import profile_backend
-from anytimenet.runtime.running import finite_rows
+from anytimenet.serving.asked import Asked, Notify, prediction_of, told
 from anytimenet.serving.overhead import Overhead
-from anytimenet.serving.request import Done, Failed, Overloaded, Refused, Request, StageDone, Timing, Update
+from anytimenet.serving.request import Done, Overloaded, Refused, Request, StageDone, Update
+from anytimenet.serving.reserve import Reserve
 from anytimenet.serving.scheduling.costs import Costs
-from anytimenet.serving.scheduling.jobs import Broken, Dropped, Group, Job, Outcome, Work
+from anytimenet.serving.scheduling.jobs import Job, Outcome, Work
 from anytimenet.serving.scheduling.policies.known import policy_named
 from anytimenet.serving.scheduling.scheduler import Scheduler
+from anytimenet.serving.segments import Ran, SegmentRunner
 
 _log = logging.getLogger(__name__)
 
 _PROFILED_MINUTES = 0.25
-_FIRST_RESERVE_S = 0.0005
-_MOST_RESERVE_S = 0.02
-_RECENT = 0.1
 _UTILISED_OVER_S = 5.0
 _NAP_S = 0.5
 """Nobody sleeps longer: a clock that was set must not hold anybody up."""
-
-Notify = Callable[[Update], None]
 
 
 @dataclass(frozen=True)
@@ -136,7 +126,7 @@ class ModelServer:
             backend.prepare(start, stop)
         self.table = _table_of(model) if table is None else table
         check_table(self.table, manifest)
-        self._clock, self._interruptible = clock, interruptible(backend)
+        self._clock, self._segments, self._reserve = clock, SegmentRunner(model, clock), Reserve()
         costs = Costs(
             self.table,
             [record.val_accuracy for record in manifest.stages],
@@ -150,7 +140,7 @@ class ModelServer:
             workers=self.threads,
             queue_limit=queue_limit,
             states=self.threads + 64,
-            reserve_s=_FIRST_RESERVE_S,
+            reserve_s=self._reserve.seconds,
         )
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -160,14 +150,12 @@ class ModelServer:
         self._stages = dict.fromkeys(range(1, manifest.num_stages + 1), 0)
         self._utilised, self._utilised_at = 0.0, clock()
         self._overhead = Overhead(self.threads)
-        self._making_s, self._making_spread_s = _FIRST_RESERVE_S, 0.0
-        self._ready: set[tuple[int, int, int]] = set()
+        self._ready = self._segments.warm_up(costs)
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"anytimenet-engine-{number}", daemon=True)
             for number in range(self.threads)
         ]
-        self._warm_up()
         for thread in self._threads:
             thread.start()
 
@@ -196,7 +184,7 @@ class ModelServer:
         with self._changed:
             self._arrival()
             try:
-                job = self._scheduler.submit(request, self._clock(), _Asked(x, notify))
+                job = self._scheduler.submit(request, self._clock(), Asked(x, notify))
             except Overloaded as refused:
                 self._outcomes[refused.reason] += 1
                 raise
@@ -304,86 +292,34 @@ class ModelServer:
         return None
 
     def _run(self, work: Work) -> None:
-        jobs = list(work.group.jobs)
-        began, cpu = self._clock(), time.thread_time()
         try:
-            stage, answered, output = self._segment(work)
+            ran = self._segments.run(work)
         except Exception as error:
-            with self._changed:
-                if work not in self._scheduler.view.running:
-                    return  # the server gave it up meanwhile
-                self._scheduler.failed(work, self._clock(), error)
-                ended = self._settled()
-                self._changed.notify_all()
-            self._tell(ended)
-            return
-        ended_at, cpu = self._clock(), time.thread_time() - cpu
-        finite = [] if output is None else list(finite_rows(output))
-        for row, job in enumerate(jobs):
-            asked: _Asked = job.tag
-            asked.path = (*asked.path, (work.start, stage)) if stage > work.start else asked.path
-            asked.run_s += max(0.0, ended_at - began)
-            if output is not None and finite[row]:
-                asked.outputs[answered] = tuple(level[row : row + 1] for level in output)
-        answers = [answered if output is not None and finite[row] else 0 for row in range(len(jobs))]
-        for job, answer in zip(jobs, answers, strict=True):
-            if answer and job.request.stream and not job.cancelled:
-                _call(job.tag.notify, StageDone(answer, self._prediction(job, answer)))
+            self._over(work, error)
+        else:
+            for job, answer in zip(work.group.jobs, ran.answers, strict=True):
+                if answer and job.request.stream and not job.cancelled:
+                    prediction = prediction_of(self.model.manifest, job, answer)
+                    _call(job.tag.notify, StageDone(answer, prediction))
+            self._over(work, ran)
+
+    def _over(self, work: Work, found: Ran | Exception) -> None:
+        """A segment has ended, or failed: who is to be answered is told."""
+        ended_at = self._clock()
         with self._changed:
-            if work not in self._scheduler.view.running:
-                self._let_go(work.group)
+            if work not in self._scheduler.view.running:  # the server gave it up meanwhile
+                self._segments.let_go(work.group)
                 return
-            self._learn(work, stage, len(jobs), ended_at - began)
-            self._note_busy(max(0.0, ended_at - began))
-            self._overhead.ran(cpu)
-            self._scheduler.finished(work, self._clock(), answers, stage)
+            if isinstance(found, Exception):
+                self._scheduler.failed(work, ended_at, found)
+            else:
+                self._learn(work, found.stage, len(work.group.jobs), found.took_s)
+                self._note_busy(found.took_s)
+                self._overhead.ran(found.cpu_s)
+                self._scheduler.finished(work, self._clock(), found.answers, found.stage)
             ended = self._settled()
             self._changed.notify_all()
         self._tell(ended, ran=ended_at)
-
-    def _segment(self, work: Work) -> tuple[int, int, Output | None]:
-        """The stage reached, the one that answered, and its output."""
-        group, backend = work.group, self.model.backend
-        state = group.state
-        if state is None or work.start == 0:
-            if state is not None:
-                backend.release(state)
-            xs = [job.tag.x for job in group.jobs]
-            state = backend.begin(xs[0] if len(xs) == 1 else np.concatenate(xs))
-            group.rows = None
-        elif group.rows is not None:
-            state = backend.rows(state, group.rows)
-            group.rows = None
-        group.state = state
-        output: Output | None
-        stoppable = self._interruptible
-        if stoppable is None or len(group.jobs) > 1:
-            group.state = None  # used up, whatever comes
-            group.state, output = backend.run(work.start, work.stop, state)
-            return work.stop, work.stop, output
-        (job,) = group.jobs
-        with self._lock:
-            if job.cancelled:
-                return work.start, 0, None
-            job.tag.taken, group.state = state, None
-        try:
-            deadline_ns = 0
-            if job.due < math.inf:
-                left_s = max(job.due - self._clock(), 0.0)
-                deadline_ns = stoppable.now_ns() + int(1e9 * left_s)
-            group.state, answered, output = stoppable.run_until(
-                work.stop,
-                state,
-                deadline_ns=deadline_ns,
-                least=job.least,
-            )
-        finally:
-            with self._lock:  # from here on the memory may be another's, whom no client may cancel
-                job.tag.taken = None
-        reached = group.state.stage
-        if answered <= work.start:  # nothing new: it was stopped before the next stage
-            return reached, 0, None
-        return reached, answered, output
 
     def _learn(self, work: Work, stage: int, batch: int, took_s: float) -> None:
         """The slowdown learns from a whole segment that has run before; the first run prepares it."""
@@ -397,45 +333,19 @@ class ModelServer:
     def _settled(self) -> list[Outcome]:
         """Who has ended; the memory of groups that are over goes back. The lock is held."""
         for group in self._scheduler.groups_over():
-            self._let_go(group)
+            self._segments.let_go(group)
         return self._scheduler.outcomes()
-
-    def _let_go(self, group: Group) -> None:
-        state, group.state = group.state, None
-        if state is not None:
-            self.model.backend.release(state)
 
     def _tell(self, ended: list[Outcome], ran: float | None = None) -> None:
         """Makes the predictions of those who have ended and tells them; no lock is held."""
         for outcome in ended:
-            update = self._update(outcome)
+            update = told(self.model.manifest, outcome, self._clock)
             with self._lock:
                 self._count(update)
             _call(outcome.job.tag.notify, update)
-            if ran is not None:
-                self._keep_free(self._clock() - ran)
-
-    def _update(self, outcome: Outcome) -> Update:
-        if isinstance(outcome, Dropped):
-            return Refused(outcome.reason, outcome.retry_after_s)
-        if isinstance(outcome, Broken):
-            return Failed(outcome.error)
-        job, asked = outcome.job, outcome.job.tag
-        try:
-            prediction = self._prediction(job, outcome.stage)
-        except Exception as error:  # such as a model whose names do not fit its logits
-            return Failed(error)
-        now, request = self._clock(), job.request
-        began = request.arrived if job.began is None else job.began
-        total_s = max(0.0, now - request.arrived)
-        late = request.deadline is not None and now > request.deadline
-        timing = Timing(1000 * max(0.0, began - request.arrived), 1000 * asked.run_s, 1000 * total_s, late)
-        return Done(prediction.timed(1000 * total_s, late=late), timing)
-
-    def _prediction(self, job: Job, stage: int) -> Prediction:
-        asked: _Asked = job.tag
-        path = tuple(segment for segment in asked.path if segment[1] <= stage)
-        return named(self.model.manifest, asked.outputs[stage], 0, stage=stage, path=path)
+            if ran is not None and isinstance(update, Done):
+                self._reserve.took(self._clock() - ran)
+                self._scheduler.reserve_s = self._reserve.seconds
 
     def _count(self, update: Update) -> None:
         if isinstance(update, Done):
@@ -446,36 +356,23 @@ class ModelServer:
         else:
             self._outcomes["failed"] += 1
 
-    def _keep_free(self, took_s: float) -> None:
-        """What making an answer and returning it took is kept free before the deadlines to come."""
-        usual = self._making_s
-        took_s = min(max(0.0, took_s), _MOST_RESERVE_S)
-        self._making_s = usual + _RECENT * (took_s - usual)
-        self._making_spread_s += _RECENT * (abs(took_s - usual) - self._making_spread_s)
-        self._scheduler.reserve_s = min(self._making_s + 3 * self._making_spread_s, _MOST_RESERVE_S)
-
     def _give_up(self) -> list[Outcome]:
         """Everybody who is still there when the server ends. The lock is held."""
         error = SessionError("the server was closed before this request was answered")
         now, view = self._clock(), self._scheduler.view
         for work in list(view.running):
             for job in work.group.jobs:
-                self._stop(job)
+                self._segments.stop(job)
             self._scheduler.failed(work, now, error)
         return [*self._settled(), *self._scheduler.abandon(error)]
 
     def _cancel(self, job: Job) -> None:
         with self._changed:
             self._scheduler.cancel(job, self._clock())
-            self._stop(job)
+            self._segments.stop(job)
             ended = self._settled()
             self._changed.notify()
         self._tell(ended)
-
-    def _stop(self, job: Job) -> None:
-        """Stops the native engine at its next block if it runs this job. The lock is held."""
-        if job.tag.taken is not None and self._interruptible is not None:
-            self._interruptible.cancel(job.tag.taken)
 
     # --- how busy -------------------------------------------------------------------------------------
 
@@ -486,44 +383,6 @@ class ModelServer:
     def _utilisation(self) -> float:
         passed = max(0.0, self._clock() - self._utilised_at)
         return min(1.0, self._utilised * float(np.exp(-passed / _UTILISED_OVER_S)))
-
-    def _warm_up(self) -> None:
-        """Runs every stage's way once, on zeros, before the first client comes."""
-        backend, costs = self.model.backend, self._scheduler.costs
-        x = np.zeros((1, *self.model.manifest.input_shape), np.float32)
-        for path in {costs.way(0, stage) for stage in costs.stages} | {
-            steps_to(costs.stages[-1], 0, 0, costs.segments)
-        }:
-            state = backend.begin(x)
-            for start, stop in path:
-                if start == 0 and state.stage:
-                    backend.release(state)
-                    state = backend.begin(x)
-                state, _ = backend.run(start, stop, state)
-                self._ready.add((start, stop, 1))
-            backend.release(state)
-
-
-class _Asked:
-    """What the server keeps of a request.
-
-    Attributes:
-        x: its image.
-        notify: whom to tell.
-        outputs: of the stages that gave numbers.
-        path: the segments that ran.
-        run_s: that they took.
-        taken: the state that runs now, where it can be stopped.
-    """
-
-    __slots__ = ("notify", "outputs", "path", "run_s", "taken", "x")
-
-    def __init__(self, x: np.ndarray, notify: Notify) -> None:
-        self.x, self.notify = x, notify
-        self.outputs: dict[int, Output] = {}
-        self.path: tuple[tuple[int, int], ...] = ()
-        self.run_s = 0.0
-        self.taken: Any = None
 
 
 def _call(notify: Notify, update: Update) -> None:
