@@ -21,7 +21,7 @@ export class Timeline {
   begin(stages, deadlineMs) {
     this.expected = stages.map((stage) => stage.ms);
     const known = this.expected.filter((one) => one != null);
-    this.rangeMs = roundUp(1.3 * Math.max(...known, 0.2));
+    this.rangeMs = roundUp(1.5 * Math.max(...known, 0.2));
     this.slider.max = this.rangeMs;
     this.slider.step = this.rangeMs / 400;
     this.slider.value = Math.min(deadlineMs ?? this.rangeMs, this.rangeMs);
