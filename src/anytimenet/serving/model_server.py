@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _PROFILED_MINUTES = 0.25
 _UTILISED_OVER_S = 5.0
+_BELIEVED_S = 0.5
+"""How long the slowdown is believed while requests are refused for it and no segment runs."""
 _NAP_S = 0.5
 """Nobody sleeps longer: a clock that was set must not hold anybody up."""
 
@@ -151,6 +153,7 @@ class ModelServer:
         self._utilised, self._utilised_at = 0.0, clock()
         self._overhead = Overhead(self.threads)
         self._ready = self._segments.warm_up(costs)
+        self._learnt_at = clock()
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"anytimenet-engine-{number}", daemon=True)
@@ -186,7 +189,7 @@ class ModelServer:
             try:
                 job = self._scheduler.submit(request, self._clock(), Asked(x, notify))
             except Overloaded as refused:
-                self._outcomes[refused.reason] += 1
+                self._note_refusal(refused)
                 raise
             ended = self._settled()
             self._changed.notify()
@@ -205,8 +208,20 @@ class ModelServer:
                 self._scheduler.check(request, self._clock())
             except Overloaded as refused:
                 self._arrival()
-                self._outcomes[refused.reason] += 1
+                self._note_refusal(refused)
                 raise
+
+    def _note_refusal(self, refused: Overloaded) -> None:
+        """Counts it, and doubts the slowdown.
+
+        While nobody is let in nothing is learnt of how slow the machine is, so that a bad moment would be
+        believed for ever: the estimate goes back towards the profile until somebody is tried again.
+        """
+        self._outcomes[refused.reason] += 1
+        now = self._clock()
+        if refused.reason == "expired" and not 0 <= now - self._learnt_at <= _BELIEVED_S:
+            self._learnt_at = now
+            self._scheduler.costs.slowdown.observe(1.0, 1.0)
 
     def _arrival(self) -> None:
         self._overhead.came()
@@ -326,6 +341,7 @@ class ModelServer:
         ran = work.start, stage, batch
         if ran in self._ready and stage == work.stop:
             self._scheduler.costs.observe(*ran, took_s)
+            self._learnt_at = self._clock()
         self._ready.add(ran)
 
     # --- ends -----------------------------------------------------------------------------------------
