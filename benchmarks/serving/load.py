@@ -233,8 +233,11 @@ def _images(path: Path) -> Images:
 
 
 def _rounded(found: Score) -> dict[str, Any]:
-    told = asdict(found).items()
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in told}
+    """For JSON, which has no NaN: where nothing was answered there is no latency."""
+    told = {
+        key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(found).items()
+    }
+    return {key: None if value != value else value for key, value in told.items()}
 
 
 def _line(net: str, row: dict[str, Any]) -> str:
@@ -320,14 +323,17 @@ def table(net: dict[str, Any]) -> list[dict[str, Any]]:
     for (server, shape, rate), limits in groups.items():
         best = max(limits, key=lambda limit: np.mean([cell["useful"] for cell in limits[limit]]))
         chosen = limits[best]
-        means = {
-            key: round(float(np.mean([cell[key] for cell in chosen])), 4)
-            for key in ("useful", "in_time", "accuracy", "refused", "late", "failed", "p50_ms", "p99_ms")
-        }
+        keys = ("useful", "in_time", "accuracy", "refused", "late", "failed", "p50_ms", "p99_ms")
+        means = {key: _mean([cell[key] for cell in chosen]) for key in keys}
         what = f"{net['net']}, {server}, {shape} {rate}"
         head = {"what": what, "server": server, "shape": shape, "rate": rate, "limit": best}
         rows.append({**head, **means, "seeds": len(chosen)})
     return rows
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None
 
 
 if __name__ == "__main__":

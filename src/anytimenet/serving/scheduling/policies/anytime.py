@@ -11,9 +11,9 @@ from anytimenet.serving.scheduling.policies.outlook import Outlook
 from anytimenet.serving.scheduling.policies.policy import Continue, Start, View, Wait
 from anytimenet.serving.scheduling.policies.pressure import Pressure, pressure
 
-_BIN = math.log(1.1)
+_BIN = math.log(1.25)
 _MOST_OUTLOOKS = 256
-_MOMENT_S, _FINE_S = 1e-4, 2e-4
+_MOMENT_S, _FINE_S = 1e-4, 1e-3
 _LOOKED_THROUGH = 512
 _QUICKER = 0.95
 _ANY = -(10**6)
