@@ -14,6 +14,9 @@ from anytimenet.runtime.session import Answer, Session
 Ran = tuple[int, int, int]
 """Start and stop of a segment, and images of a batch."""
 
+_LOST = 0.1
+"""The share of the time that may be lost to waits before a run is planned that could be stopped."""
+
 
 class Running:
     """A session of N examples, and which stage answers each of them.
@@ -92,6 +95,11 @@ class Running:
                 return
             # A policy is asked after every stage; where the best gave no numbers, any further one is better.
             target = ahead[0] if self._policy is not None or stage >= best else best
+            if _others_run(planner, within_ms):  # whoever uses all the time is waiting when it is over
+                path = planner.plan(within_ms, stage, self._stands).path
+                if not path and not owed:
+                    return
+                target = min(target, path[-1][1] if path else target)
             answer = session.advance_until(target, within_ms, least=ahead[0] if owed else 0)
             if answer is None:
                 return
@@ -136,6 +144,11 @@ class Running:
     def _standing_of(self, row: int) -> int:
         finished = [stage for stage, rows in self._finite.items() if rows[row]]
         return standing_stage(finished, self._validated) or 0
+
+
+def _others_run(planner: PlanTable, within_ms: float) -> bool:
+    """Whether runs wait for others so long of late that a tenth of the time may be lost to that."""
+    return planner.slowdown.waiting * within_ms > (_LOST * within_ms) ** 2
 
 
 def finite_rows(output: Sequence[np.ndarray]) -> np.ndarray:

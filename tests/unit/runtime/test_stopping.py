@@ -185,6 +185,19 @@ def test_a_batch_is_planned_with_what_single_images_showed_of_the_machine():
     assert not any(answer.late for answer in answers)
 
 
+def test_where_runs_are_kept_waiting_they_are_planned_and_not_used_up():
+    """Who runs until the deadline is waiting for the processor when it comes."""
+    rng = np.random.default_rng(0)
+    predictor = stopping(lambda stage, block: 1.0 + 10.0 * (rng.random() < 0.1), policy=None)
+    paths = [predictor.predict(toy_images(), deadline_ms=20).path for _ in range(60)]
+    assert predictor.planners.slowdown.waiting > 0.2
+    assert {path[-1][1] for path in paths[20:]} & {1, 2}
+    for _ in range(100):  # and when the others are gone
+        predictor.planners.slowdown.observe(2.5, 2.5)
+    predictor.model.backend.block = lambda stage, block: predictor._clock.advance(BLOCK_MS / 1000)
+    assert predictor.predict(toy_images(), deadline_ms=9).path[-1][1] == 3
+
+
 def test_a_machine_that_is_quicker_than_it_was_is_noticed_where_runs_are_stopped():
     predictor = stopping(policy=None)
     predictor.planners.slowdown.observe(1.0, 9.0)
