@@ -44,6 +44,7 @@ SCRIPTS = (
     "native/kernels",
     "native/latency",
     "native/threads",
+    "native/wasm",
 )
 
 

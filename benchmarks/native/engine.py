@@ -54,15 +54,15 @@ def measure_nets(nets: Sequence[str], rounds: int) -> dict[str, Any]:
     for name in chosen:
         with tempfile.TemporaryDirectory() as place:
             print(f"  {name}: export ..", flush=True)
-            macs = fresh(_export, name, Path(place))
+            macs = fresh(export_both, name, Path(place))
             print(f"  {name}: run ..", flush=True)
             times, rates = fresh(_compare, name, Path(place), rounds, macs[-1])
             rows += _rows(name, times, macs) + rates
     return {"instruction_sets": library.instruction_sets(), "rows": rows}
 
 
-def _export(name: str, place: Path) -> list[int]:
-    """Multiply-adds of each sub-network."""
+def export_both(name: str, place: Path) -> list[int]:
+    """Writes `native` and `onnx` below `place`; multiply-adds of each sub-network."""
     net = _net(name)
     stages = range(1, net.num_stages + 1)
     channels, height, width = net_entry(name).input_shape

@@ -12,7 +12,7 @@ const shards = (kind) => readdirSync(`${folder}/${kind}`).filter((name) => name.
 const LEAST_MS = 40; // of one measurement
 
 async function ours() {
-  const engine = await instantiate(process.env.ENGINE && pathToFileURL(process.env.ENGINE));
+  const engine = await instantiate();
   const program = engine.load(read("native/program.bin"), shards("native").map((name) => read(`native/${name}`)));
   const session = program.session();
   const run = (x, path) => {
@@ -47,14 +47,12 @@ let seed = 1;
 const x = Float32Array.from({ length: size }, () => ((seed = (seed * 48271) % 2147483647) / 2147483647 - 0.5) * 2);
 const last = all.at(-1);
 const works = { full: () => run(x, [last]), steps: () => run(x, all), "stage 1": () => run(x, [1]) };
-if (!process.env.ALONE) {
-  const other = await theirs(program.inputShape, last);
-  works.theirs = () => other(x);
-  const [one, two] = [run(x, [last]), await other(x)];
-  const scale = Math.max(...two.map(Math.abs));
-  const off = Math.max(...two.map((value, i) => Math.abs(value - one[i]))) / scale;
-  if (!(off < 1e-3)) throw new Error(`the two do not compute the same: ${off}`);
-}
+const other = await theirs(program.inputShape, last);
+works.theirs = () => other(x);
+const [one, two] = [run(x, [last]), await other(x)];
+const scale = Math.max(...two.map(Math.abs));
+const off = Math.max(...two.map((value, i) => Math.abs(value - one[i]))) / scale;
+if (!(off < 1e-3)) throw new Error(`the two do not compute the same: ${off}`);
 
 const calls = {}, times = {};
 for (const [name, work] of Object.entries(works)) {
@@ -75,9 +73,4 @@ for (let round = 0; round < Number(rounds); round++) {
     times[name].wall.push((performance.now() - begun) / calls[name]);
   }
 }
-const peak = [];
-for (let i = 0; i < 5; i++) {
-  const begun = performance.now(), done = engine.multiply(2e6);
-  peak.push(done / (performance.now() - begun) / 1e6);
-}
-process.stdout.write(JSON.stringify({ times, peak: Math.max(...peak), bytes: engine.memoryBytes }));
+process.stdout.write(JSON.stringify({ times, bytes: engine.memoryBytes }));

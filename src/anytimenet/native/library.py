@@ -6,6 +6,7 @@ import ctypes
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_void_p
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from anytimenet.core.errors import BackendError
 from anytimenet.core.files.writing import sha256
@@ -141,6 +142,15 @@ def sources_digest() -> str:
                 name = f"{folder}/{file.name}" if folder else file.name
                 lines.append(f"{name} {sha256(file.read_bytes())}\n")
     return sha256("".join(sorted(lines)).encode())
+
+
+def web_folder() -> Path:
+    """The folder of `engine.wasm` and the JavaScript modules beside it, to copy to a page's.
+
+    >>> sorted(file.name for file in web_folder().glob("*.wasm"))
+    ['engine.wasm']
+    """
+    return Path(__file__).parent / "web"
 
 
 def instruction_sets() -> tuple[str, ...]:
