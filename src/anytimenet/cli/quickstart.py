@@ -29,8 +29,8 @@ class Quickstart:
     """Folder for everything it writes."""
     seed: int = 0
     """Draws weights, order and validation split."""
-    epochs: int | None = None
-    """Passes over the training images; the recipe's by default."""
+    epochs: int = 5
+    """Passes over the training images; few, so that it is quick and one sees what each stage adds."""
 
     def run(self) -> None:
         """The whole tour."""
@@ -47,9 +47,8 @@ class Quickstart:
         from anytimenet.workflows import evaluate, profile
 
         experiment = recipe("digits").build()
-        epochs = experiment.config.epochs if self.epochs is None else self.epochs
         # Without smoothed labels: a stage that knows more should say so.
-        config = replace(experiment.config, seed=self.seed, epochs=epochs, label_smoothing=0.0)
+        config = replace(experiment.config, seed=self.seed, epochs=self.epochs, label_smoothing=0.0)
         # The digit is enlarged to be seen, and "box" makes the very pixels of it again.
         options = replace(experiment.options, seed=self.seed, resample="box")
         with hold(self.out) as held:
