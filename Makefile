@@ -144,4 +144,4 @@ $(VENV)/.ray: $(VENV)/.dev
 	touch $@
 
 ray: $(VENV)/.ray
-	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/ray RAY_USAGE_STATS_ENABLED=0 $(BIN)/python -m pytest -q -W default tests/ray
+	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/ray RAY_USAGE_STATS_ENABLED=0 $(BIN)/python -m pytest -q -W default tests/replicas
