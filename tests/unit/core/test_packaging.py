@@ -15,7 +15,12 @@ from anytimenet.core.errors import MissingExtraError, require
 
 ROOT = Path(__file__).resolve().parents[3]
 # Names under which distributions are imported, where they differ.
-MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "lightning-fabric": "lightning_fabric"}
+MODULES = {
+    "pillow": "PIL",
+    "python-multipart": "python_multipart",
+    "scikit-learn": "sklearn",
+    "lightning-fabric": "lightning_fabric",
+}
 # For people who work on the code; no module of the package imports them.
 TOOLS = {"dev", "docs"}
 
