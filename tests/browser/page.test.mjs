@@ -124,6 +124,16 @@ test("a new picture cancels the request before", async () => {
   assert.match(await text("status"), /^Stage 5 of 5/);
 });
 
+test("a picture that comes while the stages are measured waits for their times", async () => {
+  server.settings.waitMs = 60;
+  await page.goto(server.url);
+  while (!server.asked.length) await page.waitForTimeout(10);
+  await dropFile(page, PICTURE, "second.png");
+  await page.waitForFunction(() => document.getElementById("canvas").getAttribute("aria-label").includes("second"));
+  await page.waitForFunction(() => /^Stage 5 of 5/.test(document.getElementById("status").textContent));
+  assert.ok(server.asked.every(({ deadlineMs }) => deadlineMs >= 9), `${server.asked.map((one) => one.deadlineMs)}`);
+});
+
 test("a link shows the same deadline, sample and stage", async () => {
   await opened("?deadline=4.5&sample=3&stage=2");
   await page.waitForFunction(() => /^Stage 2 of 5/.test(document.getElementById("status").textContent));
@@ -205,6 +215,30 @@ test("without demonstrations there are no buttons for them", async () => {
   await opened();
   assert.equal(await page.isVisible("#load-panel"), true);
   assert.equal(await page.isVisible("#burst"), false);
+});
+
+test("on a narrow phone stages that are done close together can be read, and no line of a stage wraps", async () => {
+  await page.context().close();
+  page = await freshPage({ viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true });
+  server.settings.stageMs = [158, 158.2, 337, 358, 534];
+  await opened();
+  const boxes = await page.$$eval("#dots li", (all) =>
+    all.filter((one) => one.textContent).map((one) => ({ text: one.textContent, ...one.getBoundingClientRect().toJSON() })));
+  assert.deepEqual(boxes.map(({ text }) => text), ["1–2", "3–4", "5"]);
+  boxes.slice(1).forEach(({ left }, i) => assert.ok(left >= boxes[i].right));
+  const lines = await page.$$eval("#steps .note, #steps .says", (all) =>
+    all.map((one) => one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight)));
+  assert.equal(lines.length, 10);
+  assert.ok(lines.every((count) => count < 1.5), `${lines}`);
+});
+
+test("a run that was slower than usual is not told that every stage fits", async () => {
+  await opened();
+  assert.match(await text("buys"), /^Every stage fits/);
+  server.settings.slower = 3;
+  await setDeadline(9);
+  await page.waitForFunction(() => /^Stage 3 of 5/.test(document.getElementById("status").textContent));
+  assert.match(await text("buys"), /^Usually every stage is done after 6\.3 ms; this time the machine was busy$/);
 });
 
 for (const [name, options] of Object.entries({

@@ -50,7 +50,7 @@ def exported(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A static site of it, with held-out digits."""
-    from anytimenet.cli.page import held_out
+    from anytimenet.cli.samples import held_out
     from anytimenet.serving.samples import chosen
     from anytimenet.serving.site import write_site
 

@@ -61,57 +61,10 @@ class Page:
             print(f"Look at it: python -m http.server --directory {self.out}, then http://localhost:8000")
 
     def _candidates(self, net: ExportedNet) -> list[Sample]:
-        from anytimenet.serving.samples import samples_in
+        from anytimenet.cli.samples import candidates, offline_data
 
-        named = self.samples
-        if named is None:
-            note = net.manifest.provenance.get("data")
-            named = note.get("name") if isinstance(note, dict) else None
-            if named not in OFFLINE:
-                return []
-        folder = Path(named.removeprefix("folder:"))
-        return samples_in(folder) if folder.is_dir() else held_out(named)
-
-
-OFFLINE = ("digits",)
-"""Data that needs no files: its images come with a package."""
-
-
-def held_out(name: str) -> list[Sample]:
-    """Test images of data by name.
-
-    Raises:
-        DataError: if there is no such data.
-    """
-    from anytimenet.core.errors import require
-
-    require("torch", "train")
-    import io
-
-    from PIL import Image
-
-    from anytimenet.data import ImageFiles, ImageSet, load_data
-    from anytimenet.serving.samples import MOST_TRIED, sample_of
-
-    splits = load_data(name)
-    images = splits.test
-    if not isinstance(images, ImageSet | ImageFiles):
-        raise ValueError(f"--samples {name}: its images have masks, and the page shows labels")
-    names, counts, found = splits.class_names[0], dict.fromkeys(splits.class_names[0], 0), []
-    for place, row in enumerate(images.labels):
-        label = names[int(row[0])]
-        counts[label] += 1
-        if counts[label] > MOST_TRIED:
-            continue
-        if isinstance(images, ImageFiles):
-            content = images.path(place).read_bytes()
-        else:
-            buffer = io.BytesIO()
-            pixels = images.images[place]
-            Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
-            content = buffer.getvalue()
-        found.append(sample_of(content, label))
-    return found
+        named = self.samples if self.samples is not None else offline_data(net.manifest)
+        return [] if named is None else candidates(named)
 
 
 def sizes(site: Path) -> dict[str, int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -68,6 +71,9 @@ class Serve:
     """A line for every request, or for failures alone."""
     demo: bool = False
     """Offer the endpoints that make load on this server, for its page."""
+    samples: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|NAME")] = None
+    """Images that the page offers: the folder samples/ that anytimenet page wrote, a folder of images, or
+    data by name, such as digits. With --demo those of data in memory that a net was trained on."""
 
     def run(self) -> None:
         """Serves until it is told to end."""
@@ -79,10 +85,28 @@ class Serve:
 
         if not self.models:
             raise ValueError("no folder was given: anytimenet serve BUNDLE")
-        settings, sources = self._settings(), [self._source(given) for given in self.models]
-        serve(sources, settings, listening=self._say)
+        sources = [self._source(given) for given in self.models]
+        with self._sampled(sources) as samples:
+            serve(sources, self._settings(samples), listening=self._say)
 
-    def _settings(self) -> Settings:
+    @contextmanager
+    def _sampled(self, sources: Sequence[Source]) -> Iterator[Path | None]:
+        """A folder of samples as the page reads them, for as long as the server is there; None for none."""
+        from anytimenet.cli.samples import candidates
+        from anytimenet.serving.samples import LIST_NAME, chosen, write_samples
+
+        named = self.samples if self.samples is not None else _offline(sources) if self.demo else None
+        if named is None:
+            yield None
+        elif (Path(named) / LIST_NAME).is_file():
+            yield Path(named)
+        else:
+            found = chosen(candidates(named), None)
+            with TemporaryDirectory(prefix="anytimenet-samples-") as folder:
+                write_samples(found, Path(folder))
+                yield Path(folder)
+
+    def _settings(self, samples: Path | None) -> Settings:
         from anytimenet.core import checks
         from anytimenet.serving.http.keys import ApiKeys
         from anytimenet.serving.http.settings import MIB, Limits, Settings
@@ -107,6 +131,7 @@ class Serve:
             watch_s=self.watch_s or None,
             demo=self.demo,
             log=self.log,
+            samples=samples,
         )
 
     def _source(self, given: str) -> Source:
@@ -129,6 +154,24 @@ class Serve:
     def _say(self, address: str) -> None:
         names = ", ".join(self._source(given).name for given in self.models)
         print(f"anytimenet serves {names} at {address}; Ctrl+C ends it", flush=True)
+
+
+def _offline(sources: Sequence[Source]) -> str | None:
+    """Data whose images come with a package, if a net was trained on it and they can be read here."""
+    from importlib.util import find_spec
+
+    from anytimenet.cli.samples import offline_data
+    from anytimenet.core.manifest.manifest import Manifest
+    from anytimenet.runtime.exported.record import EXPORT_NAME, ExportRecord
+
+    if find_spec("torch") is None:
+        return None
+    for source in sources:
+        exported = (source.folder / EXPORT_NAME).is_file()
+        manifest = ExportRecord.read(source.folder).net if exported else Manifest.read(source.folder)
+        if (named := offline_data(manifest)) is not None:
+            return named
+    return None
 
 
 def _name_of(folder: Path) -> str:

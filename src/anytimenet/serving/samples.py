@@ -11,6 +11,7 @@ from PIL import Image
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.files.hidden_names import is_hidden
+from anytimenet.core.files.writing import write_bytes, write_json
 from anytimenet.core.images.decoding import open_content
 from anytimenet.runtime.predictor import Predictor
 
@@ -18,6 +19,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """What every browser shows."""
 MOST_TRIED = 40
 """Images of a class that the net is asked for."""
+LIST_NAME = "samples.json"
+"""What tells that a folder holds samples for a page: their files, classes, and what each stage says."""
 _BEGINNINGS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".webp": b"RIFF"}
 _MOST_BYTES = 60_000
 _MOST_SIDE = 320
@@ -77,23 +80,33 @@ def sample_of(content: bytes, label: str | None = None) -> Sample:
     return Sample(buffer.getvalue(), ".jpg", label)
 
 
-def chosen(candidates: Sequence[Sample], predictor: Predictor, count: int = 8) -> list[Sample]:
+def chosen(candidates: Sequence[Sample], predictor: Predictor | None, count: int = 8) -> list[Sample]:
     """`count` of the candidates, the classes in turn; every second one is one that the stages disagree on.
 
     The first of a class would mostly be easy for every stage, and show nothing; hard ones alone would look as
-    if the net knew little.
+    if the net knew little. Without a predictor the first of each class are taken.
     """
     waiting = {label: [one for one in candidates if one.label == label] for label in _labels(candidates)}
     found: list[Sample] = []
     while len(found) < count and any(waiting.values()):
         for group in waiting.values():
             if group and len(found) < count:
-                asked = [_asked(one, predictor) for one in group]
+                asked = [_asked(one, predictor) for one in group] if predictor else group
                 hard = [i for i, one in enumerate(asked) if len(set(one.labels)) > 1]
                 place = hard[0] if hard and len(found) % 2 else 0
                 found.append(asked[place])
                 group.pop(place)
     return found
+
+
+def write_samples(samples: Sequence[Sample], folder: Path) -> None:
+    """Writes the files and their list `samples.json`, as the page asks for them."""
+    listed = []
+    for number, sample in enumerate(samples, 1):
+        name = f"{number}{sample.suffix}"
+        write_bytes(folder / name, sample.content)
+        listed.append({"file": name, "label": sample.label, "labels": list(sample.labels)})
+    write_json(folder / LIST_NAME, {"samples": listed})
 
 
 def _asked(sample: Sample, predictor: Predictor) -> Sample:

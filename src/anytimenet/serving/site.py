@@ -14,7 +14,7 @@ from anytimenet.core.version import __version__
 from anytimenet.native import library
 from anytimenet.runtime.exported.net import ExportedNet
 from anytimenet.runtime.exported.record import EXPORT_NAME, ExportRecord
-from anytimenet.serving.samples import Sample
+from anytimenet.serving.samples import Sample, write_samples
 
 PAGE = Path(__file__).parent / "page"
 ENGINE = Path(library.__file__).parent / "web"
@@ -66,7 +66,7 @@ def write_site(
         with new_folder(out) as place:
             _write_page(place)
             _write_net(export, place / "net")
-            _write_samples(samples, place / "samples")
+            write_samples(samples, place / "samples")
             write_text(place / "README.md", _readme(net, title))
             write_json(place / SITE_NAME, {"title": title, "anytimenet": __version__})
     except OSError as error:
@@ -99,15 +99,6 @@ def _write_net(export: Path, place: Path) -> None:
     """Every file that the export lists, each of which was checked when it was loaded; no others."""
     for name in (EXPORT_NAME, *ExportRecord.read(export).files):
         write_bytes(place / name, read_regular(export / name, _LARGEST))
-
-
-def _write_samples(samples: Sequence[Sample], place: Path) -> None:
-    listed = []
-    for number, sample in enumerate(samples, 1):
-        name = f"{number}{sample.suffix}"
-        write_bytes(place / name, sample.content)
-        listed.append({"file": name, "label": sample.label, "labels": list(sample.labels)})
-    write_json(place / "samples.json", {"samples": listed})
 
 
 def _readme(net: ExportedNet, title: str) -> str:

@@ -14,7 +14,7 @@ from anytimenet.serving.http.demo import Demo, demo_routes
 from anytimenet.serving.http.door import App, Door, Scope, Send
 from anytimenet.serving.http.infer import infer_routes
 from anytimenet.serving.http.openapi import document
-from anytimenet.serving.http.page import mount_page
+from anytimenet.serving.http.page import mount_page, mount_samples
 from anytimenet.serving.http.predicting import Predict
 from anytimenet.serving.http.problems import Problem
 from anytimenet.serving.http.residents import Resident
@@ -60,6 +60,7 @@ def create_app(
     app.add_middleware(Door, service=service)
     app.add_exception_handler(require("starlette.exceptions", "serve").HTTPException, _not_found)
     _add_routes(app, service, demo)
+    mount_samples(app, settings.samples)
     mount_page(app, settings.page)
     return app
 
@@ -69,12 +70,15 @@ def _add_routes(app: Any, service: Service, demo: Demo | None) -> None:
     responses = require("starlette.responses", "serve")
     json = responses.JSONResponse
 
+    def told(resident: Resident) -> dict[str, Any]:
+        return model_record(resident, demo=demo is not None, samples=service.settings.samples is not None)
+
     async def models(_: Any) -> Any:
-        return json({"models": [model_record(one, demo=demo is not None) for one in service.residents]})
+        return json({"models": [told(one) for one in service.residents]})
 
     async def model(request: Any) -> Any:
         name = request.path_params.get("name") or request.query_params.get("model")
-        return json(model_record(service.residents.of(name), demo=demo is not None))
+        return json(told(service.residents.of(name)))
 
     async def load(_: Any) -> Any:
         return json(load_record(service))

@@ -20,6 +20,13 @@ _HEADERS = [
 ]
 
 
+def mount_samples(app: Any, folder: Path | None) -> None:
+    """Shows the files of `folder` at `/samples`, where the page looks for them; nothing if there is none."""
+    if folder is not None:
+        files = require("starlette.staticfiles", "serve").StaticFiles(directory=folder)
+        app.mount("/samples", _Guarded(files, ()), name="samples")
+
+
 def mount_page(app: Any, folder: Path) -> None:
     """Shows the files of `folder` at `/`, after all other paths; nothing if it is not there."""
     if folder.is_dir():

@@ -8,6 +8,7 @@ from typing import Literal
 
 from anytimenet.core import checks
 from anytimenet.serving.http.keys import ApiKeys
+from anytimenet.serving.samples import LIST_NAME
 
 MIB = 2**20
 PAGE = Path(__file__).resolve().parent.parent / "page"
@@ -78,6 +79,8 @@ class Settings:
         demo: whether the endpoints that make load are there.
         log: a line for every request, or for those that failed alone.
         page: folder of the static page at `/`.
+        samples: folder of images that the page offers to try, with their list `samples.json`; None for none.
+            Like the page it is shown to everybody who reaches the server.
 
     Raises:
         TypeError, ValueError: for values that cannot be.
@@ -99,6 +102,7 @@ class Settings:
     demo: bool = False
     log: Literal["requests", "errors"] = "requests"
     page: Path = PAGE
+    samples: Path | None = None
 
     def __post_init__(self) -> None:
         checks.settle(self, "host", checks.words)
@@ -118,3 +122,9 @@ class Settings:
         checks.settle(self, "demo", checks.flag)
         checks.settle(self, "log", checks.choice, ("requests", "errors"))
         checks.settle(self, "page", checks.path)
+        checks.settle(self, "samples", checks.optional, checks.path)
+        if self.samples is not None and not (self.samples / LIST_NAME).is_file():
+            raise ValueError(
+                f"samples: {self.samples} holds no {LIST_NAME}: give the folder samples/ of a site that "
+                "anytimenet page wrote"
+            )

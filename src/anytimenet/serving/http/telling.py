@@ -11,12 +11,13 @@ from anytimenet.serving.http.service import Service
 from anytimenet.serving.model_server import ServerStatus
 
 
-def model_record(resident: Resident, *, demo: bool = False) -> dict[str, Any]:
+def model_record(resident: Resident, *, demo: bool = False, samples: bool = False) -> dict[str, Any]:
     """The JSON object of a model: what it answers, what its stages cost, and what they take here.
 
     Args:
         resident: the model.
         demo: whether the endpoints that make load are there, so that a page can offer them.
+        samples: whether there are images to try at `/samples`.
     """
     manifest, table = resident.manifest, resident.server.table
     backend = resident.model.backend
@@ -47,6 +48,7 @@ def model_record(resident: Resident, *, demo: bool = False) -> dict[str, Any]:
         "threads": resident.server.threads,
         "policy": resident.server.policy,
         "demo": demo,
+        "samples": samples,
     }
 
 

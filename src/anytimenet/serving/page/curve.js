@@ -6,11 +6,14 @@ export function stagesBy(stages, atMs) {
   return stages.filter((stage) => stage.ms != null && stage.ms <= atMs).length;
 }
 
-/** What one more millisecond would buy, in words. */
-export function oneMore(stages, deadlineMs) {
+/** What one more millisecond would buy, in words; `slower`: this run did less by its deadline than stages usually do. */
+export function oneMore(stages, deadlineMs, slower = false) {
   if (stages.some((stage) => stage.ms == null)) return "";
   const [now, then] = [stagesBy(stages, deadlineMs), stagesBy(stages, deadlineMs + 1)];
-  if (now === stages.length) return "Every stage fits. Drag left to give it less time";
+  if (now === stages.length)
+    return slower
+      ? `Usually every stage is done after ${ms(stages.at(-1).ms)}; this time the machine was busy`
+      : "Every stage fits. Drag left to give it less time";
   if (then > now) {
     const gain = gained(stages, now, then);
     return now === 0

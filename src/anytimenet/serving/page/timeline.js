@@ -1,6 +1,8 @@
 // The slider of the deadline, and on the same axis when each stage answered; below, what each of them said.
 import { ms, percent, roundUp } from "./format.js";
 
+const CLOSE = 20; // pixels between two numbers that can both be read
+
 export class Timeline {
   /** `onDeadline(ms)` while the slider moves; `onStage(stage)` when a stage is pressed. */
   constructor({ slider, value, dots, used, steps }, { onDeadline, onStage }) {
@@ -35,6 +37,9 @@ export class Timeline {
   /** What was answered so far; `shown` is the answer on screen. */
   show(answers, shown, { atMs, playing }) {
     this.used.style.transform = `scaleX(${Math.min(1, atMs / this.rangeMs)})`;
+    const places = this.expected.map(
+      (expected, i) => (answers.find((one) => one.stage === i + 1)?.elapsedMs ?? expected) / this.rangeMs,
+    );
     [...this.steps.children].forEach((item, i) => {
       const answer = answers.find((one) => one.stage === i + 1);
       const reached = Boolean(answer) && (!playing || answer.elapsedMs <= atMs);
@@ -53,6 +58,25 @@ export class Timeline {
       label.textContent = reached ? answer.label : "–";
       note.textContent = reached ? `${percent(answer.probability)} · ${ms(at)}` : at == null ? "" : `≈ ${ms(at)}`;
     });
+    this.#name(places);
+  }
+
+  /** Numbers of stages that lie too close together for two are written as one: 1–3. */
+  #name(places) {
+    const width = this.dots.clientWidth || 1000;
+    const dots = [...this.dots.children];
+    const seen = dots.map((_, i) => i).filter((i) => !dots[i].hidden).sort((a, b) => places[a] - places[b]);
+    const groups = [];
+    for (const i of seen) {
+      const before = groups.at(-1);
+      if (before && (places[i] - places[before.at(-1)]) * width < CLOSE) before.push(i);
+      else groups.push([i]);
+    }
+    for (const group of groups) {
+      const middle = group[(group.length - 1) >> 1];
+      const stages = group.map((i) => i + 1).sort((a, b) => a - b);
+      for (const i of group) dots[i].textContent = i !== middle ? "" : stages.length > 1 ? `${stages[0]}–${stages.at(-1)}` : `${i + 1}`;
+    }
   }
 
   set(deadlineMs) {
