@@ -41,8 +41,11 @@ class Times:
         }
 
 
-def interleave(works: Mapping[str, Work], rounds: int, warmup: int = 2) -> Times:
+def interleave(works: Mapping[str, Work], rounds: int, warmup: int = 2, *, twice: bool = False) -> Times:
     """Runs every work once a round, so that a slow minute of the machine falls on all of them.
+
+    What takes a millisecond is cold after another's turn and a collection of garbage, whose time it then
+    tells as well: `twice` runs each work once untimed before it is timed, in the caches as in a loop.
 
     The order turns by one place a round. Processor time leaves out what other processes take; with one
     thread it is the time that an idle machine would take, but for shared caches.
@@ -50,10 +53,14 @@ def interleave(works: Mapping[str, Work], rounds: int, warmup: int = 2) -> Times
     cpu: dict[str, list[float]] = {name: [] for name in works}
     wall: dict[str, list[float]] = {name: [] for name in works}
     names = list(works)
+    gc.collect()
+    gc.freeze()  # the collections below look at what is new
     for number in range(warmup + rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             gc.collect()
+            if twice:
+                works[name]()
             begun = time.process_time(), time.perf_counter()
             works[name]()
             ended = time.process_time(), time.perf_counter()

@@ -93,7 +93,7 @@ def _compare(name: str, place: Path, rounds: int, macs: int) -> tuple[Times, lis
     for key in (*library.instruction_sets(), *OTHERS[:2]):
         np.testing.assert_allclose(works[key](), wanted, rtol=0, atol=1e-3 * float(np.abs(wanted).max()))
     calls = CALLS.get(name, 1)
-    times = interleave({key: _often(work, calls) for key, work in works.items()}, rounds)
+    times = interleave({key: _often(work, calls) for key, work in works.items()}, rounds, twice=True)
     return times, [
         _rate(name, each, min(times.cpu[each]) / calls, macs) for each in library.instruction_sets()
     ]

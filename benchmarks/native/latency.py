@@ -1,7 +1,7 @@
 """How soon a cancelled run of the native engine returns, and how much its full passes differ, idle and busy.
 
-A call that lost a hundredth of its time, or 20 microseconds of a short one, to something else (wall-clock time
-passed that its thread did not use) says nothing about the engine: it is counted apart, outside the quantiles.
+A call that lost a hundredth of its time, or 20 microseconds of a short one, to something else (wall-clock
+time passed that its thread did not use) says nothing about the engine: it is counted apart.
 """
 
 from __future__ import annotations

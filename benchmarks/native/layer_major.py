@@ -45,6 +45,7 @@ def _compare(name: str, rounds: int) -> dict[str, Any]:
             "layers": lambda: _run(layers, x, 1, calls),
         },
         rounds * 3,
+        twice=True,
     )
     least = min(times.cpu["steps"]) / min(times.cpu["layers"])
     return {
