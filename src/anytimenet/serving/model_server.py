@@ -17,6 +17,7 @@ from anytimenet.core.images.inputs import check_finite_pixels, check_shape
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import check_table
+from anytimenet.runtime.backends.interruptible import interruptible
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.profiling.backend import profile_backend
 from anytimenet.serving.asked import Asked, Notify, prediction_of, told
@@ -143,6 +144,7 @@ class ModelServer:
             queue_limit=queue_limit,
             states=self.threads + 64,
             reserve_s=self._reserve.seconds,
+            in_one_go=interruptible(model.backend) is not None,
         )
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)

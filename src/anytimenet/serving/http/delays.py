@@ -54,8 +54,10 @@ def timed_loop() -> asyncio.AbstractEventLoop:
 def arrived_since(loop: asyncio.AbstractEventLoop) -> float | None:
     """Since when what the loop reads now may have been there; None for a loop that does not know.
 
-    >>> arrived_since(asyncio.new_event_loop()) is None
+    >>> loop = asyncio.new_event_loop()
+    >>> arrived_since(loop) is None
     True
+    >>> loop.close()
     """
     selector = getattr(loop, "timed_selector", None)
     return None if selector is None else selector.since

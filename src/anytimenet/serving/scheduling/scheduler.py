@@ -38,6 +38,8 @@ class Scheduler:
         queue_limit: requests that wait at most.
         states: groups that may be under way at a time, each with the memory of a state.
         reserve_s: kept free before each deadline, for making the prediction and returning it.
+        in_one_go: whether whoever runs the work ends a run over several stages at its deadline, with the best
+            stage that is finished, as the native engine does.
 
     Attributes:
         reserve_s: may change while it runs.
@@ -55,13 +57,14 @@ class Scheduler:
         queue_limit: int = 1024,
         states: int = 64,
         reserve_s: float = 0.0,
+        in_one_go: bool = False,
     ) -> None:
         workers = checks.whole_number(workers, "workers", 1, 4096)
         self.queue_limit = checks.whole_number(queue_limit, "queue_limit", 1)
         self.reserve_s = float(checks.number(reserve_s, "reserve_s", 0))
         states = checks.whole_number(states, "states", workers)
         self.policy = policy
-        self.view = View(costs, workers, Waiting(), [], [], Arrivals(), states)
+        self.view = View(costs, workers, Waiting(), [], [], Arrivals(), states, in_one_go=in_one_go)
         self.closing = False
         self._count = 0
         self._ended: list[Outcome] = []

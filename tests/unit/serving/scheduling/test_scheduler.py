@@ -205,3 +205,45 @@ def test_the_clock_may_jump_either_way():
     serve(found, 0.0)
     assert {end.job for end in found.outcomes()} == {first, second, third}
     assert found.idle
+
+
+def test_what_can_be_ended_at_its_deadline_runs_in_one_go():
+    found = scheduler(in_one_go=True)
+    job = ask(found, 0.0, 0.1)
+    work = found.next_work(0.0)
+    assert work is not None
+    assert (work.start, work.stop) == (0, 3)
+    found.finished(work, 0.002, [2], stage=2)  # a client or a deadline ended it on the way
+    assert found.next_work(0.002) is not None or found.outcomes() == [Answered(job, 2)]
+
+
+def test_who_wants_every_stage_or_allows_little_time_is_asked_at_every_border():
+    found = scheduler(in_one_go=True)
+    ask(found, 0.0, 0.1, stream=True)
+    assert found.next_work(0.0).stop == 1
+    found = scheduler(in_one_go=True)
+    ask(found, 0.0, 0.008)
+    assert found.next_work(0.0).stop == 1
+
+
+def test_misses_that_nobody_foresaw_make_depth_dear_for_a_while():
+    found = scheduler()
+    for number in range(20):  # such as those that waited in their sockets until it was too late
+        with pytest.raises(Overloaded):
+            found.submit(Request(0.0, 0.1), 0.1 + number / 1000)
+    ask(found, 0.13, 0.1)
+    serve(found, 0.13)
+    assert [end.stage for end in found.outcomes() if isinstance(end, Answered)] == [1]
+    ask(found, 30.0, 0.1)
+    serve(found, 30.0)
+    assert [end.stage for end in found.outcomes() if isinstance(end, Answered)] == [3]
+
+
+def test_a_deadline_that_nothing_can_keep_is_no_miss():
+    found = scheduler()
+    for _ in range(20):
+        with pytest.raises(Overloaded):
+            found.submit(Request(0.0, 0.0005), 0.0)
+    ask(found, 0.0, 0.1)
+    serve(found, 0.0)
+    assert [end.stage for end in found.outcomes() if isinstance(end, Answered)] == [3]

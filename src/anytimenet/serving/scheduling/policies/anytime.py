@@ -7,6 +7,7 @@ from itertools import islice
 
 from anytimenet.serving.scheduling.jobs import Group, Job
 from anytimenet.serving.scheduling.policies.feasible import too_late_s
+from anytimenet.serving.scheduling.policies.misses import Misses
 from anytimenet.serving.scheduling.policies.outlook import Outlook
 from anytimenet.serving.scheduling.policies.policy import Continue, Start, View, Wait
 from anytimenet.serving.scheduling.policies.pressure import Pressure, pressure
@@ -18,6 +19,7 @@ _LOOKED_THROUGH = 512
 _QUICKER = 0.95
 _ANY = -(10**6)
 """Below every priority."""
+_SMALL = 0.25
 _BUSY = 0.7
 """Of the workers' time, that full answers to all would take: below it nobody waits for company."""
 
@@ -27,8 +29,12 @@ class Anytime:
 
     Two prices of time are compared with the gain in validated accuracy, and the higher one counts. What those
     who wait lose, if the time until their deadlines were shared out evenly (`pressure`); and what those to
-    come lose, who are expected at the rate of late (`outlook`). Nobody's further stage makes another one's
+    come lose, who are expected at the rate of late (`outlook`). What neither foresees shows in requests that
+    are missed, and raises the price until they are few (`misses`). Nobody's further stage makes another one's
     first stage late; a request is refused at admission, and only if its least stage cannot be in time.
+
+    Where a run can be ended at its deadline it goes to the stage that was chosen for it in one go, if that is
+    a small part of what requests allow: every border of a segment costs time of its own.
 
     The most urgent begins first, and who has begun goes on first. Batches are formed only where they gain
     (`Costs.batches`); a free worker waits for company only under load, and never so long that the full net
@@ -40,6 +46,7 @@ class Anytime:
         self._known_at = (-1, -math.inf)
         self._targets: dict[int, int | None] = {}
         self._pressures: dict[int, Pressure] = {}
+        self._misses = Misses()
 
     def refusal_s(self, view: View, job: Job) -> float | None:
         """None if everybody can have the least answer; else how late somebody would be."""
@@ -83,7 +90,10 @@ class Anytime:
         return later if later is not None and isinstance(start, Wait) else start
 
     def dropped(self, view: View, job: Job) -> None:
-        """Changes nothing."""
+        """Makes time dearer, unless nothing could have answered it in time."""
+        request, costs = job.request, view.costs
+        if request.deadline is None or request.deadline - request.arrived > costs.seconds(0, job.least):
+            self._misses.missed(view.now)
 
     def answered(self, view: View, job: Job) -> None:
         """Changes nothing."""
@@ -110,7 +120,7 @@ class Anytime:
         target = self._best_target(view, jobs, 0, jobs[0].due)
         if target is not None and target > least:
             in_steps = costs.seconds(0, least, size) + costs.seconds(least, target, size)
-            if costs.seconds(0, target, size) < _QUICKER * in_steps:
+            if _in_one_go(view, 0, target, jobs) or costs.seconds(0, target, size) < _QUICKER * in_steps:
                 least = target
         return _towards(view, 0, least, jobs)[1]
 
@@ -168,6 +178,10 @@ class Anytime:
     def _best_target(self, view: View, jobs: list[Job], at: int, due: float) -> int | None:
         """The stage ahead that gains most, less what its time costs others; None where none gains."""
         costs, size = view.costs, len(jobs)
+        if size == 1 and due < math.inf:
+            ahead = costs.upgrades(at)
+            if not ahead or ahead[0].slope <= self._price_of_misses(view):
+                return None  # they alone make every further stage too dear
         press = self._pressure(view, max(job.priority for job in jobs))
         outlook = self._outlook(view)
         best, target = 0.0, None
@@ -189,7 +203,13 @@ class Anytime:
     def _cost(self, view: View, outlook: Outlook | None, press: Pressure, takes: float) -> float:
         """Accuracy that others lose if so many seconds of work are done before theirs."""
         to_come = outlook.cost(press.age, takes / view.workers) if outlook is not None else 0.0
-        return max(to_come, press.price * takes)
+        missed = self._price_of_misses(view) * takes / view.costs.slow
+        return max(to_come, press.price * takes) + missed
+
+    def _price_of_misses(self, view: View) -> float:
+        """Accuracy per second of the machine as it was profiled; at most what a further stage gains."""
+        further = view.costs.upgrades(view.costs.stages[0])
+        return self._misses.price(view.now) * further[0].slope if further else 0.0
 
     def _outlook(self, view: View) -> Outlook | None:
         """That of the rate of late, kept; None as long as nobody knows it."""
@@ -211,9 +231,19 @@ class Anytime:
 
 def _towards(view: View, start: int, stop: int, jobs: list[Job]) -> tuple[int, int]:
     """The next segment on the way; who wants every stage gets it."""
+    if _in_one_go(view, start, stop, jobs):
+        return start, stop
     if any(job.request.stream for job in jobs):
         stop = min(stage for stage in view.costs.stages if stage > start)
     return view.costs.way(start, stop)[0]
+
+
+def _in_one_go(view: View, start: int, stop: int, jobs: list[Job]) -> bool:
+    """Whether it is run without a look at the others on the way."""
+    if not view.in_one_go or len(jobs) > 1 or jobs[0].request.stream:
+        return False
+    small = view.costs.seconds(start, stop) <= _SMALL * view.arrivals.allowed_s
+    return small and all(a >= start for a, _ in view.costs.way(start, stop))
 
 
 def _bin(value: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_LEAST_CELLS, _MOST_CELLS = 32, 160
+_LEAST_CELLS, _MOST_CELLS = 24, 64
 _ROUNDS = 30
 
 

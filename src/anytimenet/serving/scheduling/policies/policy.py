@@ -26,6 +26,7 @@ class View:
         states: groups that may be under way at a time.
         now: seconds.
         version: changes with whatever happens.
+        in_one_go: whether a run over several stages answers with the best that it finished before its deadline.
     """
 
     costs: Costs
@@ -37,6 +38,7 @@ class View:
     states: int
     now: float = 0.0
     version: int = 0
+    in_one_go: bool = False
 
 
 @dataclass(frozen=True, slots=True)
