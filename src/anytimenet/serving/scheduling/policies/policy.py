@@ -26,7 +26,7 @@ class View:
         states: groups that may be under way at a time.
         now: seconds.
         version: changes with whatever happens.
-        in_one_go: whether a run over several stages answers with the best that it finished before its deadline.
+        in_one_go: whether a run over several stages answers with the best that its deadline allows.
     """
 
     costs: Costs
