@@ -30,7 +30,7 @@ export function modelOf(manifest) {
 
 /** Fetches files of a folder one after the other.
  *
- * `throttle`: bytes a second; none by default. `onBytes(done, total)` counts the files that the manifest lists. */
+ * `throttle`: bytes a second; none by default. `onBytes(done, total)` counts the program and its weights. */
 export class Folder {
   constructor(url, engine, { throttle = 0, onBytes = () => {}, signal } = {}) {
     this.url = new URL(url.endsWith("/") ? url : `${url}/`);
@@ -51,7 +51,8 @@ export class Folder {
     }
     const model = modelOf(manifest);
     this.files = manifest.files;
-    this.total = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
+    const read = ["program.bin", ...manifest.weights.flat()]; // what is there for other hosts stays there
+    this.total = read.reduce((sum, name) => sum + (this.files[name]?.bytes ?? 0), 0);
     return { manifest, model };
   }
 
