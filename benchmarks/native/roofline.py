@@ -46,7 +46,7 @@ def draw(result: dict[str, Any], to: Path) -> None:
         own = [row for row in rows if row["kind"] == kind]
         axes.scatter(
             [row["intensity"] for row in own],
-            [row[f"of peak, {best}"] * peak for row in own],
+            [row[f"{best} GFLOP/s"] for row in own],
             color=colour,
             s=34,
             label=NAMES[kind],
