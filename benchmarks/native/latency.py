@@ -20,6 +20,7 @@ from timing import fresh
 
 from anytimenet.export.native_files import program_of
 from anytimenet.export.stored import StoredWeights
+from anytimenet.native import library
 from anytimenet.native.engine import Engine, NativeSession
 from anytimenet.nets import create_net
 from anytimenet.nets.registry import net_entry
@@ -32,6 +33,7 @@ CANCEL_US = 100.0
 SPREAD = 1.1
 _AWAY_NS, _AWAY = 20_000, 0.01
 """Time that a thread may lose before its call counts as taken away, and the share of the call."""
+_LOOPS = 500
 _LEAST = 20
 """Calls that quantiles need."""
 _BUSY = "import numpy as np\nx = np.ones(4_000_000, np.float32)\nwhile True: np.add(x, 1, out=x)"
@@ -62,6 +64,7 @@ def _rows(name: str, rounds: int) -> list[dict[str, Any]]:
         finally:
             neighbour.kill()
     rows.append({"what": f"{name}: the same beside a busy process", **busy, "reach": SPREAD})
+    rows.append({"what": f"{name}: as long a loop of multiply-adds alone, idle", **_loop(idle["median"])})
     allowed = CANCEL_US if name == "isresnext_47" else _longest_block_us(session, x, stages)
     cancelled = _cancelled(session, x, stages, calls // 2, idle["median"], places[0])
     rows.append({"what": f"{name}: from a cancel to the return, us", **cancelled, "reach": allowed})
@@ -84,6 +87,21 @@ def _was_away(used_before: int, wall_ns: int) -> bool:
 
 def _spread(session: NativeSession, x: np.ndarray, stop: int, calls: int) -> dict[str, float]:
     return _quantiles([_call(session, x, stop) for _ in range(calls)])
+
+
+def _loop(wanted_us: float) -> dict[str, float]:
+    """What the machine itself does to calls of that length: the engine's cannot be steadier than these."""
+    best, multiply = library.instruction_sets()[0].encode(), library.library().anytime_multiply
+    count = 100_000
+
+    def call() -> tuple[float, bool]:
+        used, begun = time.thread_time_ns(), time.perf_counter_ns()
+        multiply(best, count)
+        ended = time.perf_counter_ns()
+        return (ended - begun) / 1000, _was_away(used, ended - begun)
+
+    count = round(count * wanted_us / min(call()[0] for _ in range(20)))
+    return _quantiles([call() for _ in range(_LOOPS)])
 
 
 def _quantiles(measured: list[tuple[float, bool]]) -> dict[str, float]:
