@@ -65,7 +65,7 @@ def _rows(name: str, rounds: int) -> list[dict[str, Any]]:
             neighbour.kill()
     rows.append({"what": f"{name}: the same beside a busy process", **busy, "reach": SPREAD})
     rows.append({"what": f"{name}: as long a loop of multiply-adds alone, idle", **_loop(idle["median"])})
-    allowed = CANCEL_US if name == "isresnext_47" else _longest_block_us(session, x, stages)
+    allowed = CANCEL_US if name == "isresnext_47" else _block_us(session, x, stages, idle["median"])
     cancelled = _cancelled(session, x, stages, calls // 2, idle["median"], places[0])
     rows.append({"what": f"{name}: from a cancel to the return, us", **cancelled, "reach": allowed})
     return rows
@@ -153,18 +153,13 @@ def _cancelled(
     return _quantiles(found)
 
 
-def _longest_block_us(session: NativeSession, x: np.ndarray, stop: int) -> float:
-    """The longest three operators in a row, 1x1, 3x3 and 1x1: what a block of one slice takes."""
-    ends: list[float] = []
-    while True:
-        times = []
-        for _ in range(5):
-            session.begin(x)
-            session.cancel_after(len(ends))
-            begun = time.perf_counter_ns()
-            ran = session.run(stop)
-            times.append((time.perf_counter_ns() - begun) / 1000)
-        if ran.end != "cancelled":
-            break
-        ends.append(min(times))
-    return round(max(last - first for first, last in zip(ends, ends[3:], strict=False)), 1)
+def _block_us(session: NativeSession, x: np.ndarray, stop: int, full_us: float) -> float:
+    """What a block of one slice takes on average: three operators, 1x1, 3x3 and 1x1."""
+    fewest, most = 0, 1 << 16  # looks at the stop flag after which a run is still cancelled, and is not
+    while most - fewest > 1:
+        middle = (fewest + most) // 2
+        session.begin(x)
+        session.cancel_after(middle)
+        cancelled = session.run(stop).end == "cancelled"
+        fewest, most = (middle, most) if cancelled else (fewest, middle)
+    return round(3 * full_us / most, 1)
