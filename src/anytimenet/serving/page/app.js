@@ -18,7 +18,7 @@ let picture = null;
 let key = null; // only here, in memory
 let asking = null; // the AbortController of the request that runs
 let opening = null; // and of the source that is being opened
-let pressSample = null; // once samples are known: shows one of them
+let offered = false; // whether samples were asked for
 let measured = null; // the source whose times are those of this machine
 let measuring = null; // {source, done}: the measurement that runs
 let wantedStage = Number(address.stage) || null;
@@ -168,7 +168,7 @@ async function take(blob, name, { sample = null, truth = null } = {}) {
   intoAddress({ sample: sample === null ? null : sample + 1 });
   if (sample === null || Number(address.sample) !== sample + 1) wantedStage = null;
   answerView.newPicture();
-  if (source?.ready) answerView.nothing("Asking …");
+  answerView.nothing(source?.ready ? "Asking …" : "Waiting for the net");
   told();
   await ask({ slow: true });
 }
@@ -188,19 +188,20 @@ function use(opened) {
   answerView.begin(about.classNames);
   playback.forget();
   span();
-  offerSamples();
+  if (about.samples) offerSamples();
   at("model-field").hidden = about.models.length < 2;
   at("model").replaceChildren(...about.models.map((name) => new Option(name, name, false, name === about.name)));
 }
 
 /** The samples of whoever made the page; the first is shown where nothing else is. */
 async function offerSamples() {
-  if (pressSample || !source.about.samples) return;
+  if (offered) return;
+  offered = true;
   const samples = await listed();
-  pressSample = show(at("samples"), samples, (blob, { file, label }, index) =>
+  const press = show(at("samples"), samples, (blob, { file, label }, index) =>
     take(blob, file, { sample: index, truth: label }),
   );
-  if (!picture) pressSample(Number(address.sample) ? Number(address.sample) - 1 : 0);
+  if (!picture) press(Number(address.sample) ? Number(address.sample) - 1 : 0);
 }
 
 async function openServer(model) {
@@ -225,6 +226,7 @@ async function openSite(connection) {
   const mine = (opening = new AbortController());
   const { Engine } = await import("./sources/engine.js");
   download.begin(connection);
+  offerSamples(); // now, before weights fill the line
   let opened = null;
   try {
     opened = await Engine.open(new URL("net/", document.baseURI).href, {
@@ -302,8 +304,10 @@ function demonstrate(button, seconds, start) {
     button.disabled = false;
   });
 }
-// Twice as many requests as one thread can answer in full.
-const rateHz = () => Math.max(20, Math.round(2000 / (source.about.stages.at(-1).ms ?? 10)));
+const MOST_HZ = 500;
+const BESIDE_MS = 5; // what a request takes beside the net, roughly
+/** Twice as many requests as can be answered in full. */
+const rateHz = () => Math.min(MOST_HZ, Math.max(20, Math.round(2000 / (source.about.fullMs + BESIDE_MS))));
 demonstrate(at("burst"), 6, (seconds) => source.burst({ rate_hz: rateHz(), seconds, deadline_ms: timeline.deadlineMs }));
 demonstrate(at("steal"), 6, (seconds) => source.steal({ seconds }));
 

@@ -13,7 +13,7 @@ export function oneMore(stages, deadlineMs, slower = false) {
   if (now === stages.length)
     return slower
       ? `Usually every stage is done after ${ms(stages.at(-1).ms)}; this time the machine was busy`
-      : "Every stage fits. Drag left to give it less time";
+      : "Every stage fits; drag left for less time";
   if (then > now) {
     const gain = gained(stages, now, then);
     return now === 0

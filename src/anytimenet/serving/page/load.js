@@ -40,10 +40,11 @@ export class LoadView {
     this.#draw(lately(this.#history), now);
   }
 
-  #draw({ byStage, answered, late, seconds }, now) {
+  #draw({ byStage, answered, late, refused, seconds }, now) {
+    const asked = answered + refused;
     const told = [
       ["in time a second", seconds ? ((answered - late) / seconds).toFixed(0) : "–"],
-      ["late", answered ? percent(late / answered, 1) : "–"],
+      ["late or refused", asked ? percent((late + refused) / asked, 1) : "–"],
       ["waiting", String(now.queue ?? 0)],
       ["slowdown", now.slowdown == null ? "–" : `${now.slowdown.toFixed(1)}×`],
     ];
@@ -69,8 +70,8 @@ export class LoadView {
       "aria-label",
       `Answers of the last seconds by stage: ${byStage.map((count, i) => `stage ${i + 1} ${count}`).join(", ")}`,
     );
-    this.caption.textContent = answered
-      ? `Which stage answered, of ${answered} requests in the last ${Math.round(seconds)} seconds.`
+    this.caption.textContent = asked
+      ? `Which stage answered, of ${asked} requests in the last ${Math.round(seconds)} seconds.`
       : "No requests in the last seconds.";
   }
 }
@@ -83,6 +84,7 @@ export function lately(history) {
     byStage,
     answered: byStage.reduce((sum, count) => sum + count, 0),
     late: last.late - first.late,
+    refused: (last.refused ?? 0) - (first.refused ?? 0),
     seconds: (history.at(-1).atMs - history[0].atMs) / 1000,
   };
 }

@@ -37,13 +37,11 @@ export class Timeline {
   /** What was answered so far; `shown` is the answer on screen. */
   show(answers, shown, { atMs, playing }) {
     this.used.style.transform = `scaleX(${Math.min(1, atMs / this.rangeMs)})`;
-    const places = this.expected.map(
-      (expected, i) => (answers.find((one) => one.stage === i + 1)?.elapsedMs ?? expected) / this.rangeMs,
-    );
+    const times = this.#times(answers);
     [...this.steps.children].forEach((item, i) => {
       const answer = answers.find((one) => one.stage === i + 1);
       const reached = Boolean(answer) && (!playing || answer.elapsedMs <= atMs);
-      const at = answer?.elapsedMs ?? this.expected[i];
+      const at = times[i];
       const dot = this.dots.children[i];
       dot.hidden = at == null || at > this.rangeMs;
       dot.style.setProperty("--at", String(at / this.rangeMs));
@@ -58,7 +56,17 @@ export class Timeline {
       label.textContent = reached ? answer.label : "–";
       note.textContent = reached ? `${percent(answer.probability)} · ${ms(at)}` : at == null ? "" : `≈ ${ms(at)}`;
     });
-    this.#name(places);
+    this.#name(times.map((at) => at / this.rangeMs));
+  }
+
+  /** When each stage answered or is expected to: a run that is late so far goes on being late. */
+  #times(answers) {
+    let behind = 0;
+    return this.expected.map((expected, i) => {
+      const answer = answers.find((one) => one.stage === i + 1);
+      if (answer && expected != null) behind = Math.max(0, answer.elapsedMs - expected);
+      return answer?.elapsedMs ?? (expected == null ? null : expected + behind);
+    });
   }
 
   /** Numbers of stages that lie too close together for two are written as one: 1–3. */

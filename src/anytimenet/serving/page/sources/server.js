@@ -1,5 +1,6 @@
 // Answers of `anytimenet serve`. The same interface as sources/engine.js:
-//   about                          what the model is: {name, models, classNames, stages, input, demo}
+//   about                          what the model is: {name, models, classNames, stages, input, demo, samples,
+//                                  fullMs}, which one of many images takes the engine in full
 //   ready                          how many stages can answer now
 //   answers(picture, {deadlineMs, signal})   yields an answer for every stage that finishes
 //   measure(picture)               puts the times of stages here into `about.stages`
@@ -115,6 +116,7 @@ function described(about, all) {
     input: about.input,
     demo: Boolean(about.demo),
     samples: Boolean(about.samples),
+    fullMs: (about.stages.at(-1).latency_ms?.median_ms ?? 10) / (about.threads ?? 1),
     stages: about.stages.map((stage) => ({
       macs: stage.macs,
       accuracy: [stage.val_accuracy].flat()[0] ?? null,
@@ -126,7 +128,7 @@ function described(about, all) {
 /** Counts since the server began. */
 function loadOf({ stages, outcomes, queue, slowdown }, count) {
   const byStage = Array.from({ length: count }, (_, i) => stages[i + 1] ?? 0);
-  return { byStage, late: outcomes.late ?? 0, queue, slowdown };
+  return { byStage, late: outcomes.late ?? 0, refused: (outcomes.overload ?? 0) + (outcomes.expired ?? 0), queue, slowdown };
 }
 
 function answerOf(data, final) {
