@@ -14,7 +14,8 @@ async function leaveTime(page) {
     const slider = document.getElementById("deadline");
     const there = Number(slider.max) === 2000;
     if (!there) {
-      slider.max = slider.value = 2000;
+      slider.max = 2000;
+      slider.value = 2000;
       slider.dispatchEvent(new Event("input"));
     }
     return there && /^Stage \d of \d, after/.test(document.getElementById("status").textContent);
