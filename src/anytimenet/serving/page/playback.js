@@ -2,6 +2,7 @@
 // A run lasts milliseconds, too short to see; slow motion keeps their proportions.
 
 const WHOLE_MS = 2600; // how long slow motion takes for the whole range of the slider
+const MOST_MS = 250; // of it in one frame
 
 export class Playback {
   /** `show(answer, {atMs, playing, index})` draws; `rangeMs()` is the time that the slider spans. */
@@ -87,7 +88,8 @@ export class Playback {
     const tick = (now) => {
       if (!this.playing) return;
       const known = this.answers.length ? this.answers.at(-1).elapsedMs : 0;
-      const next = this.#atMs + ((now - before) * this.#rangeMs()) / WHOLE_MS;
+      const passed = Math.min(now - before, MOST_MS); // a stalled screen skips no stage
+      const next = this.#atMs + (passed * this.#rangeMs()) / WHOLE_MS;
       before = now;
       this.#atMs = Math.min(next, known); // never ahead of what the source has said
       while (this.index + 1 < this.answers.length && this.answers[this.index + 1].elapsedMs <= this.#atMs)
