@@ -47,6 +47,8 @@ WORK = (
     "evaluation.plots.plots.plot_curves",
     "evaluation.plot_curves",
     "serving.http.running.serve",
+    "serving.samples.chosen",
+    "serving.site.write_site",
     "serving.simulation.simulator.simulate",
     "serving.simulation.planning.replicas_for",
 )
@@ -69,7 +71,7 @@ COMMANDS = {
         ("saved", "--out", "again", "--data", "digits", "--augmentation", "none"), {"bundle": 0}
     ),
     "join": Command(("saved", "dearer", "--out", "joined", "--data", "digits"), {"bundles": 1}),
-    "export": Command(("saved", "--out", "exported", "--overwrite"), {"bundle": 0}),
+    "export": Command(("saved", "--out", "elsewhere", "--overwrite"), {"bundle": 0}),
     "slice": Command(("saved", "--stages", "2", "--out", "sliced", "--overwrite"), {"bundle": 0}),
     "profile": Command(("saved",), {"bundle": 0}),
     "bench": Command(("saved",), {"bundle": 0}),
@@ -77,6 +79,7 @@ COMMANDS = {
     "predict": Command(("saved", "digit.png"), {"bundle": 0, "images": 1}),
     "serve": Command(("saved",), {"models": 0}),
     "simulate": Command(("timed",), {"folder": 0}),
+    "page": Command(("exported", "--out", "site", "--count", "0"), {"export": 0}),
     "compare": Command(("judged", "--out", "curves.png"), {"runs": 0}),
     "list": Command(("nets",), {"what": 0, "pattern": 1}),
     "info": Command(("resnet_tiny",), {"what": 0}),
@@ -105,6 +108,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = [[str(digit) for digit in range(10)]]
     look = an.Preprocessing(8, 8, 1, (0.5,), (0.25,))
     an.Bundle.create(net, class_names=names, preprocessing=look).save(here / "saved")
+    an.export_bundle(an.load(here / "saved"), here / "exported", format="native")
     wide = an.create_net("isresnext_tiny", 10, in_channels=1, width=48)
     an.Bundle.create(wide, class_names=names, preprocessing=look).save(here / "dearer")
     logits = [np.eye(3), np.eye(3)]

@@ -137,3 +137,11 @@ def png(seed: int = 0, size: tuple[int, int] = (20, 18), format: str = "PNG") ->
 
 
 PNG = {"content-type": "image/png"}
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Until it is so; what a server does after an answer was read takes a moment."""
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.01)

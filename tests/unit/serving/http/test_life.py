@@ -17,16 +17,10 @@ from tests.unit.serving.http.serving import (
     running,
     small_bundle,
     source_of,
+    wait_for,
 )
 
 from anytimenet.serving.http.settings import Settings
-
-
-def wait_for(what, seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.01)
 
 
 class Asking(threading.Thread):

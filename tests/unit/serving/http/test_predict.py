@@ -8,7 +8,7 @@ import json
 import httpx
 import numpy as np
 import pytest
-from tests.unit.serving.http.serving import NAMES, PNG, client_of, png, resident_of, running
+from tests.unit.serving.http.serving import NAMES, PNG, client_of, png, resident_of, running, wait_for
 
 from anytimenet.serving.http.settings import Limits, Settings
 
@@ -189,7 +189,7 @@ def test_images_beyond_the_limits_are_refused_before_they_are_decoded(net):
         assert client.post("/v1/predict", files=three).status_code == 413
         chunks = (bytes(1000) for _ in range(30))  # its length is not announced
         assert client.post("/v1/predict", content=chunks, headers=PNG).status_code == 413
-        assert server.service.bodies.held_bytes == 0
+        wait_for(lambda: server.service.bodies.held_bytes == 0)
 
 
 def test_several_models_are_asked_by_name(net):

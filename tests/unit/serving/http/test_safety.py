@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from tests.unit.serving.http.serving import PNG, client_of, png, resident_of, running
+from tests.unit.serving.http.serving import PNG, client_of, png, resident_of, running, wait_for
 
 from anytimenet.serving.http.keys import ApiKeys
 from anytimenet.serving.http.origins import Origins
@@ -167,8 +167,8 @@ def test_half_a_body_and_slow_headers_are_given_up(net):
             with suppress(ConnectionResetError):
                 assert silent.recv(100) == b""
         assert client.post("/v1/predict", content=png(), headers=PNG).status_code == 200
-        assert server.service.under_way == 0
-        assert server.service.bodies.held_bytes == 0
+        wait_for(lambda: server.service.under_way == 0)
+        wait_for(lambda: server.service.bodies.held_bytes == 0)
 
 
 def test_clients_that_stall_take_their_places_and_no_more(net):
@@ -194,7 +194,7 @@ def test_what_all_bodies_hold_together_is_bounded(net):
     with running([resident_of(net)], settings(limits=limits)) as server, client_of(server) as client:
         found = client.post("/v1/predict", content=bytes(20_000), headers=PNG)
         assert (found.status_code, found.json()["reason"]) == (503, "overload")
-        assert server.service.bodies.held_bytes == 0
+        wait_for(lambda: server.service.bodies.held_bytes == 0)
 
 
 def test_headers_without_end_are_refused_in_json(net):
