@@ -24,7 +24,13 @@ def draw(net: dict[str, Any], rows: list[dict[str, Any]], out: Path) -> None:
     hz = {"full": net["full_hz"], "C1": net["first_hz"]}
     at = {rate: float(rate.split()[0]) * hz[rate.split()[1]] for rate in RATES}
     servers = list(dict.fromkeys(row["server"] for row in rows))
-    figure, axes = plots.subplots(1, 2, figsize=(10, 4), sharey=True)
+    titles = ["policies of this server"]
+    if any(" " in server for server in servers):
+        titles.append("other servers, best limit each")
+    figure, grid = plots.subplots(
+        1, len(titles), figsize=(1 + 4.5 * len(titles), 4), sharey=True, squeeze=False
+    )
+    axes = grid[0]
     other = iter(_OTHERS)
     for server in servers:
         found = sorted((at[row["rate"]], row["useful"]) for row in rows if row["server"] == server)
@@ -35,7 +41,7 @@ def draw(net: dict[str, Any], rows: list[dict[str, Any]], out: Path) -> None:
             panel.plot(
                 *zip(*found, strict=True), "o-", color=colour, linewidth=width, markersize=3, label=server
             )
-    for panel, title in zip(axes, ("policies of this server", "other servers, best limit each"), strict=True):
+    for panel, title in zip(axes, titles, strict=True):
         panel.set(title=title, xlabel="requests a second", ylim=(0, 1))
         for name, rate in hz.items():
             panel.axvline(rate, color="#cbd5e1", linewidth=1, zorder=0)

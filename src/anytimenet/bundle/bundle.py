@@ -487,7 +487,8 @@ class Bundle:
             BackendError: if there is no such backend, or it cannot run there.
         """
         place = Placement(device, threads, dtype)
-        backend = backend or measured_backend(self.cost_tables, place) or EAGER
+        if backend is None:
+            backend = measured_backend(self.cost_tables, place) or EAGER
         model = self.prepared(backend, threads=threads, dtype=dtype, device=device)
         found = Predictor(
             model,

@@ -177,7 +177,8 @@ def choose_exits(
         raise DataError("exits need validation images: give data by name or DataSplits, which have some")
     torch_runs = backend in (None, *OF_TORCH)
     place = placed(backend, settled_device(device) if torch_runs else device, threads, "float32")
-    backend = backend or measured_backend(bundle.cost_tables, place) or EAGER
+    if backend is None:
+        backend = measured_backend(bundle.cost_tables, place) or EAGER
     model = on_backend(bundle, backend, place)
     costs = tuple(OutputCost.of(cost) for cost in bundle.stage_costs())
     stage_costs = _stage_costs(bundle, model, costs, unit)
