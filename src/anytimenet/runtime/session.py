@@ -336,6 +336,8 @@ class Session:
             run.state, run.at = run.backend.restore(saved.at, saved.tensors), saved.at
         run.path, run.left = saved.path, left
         for start, stop in saved.path:
+            if stop not in saved.outputs:  # a deadline ended the run there, and an earlier stage answered
+                continue
             run.answers[stop] = Answer(stop, saved.outputs[stop], (start, stop), *saved.times_ms[stop])
         return self
 
