@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.unit.serving.http.serving import client_of, resident_of, running
-from tests.unit.serving.http.test_life import wait_for
+from tests.unit.serving.http.serving import client_of, resident_of, running, wait_for
 
 from anytimenet.serving.http.settings import Settings
 

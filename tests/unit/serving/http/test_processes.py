@@ -15,8 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.serving.http.serving import PNG, export_of, png, table_of
-from tests.unit.serving.http.test_life import wait_for
+from tests.unit.serving.http.serving import PNG, export_of, png, table_of, wait_for
 
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.runtime import load
