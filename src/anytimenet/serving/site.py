@@ -55,8 +55,8 @@ def write_site(
     net = ExportedNet.load(export)
     if net.kind != "native":
         raise BackendError(
-            f"{export} is of format {net.kind}, and browsers run the native engine: anytimenet export BUNDLE "
-            "--format native --out FOLDER"
+            f"{export} is of format {net.kind}, and browsers run the native engine: export the bundle with "
+            "format='native'"
         )
     if net.manifest.task_kind == "segmentation":
         raise BackendError(f"{export} predicts maps, and the page shows labels")

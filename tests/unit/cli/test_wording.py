@@ -104,7 +104,7 @@ def test_texts_are_found_at_all():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_arguments_of_a_verb_are_known(verb):
-    assert "json" in _arguments(verb) or verb in ("quickstart", "completion")
+    assert "json" in _arguments(verb) or verb in ("quickstart", "completion", "serve")
 
 
 def test_the_command_line_names_its_flag_and_python_its_argument(tmp_path, capsys):

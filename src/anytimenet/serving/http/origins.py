@@ -45,7 +45,7 @@ class Origins:
             raise Problem(
                 421,
                 "forbidden_host",
-                "this server does not answer under that Host: start it with --allow-host NAME if it should",
+                "this server does not answer under that Host: Settings(allow_hosts=...) names more",
             )
         origin = headers.get("origin")
         if origin is not None:
@@ -62,7 +62,7 @@ class Origins:
         raise Problem(
             403,
             "forbidden_origin",
-            "pages of other origins may not use this server: --allow-origin ORIGIN lets one",
+            "pages of other origins may not use this server: Settings(allow_origins=...) lets one",
         )
 
     def _known(self, name: str) -> bool:
