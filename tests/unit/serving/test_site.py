@@ -102,7 +102,7 @@ def test_a_site_replaces_a_site_when_told_and_nothing_else_ever(exported, tmp_pa
 
 def test_what_a_browser_cannot_run_is_refused(bundle, tmp_path):
     pytest.importorskip("onnxruntime")
-    with pytest.raises(BackendError, match="--format native"):
+    with pytest.raises(BackendError, match="format='native'"):
         write_site(export(bundle, tmp_path / "onnx"), tmp_path / "site")
     with pytest.raises(BundleError):
         write_site(tmp_path, tmp_path / "site")
