@@ -24,7 +24,7 @@ class Origins:
 
     >>> Origins(Settings()).check({"host": "evil.example:8000"})
     Traceback (most recent call last):
-    anytimenet.serving.http.problems.Problem: this server does not answer under that Host: Settings(allow_hosts=...) names more
+    anytimenet.serving.http.problems.Problem: this server does not answer under that Host: ...
     """
 
     def __init__(self, settings: Settings) -> None:
