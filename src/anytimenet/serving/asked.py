@@ -15,13 +15,15 @@ from anytimenet.serving.request import Done, Failed, Refused, Timing, Update
 from anytimenet.serving.scheduling.jobs import Answered, Dropped, Job, Outcome
 
 Notify = Callable[[Update], None]
+Prepare = Callable[[], np.ndarray]
+"""Makes the input of a request when its turn has come."""
 
 
 class Asked:
     """A request between its admission and its end.
 
     Attributes:
-        x: its image.
+        x: its image, or what makes it.
         notify: whom to tell.
         outputs: of the stages that gave numbers.
         path: the segments that ran.
@@ -31,7 +33,7 @@ class Asked:
 
     __slots__ = ("notify", "outputs", "path", "run_s", "taken", "x")
 
-    def __init__(self, x: np.ndarray, notify: Notify) -> None:
+    def __init__(self, x: np.ndarray | Prepare, notify: Notify) -> None:
         self.x, self.notify = x, notify
         self.outputs: dict[int, Output] = {}
         self.path: tuple[tuple[int, int], ...] = ()

@@ -6,13 +6,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 from anytimenet.core import checks
-from anytimenet.core.errors import SessionError
 from anytimenet.core.images.inputs import check_finite_pixels, check_shape
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.table_choice import table_for
@@ -20,67 +18,34 @@ from anytimenet.core.manifest.tables import check_table
 from anytimenet.runtime.backends.interruptible import interruptible
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.profiling.backend import profile_backend
-from anytimenet.serving.asked import Asked, Notify, prediction_of, told
-from anytimenet.serving.overhead import Overhead
-from anytimenet.serving.request import Done, Overloaded, Refused, Request, StageDone, Update
+from anytimenet.serving.asked import Asked, Notify, Prepare
+from anytimenet.serving.engine import NAP_S, Engine
+from anytimenet.serving.request import Request
 from anytimenet.serving.reserve import Reserve
 from anytimenet.serving.scheduling.costs import Costs
-from anytimenet.serving.scheduling.jobs import Job, Outcome, Work
+from anytimenet.serving.scheduling.jobs import Job
 from anytimenet.serving.scheduling.policies.known import policy_named
 from anytimenet.serving.scheduling.scheduler import Scheduler
-from anytimenet.serving.segments import Ran, SegmentRunner
+from anytimenet.serving.tally import ServerStatus
+
+__all__ = ["ModelServer", "ServerStatus", "Ticket"]
 
 _log = logging.getLogger(__name__)
 
 _PROFILED_MINUTES = 0.25
-_UTILISED_OVER_S = 5.0
-_BELIEVED_S = 0.5
-"""How long the slowdown is believed while requests are refused for it and no segment runs."""
-_NAP_S = 0.5
-"""Nobody sleeps longer: a clock that was set must not hold anybody up."""
-
-
-@dataclass(frozen=True)
-class ServerStatus:
-    """What a model server does now, and has done since it was made.
-
-    Attributes:
-        policy: its name.
-        waiting: requests that have not begun.
-        paused: groups between two segments.
-        running: segments under way.
-        threads: engine threads.
-        slowdown: how many times slower the machine is than when it was profiled.
-        utilisation: share of the threads' time that segments took, of late.
-        outcomes: requests by how they ended: "answered", "late", "overload", "expired", "closing",
-            "cancelled", "failed".
-        stages: answers by stage, from 1.
-        reserve_ms: kept free for making a prediction and returning it.
-        closing: whether nobody is admitted any more.
-    """
-
-    policy: str
-    waiting: int
-    paused: int
-    running: int
-    threads: int
-    slowdown: float
-    utilisation: float
-    outcomes: Mapping[str, int]
-    stages: Mapping[int, int]
-    reserve_ms: float
-    closing: bool = False
+_SHORT_S = 0.02
+"""A net that takes no longer may run between two looks at the sockets; see `ModelServer.drive`."""
 
 
 class Ticket:
     """A request that was admitted."""
 
-    def __init__(self, server: ModelServer, job: Job) -> None:
-        self._server, self._job = server, job
+    def __init__(self, engine: Engine, job: Job) -> None:
+        self._engine, self._job = engine, job
 
     def cancel(self) -> None:
         """Ends it at the next segment border, with the native engine at the next block; once is enough."""
-        self._server._cancel(self._job)
+        self._engine.cancel(self._job)
 
 
 class ModelServer:
@@ -129,7 +94,6 @@ class ModelServer:
             backend.prepare(start, stop)
         self.table = _table_of(model) if table is None else table
         check_table(self.table, manifest)
-        self._clock, self._segments, self._reserve = clock, SegmentRunner(model, clock), Reserve()
         costs = Costs(
             self.table,
             [record.val_accuracy for record in manifest.stages],
@@ -137,40 +101,35 @@ class ModelServer:
             counted=[record.macs for record in manifest.stages],
             chance=1 / max(len(manifest.class_names[0]), 1),
         )
-        self._scheduler = Scheduler(
+        stoppable, reserve = interruptible(backend) is not None, Reserve()
+        scheduler = Scheduler(
             costs,
             policy_named(policy),
             workers=self.threads,
             queue_limit=queue_limit,
             states=self.threads + 64,
-            reserve_s=self._reserve.seconds,
-            in_one_go=interruptible(model.backend) is not None,
+            reserve_s=reserve.seconds,
+            in_one_go=stoppable,
         )
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._outcomes = dict.fromkeys(
-            ("answered", "late", "overload", "expired", "closing", "cancelled", "failed"), 0
-        )
-        self._stages = dict.fromkeys(range(1, manifest.num_stages + 1), 0)
-        self._utilised, self._utilised_at = 0.0, clock()
-        self._overhead = Overhead(self.threads)
-        self._ready = self._segments.warm_up(costs)
-        self._learnt_at = clock()
-        self._closed = False
+        self.is_short = stoppable and costs.seconds(0, costs.stages[-1]) <= _SHORT_S
+        """Whether its segments are short enough, and can be ended, so that a loop may run them itself."""
+        self._prepares_late = costs.most_together == 1
+        self._engine = Engine(model, scheduler, reserve, clock, self.threads)
         self._threads = [
-            threading.Thread(target=self._work, name=f"anytimenet-engine-{number}", daemon=True)
+            threading.Thread(target=self._engine.work, name=f"anytimenet-engine-{number}", daemon=True)
             for number in range(self.threads)
         ]
         for thread in self._threads:
             thread.start()
 
-    # --- for clients ----------------------------------------------------------------------------------
-
-    def submit(self, x: np.ndarray, request: Request, notify: Notify) -> Ticket:
+    def submit(self, x: np.ndarray | Prepare, request: Request, notify: Notify) -> Ticket:
         """Admits a request.
 
         Args:
-            x: the standardised image, float32 `(1, C, H, W)`; it is not copied: do not write into it.
+            x: the standardised image, float32 `(1, C, H, W)`; it is not copied: do not write into it. Or what
+                makes it: called once, by whoever runs its first segment, so that nothing is spent on a
+                request that is refused. What that raises ends the request as `Failed`, in an
+                `InvalidInputError`.
             request: when it came, by when it is to be answered, and what else is asked.
             notify: called from an engine thread with each update, in order, and never while a lock is held;
                 what it raises is logged. It must be quick: the thread serves others, too.
@@ -180,72 +139,53 @@ class ModelServer:
             ValueError: for an image of another shape, NaN, or a stage that this net does not have.
         """
         checks.instance(request, Request, "request", "Request(arrived, deadline)")
+        if callable(x) and not self._prepares_late:
+            x = x()
+        if not callable(x):
+            x = self._checked(x)
+        return Ticket(self._engine, self._engine.admit(request, Asked(x, notify)))
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
         checks.instance(x, np.ndarray, "x", "a float32 array (1, C, H, W)")
         check_shape(x.shape, self.model.manifest.preprocessing, batches=True)
         if len(x) != 1:
             raise ValueError(f"a request is one image, and this is a batch of {len(x)}: submit each")
         x = np.ascontiguousarray(x, np.float32)
         check_finite_pixels(x)
-        with self._changed:
-            self._arrival()
-            try:
-                job = self._scheduler.submit(request, self._clock(), Asked(x, notify))
-            except Overloaded as refused:
-                self._note_refusal(refused)
-                raise
-            ended = self._settled()
-            self._changed.notify()
-        self._tell(ended)
-        return Ticket(self, job)
+        return x
 
     def check(self, request: Request) -> None:
-        """Refuses now what `submit` would refuse, before anything is done for it, such as decoding its image.
+        """Refuses now what `submit` would refuse, before anything is done for it, such as reading its body.
 
         Raises:
             Overloaded: if not even the least stage would be in time, or the server is closing.
             ValueError: for a stage that this net does not have.
         """
-        with self._lock:
-            try:
-                self._scheduler.check(request, self._clock())
-            except Overloaded as refused:
-                self._arrival()
-                self._note_refusal(refused)
-                raise
-
-    def _note_refusal(self, refused: Overloaded) -> None:
-        """Counts it, and doubts the slowdown.
-
-        While nobody is let in nothing is learnt of how slow the machine is, so that a bad moment would be
-        believed for ever: the estimate goes back towards the profile until somebody is tried again.
-        """
-        self._outcomes[refused.reason] += 1
-        now = self._clock()
-        if refused.reason == "expired" and not 0 <= now - self._learnt_at <= _BELIEVED_S:
-            self._learnt_at = now
-            self._scheduler.costs.slowdown.observe(1.0, 1.0)
-
-    def _arrival(self) -> None:
-        self._overhead.came()
-        self._scheduler.costs.overhead_s = self._overhead.seconds
+        self._engine.check(request)
 
     def snapshot(self) -> ServerStatus:
         """What it does now, and has done so far."""
-        with self._lock:
-            view = self._scheduler.view
-            return ServerStatus(
-                policy=self.policy,
-                waiting=len(view.waiting),
-                paused=len(view.paused),
-                running=len(view.running),
-                threads=self.threads,
-                slowdown=view.costs.slow,
-                utilisation=self._utilisation(),
-                outcomes=dict(self._outcomes),
-                stages=dict(self._stages),
-                reserve_ms=1000 * self._scheduler.reserve_s,
-                closing=self._scheduler.closing,
-            )
+        return self._engine.status(self.policy, self.threads)
+
+    def drive(self, wake: Callable[[], None] | None) -> None:
+        """Lets the caller run the segments with `step`, in place of the engine threads.
+
+        For a process that has no core beside them: its loop and its engine would only take turns on one core,
+        and every turn is a switch of threads.
+
+        Args:
+            wake: called from any thread, with a lock held, whenever `step` is worth a call: it must not call
+                this server. None: the threads go on.
+        """
+        self._engine.driven(wake)
+
+    def step(self) -> float | None:
+        """Runs the next segment, if there is one, in this thread; only while `drive` has been told of it.
+
+        Returns:
+            Seconds after which to call it again; None for when it is woken.
+        """
+        return self._engine.step()
 
     def close(self, drain_s: float = 10.0) -> None:
         """Admits nobody any more, refuses who waits, answers who has begun, and ends the threads.
@@ -254,160 +194,17 @@ class ModelServer:
             drain_s: seconds to wait for requests under way; then they fail.
         """
         until = time.monotonic() + checks.number(drain_s, "drain_s", 0)
-        with self._changed:
-            self._scheduler.close(self._clock())
-            ended = self._settled()
-            self._changed.notify_all()
-        self._tell(ended)
-        with self._changed:
-            while not self._scheduler.idle and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
-            self._closed = True
-            ended = self._give_up()
-            self._changed.notify_all()
-        self._tell(ended)
+        self._engine.drain()
+        self._engine.close(lambda: until - time.monotonic())
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(max(0.0, until - time.monotonic()) + _NAP_S)
+                thread.join(max(0.0, until - time.monotonic()) + NAP_S)
 
     def __enter__(self) -> ModelServer:
         return self
 
     def __exit__(self, *raised: object) -> None:
         self.close()
-
-    # --- engine threads -------------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        work: Work | None = None
-        while True:
-            with self._changed:
-                work = self._next()
-                ended = self._settled()
-            self._tell(ended)
-            if work is None:
-                return
-            self._run(work)
-
-    def _next(self) -> Work | None:
-        """The next segment, once there is one; None when the server is closed."""
-        while not self._closed:
-            work = self._scheduler.next_work(self._clock())
-            if work is not None:
-                return work
-            if self._scheduler.has_outcomes:
-                ended = self._settled()
-                self._changed.release()
-                try:
-                    self._tell(ended)
-                finally:
-                    self._changed.acquire()
-                continue
-            wake_at = self._scheduler.wake_at()
-            nap = _NAP_S if wake_at is None else min(max(wake_at - self._clock(), 0.0005), _NAP_S)
-            self._changed.wait(nap)
-        return None
-
-    def _run(self, work: Work) -> None:
-        try:
-            ran = self._segments.run(work)
-        except Exception as error:
-            self._over(work, error)
-        else:
-            for job, answer in zip(work.group.jobs, ran.answers, strict=True):
-                if answer and job.request.stream and not job.cancelled:
-                    prediction = prediction_of(self.model.manifest, job, answer)
-                    _call(job.tag.notify, StageDone(answer, prediction))
-            self._over(work, ran)
-
-    def _over(self, work: Work, found: Ran | Exception) -> None:
-        """A segment has ended, or failed: who is to be answered is told."""
-        ended_at = self._clock()
-        with self._changed:
-            if work not in self._scheduler.view.running:  # the server gave it up meanwhile
-                self._segments.let_go(work.group)
-                return
-            if isinstance(found, Exception):
-                self._scheduler.failed(work, ended_at, found)
-            else:
-                self._learn(work, found.stage, len(work.group.jobs), found.took_s)
-                self._note_busy(found.took_s)
-                self._overhead.ran(found.cpu_s)
-                self._scheduler.finished(work, self._clock(), found.answers, found.stage)
-            ended = self._settled()
-            self._changed.notify_all()
-        self._tell(ended, ran=ended_at)
-
-    def _learn(self, work: Work, stage: int, batch: int, took_s: float) -> None:
-        """The slowdown learns from a whole segment that has run before; the first run prepares it."""
-        ran = work.start, stage, batch
-        if ran in self._ready and stage == work.stop:
-            self._scheduler.costs.observe(*ran, took_s)
-            self._learnt_at = self._clock()
-        self._ready.add(ran)
-
-    # --- ends -----------------------------------------------------------------------------------------
-
-    def _settled(self) -> list[Outcome]:
-        """Who has ended; the memory of groups that are over goes back. The lock is held."""
-        for group in self._scheduler.groups_over():
-            self._segments.let_go(group)
-        return self._scheduler.outcomes()
-
-    def _tell(self, ended: list[Outcome], ran: float | None = None) -> None:
-        """Makes the predictions of those who have ended and tells them; no lock is held."""
-        for outcome in ended:
-            update = told(self.model.manifest, outcome, self._clock)
-            with self._lock:
-                self._count(update)
-            _call(outcome.job.tag.notify, update)
-            if ran is not None and isinstance(update, Done):
-                self._reserve.took(self._clock() - ran)
-                self._scheduler.reserve_s = self._reserve.seconds
-
-    def _count(self, update: Update) -> None:
-        if isinstance(update, Done):
-            self._outcomes["late" if update.timing.late else "answered"] += 1
-            self._stages[update.prediction.stage] += 1
-        elif isinstance(update, Refused):
-            self._outcomes[update.reason] += 1
-        else:
-            self._outcomes["failed"] += 1
-
-    def _give_up(self) -> list[Outcome]:
-        """Everybody who is still there when the server ends. The lock is held."""
-        error = SessionError("the server was closed before this request was answered")
-        now, view = self._clock(), self._scheduler.view
-        for work in list(view.running):
-            for job in work.group.jobs:
-                self._segments.stop(job)
-            self._scheduler.failed(work, now, error)
-        return [*self._settled(), *self._scheduler.abandon(error)]
-
-    def _cancel(self, job: Job) -> None:
-        with self._changed:
-            self._scheduler.cancel(job, self._clock())
-            self._segments.stop(job)
-            ended = self._settled()
-            self._changed.notify()
-        self._tell(ended)
-
-    # --- how busy -------------------------------------------------------------------------------------
-
-    def _note_busy(self, took_s: float) -> None:
-        self._utilised = self._utilisation() + took_s / (_UTILISED_OVER_S * self.threads)
-        self._utilised_at = self._clock()
-
-    def _utilisation(self) -> float:
-        passed = max(0.0, self._clock() - self._utilised_at)
-        return min(1.0, self._utilised * float(np.exp(-passed / _UTILISED_OVER_S)))
-
-
-def _call(notify: Notify, update: Update) -> None:
-    try:
-        notify(update)
-    except Exception:
-        _log.exception("a client could not be told of its request")
 
 
 def _table_of(model: Model) -> CostTable:

@@ -104,6 +104,10 @@ Update = StageDone | Done | Refused | Failed
 """What is told of a request, in order; exactly one of the last three ends it."""
 
 
+class InvalidInputError(AnytimeNetError, ValueError):
+    """The input of a request could not be made when its turn had come; the cause says why."""
+
+
 class Overloaded(AnytimeNetError, RuntimeError):  # noqa: N818 - as clients call it
     """A request is refused at admission: not even its first stage would be in time, or the server closes.
 
@@ -114,7 +118,7 @@ class Overloaded(AnytimeNetError, RuntimeError):  # noqa: N818 - as clients call
 
     def __init__(self, retry_after_s: float, reason: Reason = "overload") -> None:
         self.retry_after_s = retry_after_s if 0 <= retry_after_s < math.inf else 1.0
-        self.reason = checks.choice(reason, "reason", REASONS)
+        self.reason: Reason = checks.choice(reason, "reason", REASONS)  # type: ignore[assignment]
         super().__init__(
             f"{_SAID[reason]}: come again in {self.retry_after_s:.3g} s"
             if reason != "expired"

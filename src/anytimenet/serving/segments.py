@@ -16,6 +16,7 @@ from anytimenet.runtime.model import Model
 from anytimenet.runtime.paths import steps_to
 from anytimenet.runtime.running import finite_rows
 from anytimenet.serving.asked import Asked
+from anytimenet.serving.request import InvalidInputError
 from anytimenet.serving.scheduling.costs import Costs
 from anytimenet.serving.scheduling.jobs import Group, Job, Work
 
@@ -27,7 +28,7 @@ class Ran(NamedTuple):
         stage: reached.
         answers: for each job the stage that gave numbers, 0 for none.
         took_s: seconds.
-        cpu_s: of the processor, that this thread had.
+        cpu_s: of the processor, that this thread had, inputs included.
     """
 
     stage: int
@@ -53,9 +54,14 @@ class SegmentRunner:
         """Runs a segment and keeps its outputs with the requests.
 
         Raises:
+            InvalidInputError: if an input could not be made.
             Exception: what the backend raises; the state of the group is lost then.
         """
-        began, cpu = self._clock(), time.thread_time()
+        cpu = time.thread_time()
+        if work.start == 0:
+            for job in work.group.jobs:
+                _prepare(job.tag)
+        began = self._clock()
         stage, answered, output = self._segment(work)
         took_s, cpu_s = max(0.0, self._clock() - began), time.thread_time() - cpu
         jobs = list(work.group.jobs)
@@ -134,3 +140,11 @@ class SegmentRunner:
         if answered <= work.start:  # nothing new: it was stopped before the next stage
             return reached, 0, None
         return reached, answered, found
+
+
+def _prepare(asked: Asked) -> None:
+    if callable(asked.x):
+        try:
+            asked.x = asked.x()
+        except Exception as error:
+            raise InvalidInputError("the input could not be made") from error

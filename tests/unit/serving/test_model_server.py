@@ -14,7 +14,16 @@ from anytimenet.core.errors import BackendError
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.runtime.model import PreparedModel
 from anytimenet.serving.model_server import ModelServer
-from anytimenet.serving.request import Done, Failed, Overloaded, Refused, Request, StageDone, Update
+from anytimenet.serving.request import (
+    Done,
+    Failed,
+    InvalidInputError,
+    Overloaded,
+    Refused,
+    Request,
+    StageDone,
+    Update,
+)
 
 ENDS = (Done, Refused, Failed)
 
@@ -266,3 +275,65 @@ def test_bad_requests_say_what_is_wrong():
         end = asks(server, min_accuracy=0.9).end()
         assert isinstance(end, Done)
         assert end.prediction.stage == 3
+
+
+def test_an_input_is_made_when_its_turn_has_come_and_not_for_who_is_refused():
+    server, backend = served()
+    made: list[int] = []
+
+    def make() -> np.ndarray:
+        made.append(len(made))
+        return toy_images()
+
+    with server:
+        now, client = time.monotonic(), Client()
+        with pytest.raises(Overloaded):
+            server.submit(make, Request(now, now + 1e-6), client)
+        assert not made
+        server.submit(make, Request(now, now + 30), client)
+        end = client.end()
+        assert isinstance(end, Done)
+        assert made == [0]
+        np.testing.assert_array_equal(
+            end.prediction.probabilities,
+            asks(server).end().prediction.probabilities,
+        )
+    assert backend.live == 0
+
+
+def test_an_input_that_cannot_be_made_ends_its_request_alone():
+    server, backend = served()
+
+    def fail() -> np.ndarray:
+        raise ValueError("no image")
+
+    with server:
+        now, client = time.monotonic(), Client()
+        server.submit(fail, Request(now, now + 30), client)
+        end = client.end()
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, InvalidInputError)
+        assert isinstance(end.error.__cause__, ValueError)
+        assert isinstance(asks(server).end(), Done)
+        assert server.snapshot().outcomes["invalid"] == 1
+        assert server.snapshot().outcomes["failed"] == 0
+    assert backend.live == 0
+
+
+def test_who_drives_runs_the_segments_and_gives_them_back():
+    server, _ = served()
+    woken = threading.Event()
+    with server:
+        server.drive(woken.set)
+        woken.clear()
+        client = asks(server)
+        assert woken.is_set()
+        time.sleep(0.05)
+        assert not client.updates  # no thread has taken it
+        while server.step() is not None:
+            pass
+        assert isinstance(client.updates[-1], Done)
+        waits = asks(server)
+        server.drive(None)
+        assert isinstance(waits.end(), Done)
+        assert server.step() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -53,6 +54,16 @@ def asked(query: bytes, headers: Mapping[str, str]) -> Ask:
     >>> found.deadline_ms, found.top
     (20.0, 1)
     """
+    found = _in_query(query) if len(query) > _SHORT_QUERY else _in_short_query(query)
+    for name in DEADLINE_HEADERS:
+        if (value := headers.get(name)) is not None:
+            found = replace(found, deadline_ms=_sooner(found.deadline_ms, _milliseconds(value, name)))
+    if "text/event-stream" in headers.get("accept", ""):
+        found = replace(found, stream=True)
+    return found
+
+
+def _in_query(query: bytes) -> Ask:
     try:
         pairs = parse_qsl(
             query.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"
@@ -61,13 +72,12 @@ def asked(query: bytes, headers: Mapping[str, str]) -> Ask:
         raise bad_request(
             "the query of the address cannot be read: name=value&name=value is needed"
         ) from None
-    found = with_fields(Ask(), pairs) if pairs else Ask()
-    for name in DEADLINE_HEADERS:
-        if (value := headers.get(name)) is not None:
-            found = replace(found, deadline_ms=_sooner(found.deadline_ms, _milliseconds(value, name)))
-    if "text/event-stream" in headers.get("accept", ""):
-        found = replace(found, stream=True)
-    return found
+    return with_fields(Ask(), pairs) if pairs else Ask()
+
+
+_SHORT_QUERY = 256
+_in_short_query = lru_cache(1024)(_in_query)
+"""Most clients ask the same of every image."""
 
 
 def with_fields(ask: Ask, fields: Iterable[tuple[str, Any]]) -> Ask:

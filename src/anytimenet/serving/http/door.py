@@ -32,6 +32,7 @@ _request_ids = _numbered()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 _ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_UNCOUNTED = nullcontext()
 _NO_TRACE = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
 
@@ -119,8 +120,7 @@ class Door:
         if service.under_way >= service.settings.limits.concurrent:
             raise overload(0.1)
         clients = service.clients
-        taken = clients.taken(visit.client, visit.arrived) if clients.are_set else nullcontext()
-        with taken:
+        with clients.taken(visit.client, visit.arrived) if clients.are_set else _UNCOUNTED:
             service.under_way += 1
             try:
                 await self._app(scope, receive, answer.send)

@@ -95,7 +95,7 @@ class _Protocol:
             fields = [("model", resident.name), *_fields(inference.parameters)]
             wanted = settled(service, visit, with_fields(asked(b"", headers), fields))
             with wanted.resident.used():
-                answers = await self._answers(wanted, inference, receive)
+                answers = await self._answers(wanted, inference, scope, receive)
             content, end = write_inference(resident.name, inference, _outputs(answers))
         finally:
             service.bodies.let_go(len(body))
@@ -104,14 +104,14 @@ class _Protocol:
         await respond(send, content, [kind, *extra])
 
     async def _answers(
-        self, wanted: Wanted, inference: Inference, receive: Receive
+        self, wanted: Wanted, inference: Inference, scope: Scope, receive: Receive
     ) -> list[tuple[Done, bool]]:
         """All of them, or the first reason why there is none: the protocol knows no half answers."""
         service, waiting = self._service, list[Waiting]()
         try:
             for x in await self._images(wanted, inference):
                 waiting.append(Waiting(wanted.resident.server, x, wanted.request(service.way_back)))
-            async with Watched(receive, waiting):
+            async with Watched(scope, receive, waiting):
                 done = await asyncio.gather(*[one.end() for one in waiting])
         except (Problem, FailedError, ClientGoneError) as error:
             for one in waiting:

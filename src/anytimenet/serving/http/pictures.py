@@ -20,6 +20,7 @@ from anytimenet.core.images.containers import check_pixels
 from anytimenet.core.images.decoding import as_array, fit, open_content, with_channels
 from anytimenet.core.images.formats import OpenedImage
 from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.images.told_size import told_size
 from anytimenet.serving.http.asking import Ask, with_fields
 from anytimenet.serving.http.forms import read_form
 from anytimenet.serving.http.problems import Problem, bad_request
@@ -44,17 +45,27 @@ class Images:
     several: bool = False
 
 
+def is_image(content_type: str) -> bool:
+    """Whether a body of this type is one image and holds no parameters."""
+    kind = _kind(content_type)
+    return kind.startswith("image/") or kind == "application/octet-stream"
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def images_in(body: bytes, content_type: str, ask: Ask, limits: Limits) -> Images:
     """The images and parameters of a body.
 
     Raises:
         Problem: 400 for a body that cannot be read, 413 for too many images, 415 for a kind that is not read.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind.startswith("image/") or kind == "application/octet-stream":
+    if is_image(content_type):
         if not body:
             raise bad_request("the body is empty: send the content of an image file")
         return Images(ask, [body])
+    kind = _kind(content_type)
     if kind == "multipart/form-data":
         fields, contents = read_form(body, content_type, limits.images)
         found = Images(with_fields(ask, fields), contents, several=True)
@@ -157,6 +168,24 @@ def prepared(
         raise Problem(413, "too_large", str(error)) from None
     except DataError as error:
         raise Problem(400, "bad_image", str(error)) from None
+
+
+def is_small(content: bytes) -> bool:
+    """Whether a file is decoded in so little time that it can be done when its turn has come."""
+    size = told_size(content) if len(content) <= _INLINE_BYTES else None
+    return size is not None and size[0] * size[1] <= _INLINE_PIXELS
+
+
+def prepared_late(content: bytes, preprocessing: Preprocessing, limits: Limits) -> np.ndarray:
+    """`prepared`, for a file that `is_small`.
+
+    Raises:
+        Problem: as `prepared`, and for a file that is larger than its beginning said.
+    """
+    try:
+        return prepared(content, preprocessing, limits.pixels, _INLINE_PIXELS)
+    except _LargeError:
+        raise Problem(400, "bad_image", "the image has more than one size") from None
 
 
 def warm_up_decoders(preprocessing: Preprocessing) -> None:

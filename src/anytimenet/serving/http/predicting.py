@@ -9,12 +9,12 @@ from anytimenet.serving.http.asking import asked
 from anytimenet.serving.http.bodies import ClientGoneError, Receive
 from anytimenet.serving.http.door import VISIT, Scope, Send
 from anytimenet.serving.http.outcomes import JSON, answer_headers, finished, note_failure, respond
-from anytimenet.serving.http.pictures import images_in
+from anytimenet.serving.http.pictures import images_in, is_image
 from anytimenet.serving.http.problems import Problem, bad_request
 from anytimenet.serving.http.service import Service
 from anytimenet.serving.http.streaming import stream
 from anytimenet.serving.http.waiting import FailedError, Waiting, Watched
-from anytimenet.serving.http.wanted import Wanted, decoded, settled
+from anytimenet.serving.http.wanted import Wanted, begun, foreseen, is_long, settled
 from anytimenet.serving.request import Done
 
 
@@ -31,28 +31,32 @@ class Predict:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         service, visit = self._service, scope[VISIT]
-        ask = asked(scope["query_string"], visit.headers)
+        headers = visit.headers
+        ask, kind = asked(scope["query_string"], headers), headers.get("content-type", "")
         if ask.model is not None:
             service.residents.of(ask.model)  # before a body is read for nothing
-        body = await service.bodies.read(receive, visit.headers.get("content-length"))
+        length = headers.get("content-length")
+        if is_image(kind) and is_long(length):
+            foreseen(service, settled(service, visit, ask))
+        body = await service.bodies.read(receive, length)
         try:
-            kind = visit.headers.get("content-type", "")
             images = images_in(body, kind, ask, service.settings.limits)
             wanted = settled(service, visit, images.ask)
             with wanted.resident.used():
                 if images.several:
-                    await self._answer_several(wanted, images.contents, receive, send)
+                    await self._answer_several(wanted, images.contents, scope, receive, send)
                 else:
-                    await self._answer_one(wanted, images.contents[0], receive, send)
+                    await self._answer_one(wanted, images.contents[0], scope, receive, send)
         finally:
             service.bodies.let_go(len(body))
 
-    async def _answer_one(self, wanted: Wanted, content: bytes, receive: Receive, send: Send) -> None:
+    async def _answer_one(
+        self, wanted: Wanted, content: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         service = self._service
         try:
-            x = await decoded(service, wanted, content)
-            waiting = Waiting(wanted.resident.server, x, wanted.request(service.way_back))
-            async with Watched(receive, [waiting]):
+            waiting = await begun(service, wanted, content)
+            async with Watched(scope, receive, [waiting]):
                 if wanted.ask.stream:
                     await stream(service, wanted, waiting, send)
                     return
@@ -65,13 +69,13 @@ class Predict:
         service.way_back.took(max(0.0, time.monotonic() - waiting.told_at))
 
     async def _answer_several(
-        self, wanted: Wanted, contents: list[bytes], receive: Receive, send: Send
+        self, wanted: Wanted, contents: list[bytes], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Each image is a request of its own for the scheduler; one that fails leaves the others alone."""
         if wanted.ask.stream:
             raise bad_request('stages are streamed of one image: send it alone, as the body or as "image"')
         begun = [await self._begun(wanted, content) for content in contents]
-        async with Watched(receive, [one for one in begun if isinstance(one, Waiting)]):
+        async with Watched(scope, receive, [one for one in begun if isinstance(one, Waiting)]):
             ended = await asyncio.gather(*[self._ended(wanted, one) for one in begun])
         problems = [one for one in ended if isinstance(one, Problem)]
         if len(problems) == len(ended):
@@ -85,8 +89,7 @@ class Predict:
 
     async def _begun(self, wanted: Wanted, content: bytes) -> Waiting | Problem:
         try:
-            x = await decoded(self._service, wanted, content)
-            return Waiting(wanted.resident.server, x, wanted.request(self._service.way_back))
+            return await begun(self._service, wanted, content)
         except Problem as problem:
             note_failure(self._service, wanted, problem)
             return problem

@@ -12,13 +12,14 @@ from types import FrameType
 from typing import Any
 
 from anytimenet.core.errors import require
-from anytimenet.serving.http.app import create_app
+from anytimenet.serving.http.app import Application, create_app
 from anytimenet.serving.http.delays import timed_loop
 from anytimenet.serving.http.logs import event, log_to
 from anytimenet.serving.http.protocol import protocol_with
-from anytimenet.serving.http.service import Service, log
+from anytimenet.serving.http.service import log
 from anytimenet.serving.http.settings import Settings
 from anytimenet.serving.http.sources import Reloading, Source
+from anytimenet.serving.http.turns import Turns
 
 _SWITCH_S = 0.0005
 _KEEP_ALIVE_S = 75
@@ -52,7 +53,7 @@ def serve(
 
 
 def make_server(
-    app: Any,
+    app: Application,
     settings: Settings,
     sources: Sequence[Source] = (),
     listening: Callable[[str], None] | None = None,
@@ -66,7 +67,7 @@ def make_server(
         listening: called with the address once requests are taken.
     """
     uvicorn = require("uvicorn", "serve")
-    service: Service = app.state.service
+    service = app.service
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -89,7 +90,8 @@ def make_server(
         async def serve(self, sockets: Any = None) -> None:
             self._loop = asyncio.get_running_loop()
             reloading = Reloading(service, sources)
-            tasks = {self._loop.create_task(reloading.watch())}
+            turns = Turns(service.residents)
+            tasks = {self._loop.create_task(one) for one in (reloading.watch(), turns.watch())}
 
             def hang_up() -> None:
                 task = self._loop.create_task(reloading.reload())

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anytimenet.serving.asked import Prepare
 from anytimenet.serving.http.asking import Ask
 from anytimenet.serving.http.delays import WayBack
 from anytimenet.serving.http.door import Visit
-from anytimenet.serving.http.pictures import net_input
+from anytimenet.serving.http.pictures import is_small, net_input, prepared_late
 from anytimenet.serving.http.problems import bad_request, expired
 from anytimenet.serving.http.residents import Resident
 from anytimenet.serving.http.service import Service
-from anytimenet.serving.http.waiting import problem_of
+from anytimenet.serving.http.waiting import Waiting, problem_of
 from anytimenet.serving.request import Overloaded, Request
+
+_AT_ONCE_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,41 @@ def settled(service: Service, visit: Visit, ask: Ask) -> Wanted:
     return Wanted(visit, ask, resident, None if ms is None else visit.arrived + ms / 1000)
 
 
+def is_long(length: str | None) -> bool:
+    """Whether a body of that announced length is likely to come in pieces, so that it is not here yet."""
+    return length is None or not length.isdigit() or int(length) > _AT_ONCE_BYTES
+
+
+def foreseen(service: Service, wanted: Wanted) -> None:
+    """Refuses what would be refused now, before its body is read or its image is decoded.
+
+    Raises:
+        Problem: 504 for a deadline that is over, 503 for a server that is full.
+    """
+    if wanted.deadline is not None and service.clock() >= wanted.deadline:
+        raise expired()
+    try:
+        wanted.resident.server.check(wanted.request(service.way_back))
+    except Overloaded as error:
+        raise problem_of(error.reason, error.retry_after_s) from None
+
+
+async def begun(service: Service, wanted: Wanted, content: bytes) -> Waiting:
+    """An image on its way: a small one is decoded when its turn has come, and not if it has none.
+
+    Raises:
+        Problem: 504 for a deadline that is over, 503 if it is refused, 400 or 413 for what cannot be read.
+    """
+    server, look = wanted.resident.server, wanted.resident.manifest.preprocessing
+    limits = service.settings.limits
+    x: np.ndarray | Prepare
+    if is_small(content):
+        x = lambda: prepared_late(content, look, limits)  # noqa: E731
+    else:
+        x = await decoded(service, wanted, content)
+    return Waiting(server, x, wanted.request(service.way_back))
+
+
 async def decoded(service: Service, wanted: Wanted, content: bytes) -> np.ndarray:
     """The input of an image, unless its deadline is over already.
 
@@ -76,10 +114,6 @@ async def decoded(service: Service, wanted: Wanted, content: bytes) -> np.ndarra
         if wanted.deadline is not None and service.clock() >= wanted.deadline:
             raise expired()
 
-    check_time()
-    try:
-        wanted.resident.server.check(wanted.request(service.way_back))
-    except Overloaded as error:  # before its image is decoded for nothing
-        raise problem_of(error.reason, error.retry_after_s) from None
+    foreseen(service, wanted)
     preprocessing = wanted.resident.manifest.preprocessing
     return await net_input(content, preprocessing, service.settings.limits, service.decoders, check_time)

@@ -86,7 +86,7 @@ class Running:
     ) -> None:
         self.app = create_app(models, settings, clock=clock)
         self.server = make_server(self.app, settings, sources)
-        self.service = self.app.state.service
+        self.service = self.app.service
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
         self.thread.start()
         until = time.monotonic() + 60

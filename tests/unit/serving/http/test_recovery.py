@@ -17,7 +17,7 @@ def test_a_slowdown_that_was_believed_too_long_is_doubted(net):
 
         assert ask() == 200
         for _ in range(40):
-            resident.server._scheduler.costs.slowdown.observe(1.0, 1e6)
+            resident.server._engine._scheduler.costs.slowdown.observe(1.0, 1e6)
         assert resident.server.snapshot().slowdown > 1e4
         assert ask() == 504
         until = time.monotonic() + 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import socket
 import threading
 import time
@@ -11,9 +12,11 @@ from contextlib import suppress
 import pytest
 from tests.unit.serving.http.serving import PNG, client_of, png, resident_of, running, wait_for
 
+from anytimenet.serving.http import running as running_module
 from anytimenet.serving.http.keys import ApiKeys
 from anytimenet.serving.http.origins import Origins
 from anytimenet.serving.http.problems import Problem
+from anytimenet.serving.http.protocol import protocol_with
 from anytimenet.serving.http.settings import Limits, Settings
 
 
@@ -156,7 +159,7 @@ def half_a_body(server, seconds: float = 20.0) -> bytes:
         return found
 
 
-def test_half_a_body_and_slow_headers_are_given_up(net):
+def test_half_a_body_and_slow_headers_are_given_up(net, parser):
     limits = Limits(body_seconds=0.3, header_seconds=0.3)
     with running([resident_of(net)], settings(limits=limits)) as server, client_of(server) as client:
         answer = half_a_body(server)
@@ -197,7 +200,59 @@ def test_what_all_bodies_hold_together_is_bounded(net):
         wait_for(lambda: server.service.bodies.held_bytes == 0)
 
 
-def test_headers_without_end_are_refused_in_json(net):
+@pytest.fixture(params=["httptools_impl.HttpToolsProtocol", "h11_impl.H11Protocol"])
+def parser(request, monkeypatch):
+    """The server with the one parser and with the other."""
+    module, _, name = request.param.partition(".")
+    if module.startswith("httptools"):
+        pytest.importorskip("httptools")
+    protocol = getattr(importlib.import_module(f"uvicorn.protocols.http.{module}"), name)
+    monkeypatch.setattr(running_module, "protocol_with", lambda limits: protocol_with(limits, protocol))
+
+
+def test_answers_pipelined_requests_and_idle_connections_are_kept(net, parser):
+    limits = Limits(header_seconds=0.2)
+    one = b"POST /v1/predict?top=1 HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\n"
+    one += b"content-length: %d\r\n\r\n" % len(png()) + png()
+    with (
+        running([resident_of(net)], settings(limits=limits)) as server,
+        socket.create_connection(server.address, timeout=20) as client,
+    ):
+        client.sendall(one + one[:40])
+        found = b""
+        while found.count(b"request_id") < 1:
+            found += client.recv(65536)
+        client.sendall(one[40:])
+        while found.count(b"request_id") < 2:
+            found += client.recv(65536)
+        time.sleep(0.5)  # longer than headers may take: nothing is on its way, so nobody is closed
+        client.sendall(one)
+        while found.count(b"request_id") < 3:
+            found += client.recv(65536)
+        assert found.count(b"HTTP/1.1 200") == 3
+
+
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_whole_headers_that_are_too_long_are_refused(net, parser, pieces):
+    limits = Limits(header_bytes=2048)
+    sent = b"GET /v1/load HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"".join(
+        b"x-%d: " % at + b"y" * 100 + b"\r\n" for at in range(40)
+    )
+    with (
+        running([resident_of(net)], settings(limits=limits)) as server,
+        socket.create_connection(server.address, timeout=20) as client,
+    ):
+        step = -(-len(sent) // pieces)
+        with suppress(ConnectionError):
+            for start in range(0, len(sent), step):
+                client.sendall(sent[start : start + step])
+                time.sleep(0.002)
+            client.sendall(b"\r\n")
+        with suppress(ConnectionError):
+            assert client.recv(4096).startswith(b"HTTP/1.1 400")
+
+
+def test_headers_without_end_are_refused_in_json(net, parser):
     limits = Limits(header_bytes=2048)
     with (
         running([resident_of(net)], settings(limits=limits)) as server,
