@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from anytimenet.core.errors import SessionError
@@ -57,7 +58,7 @@ class Engine:
         self._segments = SegmentRunner(model, clock)
         self._changed = threading.Condition(threading.Lock())
         self._tally = Tally(model.manifest.num_stages, threads, clock)
-        self._overhead = Overhead(threads)
+        self._overhead, self._beside = Overhead(threads), Reserve()
         self._ready = self._segments.warm_up(scheduler.costs)
         self._learnt_at = clock()
         self.closed = False
@@ -181,6 +182,15 @@ class Engine:
         return NAP_S if wake_at is None else min(max(wake_at - self._clock(), 0.0005), NAP_S)
 
     def _run(self, work: Work) -> None:
+        began, cpu_began = self._clock(), time.thread_time()
+        found = self._ran(work)
+        self._over(work, found)
+        self._overhead.ran(time.thread_time() - cpu_began)
+        if isinstance(found, Ran) and work.start == 0:
+            self._beside.took((self._clock() - began - found.took_s) / max(len(found.answers), 1))
+            self._scheduler.costs.begin_s = self._beside.usual_s
+
+    def _ran(self, work: Work) -> Ran | Exception:
         found: Ran | Exception
         try:
             found = self._segments.run(work)
@@ -191,7 +201,7 @@ class Engine:
                 if answer and job.request.stream and not job.cancelled:
                     prediction = prediction_of(self._manifest, job, answer)
                     _call(job.tag.notify, StageDone(answer, prediction))
-        self._over(work, found)
+        return found
 
     def _over(self, work: Work, found: Ran | Exception) -> None:
         """A segment has ended, or failed: who is to be answered is told."""
@@ -205,7 +215,6 @@ class Engine:
             else:
                 self._learn(work, found.stage, len(work.group.jobs), found.took_s)
                 self._tally.ran(found.took_s)
-                self._overhead.ran(found.cpu_s)
                 self._scheduler.finished(work, self._clock(), found.answers, found.stage)
             ended = self._settled()
             if self.wake is None:

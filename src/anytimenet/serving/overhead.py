@@ -1,4 +1,4 @@
-"""Processor time that a request takes beside its segments: HTTP, images, predictions."""
+"""Processor time that a request takes on its way to the workers and back: HTTP, and what is refused."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Overhead:
         self._at, self._used_at, self._segments, self._requests = clock(), used(), 0.0, 0
 
     def ran(self, cpu_s: float) -> None:
-        """A segment took so much processor time."""
+        """A worker had so much processor time for requests, segments and all."""
         self._segments += cpu_s
 
     def came(self) -> None:

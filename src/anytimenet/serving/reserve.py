@@ -15,6 +15,9 @@ class Reserve:
     A single one counts as no more than four times what is usual, and half a millisecond: a thread that was
     off the processor says nothing of the next answers. A change that lasts is followed all the same.
 
+    Attributes:
+        usual_s: the mean.
+
     >>> reserve = Reserve()
     >>> for _ in range(100):
     ...     reserve.took(0.001)
@@ -24,16 +27,16 @@ class Reserve:
     """
 
     def __init__(self) -> None:
-        self._usual, self._spread = _FIRST_S, 0.0
+        self.usual_s, self._spread = _FIRST_S, 0.0
 
     @property
     def seconds(self) -> float:
         """To keep free."""
-        return min(self._usual + _SPREADS * self._spread, _MOST_S)
+        return min(self.usual_s + _SPREADS * self._spread, _MOST_S)
 
     def took(self, seconds: float) -> None:
         """Making and returning an answer took so long."""
-        seen = min(max(0.0, seconds), _TIMES_USUAL * self._usual + _FIRST_S)
-        away = seen - self._usual
-        self._usual += _RECENT * away
+        seen = min(max(0.0, seconds), _TIMES_USUAL * self.usual_s + _FIRST_S)
+        away = seen - self.usual_s
+        self.usual_s += _RECENT * away
         self._spread += _RECENT * (abs(away) - self._spread)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,14 +26,12 @@ class Ran(NamedTuple):
     Attributes:
         stage: reached.
         answers: for each job the stage that gave numbers, 0 for none.
-        took_s: seconds.
-        cpu_s: of the processor, that this thread had, inputs included.
+        took_s: seconds, without the making of inputs.
     """
 
     stage: int
     answers: list[int]
     took_s: float
-    cpu_s: float
 
 
 class SegmentRunner:
@@ -57,13 +54,12 @@ class SegmentRunner:
             InvalidInputError: if an input could not be made.
             Exception: what the backend raises; the state of the group is lost then.
         """
-        cpu = time.thread_time()
         if work.start == 0:
             for job in work.group.jobs:
                 _prepare(job.tag)
         began = self._clock()
         stage, answered, output = self._segment(work)
-        took_s, cpu_s = max(0.0, self._clock() - began), time.thread_time() - cpu
+        took_s = max(0.0, self._clock() - began)
         jobs = list(work.group.jobs)
         finite = [False] * len(jobs) if output is None else [bool(each) for each in finite_rows(output)]
         for row, job in enumerate(jobs):
@@ -73,7 +69,7 @@ class SegmentRunner:
                 asked.path = (*asked.path, (work.start, stage))
             if output is not None and finite[row]:
                 asked.outputs[answered] = tuple(level[row : row + 1] for level in output)
-        return Ran(stage, [answered if each else 0 for each in finite], took_s, cpu_s)
+        return Ran(stage, [answered if each else 0 for each in finite], took_s)
 
     def stop(self, job: Job) -> None:
         """Ends the run of a job at the next block, where it runs and can be ended; from any thread."""

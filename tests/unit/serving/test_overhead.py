@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+
 import pytest
 
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.latency import Latency
 from anytimenet.serving.overhead import Overhead
+from anytimenet.serving.request import Overloaded, Request
 from anytimenet.serving.scheduling.costs import Costs
 from anytimenet.serving.scheduling.policies.known import policy_named
 from anytimenet.serving.scheduling.scheduler import Scheduler
@@ -65,3 +69,37 @@ def test_an_outlook_has_it_for_everybody_who_is_to_come() -> None:
         outlook = scheduler.policy._outlook(scheduler.view)  # type: ignore[attr-defined]
         prices.append(outlook.cost(0.0, 0.004))
     assert prices[1] > prices[0]
+
+
+def two_stages() -> Costs:
+    latency = {(0, 1, 1): 1.0, (0, 2, 1): 5.0, (1, 2, 1): 4.0}
+    entries = {key: Latency(ms, 1.1 * ms, 1.2 * ms, repeats=50) for key, ms in latency.items()}
+    return Costs(CostTable("cpu", {"id": "here"}, "float32", 1, (3, 8, 8), entries), (0.5, 0.9))
+
+
+def test_what_beginning_takes_is_part_of_every_run_from_the_input_and_of_no_other():
+    costs = two_stages()
+    before = {pair: costs.seconds(*pair) for pair in ((0, 1), (0, 2), (1, 2))}
+    sure = costs.sure_seconds(0, 1)
+    costs.begin_s = 0.002
+    assert costs.seconds(0, 1) == pytest.approx(before[0, 1] + 0.002)
+    assert costs.seconds(0, 2) == pytest.approx(before[0, 2] + 0.002)
+    assert costs.seconds(1, 2) == before[1, 2]
+    assert costs.sure_seconds(0, 1) == pytest.approx(sure + 0.002)
+    assert costs.seconds(0, 9) == math.inf
+
+
+@pytest.mark.parametrize("overhead_s", [0.0, 0.001])
+def test_admission_counts_what_those_to_come_take_from_the_same_core(overhead_s):
+    """1 ms a request at 500 a second, with 1 ms each on the way in: the queue moves at half the speed."""
+    costs = two_stages()
+    costs.overhead_s = overhead_s
+    scheduler = Scheduler(costs, policy_named("anytime"))
+    for number in range(2000):
+        scheduler.view.arrivals.came(number / 500, 0.0105)
+    now, admitted = 2000 / 500, 0
+    with suppress(Overloaded):
+        for _ in range(100):
+            scheduler.submit(Request(now, now + 0.0105), now)
+            admitted += 1
+    assert admitted == (5 if overhead_s else 10)

@@ -10,17 +10,20 @@ import json
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from anytimenet.core.errors import DataError
+from anytimenet.core.errors import BackendError, DataError
 from anytimenet.core.images.containers import check_pixels
 from anytimenet.core.images.decoding import as_array, fit, open_content, with_channels
 from anytimenet.core.images.formats import OpenedImage
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.images.told_size import told_size
+from anytimenet.native.library import library
+from anytimenet.native.preparation import prepare
 from anytimenet.serving.http.asking import Ask, with_fields
 from anytimenet.serving.http.forms import read_form
 from anytimenet.serving.http.problems import Problem, bad_request
@@ -153,21 +156,32 @@ def prepared(
         check_pixels(width, height)
 
     try:
-        opened = with_channels(open_content(content, look), preprocessing.channels)
-        fitted = fit(
-            opened,
-            preprocessing.height,
-            preprocessing.width,
-            preprocessing.resample,
-            preprocessing.shorter_side,
-        )
-        return preprocessing.standardise(as_array(fitted)[None])
+        return _standardised(open_content(content, look), preprocessing)
     except _LargeError:
         raise
     except _TooLargeError as error:
         raise Problem(413, "too_large", str(error)) from None
     except DataError as error:
         raise Problem(400, "bad_image", str(error)) from None
+
+
+def _standardised(opened: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """An opened image as the net's input; resized by the engine where there is one, in half the time."""
+    picture = with_channels(opened, preprocessing.channels)
+    height, width = preprocessing.height, preprocessing.width
+    if picture.size != (width, height) and _has_engine():
+        return prepare(np.asarray(picture), preprocessing)
+    fitted = fit(picture, height, width, preprocessing.resample, preprocessing.shorter_side)
+    return preprocessing.standardise(as_array(fitted)[None])
+
+
+@cache
+def _has_engine() -> bool:
+    try:
+        library()
+    except BackendError:
+        return False
+    return True
 
 
 def is_small(content: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -48,6 +49,9 @@ def serve(
     server = make_server(app, settings, sources, listening)
     # Engine threads come back from C for moments; they must not wait 5 ms for the loop to let them.
     sys.setswitchinterval(_SWITCH_S)
+    # What is loaded stays: the collector need not look through it in the middle of a request.
+    gc.collect()
+    gc.freeze()
     with asyncio.Runner(loop_factory=timed_loop) as runner:
         runner.run(server.serve())
 

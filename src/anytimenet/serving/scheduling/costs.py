@@ -56,6 +56,10 @@ class Costs:
         chance: score of a guess.
         slowdown: to share with others; by default one of its own.
 
+    Attributes:
+        begin_s: that a request takes its worker beside its segments: its image, decisions, its prediction.
+        overhead_s: that a request takes the workers' cores beside that, on its way in and out.
+
     Raises:
         CostTableError: if no segment from the input was measured, or batches of one were not.
 
@@ -79,7 +83,7 @@ class Costs:
         slowdown: Slowdown | None = None,
     ) -> None:
         self.slowdown = Slowdown() if slowdown is None else slowdown
-        self.overhead_s = 0.0
+        self.overhead_s = self.begin_s = 0.0
         self.validated = tuple(validated)
         self.values = stage_values(validated, counted, chance=chance)
         self._plans: dict[int, PlanTable] = {}
@@ -156,7 +160,8 @@ class Costs:
         base = self._seconds.get((start, stop), math.inf)
         if batch > 1:
             base = self._batch_seconds(start, stop, batch)
-        return base * self.slowdown.mean
+        found = base * self.slowdown.mean
+        return found if start else found + batch * self.begin_s
 
     def sure_seconds(self, start: int, stop: int, batch: int = 1) -> float:
         """Time within which 99 of 100 such runs end."""
@@ -169,7 +174,7 @@ class Costs:
         sure = self._sure.get((start, stop), math.inf)
         if batch > 1 and sure < math.inf:
             sure *= self._batch_seconds(start, stop, batch) / self._seconds[start, stop]
-        return sure
+        return sure if start else sure + batch * self.begin_s
 
     @property
     def most_together(self) -> int:

@@ -117,6 +117,8 @@ class Anytime:
         """The least stage, or further in one jump where that is quicker and will be worth it anyway."""
         costs, size = view.costs, len(jobs)
         least = max(job.least for job in jobs)
+        if size == 1 and jobs[0].due < math.inf and self._too_dear(view, least):
+            return _towards(view, 0, least, jobs)[1]
         target = self._best_target(view, jobs, 0, jobs[0].due)
         if target is not None and target > least:
             in_steps = costs.seconds(0, least, size) + costs.seconds(least, target, size)
@@ -178,10 +180,8 @@ class Anytime:
     def _best_target(self, view: View, jobs: list[Job], at: int, due: float) -> int | None:
         """The stage ahead that gains most, less what its time costs others; None where none gains."""
         costs, size = view.costs, len(jobs)
-        if size == 1 and due < math.inf:
-            ahead = costs.upgrades(at)
-            if not ahead or ahead[0].slope <= self._price_of_misses(view):
-                return None  # they alone make every further stage too dear
+        if size == 1 and due < math.inf and self._too_dear(view, at):
+            return None
         press = self._pressure(view, max(job.priority for job in jobs))
         outlook = self._outlook(view)
         best, target = 0.0, None
@@ -199,6 +199,11 @@ class Anytime:
             if gain > best:
                 best, target = gain, stage
         return target
+
+    def _too_dear(self, view: View, at: int) -> bool:
+        """Whether misses alone make every stage beyond `at` cost more than it gains."""
+        ahead = view.costs.upgrades(at)
+        return not ahead or ahead[0].slope <= self._price_of_misses(view)
 
     def _cost(self, view: View, outlook: Outlook | None, press: Pressure, takes: float) -> float:
         """Accuracy that others lose if so many seconds of work are done before theirs."""

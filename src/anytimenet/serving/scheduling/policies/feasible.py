@@ -16,6 +16,15 @@ def busy_s(view: View) -> float:
     return sum(max(0.0, work.ends - view.now) for work in view.running)
 
 
+def stretch(view: View) -> float:
+    """How much longer work takes because requests on their way in and out take from the same cores."""
+    taken = view.arrivals.rate(view.now) * view.costs.overhead_s / view.workers
+    return 1 / (1 - min(taken, _MOST_TAKEN))
+
+
+_MOST_TAKEN = 0.75
+
+
 def too_late_s(view: View, job: Job, need: Need, alone: Need | None = None) -> float | None:
     """None if a new job fits in; else how many seconds too late somebody would be.
 
@@ -28,7 +37,8 @@ def too_late_s(view: View, job: Job, need: Need, alone: Need | None = None) -> f
         need: work that a job is.
         alone: seconds from its begin to its end, where that is more: in a batch.
     """
-    rate, lasts = 1 / view.workers, need if alone is None else alone
+    slower, lasts = stretch(view), need if alone is None else alone
+    rate = slower / view.workers
     own, key = need(job), job.key
     begins, placed = view.now + busy_s(view) * rate, False
     for other in view.waiting:

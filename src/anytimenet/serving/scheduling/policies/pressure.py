@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from anytimenet.serving.scheduling.policies.feasible import busy_s
+from anytimenet.serving.scheduling.policies.feasible import busy_s, stretch
 from anytimenet.serving.scheduling.policies.policy import View
 
 
@@ -32,7 +32,7 @@ def pressure(view: View, priority: int) -> Pressure:
     """
     if not view.waiting:
         return Pressure()
-    costs, rate, busy = view.costs, 1 / view.workers, busy_s(view)
+    costs, rate, busy = view.costs, stretch(view) / view.workers, busy_s(view)
     first = costs.seconds(0, costs.stages[0])
     begins = view.now + busy * rate
     slack = slack_of_peers = even = math.inf
@@ -44,7 +44,7 @@ def pressure(view: View, priority: int) -> Pressure:
         if job.priority >= priority:
             peers += 1
             slack_of_peers = min(slack_of_peers, room)
-            even = min(even, ((job.due - view.now) * view.workers - busy) / peers)
+            even = min(even, ((job.due - view.now) / rate - busy) / peers)
         begins += takes * rate
     if not peers:
         return Pressure(slack)
