@@ -104,6 +104,17 @@ def test_a_deadline_is_kept_with_what_profile_measured(trained, digit, capsys, t
         assert record["backend"] == default
 
 
+def test_without_a_profile_the_native_engine_answers_and_a_named_backend_wins(trained, digit, capsys):
+    found = {}
+    for given in ([], ["--backend", "eager"]):
+        assert run(["predict", str(trained), str(digit), "--json", *given]) == 0
+        found[len(given)] = json.loads(capsys.readouterr().out)
+    assert found[0]["backend"] == ("native" if is_there() else "eager")
+    assert found[2]["backend"] == "eager"
+    assert found[0]["label"] == found[2]["label"]
+    assert found[0]["probability"] == pytest.approx(found[2]["probability"], abs=1e-4)
+
+
 def test_a_budget_below_stage_1_is_answered_and_marked(trained, digit, capsys):
     assert run(["predict", str(trained), str(digit), "--budget-macs", "1", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)

@@ -54,7 +54,7 @@ class Predict:
     """Answer with the cheapest stage whose validated accuracy is at least this, 0..1."""
     backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What runs the net: native, eager PyTorch, compiled, onnxruntime, openvino; by default what a bundle was
-    profiled with on this machine, the native engine first, else eager."""
+    profiled with on this machine, else the native engine where it runs the net, else eager."""
     out: Path | None = None
     """For segmentation: write the mask of every stage into this folder, as PNG pictures."""
     batch_size: int | None = None
@@ -127,14 +127,14 @@ class Predict:
         from anytimenet.bundle import Bundle
         from anytimenet.core.answers.prediction import FailedPrediction
         from anytimenet.core.answers.prediction_record import prediction_record
-        from anytimenet.workflows import predictor
+        from anytimenet.workflows.predicting import predictor, predictor_when_asked
 
-        if isinstance(net, Bundle) and self.backend is None and self.deadline_ms is None:
-            predict_many, backend = net.predict_many, net.backend.name
+        if isinstance(net, Bundle) and self.deadline_ms is None:
+            chosen = predictor_when_asked(net, backend=self.backend, threads=self.threads)
         else:
             chosen = predictor(net, backend=self.backend, threads=self.threads)
-            predict_many, backend = chosen.predict_many, chosen.model.backend.name
-        answers = predict_many(
+        backend = chosen.model.backend.name
+        answers = chosen.predict_many(
             images,
             stage=self.stage,
             budget_macs=self.budget_macs,

@@ -38,7 +38,8 @@ class Serve:
     policy: str = "anytime"
     """How requests share the machine; anytime, or one to compare with."""
     backend: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """What runs the nets: eager PyTorch, the default of a bundle; onnxruntime; openvino; native."""
+    """What runs the nets: native, eager PyTorch, onnxruntime, openvino; by default what a bundle was profiled
+    with on this machine, else the native engine where it runs the net, else eager."""
     threads: int | None = None
     """Engine threads of each model; by default the cores less one."""
     queue_limit: int = 1024
@@ -186,10 +187,10 @@ def _loader(folder: Path, backend: str | None) -> Load:
 
     if (folder / EXPORT_NAME).is_file():
         return export_loader(backend)
-    return _bundle_loader(backend or "eager")
+    return _bundle_loader(backend)
 
 
-def _bundle_loader(backend: str) -> Load:
+def _bundle_loader(backend: str | None) -> Load:
     """What loads a bundle, on a backend of its own; this needs PyTorch."""
 
     def load(folder: Path) -> tuple[Model, CostTable | None]:
@@ -199,11 +200,11 @@ def _bundle_loader(backend: str) -> Load:
         from anytimenet.core.manifest.table_choice import table_for
         from anytimenet.runtime.backends.backend import Placement
         from anytimenet.workflows import load as load_bundle
-        from anytimenet.workflows.on_backend import on_backend
+        from anytimenet.workflows.on_backend import chosen_model
 
         torch.set_num_threads(1)
         bundle = load_bundle(folder)
-        model = on_backend(bundle, backend, Placement())
-        return model, table_for(bundle.cost_tables, backend, model.backend.placement)
+        model = chosen_model(bundle, backend, Placement())
+        return model, table_for(bundle.cost_tables, model.backend.name, model.backend.placement)
 
     return load

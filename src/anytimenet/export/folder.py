@@ -23,6 +23,7 @@ from anytimenet.core.version import __version__
 from anytimenet.costs.segment_specs import segment_specs
 from anytimenet.export.formats import FORMATS
 from anytimenet.export.job import Job, Written
+from anytimenet.export.program_cache import kept_segments
 from anytimenet.nets.contract import AnytimeNet
 from anytimenet.runtime.exported.record import EXPORT_NAME, ExportRecord, SegmentFiles
 
@@ -124,7 +125,8 @@ def specs_of(
 ) -> tuple[SegmentSpec, ...]:
     """What the segments that are to be exported read, give and cost."""
     wanted = default_segments(net.num_stages) if segments is None else _pairs(segments, net.num_stages)
-    every = segment_specs(net, bundle.manifest.input_shape, rules=bundle.rules)
+    shape, rules = bundle.manifest.input_shape, bundle.rules
+    every = kept_segments(net, shape, rules, lambda: segment_specs(net, shape, rules=rules))
     known = {(spec.start, spec.stop): spec for spec in with_states_in(state_dtype, every)}
     return tuple(known[pair] for pair in wanted)
 

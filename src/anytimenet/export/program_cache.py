@@ -1,4 +1,4 @@
-"""Programs of the native engine that were made before, in the user's cache: tracing a net takes seconds."""
+"""Programs and segments that were made of a net before, in the user's cache: tracing takes seconds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from importlib import resources
 from pathlib import Path
 
 from anytimenet.bundle.backends.packages import key_of
+from anytimenet.core.errors import BundleError
 from anytimenet.core.files.cache_folder import cache_folder
 from anytimenet.core.files.regular import read_regular
 from anytimenet.core.files.writing import sha256, write_bytes
+from anytimenet.core.manifest.segments import pack_segments, unpack_segments
+from anytimenet.core.segments import SegmentSpec
+from anytimenet.costs.rules import Rules
 from anytimenet.nets.contract import AnytimeNet
 
-_ROOMS = ("export", "layers", "nets")
-"""Whose sources say what a program is of given weights."""
+_ROOMS = ("costs", "export", "layers", "nets")
+"""Whose sources say what a program and the segments are of given weights."""
+Specs = tuple[SegmentSpec, ...]
 _KNOWN = ("torch", "anytimenet")
 _LARGEST, _DIGEST = 2**27, 64
 _log = logging.getLogger(__name__)
@@ -27,28 +32,61 @@ def kept_program(net: AnytimeNet, input_shape: tuple[int, ...], make: Callable[[
     A program is data, which the engine checks; a file that is damaged is made anew. Where the cache cannot be
     written, or code beside PyTorch's and this package's says what the net computes, it is made every time.
     """
-    if net.origin is None or any(_root(type(module)) not in _KNOWN for module in net.modules()):
+    if not _is_known(net):
         return make()
     file = place_of(net, input_shape)
-    try:
-        data = read_regular(file, _LARGEST)
-        if data[:_DIGEST] == sha256(data[_DIGEST:]).encode():
-            return data[_DIGEST:]
-    except OSError:
-        pass  # it was not made yet
+    kept = _read(file)
+    if kept is not None:
+        return kept
+    _log.info("the net is made ready for the native engine; it is kept, so that this takes seconds once")
     program = make()
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_bytes(file, sha256(program).encode() + program)
-    except OSError as error:
-        _log.info("the program of the native engine is not kept in %s (%s)", file, error.strerror or error)
+    _write(file, program)
     return program
 
 
-def place_of(net: AnytimeNet, input_shape: tuple[int, ...]) -> Path:
-    """Where the program of a net lies, if it was made."""
-    key = key_of(net, _sources_digest(), tuple(input_shape), net.origin)
-    return cache_folder() / "native" / f"{key}.bin"
+def kept_segments(
+    net: AnytimeNet, input_shape: tuple[int, ...], rules: Rules, make: Callable[[], Specs]
+) -> Specs:
+    """The segments that `make` gives for a net, from the cache as programs are; not where a rule is code."""
+    if not _is_known(net) or any(map(callable, rules.values())):
+        return make()
+    file = place_of(net, input_shape, sorted(rules.items()), ending="segments.json")
+    kept = _read(file)
+    if kept is not None:
+        try:
+            return unpack_segments(kept)
+        except (BundleError, TypeError, ValueError):
+            pass  # of another version
+    specs = make()
+    _write(file, pack_segments(specs)[1])
+    return specs
+
+
+def place_of(net: AnytimeNet, input_shape: tuple[int, ...], *facts: object, ending: str = "bin") -> Path:
+    """Where the program of a net lies, if it was made; or what else is made of it and `facts`."""
+    key = key_of(net, _sources_digest(), tuple(input_shape), net.origin, *facts)
+    return cache_folder() / "native" / f"{key}.{ending}"
+
+
+def _is_known(net: AnytimeNet) -> bool:
+    """Whether the package's sources and PyTorch say all that the net computes."""
+    return net.origin is not None and all(_root(type(module)) in _KNOWN for module in net.modules())
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        data = read_regular(file, _LARGEST)
+    except OSError:
+        return None  # it was not made yet
+    return data[_DIGEST:] if data[:_DIGEST] == sha256(data[_DIGEST:]).encode() else None
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_bytes(file, sha256(data).encode() + data)
+    except OSError as error:
+        _log.info("what was made for the native engine is not kept in %s (%s)", file, error.strerror or error)
 
 
 def _root(kind: type) -> str:

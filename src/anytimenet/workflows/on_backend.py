@@ -8,7 +8,7 @@ from anytimenet.bundle import Bundle
 from anytimenet.core import checks
 from anytimenet.core.errors import BackendError
 from anytimenet.runtime import Backend, Placement, PreparedModel, make_backend
-from anytimenet.runtime.backends.preferred import EAGER, NATIVE, native_runs_at
+from anytimenet.runtime.backends.preferred import EAGER, NATIVE, measured_backend, native_runs_at
 from anytimenet.workflows.reading import settled_device
 
 OF_TORCH = ("eager", "compiled")
@@ -29,6 +29,21 @@ def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
         MissingExtraError: if what the backend is built on is not installed.
     """
     return PreparedModel(bundle.manifest, make_backend(bundle, checks.words(backend, "backend"), place))
+
+
+def chosen_model(bundle: Bundle, backend: str | None, place: Placement) -> PreparedModel:
+    """The bundle on the backend that is named, or that it was measured with here, or on the preferred one.
+
+    Args:
+        bundle: what is run; nothing in it changes.
+        backend: a name as in `on_backend`, which wins; None for what answers by default.
+        place: device, threads and number format.
+
+    Raises:
+        BackendError, MissingExtraError: as in `on_backend`, for a backend that is named.
+    """
+    name = backend or measured_backend(bundle.cost_tables, place)
+    return on_preferred(bundle, place) if name is None else on_backend(bundle, name, place)
 
 
 def on_preferred(bundle: Bundle, place: Placement) -> PreparedModel:

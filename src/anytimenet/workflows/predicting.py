@@ -9,12 +9,11 @@ from anytimenet.bundle import Bundle, load
 from anytimenet.core import checks
 from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.runtime.backends.backend import Placement
-from anytimenet.runtime.backends.preferred import measured_backend
 from anytimenet.runtime.exported.net import ExportedNet
 from anytimenet.runtime.exported.record import EXPORT_NAME
 from anytimenet.runtime.policies.policy import ExitPolicy
 from anytimenet.runtime.predictor import Predictor
-from anytimenet.workflows.on_backend import on_backend, on_preferred, placed
+from anytimenet.workflows.on_backend import chosen_model, placed
 
 
 def predictor(
@@ -62,13 +61,26 @@ def predictor(
     if not isinstance(net, Bundle):
         exported = ExportedNet.load(net.folder, backend=name, placement=Placement(device, threads, dtype))
         return exported.predictor(policy=policy, variant=variant)
-    place = placed(name, device, threads, dtype, net)
-    name = name or measured_backend(net.cost_tables, place)
-    model = on_preferred(net, place) if name is None else on_backend(net, name, place)
-    table = table_for(net.cost_tables, model.backend.name, model.backend.placement)
-    found = Predictor(model, table=table, policy=policy, variant=variant)
+    found = _cold(net, name, placed(name, device, threads, dtype, net), policy, variant)
     found.warm_up()
     return found
+
+
+def predictor_when_asked(bundle: Bundle, *, backend: str | None = None, threads: int = 1) -> Predictor:
+    """The same for answers without deadlines: segments are prepared when an image first needs them."""
+    return _cold(bundle, backend, placed(backend, "cpu", threads, "float32", bundle), "stored", "alert")
+
+
+def _cold(
+    bundle: Bundle,
+    backend: str | None,
+    place: Placement,
+    policy: ExitPolicy | Literal["stored"] | None,
+    variant: str,
+) -> Predictor:
+    model = chosen_model(bundle, backend, place)
+    table = table_for(bundle.cost_tables, model.backend.name, model.backend.placement)
+    return Predictor(model, table=table, policy=policy, variant=variant)
 
 
 def folder_of_export(folder: Path) -> ExportedNet | None:

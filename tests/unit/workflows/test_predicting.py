@@ -3,9 +3,12 @@
 import pytest
 
 import anytimenet as an
+from anytimenet.cli.serve import _bundle_loader
 from anytimenet.core.errors import BackendError, CostTableError
 from anytimenet.core.images.preprocessing import Preprocessing
-from anytimenet.export import export
+from anytimenet.costs.segment_specs import segment_specs
+from anytimenet.export import export, folder
+from anytimenet.native.library import is_there
 
 GREY = Preprocessing(8, 8, 1, (0.5,), (0.5,))
 
@@ -34,9 +37,9 @@ def test_every_backend_answers_as_the_bundle_does(bundle, digit, backend):
 
 def test_an_exported_folder_and_a_saved_bundle_are_opened_by_their_paths(bundle, digit, tmp_path):
     expected = bundle.predict(digit).label
-    folder = export(bundle, tmp_path / "export")
+    files = export(bundle, tmp_path / "export")
     saved = bundle.save(tmp_path / "bundle")
-    for path in (folder, saved):
+    for path in (files, saved):
         assert an.predictor(path).predict(digit).label == expected
 
 
@@ -51,3 +54,32 @@ def test_deadlines_are_planned_with_the_table_of_that_backend_alone(bundle, digi
 def test_a_backend_that_does_not_exist_is_refused_by_name(bundle):
     with pytest.raises(BackendError, match="did you mean 'eager'"):
         an.predictor(bundle, backend="eagre")
+
+
+def test_segments_are_counted_once_and_a_damaged_list_anew(bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("ANYTIMENET_CACHE", str(tmp_path))
+    counted = []
+
+    def counting(*given, **named):
+        counted.append(given)
+        return segment_specs(*given, **named)
+
+    monkeypatch.setattr(folder, "segment_specs", counting)
+    net = folder.as_float32(bundle.net)
+    wanted = folder.specs_of(net, bundle, None)
+    assert folder.specs_of(net, bundle, None) == wanted
+    assert len(counted) == 1
+    (kept,) = tmp_path.rglob("*.segments.json")
+    for damaged in (b"", kept.read_bytes()[:-9], kept.read_bytes().replace(b'"macs":', b'"maca":')):
+        kept.write_bytes(damaged)
+        assert folder.specs_of(net, bundle, None) == wanted
+    assert len(counted) == 4
+
+
+def test_a_server_answers_with_the_native_engine_and_a_named_backend_wins(bundle, tmp_path):
+    fresh = an.Bundle.create(bundle.net, class_names=[list("abc")], preprocessing=GREY)
+    saved = fresh.save(tmp_path / "bundle")
+    for named, wanted in ((None, "native" if is_there() else "eager"), ("eager", "eager")):
+        model, table = _bundle_loader(named)(saved)
+        assert model.backend.name == wanted
+        assert table is None

@@ -38,6 +38,15 @@ def pack_segments(specs: Sequence[SegmentSpec]) -> tuple[str, bytes]:
     return SEGMENTS_NAME, (json.dumps(_File(tuple(specs)).to_dict(), separators=(",", ":")) + "\n").encode()
 
 
+def unpack_segments(content: bytes) -> tuple[SegmentSpec, ...]:
+    """What `pack_segments` packed.
+
+    Raises:
+        BundleError, TypeError, ValueError: for something else.
+    """
+    return _File.from_dict(parse_json(content)).segments
+
+
 def read_segments(folder: Path, manifest: Manifest) -> tuple[SegmentSpec, ...] | None:
     """Every segment (a, b) of the net in `folder`, by a, then b; None in a bundle of an earlier version.
 
@@ -51,7 +60,7 @@ def read_segments(folder: Path, manifest: Manifest) -> tuple[SegmentSpec, ...] |
     if record.bytes > LARGEST_JSON:
         raise BundleError(f"{file} is listed with {record.bytes} bytes: no list of segments is so large")
     try:
-        found = _File.from_dict(parse_json(read_listed(folder, SEGMENTS_NAME, record))).segments
+        found = unpack_segments(read_listed(folder, SEGMENTS_NAME, record))
     except BundleError as error:
         raise BundleError(f"{file}: {error}") from error
     except (TypeError, ValueError) as error:
