@@ -1,5 +1,6 @@
 # make quickstart   train, evaluate and try a first anytime network (nothing but Python 3.11+ needed)
 # make test         every test          make check    lint, format, types and spelling
+# make thorough     properties on twenty times as many examples as `make test` draws
 # make bench        the benchmarks      make docs         the documentation site, in site/
 # make native       the C++ engine again, after its sources have changed (needs CMake and GCC 12 or Clang)
 # make sanitize     recorded runs of the engine under the sanitizers
@@ -17,7 +18,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate ray test-page
-.PHONY: soak
+.PHONY: soak thorough
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 # Where there is a compiler, the tests fail unless the native engine was built and loads.
@@ -29,6 +30,10 @@ quickstart: $(VENV)/.train
 test: $(VENV)/.dev $(VENV)/.vision
 	ANYTIMENET_REQUIRE_NATIVE=$(REQUIRE_NATIVE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/vision $(BIN)/python -m pytest -q -m vision
+
+thorough: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=thorough \
+	    $$(grep -rlE '^from (hypothesis|tests.examples) import' tests --include='test_*.py') $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

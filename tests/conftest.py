@@ -1,4 +1,4 @@
-"""What every test starts from: one torch thread, no cache of the user's, no colour."""
+"""What every test starts from: one torch thread, few examples of a property, no user's cache, no colour."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from types import ModuleType
 
 import pytest
 import torch
+from tests.examples import register_profiles
 
 from anytimenet.nets import registry
 
 torch.set_num_threads(1)
+register_profiles()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m vision` reads the files that say "torchvision" and no other: to collect all takes half a minute."""
+    if config.option.markexpr != "vision" or collection_path.suffix != ".py":
+        return None
+    return True if "torchvision" not in collection_path.read_text(encoding="utf-8") else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "torchvision" in getattr(item, "fixturenames", ()):
             item.add_marker("vision")
+            if "torchvision" not in item.path.read_text(encoding="utf-8"):  # no other run would find it
+                raise pytest.UsageError(f'{item.path} asks for torchvision: say "torchvision" in that file')
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from torch import Tensor, nn
 
 from anytimenet.core.segments import INPUT
@@ -76,7 +77,7 @@ def literal_outputs(net: ChainNet, x: Tensor) -> list[Tensor]:
     return [head.head(tensors[name]) for head, name in zip(net.heads, net.graph.exits, strict=True)]  # type: ignore[operator]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(30)
 @given(graphs())
 def test_every_segment_of_every_graph_gives_the_output_and_the_state_of_forward(graph):
     net = net_of(graph)
@@ -94,7 +95,7 @@ def test_every_segment_of_every_graph_gives_the_output_and_the_state_of_forward(
             assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(first, state, strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(20)
 @given(graphs())
 def test_the_published_blocks_give_forwards_outputs(graph):
     net = net_of(graph)
@@ -105,7 +106,7 @@ def test_the_published_blocks_give_forwards_outputs(graph):
         assert torch.allclose(head(state)[0], theirs, rtol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(20)
 @given(graphs(), st.data())
 def test_a_kept_net_has_just_the_nodes_that_its_stages_need(graph, data):
     net = net_of(graph)
@@ -118,7 +119,7 @@ def test_a_kept_net_has_just_the_nodes_that_its_stages_need(graph, data):
         assert torch.allclose(ours, theirs, rtol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(20)
 @given(graphs())
 def test_a_segment_computes_what_its_stage_needs_and_the_start_lacks(graph):
     net = net_of(graph)

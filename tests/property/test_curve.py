@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.evaluation import Curve, relative_saving
 from anytimenet.evaluation.plots.ticks import even_ticks, log_ticks, score_limits
@@ -59,7 +60,7 @@ def test_area_is_additive(curve, bounds, where):
     assert curve.area(low, high) * (high - low) == pytest.approx(parts, abs=1e-6)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(curves(), st.integers(0, 2**32 - 1))
 def test_expected_accuracy_is_what_random_budgets_get(curve, seed):
     low, high = curve.default_range

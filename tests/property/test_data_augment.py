@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.data import Augmentation
 from anytimenet.data.augment.pixels import draw_squares
@@ -19,7 +20,7 @@ def one_by_one(images, pad, down, right, flipped):
     return np.stack(result)
 
 
-@settings(deadline=None, max_examples=150)
+@examples(75)
 @given(
     shape=st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5)),
     pad=st.integers(0, 12),

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.core.errors import DataError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -24,7 +25,7 @@ def loader(count, batch_size, **options):
     return Loader(images, preprocessing, **options)
 
 
-@settings(deadline=None, max_examples=80)
+@examples(40)
 @given(
     count=st.integers(1, 30),
     batch_size=st.integers(1, 12),

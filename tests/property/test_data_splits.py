@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.data import DataOptions, ImageSet
 from anytimenet.data.sets.channel_statistics import channel_statistics
@@ -31,7 +32,6 @@ def split(counts, **options):
     return make_splits("made", {"train": image_set(counts)}, names, DataOptions(**options))
 
 
-@settings(deadline=None)
 @given(counts=CLASS_COUNTS, fraction=FRACTIONS, seed=SEEDS)
 def test_each_class_is_within_one_image_of_its_share(counts, fraction, seed):
     assume(max(counts) > 1)
@@ -45,7 +45,6 @@ def test_each_class_is_within_one_image_of_its_share(counts, fraction, seed):
     assert share.sum() >= 1
 
 
-@settings(deadline=None)
 @given(counts=CLASS_COUNTS, fraction=FRACTIONS, seed=SEEDS)
 def test_the_draw_does_not_depend_on_the_order_of_the_images(counts, fraction, seed):
     assume(max(counts) > 1)
@@ -56,7 +55,7 @@ def test_the_draw_does_not_depend_on_the_order_of_the_images(counts, fraction, s
     assert np.array_equal(again, drawn[order])
 
 
-@settings(deadline=None, max_examples=50)
+@examples(35)
 @given(
     counts=st.lists(st.integers(4, 40), min_size=2, max_size=8),
     seeds=st.tuples(SEEDS, SEEDS),
@@ -79,7 +78,6 @@ def test_another_seed_gives_another_validation_part_and_another_fingerprint():
     assert len({split([50, 50], split_seed=seed).test.names for seed in range(5)}) == 5
 
 
-@settings(deadline=None)
 @given(counts=CLASS_COUNTS, limit=st.integers(1, 400), seed=SEEDS)
 def test_a_limit_keeps_proportions_and_every_class_it_can(counts, limit, seed):
     labels, names = labelled(counts)
@@ -93,7 +91,7 @@ def test_a_limit_keeps_proportions_and_every_class_it_can(counts, limit, seed):
         assert (np.abs(share - exact) < 1).all()
 
 
-@settings(deadline=None, max_examples=30)
+@examples(20)
 @given(counts=st.lists(st.integers(4, 40), min_size=2, max_size=6), limit=st.integers(1, 60), seed=SEEDS)
 def test_a_limit_leaves_validation_and_test_whole(counts, limit, seed):
     whole, limited = split(counts, seed=seed), split(counts, seed=seed, limit=limit)
@@ -103,7 +101,6 @@ def test_a_limit_leaves_validation_and_test_whole(counts, limit, seed):
     assert set(limited.train.names) <= set(whole.train.names)
 
 
-@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 50), min_size=1, max_size=10),
     share=st.floats(0, 1),
@@ -124,7 +121,7 @@ def test_an_impossible_apportionment_is_refused():
         apportion(np.array([2, 3]), 6)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(20)
 @given(
     shape=st.tuples(st.integers(1, 600), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)), seed=SEEDS
 )

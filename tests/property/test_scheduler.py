@@ -6,9 +6,9 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.examples import examples
 from tests.unit.runtime.fakes.tables import SHAPE, in_proportion, table_of
 
 from anytimenet.core.manifest.cost_table import CostTable, Latency
@@ -182,7 +182,7 @@ class Machine(RuleBasedStateMachine):
 def test_every_request_ends_once_whatever_happens(policy):
     machine = type(f"Machine_{policy}", (Machine,), {"policy": policy})
     case = machine.TestCase
-    case.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+    case.settings = examples(15, stateful_step_count=40)
     case("runTest").runTest()
 
 

@@ -7,8 +7,9 @@ from itertools import accumulate, pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.layers.transitions import append_zeros, append_zeros_in_slices
 from anytimenet.nets.arguments import even_slices, split_like
@@ -70,7 +71,7 @@ def branched_nets(draw):
     )
 
 
-@settings(deadline=None, max_examples=30)
+@examples(15)
 @given(st.one_of(sliced_nets(), branched_nets()), seeds, st.data())
 def test_any_path_and_any_kept_net_give_the_outputs_of_one_pass(net, seed, data):
     subject = NetUnderTest(net, (3, 8, 8), seed=seed)
@@ -86,7 +87,7 @@ def test_any_path_and_any_kept_net_give_the_outputs_of_one_pass(net, seed, data)
                 torch.testing.assert_close(result, truth, rtol=1e-9, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(15)
 @given(st.one_of(sliced_nets(), branched_nets()), seeds)
 def test_parts_cover_and_count_what_sub_networks_hold(net, seed):
     subject = NetUnderTest(net, (3, 8, 8), seed=seed)
@@ -94,7 +95,7 @@ def test_parts_cover_and_count_what_sub_networks_hold(net, seed):
         check(subject)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(15)
 @given(sliced_nets(), seeds)
 def test_no_tensor_of_a_state_is_carried_twice(net, seed):
     subject = NetUnderTest(net, (3, 8, 8), seed=seed)
@@ -105,7 +106,7 @@ def test_no_tensor_of_a_state_is_carried_twice(net, seed):
                     assert not torch.equal(tensor, other)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(15)
 @given(counts, counts, st.integers(1, 4), seeds)
 def test_row_blocks_are_a_dense_layer_with_zeros_above_the_diagonal(inputs, outputs, used, seed):
     size = min(len(inputs), len(outputs))
@@ -115,7 +116,7 @@ def test_row_blocks_are_a_dense_layer_with_zeros_above_the_diagonal(inputs, outp
     _compare_with_dense(layer, list(layer.rows), dense, [0] * size, inputs, outputs, used, seed)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(15)
 @given(counts, counts, st.integers(1, 4), seeds)
 def test_slice_blocks_are_a_dense_layer_with_zeros_off_the_diagonal(inputs, outputs, used, seed):
     size = min(len(inputs), len(outputs))
@@ -150,7 +151,7 @@ def _compare_with_dense(layer, pieces, dense, firsts, inputs, outputs, used, see
             assert piece.grad is None
 
 
-@settings(deadline=None, max_examples=30)
+@examples(15)
 @given(counts, seeds)
 def test_a_transition_treats_every_slice_alone(slices, seed):
     x = torch.randn(2, sum(slices), 5, 4, generator=torch.Generator().manual_seed(seed))
@@ -192,7 +193,6 @@ def test_branches_are_divided_evenly_or_the_nearest_number_of_slices_is_named(br
     assert all(branches % other for other in nearer)
 
 
-@settings(deadline=None)
 @given(counts, st.integers(0, 2))
 def test_claimed_slices_are_disjoint_and_cover(sizes, dim):
     shape = [2, 3, 2]

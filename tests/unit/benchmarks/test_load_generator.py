@@ -107,7 +107,7 @@ def sized(body: bytes) -> bytes:
     )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     body=st.binary(max_size=100),
     sizes=st.lists(st.integers(1, 100), max_size=4),

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -126,7 +127,7 @@ def test_a_residual_addition_counts_and_bookkeeping_does_not() -> None:
     assert count(lambda: X.argmax(1)) == OperationCount()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(30)
 @given(st.data())
 def test_convolutions_agree_with_an_independent_counter(data: st.DataObject) -> None:
     dimensions = data.draw(st.integers(1, 3))

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.costs import profile_segments, torch_segments
@@ -147,7 +148,7 @@ def test_an_estimate_is_the_cheaper_of_its_steps_and_the_jump_from_the_input() -
     assert table.latency(1, 3).estimated
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     stages=st.integers(1, 5),
     batches=st.lists(st.integers(1, 9), min_size=1, max_size=3),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.core.segments import TensorSpec
 from anytimenet.export.adaptive_pooling import windows_of, write_adaptive
@@ -31,7 +32,7 @@ def run(x: np.ndarray, grid: tuple[int, int], *, largest: bool) -> tuple[np.ndar
 
 
 @given(height=st.integers(1, 15), width=st.integers(1, 15), rows=st.integers(1, 5), columns=st.integers(1, 5))
-@settings(max_examples=40, deadline=None)
+@examples(20)
 def test_it_is_pytorchs_adaptive_pooling(height, width, rows, columns):
     grid = (min(rows, height), min(columns, width))
     x = np.random.default_rng(height * width).normal(size=(2, 3, height, width)).astype(np.float32)

@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.native.programs import SmallProgram
 
 from anytimenet.core.errors import BackendError
@@ -87,7 +88,7 @@ def test_any_word_may_be_huge_or_negative(word):
     assert refused > WORDS // 4
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(500)
 @given(st.lists(st.tuples(st.integers(0, WORDS - 1), st.integers(-2, 20)), min_size=1, max_size=4))
 def test_any_words_may_be_other_small_numbers(changes):
     program = BYTES

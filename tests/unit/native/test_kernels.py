@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.native.programs import CLASSES, SmallProgram
 
 from anytimenet.export.native_program import COUNT_BORDER, Code, Kind, Norm, Op, View, Window
@@ -21,7 +22,7 @@ if not library.is_there():
 SETS = library.instruction_sets()
 sides = st.integers(1, 37)
 seeds = st.integers(0, 2**31)
-EVERY = settings(max_examples=60, deadline=None)
+EVERY = examples(30)
 
 
 def near(found: np.ndarray, wanted: torch.Tensor) -> None:
@@ -198,7 +199,7 @@ def test_a_convolution_writes_into_the_image_of_the_next_one(isa, data, height, 
     near(program.results(x, isa)[0], wanted)
 
 
-@settings(max_examples=6, deadline=None)
+@examples(3)
 @given(data=st.data(), seed=seeds)
 @pytest.mark.parametrize("isa", SETS)
 def test_images_that_are_too_large_for_the_cache_go_channel_by_channel(isa, data, seed):

@@ -11,9 +11,10 @@ import numpy as np
 import PIL
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.examples import examples
 
 from anytimenet import Bundle, Preprocessing, create_net
 from anytimenet.core.errors import DataError
@@ -76,13 +77,13 @@ def settings_of_images(draw: st.DrawFn) -> Preprocessing:
     return plain(height, width, draw(st.sampled_from((1, 3))), draw(st.sampled_from(RESAMPLE)), shorter)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(images(), settings_of_images())
 def test_numbers_are_those_of_pillow_bit_for_bit(pixels, preprocessing):
     check_equal(pixels, preprocessing)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20)
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 6), st.integers(0, 9), st.sampled_from((1, 3, 4)))
 def test_boxes_at_an_integer_factor_are_exact_means(height, width, factor, beyond, channels):
     draw = np.random.default_rng(beyond)

@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet import Bundle, Preprocessing, create_net
 from anytimenet.core.answers.standing import standing_stage
@@ -70,7 +71,7 @@ def test_a_net_whose_heads_are_short_answers_anywhere(name, anywhere, tmp_path):
     assert not Session(net, np.concatenate([image(), image()])).stops_anywhere
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60, suppress_health_check=list(HealthCheck))
 @given(deadline_ms=st.floats(-0.1, 0.6), seed=st.integers(0, 99))
 def test_whatever_a_deadline_leaves_is_bit_equal_to_the_whole_run_of_that_stage(sliced, deadline_ms, seed):
     predictor = Predictor(sliced, table=table(sliced))
@@ -89,7 +90,7 @@ def test_time_enough_and_none(sliced):
     assert (late.stage, late.late, late.path) == (1, True, ((0, 1),))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(40, suppress_health_check=list(HealthCheck))
 @given(within_ms=st.lists(st.floats(0, 0.3), max_size=5), seed=st.integers(0, 99), saves=st.booleans())
 def test_a_session_that_was_stopped_and_resumed_is_bit_equal(sliced, within_ms, seed, saves):
     session = Session(sliced, image(seed))

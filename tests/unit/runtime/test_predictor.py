@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.runtime.fakes.clock import FakeClock
 from tests.unit.runtime.fakes.toy import SHAPE, VALIDATED, ToyBackend, toy_images, toy_manifest, toy_model
 
@@ -97,7 +98,7 @@ def test_reading_the_image_is_part_of_the_deadline(monkeypatch):
     assert answer.elapsed_ms == pytest.approx(5.5)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     deadline_ms=st.floats(-5, 30),
     factors=st.lists(st.floats(0.5, 4), min_size=40, max_size=40),

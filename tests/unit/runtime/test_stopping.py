@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.runtime.fakes.clock import FakeClock
 from tests.unit.runtime.fakes.stopping import BLOCKS, StoppingToy
 from tests.unit.runtime.fakes.toy import SHAPE, VALIDATED, ToyBackend, toy_images, toy_manifest
@@ -70,7 +71,7 @@ def test_a_deadline_that_nobody_could_keep_is_answered_late_by_the_cheapest_stag
     assert (answer.stage, answer.late, answer.path) == (1, True, ((0, 1),))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(60)
 @given(
     deadline_ms=st.floats(-5, 40),
     factors=st.lists(st.floats(0.1, 6), min_size=4 * BLOCKS, max_size=4 * BLOCKS),
@@ -206,7 +207,7 @@ def test_a_machine_that_is_quicker_than_it_was_is_noticed_where_runs_are_stopped
     assert 0.8 < predictor.planners.slowdown.mean < 1.3
 
 
-@settings(max_examples=60, deadline=None)
+@examples(40)
 @given(within_ms=st.lists(st.floats(-1, 8), max_size=6), saves=st.booleans())
 def test_a_session_that_is_stopped_again_and_again_ends_as_one_that_never_was(within_ms, saves):
     clock = FakeClock()

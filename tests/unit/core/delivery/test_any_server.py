@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.core.delivery.servers import Handler, serving
 
 from anytimenet.core.delivery.client import Client
@@ -67,7 +68,7 @@ HONEST = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@examples(20)
 @given(st.lists(st.one_of(HONEST, st.just(wrong)), max_size=8))
 def test_what_has_its_name_is_right_and_an_honest_server_ends_it(moves):
     with serving({"file": DATA}) as server, tempfile.TemporaryDirectory() as cache:
@@ -88,7 +89,7 @@ def test_what_has_its_name_is_right_and_an_honest_server_ends_it(moves):
         assert not part_of(file).exists()
 
 
-@settings(deadline=None, max_examples=40)
+@examples(20)
 @given(st.lists(HONEST, min_size=1, max_size=8))
 def test_what_an_honest_server_sent_stays(moves):
     with serving({"file": DATA}) as server, tempfile.TemporaryDirectory() as cache:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.core.errors import BundleError, DeliveryError
 from anytimenet.runtime.delivery.progressive import ProgressiveModel
@@ -61,7 +62,7 @@ def arriving(
         yield model
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.lists(st.integers(1, 6), max_size=6), st.integers(1, 6))
 def test_each_upgrade_grows_the_net_before_it_and_never_shrinks_it(ready, wanted):
     arrivals = Arriving(6)

@@ -8,8 +8,9 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.runtime.fakes.tables import scores, table_of, tables
 
 from anytimenet.core.manifest.cost_table import CostTable, Latency
@@ -70,7 +71,7 @@ def worth(parts: list[tuple[float, np.ndarray]], budget: float, floor: float, cu
     return total
 
 
-@settings(max_examples=120, deadline=None)
+@examples(60)
 @given(data=st.data(), table=tables(), variant=st.sampled_from([v for v in VARIANTS if v != "oracle"]))
 def test_no_path_is_better_than_the_planned_one(data, table, variant):
     stages = table.num_stages
@@ -111,7 +112,7 @@ def test_no_path_is_better_than_the_planned_one(data, table, variant):
     assert mine == pytest.approx(quickest, rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(25)
 @given(table=tables(4), data=st.data())
 def test_an_oracle_plans_with_the_times_it_is_told(table, data):
     actual = {(a, b): data.draw(st.floats(0.1, 9)) for a, b, _ in table.entries}

@@ -6,8 +6,9 @@ import math
 from itertools import combinations, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.runtime.fakes.tables import scores
 
 from anytimenet.core.answers.standing import best_stage
@@ -37,7 +38,7 @@ def cost(costs, plan):
     return sum(costs[segment] for segment in plan.path)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(nets(), st.integers(0, 100))
 def test_a_budget_buys_what_the_standing_rule_says(net, budget):
     costs, validated = net
@@ -52,7 +53,7 @@ def test_a_budget_buys_what_the_standing_rule_says(net, budget):
         assert cost(costs, plan) == least[plan.stage - 1] <= budget
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(nets(), st.floats(0, 1))
 def test_an_accuracy_costs_the_least_of_the_stages_that_have_it(net, accuracy):
     costs, validated = net

@@ -7,8 +7,9 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.runtime.fakes.clock import FakeClock
 from tests.unit.runtime.fakes.tables import in_proportion, scores, table_of
 
@@ -31,7 +32,7 @@ power_settings = st.lists(
 )
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(data=st.data(), choices=power_settings, remaining=st.integers(1, 60))
 def test_no_path_in_any_setting_does_better(data, choices, remaining):
     stages = data.draw(st.integers(1, 4))

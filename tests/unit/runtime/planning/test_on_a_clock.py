@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.runtime.fakes.clock import FakeClock
 from tests.unit.runtime.fakes.tables import in_proportion, scores, spread, table_of, tables
 
@@ -46,7 +47,7 @@ def at_rest() -> Slowdown:
     return Slowdown(variance=0.0, least_noise=1e-12)
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(data=st.data(), table=tables(4), deadline=st.floats(-5, 60), kept=st.booleans())
 def test_no_segment_is_begun_after_the_deadline_while_an_answer_stands(data, table, deadline, kept):
     """So a run is late by no more than one segment, whatever the machine does."""
@@ -63,7 +64,7 @@ def test_no_segment_is_begun_after_the_deadline_while_an_answer_stands(data, tab
     assert all(began < deadline for began in run.began_at[1:])
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(table=tables(4), deadline=st.floats(0.1, 80), shares=st.lists(st.floats(0.5, 1), min_size=4))
 def test_on_a_machine_that_keeps_its_table_a_run_is_late_only_where_nothing_fits(table, deadline, shares):
     planner = Planner(table, [0.1 * k for k in range(1, table.num_stages + 1)], slowdown=at_rest())

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.runtime.fakes.tables import in_proportion, scores, tables
 
 from anytimenet.runtime.planning import plan_table
@@ -20,7 +21,7 @@ from anytimenet.runtime.planning.slowdown import estimate_of
 RISING = (0.6, 0.7, 0.8, 0.85)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=st.data(), table=tables(4), variant=st.sampled_from(("mean", "p95", "slowdown", "alert")))
 def test_it_gives_what_the_planner_gives_for_the_bin_and_the_rounded_time(data, table, variant):
     stages = table.num_stages

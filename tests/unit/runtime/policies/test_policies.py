@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.core.answers.confidence import CONFIDENCES, confidences
 from anytimenet.core.answers.exit_thresholds import leaving_stages
@@ -64,7 +65,7 @@ def run_one_by_one(policy: ExitPolicy, stored: list[tuple[np.ndarray, ...]], exa
     raise AssertionError("the last stage lets everybody go")
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_an_example_leaves_at_the_same_stage_alone_and_in_any_batch(seed):
     stored = outputs(seed)

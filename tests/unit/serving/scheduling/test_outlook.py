@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from anytimenet.serving.scheduling.policies.outlook import Outlook
 
@@ -61,7 +62,7 @@ def test_one_stage_alone_is_a_queue_whose_requests_give_up():
     assert outlook.mean == pytest.approx(served / len(arrivals), abs=0.02)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     load=st.floats(0.05, 2.0),
     allowed=st.floats(0.012, 0.2),
