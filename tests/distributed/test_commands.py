@@ -42,7 +42,7 @@ def command(*words: str, launcher: tuple[str, ...] = ("-m", "anytimenet"), **var
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
 
 

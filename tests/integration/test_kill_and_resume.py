@@ -42,7 +42,7 @@ def start_and_kill(words: tuple[str, ...], out: Path, wait_for: Path, extra_s: f
     before = wait_for.stat().st_mtime_ns if wait_for.exists() else None
     command = [*COMMAND, *words, "--out", str(out), "--resume"]
     process = subprocess.Popen(command, env=ENVIRONMENT)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while process.poll() is None and time.monotonic() < deadline:
         if wait_for.exists() and wait_for.stat().st_mtime_ns != before:
             time.sleep(extra_s)

@@ -454,7 +454,7 @@ def test_two_processes_train_together_and_count_all_pixels(folder, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     bundle = an.load(tmp_path / "two")

@@ -172,7 +172,7 @@ def held_elsewhere(tmp_path):
     assert process.stdout.readline() == b"held\n"
     yield folder, process
     process.stdin.close()
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     process.stdout.close()
 
 
@@ -185,7 +185,7 @@ def test_a_folder_that_another_process_holds_is_refused(held_elsewhere, capsys):
         assert "another run is writing into" in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
     process.kill()  # what dies holds nothing any more
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     with hold(folder):
         pass
     assert not folder.exists() or not any(folder.iterdir())

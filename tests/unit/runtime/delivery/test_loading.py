@@ -173,7 +173,7 @@ with load(sys.argv[1], progressive=True) as arriving:
 print(Predictor(net).predict(np.zeros((8, 8, 3), np.uint8), stage=3).stage)
 """
     found = subprocess.run(
-        [sys.executable, "-c", script, server.url], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script, server.url], capture_output=True, text=True, timeout=300
     )
     assert found.stdout == "3\n", found.stderr
 

@@ -107,21 +107,21 @@ def test_a_server_that_is_killed_is_started_again_and_no_client_hangs(folder):
                 found.append((told, time.monotonic() - began))
 
     try:
-        wait_for(lambda: ready(url), 120)
+        wait_for(lambda: ready(url), 300)
         clients = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
         for client in clients:
             client.start()
         wait_for(lambda: len(found) > 20)
         supervisor.process.kill()
         wait_for(lambda: supervisor.starts == 2)
-        wait_for(lambda: ready(url), 120)
+        wait_for(lambda: ready(url), 300)
         before = len(found)
         wait_for(lambda: any(isinstance(told, str) for told, _ in found[before + 5 :]))
         ended.set()
         for client in clients:
             client.join(30)
             assert not client.is_alive(), "a client hangs"
-        assert max(seconds for _, seconds in found) < 20  # each had its deadline of one, on a busy machine
+        assert max(seconds for _, seconds in found) < 60  # each had its deadline of one, on a busy machine
         assert {told.reason for told, _ in found if isinstance(told, ServerError)} <= {
             *("unreachable", "timeout", "expired", "overload", "closing"),
         }
@@ -144,7 +144,7 @@ def test_signals_reload_and_drain(folder, tmp_path):
             stderr=log,
         )
     try:
-        wait_for(lambda: ready(url), 120)
+        wait_for(lambda: ready(url), 300)
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
             process.send_signal(signal.SIGHUP)
             wait_for(lambda: 'result="loaded"} 1.0' in client.get("/metrics").text)
