@@ -1,24 +1,26 @@
 """Useful goodput under load: our policies and other servers around the same engine, on one core.
 
-    python benchmarks/serving/load.py MODELS [--peers PACKAGES] [--nets NET ...] [--seeds 2]
+    python benchmarks/serving/load.py MODELS [--peers PACKAGES] [--parts PART ...] [--docs]
 
 MODELS is what `prepare.py` made; PACKAGES holds folders `litserve`, `bentoml` and `ray` that `pip install
 --target` filled. The server has one core (the last), the generator another (the first). Writes
-`results/serving-load/<commit>-<machine>.json`. Servers run at a nice value below 0 and the generator with a
-real-time priority where this machine allows it; the result says what it was.
+`results/serving-load/<commit>-<machine>.json` after every run, and with `--docs` the tables and the figure of
+`docs/concepts/load.md`. Servers run at a nice value below 0 and the generator with a real-time priority where
+this machine allows it; the result says what it was. Servers of one part are all up, and take turns run by
+run, so that a machine that changes is the same for everybody. `--short` makes every run half a second long:
+to see that everything works.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,14 +31,21 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from history import commit, place
-from serving.arrivals import SHAPES
-from serving.generator import Run, save_plan
-from serving.goodput import MOST_LAG, Score, score
-from serving.servers import PEERS, POLICIES, PRIORITY, Kind, ours, peer, running, settle
+from serving.bench import (
+    GENERATOR_CORE,
+    HERE,
+    SERVER_CORE,
+    TIMES_FULL,
+    Bench,
+    images_in,
+    null_run,
+    own_of,
+)
+from serving.goodput import Score
+from serving.servers import PEERS, POLICIES, PRIORITY, Kind, ours, peer, running
+from serving.summary import put_between, table, tables_of
 
 NAME = "serving-load"
-HERE = Path(__file__).parent
-SERVER_CORE, GENERATOR_CORE = (os.cpu_count() or 2) - 1, 0
 RATES = {
     "0.5 full": ("full", 0.5),
     "1.5 full": ("full", 1.5),
@@ -44,192 +53,145 @@ RATES = {
     "0.8 C1": ("first", 0.8),
     "1.5 C1": ("first", 1.5),
 }
-SHORTEST_MS, TIMES_FULL = 25.0, 5.0
+SHORTEST_MS = 25.0
 """A deadline is so many times the full net's own time, and not shorter."""
 MARGIN_MS = 1.0
 """What the client keeps back of its deadline for the way to the server and back."""
-TRIES = 3
+PROFILED_MINUTES = 0.15
+SHORT_S = 0.5
+DOCUMENT = HERE.parents[1] / "docs" / "concepts" / "load.md"
+FIGURE = HERE.parents[1] / "docs" / "pictures" / "serving_load.png"
 
 
 @dataclass(frozen=True)
-class Images:
-    """The different requests, and what is right."""
-
-    contents: list[bytes]
-    labels: list[str]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What the runs of one net share.
+class Part:
+    """Runs of one net that belong together.
 
     Attributes:
-        images: to send.
-        deadline_s: of each request.
+        net: a folder in MODELS.
+        policies: of our server.
+        rates: names in RATES.
+        shape: of the load.
+        seeds: paired: every server gets the same requests at the same instants.
         seconds: of a run.
-        work: a folder for plans.
-        priority: command before the generator's.
+        peers: whether the others run instead, with each limit of their queues.
     """
 
-    images: Images
-    deadline_s: float
-    seconds: float
-    work: Path
-    priority: tuple[str, ...]
-
-    def drive(
-        self,
-        address: tuple[str, int],
-        kind: Kind,
-        intended: np.ndarray,
-        seed: int,
-        clients: int | None = None,
-    ) -> tuple[Run, list[str]]:
-        """One run in a process of its own, and the right labels of its requests.
-
-        With `clients` it is a closed loop: so many, who wait for their answer for a minute.
-        """
-        draws = np.random.default_rng(seed).integers(len(self.images.contents), size=len(intended))
-        requests = [kind.request(content) for content in self.images.contents]
-        plan, result = self.work / "plan.npz", self.work / "run.npz"
-        patience_s = 60.0 if clients else max(1.0, 4 * self.deadline_s)
-        save_plan(plan, address, requests, draws, intended, patience_s, clients)
-        command = ("taskset", "-c", str(GENERATOR_CORE), sys.executable, str(HERE / "generator.py"))
-        subprocess.run((*self.priority, *command, str(plan), str(result)), check=True)
-        return Run.load(result), [self.images.labels[draw] for draw in draws]
-
-    def open_loop(self, address: tuple[str, int], kind: Kind, shape: str, rate_hz: float, seed: int) -> Score:
-        """A run that counts: another try where the generator was late."""
-        intended = SHAPES[shape](rate_hz, self.seconds, seed)
-        for _ in range(TRIES):
-            run, labels = self.drive(address, kind, intended, seed)
-            found = score(run, labels, self.deadline_s)
-            time.sleep(0.1)
-            if found.counts:
-                break
-        return found
-
-    def saturation_hz(self, address: tuple[str, int], kind: Kind, expected_hz: float) -> float:
-        """Answers a second to four clients of which each asks again as soon as it has its answer."""
-        count = max(40, int(1.5 * expected_hz))
-        run, _ = self.drive(address, kind, np.zeros(count), 0, clients=4)
-        if (run.status != 200).any():
-            raise RuntimeError(f"{kind.name}: {(run.status != 200).sum()} of {count} were not answered")
-        return float(count / np.nanmax(run.answered))
-
-    def alone_ms(self, address: tuple[str, int], kind: Kind) -> float:
-        """Median latency of one request at a time."""
-        run, _ = self.drive(address, kind, np.arange(60) * max(0.03, 1.2 * self.deadline_s / TIMES_FULL), 0)
-        return float(1000 * np.nanmedian(run.latency))
+    net: str
+    policies: tuple[str, ...] = POLICIES
+    rates: tuple[str, ...] = tuple(RATES)
+    shape: str = "poisson"
+    seeds: int = 1
+    seconds: float = 2.0
+    peers: bool = False
 
 
-def measure(name: str, options: argparse.Namespace, keep: Any) -> dict[str, Any]:
-    """All runs of one net; `keep` is called after each server."""
-    export = options.models / name
-    images = _images(options.models / "images.npz")
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        own = _own(export, options.models / "images.npz", work)
-        deadline_ms = max(SHORTEST_MS, 5 * round(TIMES_FULL * own["stage_ms"][-1] / 5))
-        bench = Bench(images, deadline_ms / 1000, options.seconds, work, options.priority)
-        asked_ms = deadline_ms - MARGIN_MS
-        full_ms, first_ms = own["stage_ms"][-1], own["stage_ms"][0]
+FEW = ("anytime", "edgeserving", "stage_1", "full_or_refuse")
+PARTS = {
+    "main": Part("efficientnet_lite0_112", seeds=3, seconds=4.0),
+    "bursts": Part("efficientnet_lite0_112", FEW, ("0.5 full", "0.5 C1"), "bursts", seconds=4.0),
+    "diurnal": Part("efficientnet_lite0_112", FEW, ("0.5 C1",), "diurnal", seconds=6.0),
+    "224": Part("efficientnet_lite0_224", FEW),
+    "isresnext": Part("isresnext_47", FEW),
+    "peers": Part("efficientnet_lite0_112", peers=True),
+}
+PEER_RATES = {"full": ("0.5 full", "1.5 full", "0.8 C1"), "stage 1": ("1.5 full", "0.8 C1", "1.5 C1")}
+
+
+class Net:
+    """One net of MODELS: measured alone once, then part by part.
+
+    Args:
+        name: its folder.
+        options: of the command.
+        work: a folder for plans.
+    """
+
+    def __init__(self, name: str, options: argparse.Namespace, work: Path) -> None:
+        self.export, self.options = options.models / name, options
+        images_file = options.models / "images.npz"
+        _profile(self.export)
+        own = own_of(self.export, images_file, work)
+        self.images, self.stages = images_in(images_file), len(own["stage_ms"])
+        self.deadline_ms = max(SHORTEST_MS, 5 * round(TIMES_FULL * own["stage_ms"][-1] / 5))
+        self.bench = Bench(self.images, self.deadline_ms / 1000, 2.0, work, options.priority)
         told = np.array(own["labels"])
-        stages = (told == np.array(images.labels)[:, None]).mean(axis=0)
-        net: dict[str, Any] = {
+        right = (told == np.array(self.images.labels)[:, None]).mean(axis=0)
+        self.told: dict[str, Any] = {
             "net": name,
-            "deadline_ms": deadline_ms,
+            "deadline_ms": self.deadline_ms,
             "own_ms": [round(each, 3) for each in own["stage_ms"]],
             "prepare_ms": round(own["prepare_ms"], 3),
-            "stage_accuracy": [round(float(each), 4) for each in stages],
+            "stage_accuracy": [round(float(each), 4) for each in right],
             "cells": [],
         }
-        hz = {}
-        for key, policy, each in (("full", "full", full_ms), ("first", "stage_1", first_ms)):
-            kind = ours(export, policy, 60_000)
-            with running(kind, images.contents[0], SERVER_CORE) as address:
-                hz[key] = bench.saturation_hz(address, kind, 1000 / (each + 1))
-                net[f"{key}_alone_ms"] = round(bench.alone_ms(address, kind), 3)
-        net |= {"full_hz": round(hz["full"], 1), "first_hz": round(hz["first"], 1)}
-        rates = {key: share * hz[of] for key, (of, share) in RATES.items()}
-        net["null"] = _null(bench, max(rates.values()))
-        print(json.dumps({key: value for key, value in net.items() if key != "cells"}), flush=True)
-        keep(net)
+        self._saturate(own["stage_ms"])
+        self.rates = {key: share * self.told[f"{of}_hz"] for key, (of, share) in RATES.items()}
+        self.told["null"] = null_run(self.bench, max(self.rates.values()))
+        print(json.dumps({key: value for key, value in self.told.items() if key != "cells"}), flush=True)
 
-        def cells(kind: Kind, told: dict[str, Any], seeds: Sequence[int], shapes: Sequence[str]) -> None:
-            with running(kind, images.contents[0], SERVER_CORE) as address:
-                for shape in shapes:
-                    chosen = rates if shape == "poisson" else {"0.8 C1": rates["0.8 C1"]}
-                    for rate, rate_hz in chosen.items():
-                        for seed in seeds if shape == "poisson" else seeds[:1]:
-                            found = bench.open_loop(address, kind, shape, rate_hz, seed)
-                            row = {**told, "shape": shape, "rate": rate, "seed": seed, **_rounded(found)}
-                            net["cells"].append(row)
-                            print(_line(name, row), flush=True)
-            keep(net)
+    def _saturate(self, stage_ms: list[float]) -> None:
+        """What the server can bear of the full net and of stage 1, and what it adds to the net's time."""
+        for key, policy, each in (("full", "full", stage_ms[-1]), ("first", "stage_1", stage_ms[0])):
+            kind = ours(self.export, policy, 60_000)
+            with running(kind, self.images.contents[0], SERVER_CORE) as address:
+                hz = [self.bench.saturation_hz(address, kind, 1000 / (each + 1)) for _ in range(3)]
+                self.told[f"{key}_hz"] = round(float(np.median(hz)), 1)
+                self.told[f"{key}_alone_ms"] = round(self.bench.alone_ms(address, kind), 3)
+        kind = ours(self.export, "anytime", 1000)
+        with running(kind, self.images.contents[0], SERVER_CORE) as address:
+            found = self.bench.overheads_ms(address, kind, self.told["prepare_ms"])
+        self.told["overhead_ms"] = round(float(np.median(found)), 3)
 
-        seeds = range(1, options.seeds + 1)
-        for policy in options.policies:
-            kind = ours(export, policy, asked_ms)
-            cells(kind, {"server": policy, "limit": None}, seeds, options.shapes)
-        for other in options.others if options.peers else ():
-            for stage in (len(own["stage_ms"]), 1):
+    def run(self, part: Part, keep: Any) -> None:
+        """Our servers, all up, turn by turn."""
+        asked_ms = self.deadline_ms - MARGIN_MS
+        kinds = [ours(self.export, policy, asked_ms) for policy in part.policies]
+        with ExitStack() as stack:
+            up = [(kind, stack.enter_context(self._up(kind))) for kind in kinds]
+            for rate in part.rates:
+                for seed in range(1, part.seeds + 1):
+                    turns = up if seed % 2 else up[::-1]
+                    for kind, address in turns:
+                        self._cell(part, kind, address, rate, seed, {"server": kind.name, "limit": None})
+                keep()
+
+    def run_peers(self, part: Part, keep: Any) -> None:
+        """Others one after the other, for some take the memory of many; each limit of their queues."""
+        for other in self.options.others if self.options.peers else ():
+            for stage, said in ((self.stages, "full"), (1, "stage 1")):
                 for limit in PEERS[other]:
-                    value = limit * deadline_ms / 1000 if other == "litserve" else limit
-                    kind = peer(other, export, stage, value, options.peers)
-                    told = {"server": f"{other} {'full' if stage > 1 else 'stage 1'}", "limit": value}
+                    value = limit * self.deadline_ms / 1000 if other == "litserve" else limit
+                    kind = peer(other, self.export, stage, value, self.options.peers)
+                    told = {"server": f"{other} {said}", "limit": value}
                     try:
-                        cells(kind, told, seeds[:1], ("poisson",))
+                        with self._up(kind) as address:
+                            for rate in PEER_RATES[said]:
+                                self._cell(part, kind, address, rate, 1, told)
                     except RuntimeError as error:
-                        print(f"{name} {other}: {error}", flush=True)
-        return net
+                        print(f"{self.told['net']} {other}: {error}", flush=True)
+                    keep()
+
+    def _up(self, kind: Kind) -> Any:
+        return running(kind, self.images.contents[0], SERVER_CORE)
+
+    def _cell(
+        self, part: Part, kind: Kind, address: tuple[str, int], rate: str, seed: int, told: dict[str, Any]
+    ) -> None:
+        bench = self.bench.lasting(SHORT_S if self.options.short else part.seconds)
+        found = bench.open_loop(address, kind, part.shape, self.rates[rate], seed)
+        row = {**told, "shape": part.shape, "rate": rate, "seed": seed, **_rounded(found)}
+        same = ("server", "limit", "shape", "rate", "seed")
+        cells = [cell for cell in self.told["cells"] if any(cell[key] != row[key] for key in same)]
+        self.told["cells"] = [*cells, row]
+        print(_line(self.told["net"], row), flush=True)
 
 
-def _null(bench: Bench, top_hz: float) -> dict[str, Any]:
-    """The generator against a handler that does nothing, at 1.5 times the top rate."""
-    command = (sys.executable, str(HERE / "null_server.py"), "0")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        os.sched_setaffinity(process.pid, {SERVER_CORE})
-        assert process.stdout is not None
-        address = "127.0.0.1", int(process.stdout.readline())
-        kind = Kind("null", (), {}, False, "/")
-        intended = SHAPES["poisson"](1.5 * top_hz, bench.seconds, 0)
-        run, labels = bench.drive(address, kind, intended, 0)
-    finally:
-        process.kill()
-        process.wait()
-    found = score(run, labels, bench.deadline_s)
-    sustained = found.in_time >= 0.99 and found.counts
-    return {
-        "rate_hz": round(1.5 * top_hz, 1),
-        "in_time": round(found.in_time, 4),
-        "p99_ms": round(found.p99_ms, 3),
-        "lag_ms": round(found.lag_ms, 3),
-        "most_lag_ms": round(1000 * MOST_LAG * bench.deadline_s, 3),
-        "sustained": sustained,
-    }
-
-
-def _own(export: Path, images: Path, work: Path) -> dict[str, Any]:
-    out = work / "own.json"
-    command = ("taskset", "-c", str(SERVER_CORE), sys.executable, str(HERE / "own.py"))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        (*command, str(export), str(images), str(out)), env=environment, start_new_session=True
-    )
-    settle(process.pid, SERVER_CORE)
-    if process.wait():
-        raise RuntimeError("own.py failed")
-    own: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return own
-
-
-def _images(path: Path) -> Images:
-    with np.load(path) as kept:
-        joined, ends = kept["joined"].tobytes(), [int(end) for end in kept["ends"]]
-        contents = [joined[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-        return Images(contents, [str(label) for label in kept["labels"]])
+def _profile(export: Path) -> None:
+    """Its latencies on this machine as it is today, on the core of the servers."""
+    command = (sys.executable, "-m", "anytimenet.runtime", "profile", str(export))
+    pinned = ("taskset", "-c", str(SERVER_CORE), *command, "--minutes", str(PROFILED_MINUTES))
+    subprocess.run(pinned, check=True, stdout=subprocess.DEVNULL)
 
 
 def _rounded(found: Score) -> dict[str, Any]:
@@ -262,78 +224,62 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("models", type=Path, metavar="MODELS")
     parser.add_argument("--peers", type=Path, metavar="PACKAGES", help="other servers; none by default")
-    parser.add_argument("--nets", nargs="+", help="folders in MODELS; all that are there")
-    parser.add_argument("--policies", nargs="*", default=list(POLICIES))
-    parser.add_argument("--others", nargs="*", default=list(PEERS))
-    parser.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of a run")
+    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS))
+    parser.add_argument("--others", nargs="*", default=list(PEERS), help="which of them")
+    parser.add_argument("--short", action="store_true", help="runs of half a second")
+    parser.add_argument("--docs", action="store_true", help="write the tables and the figure, too")
     parser.add_argument("--out", type=Path, default=HERE.parent / "results")
     options = parser.parse_args()
-    found = sorted(path.parent.name for path in options.models.glob("*/export.json"))
-    options.nets = options.nets or found
     options.priority = _priority()
     return options
 
 
 def main() -> None:
-    """Measures and writes; what was measured of other nets at this commit stays."""
+    """Measures part by part, and writes after each; what was measured of other nets at this commit stays."""
     from anytimenet.core.files.writing import write_json
     from anytimenet.core.manifest.machine import machine_stamp
 
     options = _options()
-    stamp = machine_stamp({})
+    begun, stamp = time.monotonic(), machine_stamp({})
     head = {
         "benchmark": "serving/load",
         "commit": commit(),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": stamp,
-        "seeds": options.seeds,
-        "seconds": options.seconds,
+        "short": options.short,
         "margin_ms": MARGIN_MS,
         "server": f"core {SERVER_CORE}, nice {PRIORITY}, one engine thread",
         "generator": f"core {GENERATOR_CORE}, {' '.join(options.priority) or 'usual priority'}",
     }
     path = place(options.out, NAME, head["commit"], stamp["id"])
-    nets: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     if path.exists():
-        nets = {net["net"]: net for net in json.loads(path.read_text(encoding="utf-8"))["nets"]}
+        told = {net["net"]: net for net in json.loads(path.read_text(encoding="utf-8"))["nets"]}
 
-    def keep(net: dict[str, Any]) -> None:
-        nets[net["net"]] = net
-        rows = [row for each in nets.values() for row in table(each)]
+    def keep() -> None:
+        told.update({name: net.told for name, net in nets.items()})
+        rows = [row for each in told.values() for row in table(each)]
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**head, "nets": list(nets.values()), "rows": rows})
+        write_json(path, {**head, "nets": list(told.values()), "rows": rows})
 
-    for name in options.nets:
-        measure(name, options, keep)
-    for net in nets.values():
-        for row in table(net):
-            print(row)
+    nets: dict[str, Net] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.parts:
+            part = PARTS[name]
+            if part.net not in nets:
+                nets[part.net] = Net(part.net, options, Path(folder))
+            (nets[part.net].run_peers if part.peers else nets[part.net].run)(part, keep)
+            print(f"{name}: {time.monotonic() - begun:.0f} s so far", flush=True)
+    result = json.loads(path.read_text(encoding="utf-8"))
+    text = tables_of(result, tuple(RATES))
+    print(text)
+    if options.docs:
+        from serving.picture import draw
 
-
-def table(net: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a server, shape and rate: means over seeds that count, peers with their best limit."""
-    rows = []
-    groups: dict[tuple[str, str, str], dict[Any, list[dict[str, Any]]]] = {}
-    for cell in net["cells"]:
-        if cell["counts"]:
-            key = cell["server"], cell["shape"], cell["rate"]
-            groups.setdefault(key, {}).setdefault(cell["limit"], []).append(cell)
-    for (server, shape, rate), limits in groups.items():
-        best = max(limits, key=lambda limit: np.mean([cell["useful"] for cell in limits[limit]]))
-        chosen = limits[best]
-        keys = ("useful", "in_time", "accuracy", "refused", "late", "failed", "p50_ms", "p99_ms")
-        means = {key: _mean([cell[key] for cell in chosen]) for key in keys}
-        what = f"{net['net']}, {server}, {shape} {rate}"
-        head = {"what": what, "server": server, "shape": shape, "rate": rate, "limit": best}
-        rows.append({**head, **means, "seeds": len(chosen)})
-    return rows
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), 4) if known else None
+        put_between(DOCUMENT, text)
+        net = result["nets"][0]
+        rows = [row for row in table(net) if row["shape"] == "poisson"]
+        draw(net, rows, FIGURE)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python benchmarks/serving/own.py EXPORT IMAGES.npz OUT.json
 
 from __future__ import annotations
 
-import io
 import json
 import statistics
 import sys
@@ -13,11 +12,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from anytimenet.runtime import ExportedNet
+from anytimenet.serving.http.pictures import prepared
 
 TIMED = 40
+MOST_PIXELS = 2**20
 
 
 def main() -> None:
@@ -35,8 +35,7 @@ def main() -> None:
     times: list[list[float]] = [[] for _ in range(stages)]
     for number, content in enumerate(contents):
         begun = time.perf_counter()
-        with Image.open(io.BytesIO(content)) as image:
-            x = look.standardise(look.decode(image)[None])
+        x = prepared(content, look, MOST_PIXELS)
         preparing.append(1000 * (time.perf_counter() - begun))
         state, told = backend.begin(x), []
         for stage in range(stages):

@@ -29,8 +29,8 @@ class Overhead:
         used: processor time of the whole process, in seconds.
         cores: that the process may run on now.
 
-    >>> used = iter([0.0, 0.05])
-    >>> times = iter([0.0, *[1.0] * 10])
+    >>> used = iter([0.0, 0.05, 0.05])
+    >>> times = iter([0.0, *[0.03 * at for at in range(1, 11)]])
     >>> overhead = Overhead(1, clock=lambda: next(times), used=lambda: next(used), cores=lambda: 1)
     >>> overhead.ran(0.03)
     >>> for _ in range(10):
@@ -48,8 +48,9 @@ class Overhead:
         cores: Callable[[], int] = cores_here,
     ) -> None:
         self._threads, self._clock, self._used, self._cores = threads, clock, used, cores
-        self.seconds = 0.0
-        self._at, self._used_at, self._segments, self._requests = clock(), used(), 0.0, 0
+        self.seconds, self._requests = 0.0, 0
+        self._last = clock()
+        self._begin(self._last)
 
     def ran(self, cpu_s: float) -> None:
         """A worker had so much processor time for requests, segments and all."""
@@ -57,14 +58,16 @@ class Overhead:
 
     def came(self) -> None:
         """A request came, to be admitted or refused."""
-        self._requests += 1
-        if self._requests < _LEAST_REQUESTS:
-            return
         now = self._clock()
-        if now - self._at < _EVERY_S:
+        if now - self._last > _EVERY_S:  # what an idle process takes is nobody's
+            self._begin(now)
+        self._last, self._requests = now, self._requests + 1
+        if self._requests < _LEAST_REQUESTS or now - self._at < _EVERY_S:
             return
-        used = self._used()
-        each = (used - self._used_at - self._segments) / self._requests
+        each = (self._used() - self._used_at - self._segments) / self._requests
         found = min(max(each, 0.0), _MOST_S) if self._cores() <= self._threads else 0.0
         self.seconds += _RECENT * (found - self.seconds)
-        self._at, self._used_at, self._segments, self._requests = now, used, 0.0, 0
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._at, self._used_at, self._segments, self._requests = now, self._used(), 0.0, 0

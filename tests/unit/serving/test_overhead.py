@@ -46,12 +46,20 @@ def test_where_a_core_is_left_for_the_rest_it_is_nothing() -> None:
 def test_it_is_never_negative_nor_without_bound() -> None:
     process = Process(cores=1)
     for used, wanted in ((-1.0, 0.0), (1e6, 0.02)):
-        for _ in range(50):
-            process.now += 1
+        for _ in range(500):
+            process.now += 0.1
             process.used += used
-            for _ in range(10):
-                process.overhead.came()
+            process.overhead.came()
         assert process.overhead.seconds == pytest.approx(wanted, abs=1e-6)
+
+
+def test_what_an_idle_process_takes_is_not_counted_to_who_comes_next() -> None:
+    process = Process(cores=1)
+    process.answer(2000)
+    process.now += 60
+    process.used += 0.5
+    process.answer(30)
+    assert process.overhead.seconds == pytest.approx(0.002, rel=0.05)
 
 
 def test_an_outlook_has_it_for_everybody_who_is_to_come() -> None:

@@ -14,7 +14,7 @@ from anytimenet.serving.scheduling.policies.pressure import Pressure, pressure
 
 _BIN = math.log(1.25)
 _MOST_OUTLOOKS = 256
-_MOMENT_S, _FINE_S = 1e-4, 1e-3
+_MOMENT_S, _FINE_S = 1e-4, 2.5e-4
 _LOOKED_THROUGH = 512
 _QUICKER = 0.95
 _ANY = -(10**6)
@@ -96,7 +96,8 @@ class Anytime:
             self._misses.missed(view.now)
 
     def answered(self, view: View, job: Job) -> None:
-        """Changes nothing."""
+        """Makes time a little cheaper again."""
+        self._misses.kept(view.now)
 
     def _start(self, view: View, first: Job) -> Start | Wait:
         """The most urgent one, alone or with as many others as are worth while and in time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_STEP = 0.1
+_STEP, _TARGET = 0.1, 0.01
 _MEMORY_S = 2.0
 _MOST = 1.0
 
@@ -12,9 +12,10 @@ _MOST = 1.0
 class Misses:
     """A price that every miss raises and that time lowers: an integrator with a leak.
 
-    It is the multiplier of a constraint, that few are missed, found by dual ascent. No model is needed for
-    it: whatever makes requests late, such as processor time that nobody counted, makes depth dearer. A
-    persistent share p of r requests a second settles at 0.2 p r.
+    It is the multiplier of a constraint, that no more than 1 % are missed, found by dual ascent. No model is
+    needed for it: whatever makes requests late, such as processor time that nobody counted, makes depth
+    dearer. A persistent share p of r requests a second settles at 0.2 (p - 0.01) r, and at most at 1; a
+    single pause of the machine costs nobody his depth.
 
     >>> misses = Misses()
     >>> for _ in range(5):
@@ -29,6 +30,11 @@ class Misses:
     def missed(self, now: float) -> None:
         """A request got no answer in time."""
         self._price, self._at = min(self.price(now) + _STEP, _MOST), now
+
+    def kept(self, now: float) -> None:
+        """A request was answered in time."""
+        if self._price:
+            self._price, self._at = max(0.0, self.price(now) - _STEP * _TARGET), now
 
     def price(self, now: float) -> float:
         """From 0, for nothing, to 1, at which no further stage is worth its time.
