@@ -79,6 +79,19 @@ class Call:
             )
         return {**self._params, "deadline_ms": f"{left:.3f}"}
 
+    def sent(self, content: bytes, kind: str) -> dict[str, Any]:
+        """What httpx sends in the next try: an image of that type, with `params`, within `timeout_s`.
+
+        Raises:
+            ServerError: as `params`.
+        """
+        return {
+            "content": content,
+            "headers": {"content-type": kind},
+            "params": self.params(),
+            "timeout": self.timeout_s,
+        }
+
     @property
     def timeout_s(self) -> float:
         """How long the next try may take."""

@@ -14,7 +14,7 @@ from anytimenet.serving.client.answers import Answer, ServerError
 from anytimenet.serving.client.calls import Call, Events, ImageLike, content_of
 from anytimenet.serving.client.overhead import Overhead
 
-_SMALLEST_ERROR = 400
+_SMALLEST_ERROR, _PREDICT = 400, "/v1/predict"
 
 
 class _Common:
@@ -112,13 +112,13 @@ class Client(_Common):
             ServerError: if there is no answer, or none in time.
             DataError: for what is no image.
         """
-        content, kind = content_of(image)
+        content = content_of(image)
         call = self._call(
             deadline_ms, {"model": model, "min_stage": min_stage, "top": top, "priority": priority}
         )
         while True:
             try:
-                return call.answer(self._post(call, content, kind))
+                return call.answer(self._post(call, content))
             except ServerError as error:
                 pause = call.pause_s(error)
             time.sleep(pause)
@@ -131,17 +131,10 @@ class Client(_Common):
         Raises:
             ServerError: if there is no answer; nothing is tried again.
         """
-        content, kind = content_of(image)
+        content = content_of(image)
         call, events = self._call(deadline_ms, {"model": model, "stream": True}), Events()
         try:
-            with self._client.stream(
-                "POST",
-                "/v1/predict",
-                content=content,
-                headers={"content-type": kind},
-                params=call.params(),
-                timeout=call.timeout_s,
-            ) as response:
+            with self._client.stream("POST", _PREDICT, **call.sent(*content)) as response:
                 if response.status_code >= _SMALLEST_ERROR:
                     raise ServerError.of(response.status_code, response.read(), response.headers)
                 for line in response.iter_lines():
@@ -176,15 +169,9 @@ class Client(_Common):
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
-    def _post(self, call: Call, content: bytes, kind: str) -> dict[str, Any]:
+    def _post(self, call: Call, content: tuple[bytes, str]) -> dict[str, Any]:
         try:
-            response = self._client.post(
-                "/v1/predict",
-                content=content,
-                headers={"content-type": kind},
-                params=call.params(),
-                timeout=call.timeout_s,
-            )
+            response = self._client.post(_PREDICT, **call.sent(*content))
         except self._httpx.HTTPError as error:
             raise self._unreachable(error) from error
         return _told(response)
@@ -225,13 +212,13 @@ class AsyncClient(_Common):
             ServerError: if there is no answer, or none in time.
             DataError: for what is no image.
         """
-        content, kind = content_of(image)
+        content = content_of(image)
         call = self._call(
             deadline_ms, {"model": model, "min_stage": min_stage, "top": top, "priority": priority}
         )
         while True:
             try:
-                return call.answer(await self._post(call, content, kind))
+                return call.answer(await self._post(call, content))
             except ServerError as error:
                 pause = call.pause_s(error)
             await asyncio.sleep(pause)
@@ -244,17 +231,10 @@ class AsyncClient(_Common):
         Raises:
             ServerError: if there is no answer; nothing is tried again.
         """
-        content, kind = content_of(image)
+        content = content_of(image)
         call, events = self._call(deadline_ms, {"model": model, "stream": True}), Events()
         try:
-            async with self._client.stream(
-                "POST",
-                "/v1/predict",
-                content=content,
-                headers={"content-type": kind},
-                params=call.params(),
-                timeout=call.timeout_s,
-            ) as response:
+            async with self._client.stream("POST", _PREDICT, **call.sent(*content)) as response:
                 if response.status_code >= _SMALLEST_ERROR:
                     raise ServerError.of(response.status_code, await response.aread(), response.headers)
                 async for line in response.aiter_lines():
@@ -273,15 +253,9 @@ class AsyncClient(_Common):
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         await self.close()
 
-    async def _post(self, call: Call, content: bytes, kind: str) -> dict[str, Any]:
+    async def _post(self, call: Call, content: tuple[bytes, str]) -> dict[str, Any]:
         try:
-            response = await self._client.post(
-                "/v1/predict",
-                content=content,
-                headers={"content-type": kind},
-                params=call.params(),
-                timeout=call.timeout_s,
-            )
+            response = await self._client.post(_PREDICT, **call.sent(*content))
         except self._httpx.HTTPError as error:
             raise self._unreachable(error) from error
         return _told(response)

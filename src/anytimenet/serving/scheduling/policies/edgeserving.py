@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import islice
 
-from anytimenet.serving.scheduling.jobs import Group, Job
-from anytimenet.serving.scheduling.policies.fixed import onward
-from anytimenet.serving.scheduling.policies.policy import Continue, Start, View, Wait
+from anytimenet.serving.scheduling.jobs import Job
+from anytimenet.serving.scheduling.policies.policy import Start, View
+from anytimenet.serving.scheduling.policies.whole_runs import WholeRuns
 
 
-class EdgeServing:
+class EdgeServing(WholeRuns):
     """A Lyapunov rule over exit and batch, written from its formula.
 
     A free worker takes the exit e and the batch B that maximise Q B acc(e) / t(e, B) - w Z violations + Z B
@@ -25,26 +25,9 @@ class EdgeServing:
         self._weight, self._target = weight, target
         self.misses = 1.0
 
-    def refusal_s(self, view: View, job: Job) -> float | None:
-        """Nobody is refused."""
-        return None
-
-    def hopeless(self, view: View, job: Job) -> bool:
-        """Whether not even its least stage would be in time."""
-        return view.now + view.costs.seconds(0, job.least) > job.due
-
-    def ends(self, view: View, group: Group, job: Job) -> bool:
-        """A run has one answer."""
-        return group.stage >= group.goal
-
-    def choose(self, view: View) -> Start | Continue | Wait | None:
+    def start(self, view: View) -> Start:
         """The exit and the batch of the highest score."""
-        costs = view.costs
-        for group in view.paused:  # a stage that gave no numbers, or is less than was asked for
-            return onward(view, group)
-        queue = list(view.waiting)
-        if not queue:
-            return None
+        costs, queue = view.costs, list(view.waiting)
         best = (float("-inf"), 0, 0)
         for batch in costs.batches:
             if batch > len(queue):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import islice
 
 from anytimenet.serving.scheduling.costs import Costs
-from anytimenet.serving.scheduling.jobs import Group, Job
-from anytimenet.serving.scheduling.policies.fixed import onward
-from anytimenet.serving.scheduling.policies.policy import Continue, Start, View, Wait
+from anytimenet.serving.scheduling.policies.policy import Start, View
+from anytimenet.serving.scheduling.policies.whole_runs import WholeRuns
 
 _BUCKETS = 32
 
@@ -15,7 +14,7 @@ Pair = tuple[float, int, int]
 """Seconds, batch and stage."""
 
 
-class SlackFit:
+class SlackFit(WholeRuns):
     """SuperServe's policy (Khare et al., NSDI 2025), written from its description.
 
     Pairs of batch size and sub-network lie in buckets of equal width by their latency. A free worker takes
@@ -27,34 +26,13 @@ class SlackFit:
         self._pairs: list[Pair] = []
         self._of: tuple[Costs, float] | None = None
 
-    def refusal_s(self, view: View, job: Job) -> float | None:
-        """Nobody is refused."""
-        return None
-
-    def hopeless(self, view: View, job: Job) -> bool:
-        """Whether not even its least stage would be in time."""
-        return view.now + view.costs.seconds(0, job.least) > job.due
-
-    def ends(self, view: View, group: Group, job: Job) -> bool:
-        """A run has one answer."""
-        return group.stage >= group.goal
-
-    def choose(self, view: View) -> Start | Continue | Wait | None:
+    def start(self, view: View) -> Start:
         """What fills the slack."""
-        for group in view.paused:  # a stage that gave no numbers, or is less than was asked for
-            return onward(view, group)
         first = view.waiting.first
-        if first is None:
-            return None
+        assert first is not None
         slack, waiting = first.due - view.now, len(view.waiting)
         stage, batch = self._chosen(view, slack, waiting, first.least)
         return Start(list(islice(view.waiting, batch)), view.costs.jump(0, stage)[1], stage)
-
-    def dropped(self, view: View, job: Job) -> None:
-        """Changes nothing."""
-
-    def answered(self, view: View, job: Job) -> None:
-        """Changes nothing."""
 
     def _chosen(self, view: View, slack: float, waiting: int, least: int) -> tuple[int, int]:
         pairs = [pair for pair in self._known(view.costs) if pair[1] <= waiting and pair[2] >= least]
