@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
@@ -107,7 +107,6 @@ def sized(body: bytes) -> bytes:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     body=st.binary(max_size=100),
     sizes=st.lists(st.integers(1, 100), max_size=4),
