@@ -127,8 +127,11 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", TINY)
-@pytest.mark.parametrize("levels", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("levels", "dtype"),
+    [(False, torch.float32), (True, torch.float64), (True, torch.bfloat16)],
+    ids=["float32", "levels-float64", "levels-bfloat16"],
+)
 def test_a_net_comes_back_exactly(tmp_path: Path, name: str, levels: bool, dtype: torch.dtype) -> None:
     bundle = make_bundle(name, levels=levels, dtype=dtype)
     bundle.save(tmp_path / "b")
