@@ -11,7 +11,6 @@ without a row fails.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import math
@@ -186,7 +185,7 @@ class Row:
         right: the arguments, of a world.
         path: of the callable in `anytimenet`; by default the row's name.
         on: what a method is called on.
-        work: what lies behind the door and is not run: "module.name" of the project.
+        work: what lies behind the door and is not run: "module.name" or "module.class.name" of the project.
         words: for an argument other words that name it in a message.
         doors: further files in which an error of this call is one at the door.
         more: arguments that the signature does not tell.
@@ -754,11 +753,16 @@ _ROWS = (
     Row(
         "predictor",
         lambda w: {"net": w.bundle, "threads": 1, "dtype": "float32", "device": "cpu", "policy": None},
-        work=("workflows.predicting.table_for",),
+        work=("workflows.predicting.table_for", "runtime.predictor.Predictor.warm_up"),
         words={"net": ("net", "path", "bundle")},
         doors=(*BACKENDS, "core/manifest/folder.py", "bundle/folder.py"),
     ),
-    Row("Bundle.warm_up", lambda w: {"batch": 1}, on=lambda w: w.bundle),
+    Row(
+        "Bundle.warm_up",
+        lambda w: {"batch": 1},
+        on=lambda w: w.bundle,
+        work=("runtime.session.Session.warm_up",),
+    ),
     Row("Bundle.use_exits", lambda w: {"thresholds": None}, on=lambda w: w.bundle),
     Row(
         "Bundle.upgraded",
@@ -940,9 +944,8 @@ class hold_back(ExitStack):  # noqa: N801
 
     def __enter__(self) -> hold_back:
         for path in self.row.work:
-            module, _, name = path.rpartition(".")
             patch = pytest.MonkeyPatch()
-            patch.setattr(importlib.import_module(f"anytimenet.{module}"), name, reach)
+            patch.setattr(f"anytimenet.{path}", reach)
             self.callback(patch.undo)
         return super().__enter__()
 
