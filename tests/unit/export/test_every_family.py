@@ -17,6 +17,7 @@ from anytimenet.runtime import Backend, ExportedNet
 from anytimenet.testing import check_backend
 
 SHAPE = (1, 8, 8)
+MOST_STAGES = 3
 
 
 def exported(name: str, folder: Path) -> Callable[[AnytimeNet], Path]:
@@ -43,5 +44,7 @@ def test_both_engines_run_every_segment_as_eager_pytorch_does(name, tmp_path):
         return lambda net: ExportedNet.load(folder_of(net), backend=engine).backend
 
     net = create_net(name, num_classes=4, in_channels=1)
+    if net.num_stages > MOST_STAGES:  # more are more of the same, and each pair of them is exported
+        net = net.keep((1, (1 + net.num_stages) // 2, net.num_stages))
     for engine in ("onnxruntime", "openvino"):
         check_backend(in_engine(engine), net, SHAPE)
