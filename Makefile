@@ -21,6 +21,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 .PHONY: soak thorough
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
+# Files of the engine are compiled on all cores.
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 # Where there is a compiler, the tests fail unless the native engine was built and loads.
 REQUIRE_NATIVE := $(or $(ANYTIMENET_REQUIRE_NATIVE),$(if $(shell command -v g++ || command -v clang++),1,0))
 

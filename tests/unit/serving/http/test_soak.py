@@ -22,7 +22,7 @@ def test_memory_stays_flat_and_every_request_ends(tmp_path, monkeypatch):
     soaking = importlib.import_module("serving.soak")
     folder = export_of(tmp_path / "soaked")
     store_table(folder, table_of(load(folder), ms=1.0))
-    found = soaking.soak(folder, png(), float(os.environ.get("SOAK_SECONDS", "15")), deadline_ms=200.0)
+    found = soaking.soak(folder, png(), float(os.environ.get("SOAK_SECONDS", "10")), deadline_ms=200.0)
     assert set(found.statuses) <= soaking.ANSWERED
     assert found.statuses[200] > 0
     assert found.flat, f"memory grew from {found.settled_mib:.0f} to {found.final_mib:.0f} MiB"
