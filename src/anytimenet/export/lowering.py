@@ -14,9 +14,10 @@ from torch.fx import Node
 from anytimenet.export import token_operators  # noqa: F401  (adds its operators to the table)
 from anytimenet.export.graph import Graph
 from anytimenet.export.merging import Rows, pieces_of, prefix_of, rows_of, settings_of
-from anytimenet.export.operators import OPERATORS, Known, UnknownOperatorError, Value
+from anytimenet.export.operators import OPERATORS, Known, Value
 from anytimenet.export.stored import Piece
 from anytimenet.export.tracing import Traced, constants_of, parameters_of, segment_name, user_inputs
+from anytimenet.export.unknown import UnknownOperatorError
 
 _VIEWS = (
     "slice.",

@@ -10,11 +10,10 @@ from anytimenet.export.job import Job, Written
 from anytimenet.export.native_host import HOST, host_text
 from anytimenet.export.native_lowering import StepLowering
 from anytimenet.export.native_program import Kind, ProgramWriter, StageRows, View
-from anytimenet.export.onnx_files import pieces_of
-from anytimenet.export.operators import UnknownOperatorError
 from anytimenet.export.program_cache import kept_program
-from anytimenet.export.stored import StoredWeights
+from anytimenet.export.stored import StoredWeights, pieces_of
 from anytimenet.export.tracing import trace
+from anytimenet.export.unknown import UnknownOperatorError
 from anytimenet.nets.contract import AnytimeNet
 
 PROGRAM = "program.bin"

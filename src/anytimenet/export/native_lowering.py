@@ -52,9 +52,9 @@ from anytimenet.export.native_program import (
     Window,
 )
 from anytimenet.export.native_tails import Tail, tail_of
-from anytimenet.export.operators import UnknownOperatorError
 from anytimenet.export.stored import Piece
 from anytimenet.export.tracing import Traced, parameters_of, segment_name, user_inputs
+from anytimenet.export.unknown import UnknownOperatorError
 
 
 @dataclass(frozen=True)

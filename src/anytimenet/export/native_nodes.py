@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch.fx import Node
 
 from anytimenet.core.segments import INPUT, TensorSpec
-from anytimenet.export.operators import UnknownOperatorError
+from anytimenet.export.unknown import UnknownOperatorError
 
 CONV, NORM, CAT, PAD = "conv2d.default", "batch_norm.default", "cat.default", "pad.default"
 ADDS = ("add.Tensor", "add_.Tensor")

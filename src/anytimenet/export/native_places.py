@@ -23,7 +23,7 @@ from anytimenet.export.native_nodes import (
     source_of,
 )
 from anytimenet.export.native_program import Kind, ProgramWriter, View
-from anytimenet.export.operators import UnknownOperatorError
+from anytimenet.export.unknown import UnknownOperatorError
 
 
 class Places:

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 
 import torch
 
-from anytimenet.core.errors import BackendError, require
+from anytimenet.core.errors import require
 from anytimenet.core.files.writing import write_bytes
 from anytimenet.export.graph import OPSET, Graph
 from anytimenet.export.job import Job, Written
 from anytimenet.export.lowering import lower
-from anytimenet.export.operators import UnknownOperatorError
-from anytimenet.export.stored import Piece, StoredWeights, tensors_by_name
+from anytimenet.export.stored import Piece, StoredWeights, pieces_of
 from anytimenet.export.tracing import BATCH, Traced, segment_name, trace
-from anytimenet.nets.contract import Segment
+from anytimenet.export.unknown import UnknownOperatorError
 
 
 def write(job: Job) -> Written:
@@ -33,26 +32,6 @@ def write(job: Job) -> Written:
         write_bytes(job.folder / name, model)
         segments[pair] = (name,)
     return Written(tuple((name,) for name, _ in stored.files), segments, opset=OPSET)
-
-
-def pieces_of(segment: Segment, stored: StoredWeights) -> dict[str, Piece]:
-    """What each floating tensor of the segment is made of.
-
-    Raises:
-        BackendError: if one is computed from weights, and not a part of them.
-    """
-    places = stored.places(segment.start, segment.stop)
-    found = {}
-    for name, tensor in tensors_by_name(segment).items():
-        if tensor.is_floating_point():
-            piece = stored.find(places[name])
-            if piece is None:
-                raise BackendError(
-                    f"{name} of segment ({segment.start}, {segment.stop}) is computed from weights, and "
-                    "exported segments hold parts of them alone: make it a parameter or a buffer of the net"
-                )
-            found[name] = piece
-    return found
 
 
 def model_of(traced: Traced, pieces: Mapping[str, Piece]) -> bytes:

@@ -12,10 +12,7 @@ from onnx import TensorProto
 
 from anytimenet.export.adaptive_pooling import write_adaptive
 from anytimenet.export.graph import Graph
-
-
-class UnknownOperatorError(Exception):
-    """An operator, or a use of one, that is not written here; PyTorch's own exporter knows more of them."""
+from anytimenet.export.unknown import UnknownOperatorError
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ def export_single_file(bundle: Bundle, file: Path | str, *, overwrite: bool = Fa
         MissingExtraError: if onnx is not installed.
     """
     onnx = require("onnx", "export")
-    from anytimenet.export.onnx_files import model_of, pieces_of
-    from anytimenet.export.stored import StoredWeights
+    from anytimenet.export.onnx_files import model_of
+    from anytimenet.export.stored import StoredWeights, pieces_of
     from anytimenet.export.tracing import trace_steps
 
     file = checks.path(file, "file")

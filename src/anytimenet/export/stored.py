@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from anytimenet.bundle.shards import layout_of, pack_shards, shard_name
+from anytimenet.core.errors import BackendError
 from anytimenet.layers.snapshots import copied, own_copy
-from anytimenet.nets.contract import AnytimeNet
+from anytimenet.nets.contract import AnytimeNet, Segment
 
 Box = tuple[tuple[int, int], ...]
 
@@ -146,6 +147,26 @@ class StoredWeights:
 
     def _part_of(self, place: int) -> _Part | None:
         return next((part for part in self._parts if part.first <= place <= part.last), None)
+
+
+def pieces_of(segment: Segment, stored: StoredWeights) -> dict[str, Piece]:
+    """What each floating tensor of the segment is made of.
+
+    Raises:
+        BackendError: if one is computed from weights, and not a part of them.
+    """
+    places = stored.places(segment.start, segment.stop)
+    found = {}
+    for name, tensor in tensors_by_name(segment).items():
+        if tensor.is_floating_point():
+            piece = stored.find(places[name])
+            if piece is None:
+                raise BackendError(
+                    f"{name} of segment ({segment.start}, {segment.stop}) is computed from weights, and "
+                    "exported segments hold parts of them alone: make it a parameter or a buffer of the net"
+                )
+            found[name] = piece
+    return found
 
 
 def tensors_by_name(module: nn.Module) -> dict[str, Tensor]:

@@ -20,8 +20,7 @@ from anytimenet.core.errors import BackendError
 from anytimenet.core.files.writing import write_bytes
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.export.job import Job, Written
-from anytimenet.export.onnx_files import pieces_of
-from anytimenet.export.stored import Cut, Piece, Stored, StoredWeights, Together, tensors_by_name
+from anytimenet.export.stored import Cut, Piece, Stored, StoredWeights, Together, pieces_of, tensors_by_name
 from anytimenet.export.tracing import BATCH, EXAMPLES, Work
 from anytimenet.layers.snapshots import tensor_names
 from anytimenet.nets.contract import Segment

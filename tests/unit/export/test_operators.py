@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from anytimenet.core.segments import TensorSpec
 from anytimenet.export.lowering import lower
-from anytimenet.export.operators import UnknownOperatorError
 from anytimenet.export.tracing import Traced
+from anytimenet.export.unknown import UnknownOperatorError
 
 CHANNELS, SIDE = 6, 4
 WEIGHT, BIAS = torch.linspace(0.5, 1.5, CHANNELS), torch.linspace(-1, 1, CHANNELS)
