@@ -10,6 +10,7 @@
 # make test-page    the page and the engine in a real browser
 # make page-tools   what the tests in a browser need besides Node and Chromium
 # make ray          two replicas of the server on a local Ray, one killed under load
+# make attack       a server under a thousand requests that are wrong in some way
 # make soak         a server at twice its full load for SOAK_SECONDS seconds: is its memory flat?
 # all of them take VENV=<folder> and PYTHON=<interpreter>
 VENV   ?= .venv
@@ -18,7 +19,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: quickstart test check format bench docs clean native sanitize fuzz wasm page-tools emulate ray test-page
-.PHONY: soak thorough
+.PHONY: soak thorough attack
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 # Files of the engine are compiled on all cores.
@@ -115,6 +116,10 @@ emulate: build/emulate-x86_64 build/emulate-aarch64 build/cases
 
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/serving/soak.py $(SOAK_SECONDS)
+
+attack: $(VENV)/.dev
+	OMP_NUM_THREADS=1 ATTACK_REQUESTS=1000 $(BIN)/python -m pytest -q \
+	    tests/unit/serving/http/test_hostile.py tests/unit/serving/http/test_malformed.py
 
 clean:
 	rm -rf build dist runs site .pytest_cache .mypy_cache .ruff_cache

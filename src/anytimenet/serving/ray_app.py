@@ -9,19 +9,23 @@ machines, health checks and restarts.
 from __future__ import annotations
 
 import asyncio
-import io
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from anytimenet.core import checks
 from anytimenet.core.errors import DataError, require
 from anytimenet.runtime.exported.net import ExportedNet
+from anytimenet.serving.http.asking import Ask, asked
+from anytimenet.serving.http.bodies import Bodies, ClientGoneError
+from anytimenet.serving.http.pictures import net_input
+from anytimenet.serving.http.problems import Problem, bad_request
+from anytimenet.serving.http.settings import Limits
+from anytimenet.serving.http.waiting import problem_of
 from anytimenet.serving.model_server import ModelServer
 from anytimenet.serving.request import Done, Failed, Overloaded, Refused, Request, Update
 from anytimenet.serving.slack import SlackMeter, SlackScaling
@@ -29,7 +33,8 @@ from anytimenet.serving.slack import SlackMeter, SlackScaling
 _AT_A_TIME = 1000
 """Requests that Ray may send to a replica: it is the replica's scheduler that queues them, not Ray."""
 _STATS_S = 0.5
-_DEADLINE_HEADER = "x-request-deadline-ms"
+_IGNORED = ("model", "stream", "top", "label")
+"""Parameters of the server of one machine that mean nothing here."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +78,45 @@ class Replica:
         net = ExportedNet.load(settings.folder)
         self._look = net.manifest.preprocessing
         self._server = ModelServer(net, policy=settings.policy, threads=settings.threads)
+        self._limits = Limits()
+        self._bodies = Bodies(self._limits)
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="anytimenet-decoder")
         self._slack = SlackMeter()
         self._first_s, self._full_s = _ends(self._server)
 
     async def __call__(self, request: Any) -> Any:
-        """POST of an image, with `deadline_ms` and `min_stage` in the address: see `answer`."""
-        from starlette.responses import JSONResponse
+        """POST of an image, asked as `/v1/predict` of `anytimenet serve` is, but for `model` and `stream`."""
+        from starlette.responses import JSONResponse, Response
 
         arrived = time.monotonic()
         try:
-            deadline_ms = _number(request, "deadline_ms", self._settings.deadline_ms)
-            min_stage = int(_number(request, "min_stage", 1.0) or 1)
-            told = await self.answer(await request.body(), deadline_ms, min_stage, arrived)
-        except (DataError, ValueError) as error:
-            return JSONResponse({"error": str(error), "reason": "bad_request"}, 400)
+            return JSONResponse(await self._answer_http(request, arrived))
+        except ClientGoneError:
+            return Response(status_code=499)
         except Overloaded as error:
-            headers = {"retry-after": str(max(1, round(error.retry_after_s)))}
-            return JSONResponse({"error": str(error), "reason": error.reason}, 503, headers)
-        return JSONResponse(told)
+            problem = problem_of(error.reason, error.retry_after_s)
+        except (DataError, ValueError) as error:
+            problem = bad_request(str(error))
+        except Problem as error:
+            problem = error
+        headers = {name.decode(): value.decode() for name, value in problem.headers}
+        return Response(problem.body, problem.status, headers)
+
+    async def _answer_http(self, request: Any, arrived: float) -> dict[str, Any]:
+        headers = dict(request.headers)
+        ask = asked(request.url.query.encode("latin-1", "replace"), headers)
+        default = Ask()
+        for name in _IGNORED:
+            if getattr(ask, name) != getattr(default, name):
+                raise bad_request(f"{name} means nothing here: one model answers, with its best class")
+        content = await self._bodies.read(request.receive, headers)
+        deadline_ms = self._settings.deadline_ms if ask.deadline_ms is None else ask.deadline_ms
+        try:
+            deadline = None if deadline_ms is None else arrived + deadline_ms / 1000
+            wanted = Request(arrived, deadline, ask.min_stage, ask.min_accuracy, ask.priority)
+            return await self._run(content, wanted)
+        finally:
+            self._bodies.let_go(len(content))
 
     async def answer(
         self,
@@ -108,14 +134,21 @@ class Replica:
             arrived: on this process's `time.monotonic`; now by default.
 
         Raises:
-            DataError: for what is no image.
+            DataError: for what is no image, or too large a one.
             Overloaded: if not even the least stage would be in time.
             ValueError: for a deadline or a stage out of range.
         """
         arrived = time.monotonic() if arrived is None else arrived
         allowed_s = None if deadline_ms is None else checks.number(deadline_ms, "deadline_ms", 0) / 1000
         request = Request(arrived, None if allowed_s is None else arrived + allowed_s, min_stage)
-        x = self._look.standardise(self._look.decode(_picture(content))[None])
+        try:
+            return await self._run(content, request)
+        except Problem as problem:  # Ray sends errors to who asked as pickles, which a Problem has none of
+            raise DataError(problem.words) from None
+
+    async def _run(self, content: bytes, request: Request) -> dict[str, Any]:
+        allowed_s = None if request.deadline is None else request.deadline - request.arrived
+        x = await net_input(content, self._look, self._limits, self._decoder, _any_time)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Update] = loop.create_future()
 
@@ -143,8 +176,12 @@ class Replica:
         return _told(update)
 
     def record_routing_stats(self) -> dict[str, float]:
-        """What the router knows of this replica: seconds that one more first answer takes here, now."""
-        return {"first_s": self._first_s * self._slow / self._server.threads}
+        """What the router knows of this replica: seconds that one more first answer takes; answers so far."""
+        outcomes = self._server.snapshot().outcomes
+        return {
+            "first_s": self._first_s * self._slow / self._server.threads,
+            "answered": float(outcomes["answered"] + outcomes["late"]),
+        }
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What scaling knows: slack, and the share of the threads' time that is taken."""
@@ -254,25 +291,8 @@ def _ends(server: ModelServer) -> tuple[float, float]:
     return ends[min(ends)], ends[max(ends)]
 
 
-def _picture(content: bytes) -> Image.Image:
-    try:
-        picture = Image.open(io.BytesIO(content))
-        picture.load()
-    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
-        raise DataError(f"the body cannot be read as an image ({error})") from None
-    return picture
-
-
-def _number(request: Any, name: str, otherwise: float | None) -> float | None:
-    text = request.query_params.get(name)
-    if text is None and name == "deadline_ms":
-        text = request.headers.get(_DEADLINE_HEADER)
-    if text is None:
-        return otherwise
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{name} must be a number, not {text[:40]!r}") from None
+def _any_time() -> None:
+    """Ray has no clock of ours to look at before an image is decoded."""
 
 
 def _settle(ended: asyncio.Future[Update], update: Update) -> None:

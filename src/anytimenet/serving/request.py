@@ -125,6 +125,10 @@ class Overloaded(AnytimeNetError, RuntimeError):  # noqa: N818 - as clients call
             else f"{_SAID[reason]}: allow more time"
         )
 
+    def __reduce__(self) -> tuple[type[Overloaded], tuple[float, str]]:
+        """Errors of replicas come to who asked from another process."""
+        return Overloaded, (self.retry_after_s, self.reason)
+
 
 _SAID = {
     "overload": "the server is full, and not even the first stage would be in time",

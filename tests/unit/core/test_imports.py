@@ -86,7 +86,7 @@ INSIDE = {
     "runtime/profiling": {"backends", "exported"},
     "runtime/cli": {"backends", "delivery", "exported", "profiling"},
     "runtime/streams": {"."},
-    "serving/.": {"scheduling"},
+    "serving/.": {"http", "scheduling"},  # ray_app reads requests as the server of one machine does
     "serving/client": set(),
     "serving/http": {"."},
     "serving/scheduling": {"."},

@@ -57,7 +57,8 @@ def asked(query: bytes, headers: Mapping[str, str]) -> Ask:
     found = _in_query(query) if len(query) > _SHORT_QUERY else _in_short_query(query)
     for name in DEADLINE_HEADERS:
         if (value := headers.get(name)) is not None:
-            found = replace(found, deadline_ms=_sooner(found.deadline_ms, _milliseconds(value, name)))
+            for one in value.split(","):  # a header that came several times
+                found = replace(found, deadline_ms=_sooner(found.deadline_ms, _milliseconds(one, name)))
     if "text/event-stream" in headers.get("accept", ""):
         found = replace(found, stream=True)
     return found
@@ -129,7 +130,7 @@ def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float) or len(str(value)) > 40:
         raise bad_request(f"{name} must be a number, not {shown(value)}")
     try:
-        return float(value)
+        return float(value.replace("_", "?") if isinstance(value, str) else value)
     except (ValueError, OverflowError):
         raise bad_request(f"{name} must be a number, not {shown(value)}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from anytimenet.serving.http.problems import Problem, overload
@@ -27,19 +27,21 @@ class Bodies:
         self._limits = limits
         self.held_bytes = 0
 
-    async def read(self, receive: Receive, length: str | None) -> bytes:
+    async def read(self, receive: Receive, headers: Mapping[str, str]) -> bytes:
         """The body of a request; `let_go(len(body))` gives its room back.
 
         Args:
             receive: of the request.
-            length: what its `content-length` says, if anything.
+            headers: of the request, by lower-case name.
 
         Raises:
-            Problem: 400 for a length that is none, 408 if it comes too slowly, 413 if it is too long, 503 if
-                there is no room for it now.
+            Problem: 400 for a length that is none, 408 if it comes too slowly, 413 if it is too long, 415 if
+                it is compressed, 503 if there is no room for it now.
             ClientGoneError: if the client went away.
         """
-        announced = _announced(length)
+        if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+            raise Problem(415, "unsupported_media_type", "compressed bodies are not read: send it as it is")
+        announced = _announced(headers.get("content-length"))
         if announced is not None and announced > self._limits.body_bytes:
             raise self._too_large()
         chunks, held = [], 0

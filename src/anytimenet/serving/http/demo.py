@@ -90,7 +90,7 @@ class Demo:
         headers = scope[VISIT].headers
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Problem(415, "unsupported_media_type", "the body must be JSON (application/json)")
-        body = await self._service.bodies.read(receive, headers.get("content-length"))
+        body = await self._service.bodies.read(receive, headers)
         self._service.bodies.let_go(len(body))
         asked = json_object(body)
         if strange := sorted(set(asked) - known):

@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -42,7 +42,7 @@ class Visit:
     Attributes:
         arrived: when the server knew of it, in seconds of its clock.
         request_id: the client's own, or one that is made here.
-        headers: by lower-case name; of several of one name the last.
+        headers: by lower-case name; several of one name are joined with commas, so that none is overlooked.
         client: whose limits hold: the name of its key, or its address.
         told: what the log says of it beside path and status.
     """
@@ -51,11 +51,21 @@ class Visit:
 
     def __init__(self, arrived: float, scope: Scope) -> None:
         self.arrived = arrived
-        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.headers = _by_name(scope["headers"])
         given = self.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else next(_request_ids)
         self.client = scope["client"][0] if scope.get("client") else ""
         self.told: dict[str, Any] = {}
+
+
+def _by_name(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    if len(found) < len(pairs):
+        found.clear()
+        for name, value in pairs:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
 
 
 class Door:
@@ -79,7 +89,7 @@ class Door:
         answer = _Answer(send, visit, service)
         error: BaseException | None = None
         try:
-            answer.origin = service.origins.check(visit.headers)
+            answer.origin = service.origins.check(visit.headers, scope["method"])
             if scope["method"] == "OPTIONS" and answer.origin is not None:
                 await _allow(answer)
             else:

@@ -28,6 +28,8 @@ from anytimenet.serving.http.wanted import Wanted, decoded, settled
 from anytimenet.serving.request import Done
 
 OUTPUTS = ("label", "probability", "probabilities", "stage", "level", "late")
+_LONGEST_US = 10**15
+"""Of a `timeout`: what is longer cannot be told apart from none, and may be too long for a number."""
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/1)?(?:/(?:ready|infer))?")
 
 
@@ -84,9 +86,7 @@ class _Protocol:
         """An answer for every image of a tensor, in one tensor an output."""
         service, visit = self._service, scope[VISIT]
         resident, headers = self._resident(scope), visit.headers
-        if headers.get("content-encoding", "identity") != "identity":
-            raise Problem(415, "unsupported_media_type", "compressed bodies are not read")
-        body = await service.bodies.read(receive, headers.get("content-length"))
+        body = await service.bodies.read(receive, headers)
         try:
             length = headers.get("inference-header-content-length")
             inference = read_inference(body, length, service.settings.limits.body_bytes)
@@ -127,8 +127,10 @@ class _Protocol:
         ((name, tensor),) = inference.inputs.items()
         if (name == "image") != isinstance(tensor, list):
             raise bad_request('"image" is of datatype BYTES and "input" of FP32')
-        if not 1 <= len(tensor) <= most:
-            raise Problem(413, "too_large", f"a request may have 1 to {most} images")
+        if len(tensor) == 0:
+            raise bad_request("no image was sent")
+        if len(tensor) > most:
+            raise Problem(413, "too_large", f"a request may have {most} images at most")
         if isinstance(tensor, list):
             return [await decoded(self._service, wanted, content) for content in tensor]
         if tensor.shape[1:] != manifest.input_shape or not np.isfinite(tensor).all():
@@ -151,7 +153,7 @@ def _fields(parameters: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
     timeout = parameters.get("timeout")
     if "deadline_ms" not in parameters and type(timeout) is int and timeout > 0:
-        found.append(("deadline_ms", timeout / 1000))
+        found.append(("deadline_ms", min(timeout, _LONGEST_US) / 1000))
     return found
 
 

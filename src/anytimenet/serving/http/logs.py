@@ -29,9 +29,13 @@ class JsonLines(logging.Formatter):
 
 
 def log_to(stream: TextIO = sys.stderr) -> None:
-    """Logs of this package and of uvicorn go there, a line of JSON each."""
+    """All logs go there, a line of JSON each: what happens here and in uvicorn, and warnings of others."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
+    logging.getLogger().handlers = [handler]
+    logging.captureWarnings(True)
+    # It warns of every form that is damaged: that is told to who sent it.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     for name in ("anytimenet", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -8,6 +8,7 @@ made to lead here (DNS rebinding) is of the same origin for the browser, and is 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 
 from anytimenet.serving.http.problems import Problem
@@ -34,8 +35,12 @@ class Origins:
         self._addresses = not _is_loopback(host)
         self._origins = frozenset(origin.lower() for origin in settings.allow_origins)
 
-    def check(self, headers: Mapping[str, str]) -> str | None:
+    def check(self, headers: Mapping[str, str], method: str = "GET") -> str | None:
         """The origin elsewhere that is allowed to read the answer; None for all others.
+
+        Args:
+            headers: of the request, by lower-case name.
+            method: of the request.
 
         Raises:
             Problem: 421 for a host, 403 for an origin that is not allowed.
@@ -55,10 +60,8 @@ class Origins:
             scheme, _, name = origin.partition("://")
             if scheme in ("http", "https") and name and name == host:
                 return None
-        elif headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+        elif _is_own(headers) or _is_followed(method, headers):
             return None
-        elif headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document":
-            return None  # a link that somebody follows; who linked cannot read what comes
         raise Problem(
             403,
             "forbidden_origin",
@@ -77,11 +80,24 @@ class Origins:
         return True
 
 
+def _is_own(headers: Mapping[str, str]) -> bool:
+    """Whether no page asks, or one of this server."""
+    return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+
+
+def _is_followed(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether somebody follows a link: who linked cannot read what comes."""
+    navigates = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return navigates and method in ("GET", "HEAD")
+
+
+_HOST = re.compile(r"(\[[0-9a-f:.]*\]|[^\[\]:]*)(?::[0-9]*)?")
+
+
 def _name_of(host: str) -> str:
-    """A `Host` without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    """A `Host` without its port; nothing where it is neither a name nor an address in brackets."""
+    found = _HOST.fullmatch(host)
+    return found[1] if found else ""
 
 
 def _bracketed(host: str) -> str:

@@ -35,10 +35,9 @@ class Predict:
         ask, kind = asked(scope["query_string"], headers), headers.get("content-type", "")
         if ask.model is not None:
             service.residents.of(ask.model)  # before a body is read for nothing
-        length = headers.get("content-length")
-        if is_image(kind) and is_long(length):
+        if is_image(kind) and is_long(headers.get("content-length")):
             foreseen(service, settled(service, visit, ask))
-        body = await service.bodies.read(receive, length)
+        body = await service.bodies.read(receive, headers)
         try:
             images = images_in(body, kind, ask, service.settings.limits)
             wanted = settled(service, visit, images.ask)

@@ -49,12 +49,15 @@ def read_inference(body: bytes, header_length: str | None, most_bytes: int) -> I
     """
     end = len(body)
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit() and int(header_length[:12]) <= len(body)):
+        digits = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
+        if not digits or int(header_length) > len(body):
             raise bad_request("inference-header-content-length must be the length of the JSON in the body")
         end = int(header_length)
     value, rest = json_object(body[:end]), memoryview(body)[end:]
     inputs: dict[str, list[bytes] | np.ndarray] = {}
     for tensor in _listed(value, "inputs"):
+        if _name(tensor) in inputs:
+            raise bad_request("two tensors of inputs have one name")
         size = _parameters(tensor).get("binary_data_size")
         if size is None:
             inputs[_name(tensor)] = _from_json(tensor, most_bytes)
