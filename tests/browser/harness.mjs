@@ -19,7 +19,7 @@ let launched = null;
 /** The one Chromium of this process; `closeBrowser` ends it. */
 export async function browser() {
   const { chromium } = need("playwright-core");
-  launched ??= chromium.launch({ executablePath: process.env.ANYTIMENET_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  launched ??= chromium.launch({ executablePath: process.env.ANYTIMENET_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream"] });
   return launched;
 }
 

@@ -81,6 +81,87 @@ test("a dropped picture is asked, and the curve and the calls follow it", async 
   assert.ok(await page.locator("#curve canvas").count());
 });
 
+test("a picture in the clipboard is pasted with the keys of every other program, and words are none", async () => {
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await opened();
+  const before = server.asked.length;
+  await page.evaluate(async (bytes) => {
+    const blob = new Blob([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], { type: "image/png" });
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+  }, PICTURE.toString("base64"));
+  await page.keyboard.press("Control+V");
+  await page.waitForFunction(() => document.getElementById("canvas").getAttribute("aria-label").includes("image.png"));
+  await settled();
+  assert.equal(server.asked.length, before + 1);
+  await page.evaluate(() => navigator.clipboard.writeText("words"));
+  await page.keyboard.press("Control+V");
+  await page.waitForTimeout(200);
+  assert.equal(server.asked.length, before + 1);
+  assert.ok(await page.isHidden("#notice"));
+});
+
+const filming = () => page.$eval("#video", (video) => Boolean(video.srcObject?.getTracks().some(({ readyState }) => readyState === "live")));
+
+test("the camera shows what it sees, and the second press asks about it and turns it off", async () => {
+  await page.context().grantPermissions(["camera"]);
+  await opened();
+  const before = server.asked.length;
+  await page.click("#camera");
+  await page.waitForFunction(() => document.getElementById("camera").textContent === "Take it");
+  assert.equal(await filming(), true);
+  assert.ok(await page.isVisible("#video"));
+  assert.equal(server.asked.length, before);
+  await page.click("#camera");
+  await page.waitForFunction(() => document.getElementById("canvas").getAttribute("aria-label").includes("photograph.jpg"));
+  await settled();
+  assert.equal(await filming(), false);
+  assert.ok(await page.isHidden("#video"));
+  assert.equal(server.asked.length, before + 1);
+  assert.ok(server.asked.at(-1).bytes > 1000);
+  assert.equal(await text("camera"), "Camera");
+});
+
+test("of two pictures the later one stays, also where it is decoded sooner", async () => {
+  await opened();
+  await page.evaluate(() => {
+    const decode = globalThis.createImageBitmap;
+    let first = true;
+    globalThis.createImageBitmap = async (...given) => {
+      const slow = first;
+      first = false;
+      if (slow) await new Promise((done) => setTimeout(done, 500));
+      return decode(...given);
+    };
+  });
+  await dropFile(page, PICTURE, "large.png");
+  await dropFile(page, PICTURE, "small.png");
+  await page.waitForTimeout(1000);
+  assert.match(await page.getAttribute("#canvas", "aria-label"), /small\.png/);
+});
+
+test("another picture turns the camera off", async () => {
+  await page.context().grantPermissions(["camera"]);
+  await opened();
+  await page.click("#camera");
+  await page.waitForFunction(() => document.getElementById("camera").textContent === "Take it");
+  await dropFile(page, PICTURE, "other.png");
+  await page.waitForFunction(() => document.getElementById("canvas").getAttribute("aria-label").includes("other"));
+  assert.equal(await filming(), false);
+  assert.equal(await text("camera"), "Camera");
+});
+
+test("a camera that nobody allows is told, and the button is there again", async () => {
+  await page.addInitScript(() => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("Permission denied", "NotAllowedError"));
+  });
+  await opened();
+  await page.click("#camera");
+  await page.waitForSelector("#notice:not([hidden])");
+  assert.match(await text("notice"), /The camera cannot be used: Permission denied/);
+  assert.ok(await page.isEnabled("#camera"));
+  assert.ok(await page.isHidden("#video"));
+});
+
 test("what is no picture is refused in words, and the answer before stays", async () => {
   await opened();
   const label = await text("label");

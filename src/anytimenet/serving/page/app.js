@@ -16,6 +16,8 @@ const address = fromAddress();
 let source = null;
 let picture = null;
 let key = null; // only here, in memory
+let taking = null; // what the last picture is known by until it is decoded
+let stopCamera = () => {};
 let asking = null; // the AbortController of the request that runs
 let opening = null; // and of the source that is being opened
 let offered = false; // whether samples were asked for
@@ -153,6 +155,8 @@ function span() {
 
 /** A new picture: cancels the one before and plays its answers in slow motion. */
 async function take(blob, name, { sample = null, truth = null } = {}) {
+  const mine = (taking = {});
+  stopCamera();
   let taken;
   try {
     taken = await Picture.of(blob, name);
@@ -160,6 +164,7 @@ async function take(blob, name, { sample = null, truth = null } = {}) {
     complain(error.message);
     return;
   }
+  if (taking !== mine) return; // a smaller one came later and was there first
   picture = Object.assign(taken, { sample, truth });
   complain(null);
   picture.draw(at("canvas"));
@@ -312,7 +317,7 @@ demonstrate(at("burst"), 6, (seconds) => source.burst({ rate_hz: rateHz(), secon
 demonstrate(at("steal"), 6, (seconds) => source.steal({ seconds }));
 
 listen({ drop: at("drop"), file: at("file"), choose: at("choose") }, take);
-camera({ button: at("camera"), video: at("video") }, take, complain);
+stopCamera = camera({ button: at("camera"), video: at("video") }, take, complain);
 
 if (location.protocol !== "file:") {
   if (document.querySelector("meta[name=answers]").content === "browser") {

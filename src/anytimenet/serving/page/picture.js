@@ -70,11 +70,11 @@ export function listen({ drop, file, choose }, take) {
   });
 }
 
-/** The camera: the first press shows it, the second takes what it sees. */
+/** The camera: the first press shows it, the second takes what it sees. Gives what turns it off. */
 export function camera({ button, video }, take, complain) {
   if (!navigator.mediaDevices?.getUserMedia) {
     button.hidden = true;
-    return;
+    return () => {};
   }
   let stream = null;
   const stop = () => {
@@ -85,16 +85,20 @@ export function camera({ button, video }, take, complain) {
   };
   button.addEventListener("click", async () => {
     if (!stream) {
+      button.disabled = true; // while somebody thinks about whether to allow it, and until there is a picture
       try {
         stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+        for (const track of stream.getTracks()) track.addEventListener("ended", stop);
+        video.srcObject = stream;
+        video.hidden = false;
+        await video.play();
+        button.textContent = "Take it";
       } catch (error) {
+        stop();
         complain(`The camera cannot be used: ${error.message}`);
-        return;
+      } finally {
+        button.disabled = false;
       }
-      video.srcObject = stream;
-      video.hidden = false;
-      await video.play();
-      button.textContent = "Take it";
       return;
     }
     const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
@@ -102,4 +106,5 @@ export function camera({ button, video }, take, complain) {
     stop();
     take(await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 }), "photograph.jpg");
   });
+  return stop;
 }
