@@ -45,7 +45,8 @@ def create_app(
         ValueError: for no model, or two of one name.
     """
     fastapi = require("fastapi", "serve")
-    settings = checks.instance(settings or Settings(), Settings, "settings", "Settings()")
+    settings = Settings() if settings is None else settings
+    checks.instance(settings, Settings, "settings", "Settings()")
     service = Service(models, settings, clock)
     demo = Demo(service) if settings.demo else None
 
