@@ -29,22 +29,27 @@ class Words {
     template <class T>
     std::vector<T> table(std::int32_t count, std::int32_t words) {
         static_assert(sizeof(T) % 4 == 0, "a row of whole words");
-        constexpr std::int32_t own = sizeof(T) / 4;
-        if (count < 0 || words < own || count > left_ / words) throw Refused("a table is longer than the file");
+        check_room(count, words);
         std::vector<T> rows(static_cast<std::size_t>(count));
-        for (T& row : rows) {
-            std::int32_t values[own];
-            for (std::int32_t& value : values) value = next();
-            for (std::int32_t i = own; i < words; i++)
-                if (next() != 0) throw Refused("a reserved word is not 0");
-            std::memcpy(&row, values, sizeof(T));
-        }
+        for (T& row : rows) take_row(&row, sizeof(T) / 4, words);
         return rows;
     }
 
     std::int64_t left() const { return left_; }
 
   private:
+    void check_room(std::int32_t count, std::int32_t words) const {
+        if (count < 0 || count > left_ / words) throw Refused("a table is longer than the file");
+    }
+    // The first `own` of `words` words; the others are reserved.
+    void take_row(void* to, std::int32_t own, std::int32_t words) {
+        for (std::int32_t i = 0; i < words; i++) {
+            std::int32_t value = next();
+            if (i < own) std::memcpy(static_cast<unsigned char*>(to) + 4 * i, &value, 4);
+            else if (value != 0) throw Refused("a reserved word is not 0");
+        }
+    }
+
     const unsigned char* data_;
     std::int64_t left_;
 };
