@@ -1,11 +1,11 @@
 // Loads and runs changed cases; whatever is let in must stay in its memory. Under libFuzzer, or by itself:
 // fuzz SECONDS CASE... changes words of the cases at random.
 #include <algorithm>
-#include <chrono>
 #include <random>
 
 #include "anytimenet.h"
 #include "case.h"
+#include "changed.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
     Case own;
@@ -74,17 +74,8 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(unsigned char* data, std::size_t 
 }
 #else
 int main(int count, char** arguments) {
-    if (count < 3) return std::fprintf(stderr, "fuzz SECONDS CASE...\n"), 2;
-    std::vector<std::vector<unsigned char>> seeds;
-    for (int i = 2; i < count; i++) seeds.push_back(read_file(arguments[i]));
-    std::mt19937 draw(1);
-    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(arguments[1]));
-    long tried = 0;
-    for (; std::chrono::steady_clock::now() < end; tried++) {
-        auto bytes = seeds[draw() % seeds.size()];
+    return run_changed(count, arguments, "cases", [](std::vector<unsigned char>& bytes, std::mt19937& draw) {
         bytes.resize(change(bytes.data(), bytes.size(), draw));
-        LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
-    }
-    std::printf("%ld changed cases, none of which left its memory\n", tried);
+    });
 }
 #endif

@@ -166,7 +166,9 @@ def test_shapes_without_meaning_are_refused(height, width, channels):
         *({"shorter_side": value} for value in (-1, 3, 2**31 - 1)),
         {"reserved": 1},
         *({"std": (ctypes.c_double * 3)(1, value, 1)} for value in (0, -1, np.nan, np.inf)),
-        {"mean": (ctypes.c_double * 3)(0, 0, np.nan)},
+        # of which 1 / std, mean / std or what they make of white is infinite in single precision
+        *({"std": (ctypes.c_double * 3)(1, value, 1)} for value in (1e-311, 1e-45, 2e-39)),
+        *({"mean": (ctypes.c_double * 3)(0, 0, value)} for value in (np.nan, np.inf, -np.inf, 1e39, -1e308)),
     ],
 )
 def test_settings_without_meaning_are_refused(fields: dict[str, object]) -> None:

@@ -34,8 +34,8 @@ class Preprocessing(Record):
 
     Raises:
         TypeError: for a field of another kind.
-        DataError: for a size below 1, other channels, a mean or std that does not fit them, an unknown
-            filter, or a shorter side that does not cover the input.
+        DataError: for a size below 1, other channels, a mean or std that does not fit them or makes numbers
+            that float32 does not have, an unknown filter, or a shorter side that does not cover the input.
 
     >>> preprocessing = Preprocessing(2, 2, 1, mean=(0.5,), std=(0.5,), resample="box")
     >>> pixels = preprocessing.decode(np.array([[0, 0, 255, 255]] * 4, dtype=np.uint8))
@@ -70,11 +70,24 @@ class Preprocessing(Record):
                 f"mean and std need one number for each of {self.channels} channels, "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
+        self._check_finite()
         if self.shorter_side is not None and self.shorter_side < max(self.height, self.width):
             raise DataError(
                 f"shorter_side must be a whole number of pixels that covers the {self.height}x{self.width} "
                 f"input, got {self.shorter_side!r}"
             )
+
+    def _check_finite(self) -> None:
+        """Black and white become numbers, and so does what is between: a std may be too small for that."""
+        for mean, std in zip(self.mean, self.std, strict=True):
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                scale, shift = _scale_and_shift(np.array([mean]), np.array([std]))
+                ends = np.array([0, 255], np.float32) * scale - shift
+            if not np.isfinite(ends).all():
+                raise DataError(
+                    f"mean {mean} and std {std} make numbers that float32 does not have: give those of "
+                    "values scaled to 0..1"
+                )
 
     def decode(self, image: ImageLike) -> np.ndarray:
         """The image upright, its shorter side resized and its centre cropped: uint8 `(H, W, C)`.
@@ -116,6 +129,10 @@ class Preprocessing(Record):
         Whole images as rows: broadcasting over a last axis of 3 channels would be several times slower.
         """
         mean, std = np.asarray(self.mean), np.asarray(self.std)
-        scale, shift = (1 / (255 * std)).astype(np.float32), (mean / std).astype(np.float32)
+        scale, shift = _scale_and_shift(mean, std)
         pixels = self.height * self.width
         return np.tile(scale, pixels), np.tile(shift, pixels)
+
+
+def _scale_and_shift(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (1 / (255 * std)).astype(np.float32), (mean / std).astype(np.float32)

@@ -23,14 +23,30 @@ struct Fitted {
     std::int64_t factor;  // not 0: the mean of squares of so many pixels a side, from `first` of each side on
 };
 
+// A pixel becomes value * scale - shift, in single precision.
+struct Standard {
+    float scale, shift;
+    float of(int value) const {
+        float scaled = static_cast<float>(value) * scale;
+        return scaled - shift;
+    }
+};
+
+Standard standard(const anytime_preprocessing& p, std::int32_t channel) {
+    return {static_cast<float>(1 / (255 * p.std[channel])), static_cast<float>(p.mean[channel] / p.std[channel])};
+}
+
 bool usable(const anytime_preprocessing& p) {
     auto side = [](std::int32_t value) { return value >= 1 && value <= ANYTIME_MOST_SIDE; };
     if (!side(p.height) || !side(p.width) || (p.channels != 1 && p.channels != 3) || p.reserved) return false;
     if (p.filter < ANYTIME_NEAREST || p.filter > ANYTIME_LANCZOS) return false;
     std::int32_t longer = p.height > p.width ? p.height : p.width;
     if (p.shorter_side && (!side(p.shorter_side) || p.shorter_side < longer)) return false;
-    for (std::int32_t c = 0; c < p.channels; c++)
+    for (std::int32_t c = 0; c < p.channels; c++) {
         if (!std::isfinite(p.mean[c]) || !std::isfinite(p.std[c]) || p.std[c] <= 0) return false;
+        Standard own = standard(p, c);  // infinite where the std is tiny; between black and white nothing is larger
+        if (!std::isfinite(own.of(0)) || !std::isfinite(own.of(255))) return false;
+    }
     return true;
 }
 
@@ -116,11 +132,8 @@ class Standardised {
   public:
     Standardised(const anytime_preprocessing& p, float* to) : p_(p), to_(to) {
         for (std::int32_t c = 0; c < p.channels; c++) {
-            auto scale = static_cast<float>(1 / (255 * p.std[c])), shift = static_cast<float>(p.mean[c] / p.std[c]);
-            for (int value = 0; value < 256; value++) {
-                float scaled = static_cast<float>(value) * scale;
-                table_[c][value] = scaled - shift;
-            }
+            Standard own = standard(p, c);
+            for (int value = 0; value < 256; value++) table_[c][value] = own.of(value);
         }
     }
     void write(std::int32_t row, const std::uint8_t* pixels) const {

@@ -1,6 +1,7 @@
 """Every kind of image comes out upright, 8-bit and of the right size; standardising is exact."""
 
 import json
+import math
 import re
 import struct
 import zlib
@@ -268,6 +269,12 @@ def test_unusable_images_say_why(image, why):
         ((8, 8, 2, (0.5, 0.5), (0.5, 0.5)), "channels must be 1"),
         ((8, 8, 3, (0.5,), (0.5,)), "one number for each of 3"),
         ((8, 8, 1, (0.5,), (0.0,)), "std must be above 0"),
+        ((8, 8, 1, (0.5,), (1e-311,)), "numbers that float32 does not have"),
+        ((8, 8, 1, (0.0,), (2e-39,)), "numbers that float32 does not have"),
+        ((8, 8, 1, (1e39,), (1.0,)), "numbers that float32 does not have"),
+        ((8, 8, 1, (math.inf,), (1.0,)), "mean"),
+        ((8, 8, 1, (math.nan,), (1.0,)), "mean"),
+        ((8, 8, 1, (0.5,), (math.inf,)), "std"),
         ((8, 8, 1, (float("nan"),), (1.0,)), "finite"),
         ((8, 8, 1, (0.5,), (0.5,), "bilinaer"), "did you mean 'bilinear'"),
     ],
