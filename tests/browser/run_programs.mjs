@@ -1,6 +1,7 @@
 // run_programs.mjs: for each case {folder, shards, x} the logits on every path through its program, in Node.
 import { readFileSync } from "node:fs";
 import { instantiate } from "../../src/anytimenet/native/web/engine.js";
+import { restore, stateOf } from "../../src/anytimenet/native/web/states.js";
 import { given } from "./browser.mjs";
 
 const engine = await instantiate();
@@ -12,6 +13,10 @@ for (const one of await given()) {
   program.close();
 }
 process.stdout.write(JSON.stringify(found));
+
+function cancelAfter({ engine, handle }, polls) {
+  engine.calls.anytime_cancel_after(handle, BigInt(polls));
+}
 
 function paths(program, x) {
   const all = Array.from({ length: program.stages }, (_, i) => i + 1);
@@ -25,7 +30,7 @@ function paths(program, x) {
   for (const stop of all) {
     steps.push(run(session, stop));
     if (stop === program.stages) break;
-    other.restore(stop, session.state());
+    restore(other, stop, stateOf(session));
     resumed.push(run(other, program.stages));
   }
   const jumps = all.map((stop) => (session.begin(x), run(session, stop)));
@@ -33,10 +38,10 @@ function paths(program, x) {
   const stopped = [];
   for (let polls = 0; polls < 400; polls++) {
     session.begin(x);
-    session.cancelAfter(polls);
+    cancelAfter(session, polls);
     const ran = run(session, program.stages);
     if (ran.end === "whole") {
-      session.cancelAfter(-1);
+      cancelAfter(session, -1);
       break;
     }
     stopped.push({ ...ran, goneOn: run(session, program.stages) });

@@ -8,6 +8,12 @@ const REASONS = {
   [-3]: "there is not enough memory",
 };
 const ENDS = ["whole", "cancelled", "deadline"];
+// The engine of what was closed: its memory is another one's by now.
+const CLOSED = new Proxy({}, {
+  get() {
+    throw new Error("it was closed: open another one");
+  },
+});
 
 /** The engine, instantiated.
  *
@@ -51,11 +57,6 @@ export async function bytesOf(url) {
 export class Engine {
   constructor(exports) {
     this.calls = exports;
-  }
-
-  /** The digest of the sources that it was built from. */
-  get digest() {
-    return this.text(this.calls.anytime_digest());
   }
 
   /** Bytes of its memory; it never shrinks. */
@@ -118,11 +119,6 @@ export class Engine {
     });
   }
 
-  /** Multiply-adds that it did in so many rounds of those that wait for nothing; for benchmarks. */
-  multiply(rounds) {
-    return this.calls.anytime_multiply(0, BigInt(rounds));
-  }
-
   // Memory inside the engine while `work` runs, for each thing a place: bytes are copied there, a number is room.
   with(things, work) {
     const places = [];
@@ -178,11 +174,6 @@ export class Program {
     });
   }
 
-  /** Bytes of the packed weights. */
-  get weightBytes() {
-    return Number(this.engine.calls.anytime_weight_bytes(this.handle));
-  }
-
   /** A session; with `poison` its memory is NaN wherever nothing was written, for tests. */
   session({ poison = false } = {}) {
     const handle = this.engine.calls.anytime_open(this.handle, poison ? 1 : 0);
@@ -197,8 +188,8 @@ export class Program {
 
   /** Frees the weights, once the last session is closed. */
   close() {
-    this.engine.calls.anytime_unload(this.handle);
-    this.handle = 0;
+    if (this.engine !== CLOSED) this.engine.calls.anytime_unload(this.handle);
+    this.engine = CLOSED;
   }
 }
 
@@ -213,11 +204,6 @@ export class Session {
   /** The stage that is finished; -1 before an input has come. */
   get stage() {
     return this.engine.calls.anytime_stage(this.handle);
-  }
-
-  /** Bytes of its memory. */
-  get bytes() {
-    return Number(this.engine.calls.anytime_session_bytes(this.handle));
   }
 
   /** A new input: standardised, (channels, height, width), a Float32Array. */
@@ -254,19 +240,9 @@ export class Session {
 
   /** Goes on with a program that was extended from its own, and keeps its state. */
   follow(program) {
-    if (this.engine.calls.anytime_follow(this.handle, program.handle))
+    if (program.engine !== this.engine || this.engine.calls.anytime_follow(this.handle, program.handle))
       throw new RangeError("a session goes on with a program that was extended from its own, and no other");
     this.program = program;
-  }
-
-  /** Ends the next run at its first block. */
-  cancel() {
-    this.engine.calls.anytime_cancel(this.handle);
-  }
-
-  /** Ends the next run after so many looks at the stop flag; for tests. */
-  cancelAfter(polls) {
-    this.engine.calls.anytime_cancel_after(this.handle, BigInt(polls));
   }
 
   /** The logits of a stage that has an output, all label levels one after the other. */
@@ -279,37 +255,9 @@ export class Session {
     });
   }
 
-  /** Copies of the tensors of the state, in its order. */
-  state() {
-    const { calls } = this.engine, found = [];
-    const count = calls.anytime_state_tensors(this.program.handle, this.stage);
-    for (let i = 0; i < count; i++) {
-      const size = Number(calls.anytime_read_state(this.handle, i, 0));
-      found.push(
-        this.engine.with([4 * size], ([at]) => {
-          calls.anytime_read_state(this.handle, i, at);
-          return this.engine.floats(at, size).slice();
-        }),
-      );
-    }
-    return found;
-  }
-
-  /** Goes on from a state that `state` gave at `stage`, in any session of the same program. */
-  restore(stage, tensors) {
-    const { calls } = this.engine;
-    const count = calls.anytime_state_tensors(this.program.handle, stage);
-    if (count !== tensors.length)
-      throw new RangeError(`the state at stage ${stage} has ${count} tensors, not ${tensors.length}`);
-    this.engine.with([4 * count, ...tensors], ([table, ...places]) => {
-      new Uint32Array(calls.memory.buffer, table, count).set(places);
-      calls.anytime_restore(this.handle, stage, table);
-    });
-  }
-
   /** Frees its memory. */
   close() {
-    this.engine.calls.anytime_close(this.handle);
-    this.handle = 0;
+    if (this.engine !== CLOSED) this.engine.calls.anytime_close(this.handle);
+    this.engine = CLOSED;
   }
 }

@@ -7,7 +7,6 @@ import { Folder } from "./folder.js";
 
 const inPage = typeof WorkerGlobalScope !== "undefined";
 const port = inPage ? globalThis : (await import(/* @vite-ignore */ /* webpackIgnore: true */ "node:worker_threads")).parentPort;
-const BATCH_MS = 30; // of a profile: many ticks of the clock
 
 let engine, model, program, session, canvas;
 let current = null; // the run or profile that goes on; another one ends it at the next border of a segment
@@ -64,7 +63,9 @@ const handlers = {
   async profile(job) {
     const own = program.session(); // a run goes on where it was
     try {
-      const result = await measured(own, job);
+      const { measured } = await import("./profile.js"); // no answer waits for it
+      if (current !== job) return;
+      const result = await measured(program, own, job.seconds, { turn, goesOn: () => current === job });
       if (result) port.postMessage({ type: "profiled", id: job.id, result });
     } finally {
       own.close();
@@ -98,54 +99,6 @@ function drawn(bitmap) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return context.getImageData(0, 0, width, height);
-}
-
-// Milliseconds of each step and of the full net. Clocks of pages tick at 0.1 ms: in batches of passes the ticks even out,
-// and of the batches the median counts. Null if another run was begun meanwhile.
-async function measured(own, job) {
-  const stages = program.stages, x = new Float32Array(program.inputShape.reduce((a, b) => a * b));
-  x.forEach((_, i) => (x[i] = Math.sin(i)));
-  const all = Array.from({ length: stages }, (_, i) => i + 1);
-  const pass = (path, sums) => {
-    own.begin(x);
-    let before = performance.now();
-    path.forEach((stop, i) => {
-      own.run(stop);
-      own.output(stop);
-      const now = performance.now();
-      sums[i] += now - before;
-      before = now;
-    });
-  };
-  const batch = (path, count) => {
-    const sums = path.map(() => 0);
-    for (let i = 0; i < count; i++) pass(path, sums);
-    return sums.map((sum) => sum / count);
-  };
-  const paths = [all, [stages]], found = [[], []], end = performance.now() + 1000 * job.seconds;
-  // Until the code is compiled by the optimising compiler and the time of a pass is known.
-  let count = 1;
-  for (let spent = 0, most = 0; most < BATCH_MS && spent < 1000; count *= 2) {
-    const begun = performance.now();
-    batch(all, count);
-    most = performance.now() - begun;
-    spent += most;
-    if (most >= BATCH_MS) break;
-    await turn();
-    if (current !== job) return null;
-  }
-  do {
-    for (const [i, path] of paths.entries()) {
-      found[i].push(batch(path, count));
-      await turn();
-      if (current !== job) return null;
-    }
-  } while (performance.now() < end);
-  const middle = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
-  return {
-    stepMs: all.map((_, i) => middle(found[0].map((sums) => sums[i]))),
-    fullMs: middle(found[1].map(([ms]) => ms)),
-  };
 }
 
 // Lets messages in. A timer would wait for 4 ms.
