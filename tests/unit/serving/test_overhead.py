@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 
 import pytest
 
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.latency import Latency
 from anytimenet.serving.overhead import Overhead
-from anytimenet.serving.request import Overloaded, Request
+from anytimenet.serving.request import Request
 from anytimenet.serving.scheduling.costs import Costs
 from anytimenet.serving.scheduling.policies.known import policy_named
+from anytimenet.serving.scheduling.policies.pressure import pressure
 from anytimenet.serving.scheduling.scheduler import Scheduler
 
 
@@ -97,17 +97,15 @@ def test_what_beginning_takes_is_part_of_every_run_from_the_input_and_of_no_othe
     assert costs.seconds(0, 9) == math.inf
 
 
-@pytest.mark.parametrize("overhead_s", [0.0, 0.001])
-def test_admission_counts_what_those_to_come_take_from_the_same_core(overhead_s):
-    """1 ms a request at 500 a second, with 1 ms each on the way in: the queue moves at half the speed."""
+def test_who_waits_has_less_slack_where_those_to_come_take_from_the_same_core():
+    """Ten requests of 1 ms each behind one another; at 500 a second with 1 ms each the core is half taken."""
     costs = two_stages()
-    costs.overhead_s = overhead_s
-    scheduler = Scheduler(costs, policy_named("anytime"))
+    scheduler = Scheduler(costs, policy_named("stage_1"))
     for number in range(2000):
-        scheduler.view.arrivals.came(number / 500, 0.0105)
-    now, admitted = 2000 / 500, 0
-    with suppress(Overloaded):
-        for _ in range(100):
-            scheduler.submit(Request(now, now + 0.0105), now)
-            admitted += 1
-    assert admitted == (5 if overhead_s else 10)
+        scheduler.view.arrivals.came(number / 500, 0.025)
+    now = 2000 / 500
+    for _ in range(10):
+        scheduler.submit(Request(now, now + 0.025), now)
+    assert pressure(scheduler.view, 0).slack == pytest.approx(0.025 - 0.010, abs=1e-4)
+    costs.overhead_s = 0.001
+    assert pressure(scheduler.view, 0).slack == pytest.approx(0.025 - 9 * 0.002 - 0.001, abs=1e-3)

@@ -29,7 +29,8 @@ def too_late_s(view: View, job: Job, need: Need, alone: Need | None = None) -> f
     """None if a new job fits in; else how many seconds too late somebody would be.
 
     Workers take the queue in its order, `need` seconds a job: a job begins when the work before it is done.
-    It fits in if it is in time itself, and nobody comes to be late for it.
+    It fits in if it is in time itself, and nobody comes to be late for it. What requests to come may take
+    from the same cores is left out: refused is who cannot be in time, and nothing is done for who waits.
 
     Args:
         view: the scheduler.
@@ -37,8 +38,7 @@ def too_late_s(view: View, job: Job, need: Need, alone: Need | None = None) -> f
         need: work that a job is.
         alone: seconds from its begin to its end, where that is more: in a batch.
     """
-    slower, lasts = stretch(view), need if alone is None else alone
-    rate = slower / view.workers
+    rate, lasts = 1 / view.workers, need if alone is None else alone
     own, key = need(job), job.key
     begins, placed = view.now + busy_s(view) * rate, False
     for other in view.waiting:
