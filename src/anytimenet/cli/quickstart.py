@@ -82,6 +82,7 @@ class Quickstart:
             f"\nIn {self.out}: curve.png is the picture, bundle/ the net. Next:\n"
             f"  anytimenet predict {self.out / 'bundle'} {image} --deadline-ms {deadlines_ms[1]:g}\n"
             f"  anytimenet info {self.out / 'bundle'}\n"
+            f"  anytimenet serve {self.out / 'bundle'}     # a page and an API; needs the extra 'serve'\n"
             f"Done in {time.perf_counter() - started:.0f} s."
         )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _RATES = (("0.5 full", 0.5), ("1.5 full", 1.5), ("0.5 C1", 0.5), ("0.8 C1", 0.8), ("1.5 C1", 1.5))
 _DEADLINE = 5.0
+_SECONDS, _USUAL_REQUESTS = 20.0, 10_000
 _MOST_REQUESTS = 2_000_000
 
 
@@ -40,8 +41,8 @@ class Simulate:
     """Time that each request allows; by default five times the full net's."""
     load: Literal["poisson", "bursts", "diurnal"] = "poisson"
     """How requests come."""
-    seconds: float = 20.0
-    """Of the load."""
+    seconds: float | None = None
+    """Of the load; by default 20, or fewer where that would be more than 10,000 requests."""
     policies: tuple[str, ...] = ("anytime", "slackfit", "stage_1", "full_or_refuse")
     """To compare; with --in-time the first one counts."""
     workers: int = 1
@@ -67,7 +68,7 @@ class Simulate:
 
         checks.optional(self.accuracy, "accuracy", checks.fraction)
         seed = checks.whole_number(self.seed, "seed")
-        seconds = checks.number(self.seconds, "seconds", above=0)
+        given_s = checks.optional(self.seconds, "seconds", checks.number, above=0)
         if not self.policies:
             raise ValueError("policies: at least one is needed")
         for policy in self.policies:
@@ -80,7 +81,9 @@ class Simulate:
         given_ms = checks.optional(self.deadline_ms, "deadline_ms", checks.number, above=0)
         deadline_ms = 1000 * _DEADLINE * full_s if given_ms is None else given_ms
         rates = self._rates(full_s, first_s)
-        if max(rate for _, rate in rates) * seconds > _MOST_REQUESTS:
+        most_hz = max(rate for _, rate in rates)
+        seconds = min(_SECONDS, _USUAL_REQUESTS / most_hz) if given_s is None else given_s
+        if most_hz * seconds > _MOST_REQUESTS:
             raise ValueError(
                 f"rate_hz and seconds ask for more than {_MOST_REQUESTS} requests: simulate fewer"
             )
