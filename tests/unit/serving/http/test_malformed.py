@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -100,7 +101,7 @@ def test_images_with_damage_anywhere(asking, content, kind):
 @FEW
 @given(
     value=st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
         max_leaves=12,
     ),
@@ -111,8 +112,9 @@ def test_images_with_damage_anywhere(asking, content, kind):
 )
 def test_json_of_any_shape(asking, value, names):
     for path in ("/v1/predict", "/v2/models/small/infer"):
-        check(asking.post(path, json=dict.fromkeys(names, value)))
-        check(asking.post(path, json=value))
+        for one in (dict.fromkeys(names, value), value):  # as text: this client writes no NaN and no infinity
+            kind = {"content-type": "application/json"}
+            check(asking.post(path, content=json.dumps(one), headers=kind))
 
 
 @FEW
