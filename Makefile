@@ -32,7 +32,7 @@ quickstart: $(VENV)/.train
 
 test: $(VENV)/.dev $(VENV)/.vision
 	ANYTIMENET_REQUIRE_NATIVE=$(REQUIRE_NATIVE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
-	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/vision $(BIN)/python -m pytest -q -m vision
+	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/vision $(BIN)/python -m pytest -q -n 2 -m vision
 
 thorough: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=thorough \
