@@ -126,6 +126,10 @@ def _in_c(bounded: Any, most_bytes: int) -> type[asyncio.Protocol]:
             scope: Any = self.scope
             scope[ARRIVED], scope[LEAVING] = arrived_since(self.loop), Leaving()
 
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if self._in_head:  # what comes behind a body in chunks is told as headers, too, and is none
+                super().on_header(name, value)
+
         def on_headers_complete(self) -> None:
             length = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
             if length > most_bytes:
