@@ -35,7 +35,8 @@ REACH: dict[str, dict[str, float]] = {
 """Full pass over others', and how far a share of the latency may be from that of the multiply-adds."""
 CALLS = {"isresnext_47": 8, "iresnext_65": 2}
 PEAK = {"avx512": 0.8, "avx2": 0.65}
-"""Share of the multiply-adds that a processor with one 512-bit unit can do, in the CIFAR form."""
+TWO_UNITS = 0.6
+"""Share of the multiply-adds that the processor can do, in the CIFAR form; less with two 512-bit units."""
 _ROUNDS = 2_000_000
 
 
@@ -101,19 +102,27 @@ def _compare(name: str, place: Path, rounds: int, macs: int) -> tuple[Times, lis
 
 def _rate(name: str, instruction_set: str, seconds: float, macs: int) -> dict[str, Any]:
     """Multiply-adds a second over the most that there are, measured now."""
-    best = 0.0
-    for _ in range(5):
-        begun = time.process_time()
-        count = library.library().anytime_multiply(instruction_set.encode(), _ROUNDS)
-        best = max(best, count / (time.process_time() - begun))
-    reach = {"reach": PEAK[instruction_set]} if name == "isresnext_47" and instruction_set in PEAK else {}
+    best = _most(instruction_set)
+    wanted = PEAK.get(instruction_set)
+    if instruction_set == "avx512" and best > 1.5 * _most("avx2"):
+        wanted = TWO_UNITS
     return {
         "what": f"{name}, {instruction_set}: share of the multiply-adds that the processor can do",
         "ratio": round(macs / seconds / best, 3),
         "peak_gflops": round(2e-9 * best, 1),
         "gflops": round(2e-9 * macs / seconds, 1),
-        **reach,
+        **({"reach": wanted} if name == "isresnext_47" and wanted is not None else {}),
     }
+
+
+def _most(instruction_set: str) -> float:
+    """Multiply-adds a second that wait for nothing."""
+    best = 0.0
+    for _ in range(5):
+        begun = time.process_time()
+        count = library.library().anytime_multiply(instruction_set.encode(), _ROUNDS)
+        best = max(best, count / (time.process_time() - begun))
+    return best
 
 
 def _rows(name: str, times: Times, macs: list[int]) -> list[dict[str, Any]]:

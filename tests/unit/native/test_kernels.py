@@ -236,6 +236,62 @@ def test_images_that_are_too_large_for_the_cache_go_channel_by_channel(isa, data
 @EVERY
 @given(data=st.data(), height=sides, width=sides, seed=seeds)
 @pytest.mark.parametrize("isa", SETS)
+def test_depthwise_convolutions_of_rows_of_any_length(isa, data, height, width, seed):
+    draw = np.random.default_rng(seed)
+    side, step, channels = (
+        data.draw(st.sampled_from((3, 5))),
+        data.draw(st.integers(1, 2)),
+        data.draw(st.integers(2, 5)),
+    )
+    edge = side // 2
+    program = SmallProgram((channels, height, width))
+    x, own = normal(draw, channels, height, width), normal(draw, channels, 1, side, side)
+    bias, window = normal(draw, channels), Window(side, side, step, step, edge, edge, edge, edge)
+    convolved = F.conv2d(
+        torch.from_numpy(x)[None], torch.from_numpy(own), torch.from_numpy(bias), step, edge, 1, channels
+    )
+    wanted = convolved.clamp(0, 6)[0]
+    out = program.tensor(Kind.KEPT, *wanted.shape)
+    weights = program.weight(own), program.weight(bias)
+    program.body = [Op(Code.CONV, out, program.x, None, window, channels, *weights, None, 0.0, 6.0)]
+    near(program.results(x, isa)[0], wanted)
+
+
+LONG = {
+    "product": ((40, 61, 50), 96, 1, Window(1, 1, 1, 1)),
+    "product of few pixels": ((900, 7, 7), 300, 1, Window(1, 1, 1, 1)),
+    "stem": ((3, 101, 90), 33, 1, Window(7, 7, 2, 2, 3, 3, 3, 3)),
+    "groups": ((128, 30, 29), 128, 4, Window(3, 3, 1, 1, 1, 1, 1, 1)),
+    "depthwise": ((70, 90, 90), 70, 70, Window(5, 5, 1, 1, 2, 2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("isa", SETS)
+def test_long_operators_are_stopped_within_and_can_be_finished(isa, kind):
+    draw = np.random.default_rng(0)
+    shape, channels, groups, window = LONG[kind]
+    x, weight = (
+        normal(draw, *shape),
+        normal(draw, channels, shape[0] // groups, window.height, window.width),
+    )
+    weight /= np.sqrt(weight[0].size)
+    t, edges = torch.from_numpy, (window.left, window.right, window.top, window.bottom)
+    wanted = F.conv2d(F.pad(t(x)[None], edges), t(weight), None, window.stride_y, groups=groups)[0]
+    program = SmallProgram(shape)
+    out = program.tensor(Kind.KEPT, *wanted.shape)
+    program.body = [Op(Code.CONV, out, program.x, None, window, groups, program.weight(weight))]
+    session = program.engine(isa).session(poison=True)
+    session.begin(x)
+    session.cancel_after(2)  # once before the operator and once within it, of which there is one
+    assert session.run(1).end == "cancelled"
+    session.run(1)
+    near(session.state()[1].reshape(wanted.shape), wanted)
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
 def test_pooling(isa, data, height, width, seed):
     draw = np.random.default_rng(seed)
     kernel = data.draw(st.integers(1, min(3, height, width)))

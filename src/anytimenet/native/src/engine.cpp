@@ -1,5 +1,7 @@
 #include "engine.h"
 
+#include "pieces.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -304,6 +306,11 @@ void Session::build_stages() {
         const Stage& stage = engine_->program.table[index(s)];
         build(stage.body_first, stage.body_count, bodies[index(s)]);
         build(stage.head_first, stage.head_count, heads[index(s)]);
+        for (Part* part : {&bodies[index(s)], &heads[index(s)]}) {
+            std::vector<Step> pieces;
+            for (const Step& step : part->steps) add_pieces(step, pieces);
+            part->steps = std::move(pieces);
+        }
     }
     bodies_ = std::move(bodies), heads_ = std::move(heads);
 }
@@ -396,8 +403,8 @@ void Session::add_conv(const Op& op, std::int32_t i, Part& part) {
               o.in_at.data(), o.out_at.data(), o.in_second, o.out_second, static_cast<int>(o.in_at.size()),
               static_cast<int>(o.taps.size()), op.groups, group_in, group_out, p.tile, op.stride_x / image.step,
               op.window_height, op.window_width, static_cast<int>(image.row), 0, 0, op.low, op.high};
-    if (op.stride_y == op.stride_x && op.stride_x <= 2 && image.step == 1 && !o.in_second)
-        conv.rows = shape.height, conv.row_vectors = conv.vectors / shape.height;
+    if (op.stride_y == op.stride_x && op.stride_x <= 2 && image.step == 1)
+        conv.rows = shape.height, conv.row_vectors = o.in_second ? 0 : conv.vectors / shape.height;
     if (is_depthwise(op) && !copies && paired(part.steps.back(), conv, ends)) return;
     part.steps.push_back({Framed{frame, conv, copies, is_depthwise(op)}, ends});
 }

@@ -48,7 +48,7 @@ struct Conv {
     int vectors, tap_count, groups, group_in, group_out, tile;
     int step;             // pixels of the image between two of the result; 1 or, in depthwise ones, 2
     int window_height, window_width, in_row;
-    int rows, row_vectors;  // of the result, if its rows are of whole vectors and follow those of the image; else 0
+    int rows, row_vectors;  // of the result, if its rows follow those of the image, else 0; none in rows of half a vector at most
     float low, high;
 };
 
