@@ -4,6 +4,11 @@
 #include <utility>
 
 namespace anytimenet {
+
+#if defined(__wasm__)  // small code; no other thread cancels there
+void add_pieces(const Step& step, std::vector<Step>& to) { to.push_back(step); }
+#else
+
 namespace {
 
 constexpr std::int64_t kLong = 3'000'000;       // multiply-adds of a piece: 100 microseconds with AVX2
@@ -121,5 +126,6 @@ void add_pieces(const Step& step, std::vector<Step>& to) {
     }
     to.push_back(step);
 }
+#endif
 
 }  // namespace anytimenet
