@@ -42,7 +42,7 @@ def chosen_model(bundle: Bundle, backend: str | None, place: Placement) -> Prepa
     Raises:
         BackendError, MissingExtraError: as in `on_backend`, for a backend that is named.
     """
-    name = backend or measured_backend(bundle.cost_tables, place)
+    name = measured_backend(bundle.cost_tables, place) if backend is None else backend
     return on_preferred(bundle, place) if name is None else on_backend(bundle, name, place)
 
 

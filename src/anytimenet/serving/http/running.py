@@ -91,6 +91,8 @@ def make_server(
     class DrainingServer(uvicorn.Server):  # type: ignore[name-defined, misc]
         """Ends in two steps, so that balancers hear of it before anybody is refused."""
 
+        address = ""  # until it listens
+
         async def serve(self, sockets: Any = None) -> None:
             self._loop = asyncio.get_running_loop()
             reloading = Reloading(service, sources)

@@ -90,9 +90,9 @@ class Running:
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
         self.thread.start()
         until = time.monotonic() + 60
-        while not self.server.started and time.monotonic() < until:
+        while not self.server.address and time.monotonic() < until:
             time.sleep(0.005)
-        assert self.server.started
+        assert self.server.address
 
     @property
     def url(self) -> str:
