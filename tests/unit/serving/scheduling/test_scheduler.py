@@ -226,17 +226,22 @@ def test_who_wants_every_stage_or_allows_little_time_is_asked_at_every_border():
     assert found.next_work(0.0).stop == 1
 
 
-def test_misses_that_nobody_foresaw_make_depth_dear_for_a_while():
+def stages_of(found: Scheduler, now: float, requests: int) -> list[int]:
+    """Of so many that come at once, each with time for a hundred stages."""
+    for _ in range(requests):
+        ask(found, now, 0.1)
+    serve(found, now)
+    return [end.stage for end in found.outcomes() if isinstance(end, Answered)]
+
+
+def test_misses_that_nobody_foresaw_take_depth_where_others_wait_for_a_while():
     found = scheduler()
     for number in range(20):  # such as those that waited in their sockets until it was too late
         with pytest.raises(Overloaded):
             found.submit(Request(0.0, 0.1), 0.1 + number / 1000)
-    ask(found, 0.13, 0.1)
-    serve(found, 0.13)
-    assert [end.stage for end in found.outcomes() if isinstance(end, Answered)] == [1]
-    ask(found, 30.0, 0.1)
-    serve(found, 30.0)
-    assert [end.stage for end in found.outcomes() if isinstance(end, Answered)] == [3]
+    assert stages_of(found, 0.13, 8) == [2] * 7 + [3]
+    assert stages_of(found, 0.5, 1) == [3]  # nobody waits: a miss says nothing against depth
+    assert stages_of(found, 120.0, 8) == [3] * 8
 
 
 def test_a_deadline_that_nothing_can_keep_is_no_miss():

@@ -30,8 +30,9 @@ class Anytime:
     Two prices of time are compared with the gain in validated accuracy, and the higher one counts. What those
     who wait lose, if the time until their deadlines were shared out evenly (`pressure`); and what those to
     come lose, who are expected at the rate of late (`outlook`). What neither foresees shows in requests that
-    are missed, and raises the price until they are few (`misses`). Nobody's further stage makes another one's
-    first stage late; a request is refused at admission, and only if its least stage cannot be in time.
+    are missed: others are then planned to end sooner than at their deadlines, until few are (`misses`).
+    Nobody's further stage makes another one's first stage late; a request is refused at admission, and only
+    if its least stage cannot be in time.
 
     Where a run can be ended at its deadline it goes to the stage that was chosen for it in one go, if that is
     a small part of what requests allow: every border of a segment costs time of its own.
@@ -90,13 +91,13 @@ class Anytime:
         return later if later is not None and isinstance(start, Wait) else start
 
     def dropped(self, view: View, job: Job) -> None:
-        """Makes time dearer, unless nothing could have answered it in time."""
+        """Makes plans more careful, unless nothing could have answered it in time."""
         request, costs = job.request, view.costs
         if request.deadline is None or request.deadline - request.arrived > costs.seconds(0, job.least):
             self._misses.missed(view.now)
 
     def answered(self, view: View, job: Job) -> None:
-        """Makes time a little cheaper again."""
+        """Makes plans a little bolder again."""
         self._misses.kept(view.now)
 
     def _start(self, view: View, first: Job) -> Start | Wait:
@@ -118,7 +119,7 @@ class Anytime:
         """The least stage, or further in one jump where that is quicker and will be worth it anyway."""
         costs, size = view.costs, len(jobs)
         least = max(job.least for job in jobs)
-        if size == 1 and jobs[0].due < math.inf and self._too_dear(view, least):
+        if size == 1 and jobs[0].due < math.inf and self._pressed(view):
             return _towards(view, 0, least, jobs)[1]
         target = self._best_target(view, jobs, 0, jobs[0].due)
         if target is not None and target > least:
@@ -167,7 +168,7 @@ class Anytime:
     def _pressure(self, view: View, priority: int) -> Pressure:
         self._forget(view)
         if priority not in self._pressures:
-            self._pressures[priority] = pressure(view, priority)
+            self._pressures[priority] = pressure(view, priority, self._kept_back_s(view))
         return self._pressures[priority]
 
     def _forget(self, view: View) -> None:
@@ -181,10 +182,10 @@ class Anytime:
     def _best_target(self, view: View, jobs: list[Job], at: int, due: float) -> int | None:
         """The stage ahead that gains most, less what its time costs others; None where none gains."""
         costs, size = view.costs, len(jobs)
-        if size == 1 and due < math.inf and self._too_dear(view, at):
+        if size == 1 and due < math.inf and self._pressed(view):
             return None
         press = self._pressure(view, max(job.priority for job in jobs))
-        outlook = self._outlook(view)
+        outlook, slack = self._outlook(view), press.slack - self._kept_back_s(view)
         best, target = 0.0, None
         for stage in costs.stages:
             if stage <= at:
@@ -194,28 +195,29 @@ class Anytime:
             value = costs.value(stage)
             gain = sum(max(0.0, value - costs.value(job.standing)) for job in jobs if over <= job.due)
             if due < math.inf:
-                if takes > press.slack * view.workers:
+                if takes > slack * view.workers:
                     break
                 gain -= self._cost(view, outlook, press, takes)
             if gain > best:
                 best, target = gain, stage
         return target
 
-    def _too_dear(self, view: View, at: int) -> bool:
-        """Whether misses alone make every stage beyond `at` cost more than it gains."""
-        ahead = view.costs.upgrades(at)
-        return not ahead or ahead[0].slope <= self._price_of_misses(view)
+    def _pressed(self, view: View) -> bool:
+        """Whether the most urgent one alone leaves no time for anything further, which is quickly seen."""
+        first = view.waiting.first
+        if first is None or first.due == math.inf:
+            return False
+        return first.due - view.now - view.costs.seconds(0, first.least) < self._kept_back_s(view)
+
+    def _kept_back_s(self, view: View) -> float:
+        """Before each deadline, so that few are missed; 0 where requests have none."""
+        allowed = view.arrivals.allowed_s
+        return self._misses.share(view.now) * allowed if allowed < math.inf else 0.0
 
     def _cost(self, view: View, outlook: Outlook | None, press: Pressure, takes: float) -> float:
         """Accuracy that others lose if so many seconds of work are done before theirs."""
         to_come = outlook.cost(press.age, takes / view.workers) if outlook is not None else 0.0
-        missed = self._price_of_misses(view) * takes / view.costs.slow
-        return max(to_come, press.price * takes) + missed
-
-    def _price_of_misses(self, view: View) -> float:
-        """Accuracy per second of the machine as it was profiled; at most what a further stage gains."""
-        further = view.costs.upgrades(view.costs.stages[0])
-        return self._misses.price(view.now) * further[0].slope if further else 0.0
+        return max(to_come, press.price * takes)
 
     def _outlook(self, view: View) -> Outlook | None:
         """That of the rate of late, kept; None as long as nobody knows it."""
@@ -223,6 +225,7 @@ class Anytime:
         rate, allowed = arrivals.rate(view.now), arrivals.allowed_s
         if rate <= 0 or allowed == math.inf:
             return None
+        allowed -= self._kept_back_s(view)
         size = costs.most_together
         if size > 1:  # as many as come in half of the time that they allow
             size = costs.together(max(1, min(size, int(rate * allowed / 2))))

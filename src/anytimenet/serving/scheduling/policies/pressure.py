@@ -25,10 +25,11 @@ class Pressure:
     price: float = 0.0
 
 
-def pressure(view: View, priority: int) -> Pressure:
+def pressure(view: View, priority: int, kept_back_s: float = 0.0) -> Pressure:
     """What those who wait lose by a second more for a request of that priority.
 
-    Everybody's least answer counts; the depth only of requests of that priority and above.
+    Everybody's least answer counts; the depth only of requests of that priority and above. The price is that
+    of ending so much before the deadlines as is kept back.
     """
     if not view.waiting:
         return Pressure()
@@ -44,7 +45,7 @@ def pressure(view: View, priority: int) -> Pressure:
         if job.priority >= priority:
             peers += 1
             slack_of_peers = min(slack_of_peers, room)
-            even = min(even, ((job.due - view.now) / rate - busy) / peers)
+            even = min(even, ((job.due - kept_back_s - view.now) / rate - busy) / peers)
         begins += takes * rate
     if not peers:
         return Pressure(slack)
