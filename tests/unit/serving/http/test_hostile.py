@@ -252,4 +252,4 @@ def test_requests_with_damage_anywhere(open_server, at, junk, over):
 
 def test_the_server_answers_after_all_of_it(open_server):
     assert ask(open_server)[0] == 200
-    assert open_server.service.under_way == 0
+    wait_for(lambda: open_server.service.under_way == 0)
