@@ -14,8 +14,6 @@ from typing import Any
 
 from anytimenet.core import checks
 
-_AT_ONCE_S = 50e-6
-"""A poll that takes no longer did not wait: what it found may have been there since the poll before."""
 _FIRST_S, _MOST_S = 0.0002, 0.01
 _LARGEST_SHARE = 0.1
 """Of what a request is allowed: one long pause of this machine must not refuse those that come after it."""
@@ -24,6 +22,9 @@ _RECENT = 0.05
 
 class TimedSelector(selectors.DefaultSelector):
     """Knows since when what it found may have been waiting.
+
+    It looks before it waits. What is there at once may have come since the poll before, however long the look
+    took: a process that is descheduled in it has not waited. What ends a wait is new.
 
     Attributes:
         since: on `time.monotonic`: everything that the last poll found became ready after this.
@@ -35,10 +36,12 @@ class TimedSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> Any:
         """As ever."""
-        begun = time.monotonic()
-        found = super().select(timeout)
+        found = super().select(0)
+        waits = not found and (timeout is None or timeout > 0)
+        if waits:
+            found = super().select(timeout)
         ended = time.monotonic()
-        self.since = self._polled if ended - begun < _AT_ONCE_S else ended
+        self.since = ended if waits else self._polled
         self._polled = ended
         return found
 

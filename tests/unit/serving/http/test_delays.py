@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
-from anytimenet.serving.http.delays import WayBack, arrived_since, timed_loop
+from anytimenet.serving.http.delays import TimedSelector, WayBack, arrived_since, timed_loop
 
 
 def test_a_busy_loop_knows_since_when_a_message_may_have_waited() -> None:
@@ -43,6 +45,25 @@ def test_a_busy_loop_knows_since_when_a_message_may_have_waited() -> None:
     (since, now), (sent, busy_until) = found
     assert since <= sent
     assert now >= busy_until
+
+
+def test_a_look_that_takes_long_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is descheduled while it looks has not waited: the message was there before."""
+    here, there = socket.socketpair()
+    with TimedSelector() as selector, here, there:
+        selector.register(here, selectors.EVENT_READ)
+        selector.select(0)
+        sent = time.monotonic()
+        there.send(b"x")
+        look = selectors.DefaultSelector.select
+
+        def slowly(self: TimedSelector, timeout: float | None = None) -> Any:
+            time.sleep(0.01)
+            return look(self, timeout)
+
+        monkeypatch.setattr(selectors.DefaultSelector, "select", slowly)
+        assert selector.select(None)
+        assert selector.since <= sent
 
 
 def test_an_idle_loop_says_that_a_message_is_new() -> None:
