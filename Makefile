@@ -73,7 +73,7 @@ build/cases: tests/native/record.py $(wildcard src/anytimenet/export/native_*.py
 	$(BIN)/python tests/native/record.py $@
 	touch $@
 
-DRIVERS := $(wildcard tests/native/*.cpp tests/native/*.h tests/native/CMakeLists.txt src/anytimenet/native/src/*)
+DRIVERS := $(wildcard tests/native/*.cpp tests/native/*.h tests/native/CMakeLists.txt src/anytimenet/native/src/*.* src/anytimenet/native/src/kernels/*)
 build/sanitize-%: $(DRIVERS)
 	cmake -S tests/native -B $@ -DSANITIZERS=$(if $(filter address,$*),address$(comma)undefined,$*)
 	cmake --build $@

@@ -17,7 +17,7 @@ MISSING = (
     "Clang and reinstall anytimenet (ANYTIMENET_REQUIRE_NATIVE=1 says why it does not build), or choose "
     "another backend"
 )
-_SOURCES = {"": (".txt",), "src": (".cpp", ".h", ".inc"), "include": (".h",)}
+_SOURCES = {"": (".txt",), "src": (".cpp", ".h", ".inc"), "src/kernels": (".inc",), "include": (".h",)}
 
 
 class Options(ctypes.Structure):

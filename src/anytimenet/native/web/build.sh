@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 export LC_ALL=C NODE_PATH="${NODE_PATH:-/usr/share/nodejs}"
 
 # The digest that CMakeLists.txt and library.py compute, too.
-digest=$(for file in $(ls CMakeLists.txt include/*.h src/*.cpp src/*.h src/*.inc | sort); do
+digest=$(for file in $(ls CMakeLists.txt include/*.h src/*.cpp src/*.h src/*.inc src/kernels/*.inc | sort); do
     printf '%s %s\n' "$file" "$(sha256sum < "$file" | cut -d' ' -f1)"
 done | sha256sum | cut -d' ' -f1)
 
