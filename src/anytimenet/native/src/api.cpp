@@ -6,7 +6,8 @@
 #include <new>
 #include <string>
 
-#include "engine.h"
+#include "clock.h"
+#include "session.h"
 
 using namespace anytimenet;
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "engine.h"
+#include "steps.h"
 
 namespace anytimenet {
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "index.h"
 #include "kernels.h"
 #include "packing.h"
 
@@ -15,8 +16,6 @@ constexpr bool kShares = false;  // every tensor has memory of its own, with a r
 #else
 constexpr bool kShares = true;
 #endif
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 std::int64_t rounded(std::int64_t floats) { return (floats + kLanes - 1) / kLanes * kLanes; }
 
