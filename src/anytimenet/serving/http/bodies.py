@@ -40,7 +40,9 @@ class Bodies:
             ClientGoneError: if the client went away.
         """
         if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
-            raise Problem(415, "unsupported_media_type", "compressed bodies are not read: send it as it is")
+            raise _compressed()
+        if headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+            raise _compressed()
         announced = _announced(headers.get("content-length"))
         if announced is not None and announced > self._limits.body_bytes:
             raise self._too_large()
@@ -83,6 +85,10 @@ class Bodies:
             "too_large",
             f"a body may have {self._limits.body_bytes:,} bytes: send smaller images",
         )
+
+
+def _compressed() -> Problem:
+    return Problem(415, "unsupported_media_type", "compressed bodies are not read: send it as it is")
 
 
 def _announced(length: str | None) -> int | None:

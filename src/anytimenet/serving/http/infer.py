@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from anytimenet.core.errors import NotFiniteError
 from anytimenet.core.version import __version__
 from anytimenet.serving.http.asking import asked, with_fields
 from anytimenet.serving.http.bodies import ClientGoneError, Receive
@@ -93,7 +95,10 @@ class _Protocol:
             if strange := sorted(set(inference.outputs) - set(OUTPUTS)):
                 raise bad_request(f"there is no output {strange[0]!r}: known are {', '.join(OUTPUTS)}")
             fields = [("model", resident.name), *_fields(inference.parameters)]
-            wanted = settled(service, visit, with_fields(asked(b"", headers), fields))
+            ask = replace(
+                with_fields(asked(b"", headers), fields), stream=False
+            )  # of one answer, not of stages
+            wanted = settled(service, visit, ask)
             with wanted.resident.used():
                 answers = await self._answers(wanted, inference, scope, receive)
             content, end = write_inference(resident.name, inference, _outputs(answers))
@@ -116,7 +121,10 @@ class _Protocol:
         except (Problem, FailedError, ClientGoneError) as error:
             for one in waiting:
                 one.cancel()
-            note_failure(service, wanted, error)
+            problem = _too_far(inference) if isinstance(error.__cause__, NotFiniteError) else None
+            note_failure(service, wanted, problem or error)
+            if problem is not None:
+                raise problem from None
             raise
         return [(one, timed(service, wanted, one)[1]) for one in done]
 
@@ -142,6 +150,13 @@ class _Protocol:
     def _resident(self, scope: Scope) -> Resident:
         found = _MODEL.fullmatch(scope["path"])
         return self._service.residents.of(found[1] if found else "")
+
+
+def _too_far(inference: Inference) -> Problem | None:
+    """The fault is the client's where it chose the numbers that the net reads, and the net's else."""
+    if "input" not in inference.inputs:
+        return None
+    return bad_request('the net overflows at these numbers: "input" must be standardised as the model says')
 
 
 def _fields(parameters: dict[str, Any]) -> list[tuple[str, Any]]:

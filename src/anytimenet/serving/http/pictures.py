@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from anytimenet.core.checks import shown
 from anytimenet.core.errors import BackendError, DataError
 from anytimenet.core.images.containers import check_pixels
 from anytimenet.core.images.decoding import as_array, fit, open_content, with_channels
@@ -95,7 +96,7 @@ def json_object(body: bytes) -> dict[str, Any]:
         Problem: 400 for anything else.
     """
     try:
-        value = json.loads(body, parse_constant=_no_number)
+        value = json.loads(body, parse_constant=_no_number, object_pairs_hook=_no_name_twice)
     except (ValueError, RecursionError):
         raise bad_request("the body is no JSON") from None
     if not isinstance(value, dict):
@@ -243,6 +244,15 @@ def from_base64(text: Any) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise bad_request("an image in JSON is a string of base64, and never an address or a path") from None
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise bad_request(f"{shown(twice)} is given twice")
+    return found
 
 
 def _no_number(name: str) -> float:

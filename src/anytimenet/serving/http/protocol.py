@@ -1,4 +1,4 @@
-"""HTTP/1.1 of uvicorn, with limits that it lacks: connections, header bytes, and the time that headers take.
+"""HTTP/1.1 of uvicorn, with limits that it lacks: connections, header bytes, and the time that clients take.
 
 The parser is the one in C (httptools) where that is installed, else the one in Python (h11): the same limits
 and the same answers, and a tenth of a millisecond more for each request.
@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from anytimenet.serving.http.delays import arrived_since
@@ -17,6 +18,7 @@ from anytimenet.serving.http.door import ARRIVED
 from anytimenet.serving.http.leaving import LEAVING, Leaving
 from anytimenet.serving.http.problems import bad_request
 from anytimenet.serving.http.settings import Limits
+from anytimenet.serving.http.unread import Unread
 
 _REFUSED_HEAD = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
 
@@ -27,12 +29,30 @@ def protocol_with(
     """The class of connections that keep these limits.
 
     Args:
-        limits: on connections and headers.
+        limits: on connections, headers, and the time that clients take.
         parser: uvicorn's protocol with one parser or the other.
     """
     if issubclass(parser, H11Protocol):
         return _in_python(_bounded(parser, limits))
-    return _in_c(_bounded(parser, limits), limits.header_bytes)
+    from anytimenet.serving.http.native_protocol import in_c
+
+    return in_c(_bounded(parser, limits), limits.header_bytes)
+
+
+class _Reading(FlowControl):
+    """Reads no further while whole requests wait in a connection for their turn.
+
+    Else every request that is taken makes room for many more, and a client that sends them without end is
+    given memory without end.
+    """
+
+    def __init__(self, transport: Any, connection: Any) -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        if self.read_paused and self._connection.may_read():
+            super().resume_reading()
 
 
 def _bounded(parser: Any, limits: Limits) -> Any:
@@ -42,25 +62,54 @@ def _bounded(parser: Any, limits: Limits) -> Any:
         """One connection."""
 
         _slow: asyncio.TimerHandle | None = None
+        _unread: Unread | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if len(self.connections) > limits.connections:
                 transport.abort()
                 return
+            self.flow = _Reading(transport, self)
+            self._unread = Unread(transport, limits.answer_seconds, transport.abort)
+            transport.set_write_buffer_limits(0)  # paused as soon as the kernel takes no more
             self._wait_for_headers()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            if self._unread is not None:
+                self._unread.stop()
             super().connection_lost(exc)
-            cycle = self.cycle
+            cycle = self.running
             if cycle is not None and not cycle.response_complete:
                 leaving: Leaving | None = cycle.scope.get(LEAVING)
                 if leaving is not None:
                     leaving.goes()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            if self._unread is not None:
+                self._unread.watch()
+
+        def resume_writing(self) -> None:
+            if self._unread is not None:
+                self._unread.stop()
+            super().resume_writing()
+
+        @property
+        def running(self) -> Any:
+            """The request that is answered now, or was the last; None before the first."""
+            return self.cycle
+
+        def may_read(self) -> bool:
+            """Whether more is read of what the client sends."""
+            raise NotImplementedError
+
         def send_400_response(self, msg: str) -> None:
             """What is no HTTP, or has longer headers than are read, is answered as every mistake is."""
+            running = self.running
+            if running is not None and running.response_started and not running.response_complete:
+                self.transport.abort()  # words in the middle of an answer would be part of it
+                return
             body = bad_request("this is no HTTP request, or its headers are too long").body
             self.transport.write(_REFUSED_HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
             self.transport.close()
@@ -93,53 +142,8 @@ def _in_python(bounded: Any) -> type[asyncio.Protocol]:
             elif self._slow is None:
                 self._wait_for_headers()
 
+        def may_read(self) -> bool:
+            whole = self.conn.their_state in (h11.DONE, h11.MIGHT_SWITCH_PROTOCOL)
+            return not whole or self.conn.our_state is h11.DONE
+
     return PythonProtocol
-
-
-def _in_c(bounded: Any, most_bytes: int) -> type[asyncio.Protocol]:
-    class NativeProtocol(bounded):  # type: ignore[misc]
-        """Read by httptools, which takes headers of any length: they are counted here.
-
-        Whole headers are counted when they are there; those that come in pieces, piece by piece.
-        """
-
-        _in_head = _ended = False
-        _head_bytes = 0
-
-        def data_received(self, data: bytes) -> None:
-            if self.transport.is_closing():
-                return
-            self._ended = False
-            super().data_received(data)
-            if not self._in_head or self.transport.is_closing():
-                return
-            if not self._ended:  # else an earlier request was in it, too
-                self._head_bytes += len(data)
-            if self._head_bytes > most_bytes:
-                self.send_400_response("")
-            elif self._slow is None:
-                self._wait_for_headers()
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._in_head, self._head_bytes = True, 0
-            scope: Any = self.scope
-            scope[ARRIVED], scope[LEAVING] = arrived_since(self.loop), Leaving()
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            if self._in_head:  # what comes behind a body in chunks is told as headers, too, and is none
-                super().on_header(name, value)
-
-        def on_headers_complete(self) -> None:
-            length = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
-            if length > most_bytes:
-                raise ValueError("the headers are too long")  # httptools takes it for a broken request
-            self._in_head = False
-            self._stop_waiting()
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            self._ended = True
-            super().on_message_complete()
-
-    return NativeProtocol

@@ -29,6 +29,7 @@ class Limits:
         header_bytes: of one request's line and headers together.
         header_seconds: that a client may take to send them.
         body_seconds: that a client may take to send a body.
+        answer_seconds: for which a client may read nothing of its answer; a slow one may take longer.
         client_concurrent: requests of one client at a time, then 429; None for as many as there may be.
         client_rate_hz: requests of one client a second, over some seconds; None for any.
 
@@ -48,6 +49,7 @@ class Limits:
     header_bytes: int = 16 * 1024
     header_seconds: float = 10.0
     body_seconds: float = 10.0
+    answer_seconds: float = 10.0
     client_concurrent: int | None = None
     client_rate_hz: float | None = None
 
@@ -55,8 +57,8 @@ class Limits:
         for name in ("body_bytes", "pixels", "images", "concurrent", "buffered_bytes", "connections"):
             checks.settle(self, name, checks.whole_number, 1)
         checks.settle(self, "header_bytes", checks.whole_number, 1024, MIB)
-        checks.settle(self, "header_seconds", checks.number, above=0)
-        checks.settle(self, "body_seconds", checks.number, above=0)
+        for name in ("header_seconds", "body_seconds", "answer_seconds"):
+            checks.settle(self, name, checks.number, above=0)
         checks.settle(self, "client_concurrent", checks.optional, checks.whole_number, 1)
         checks.settle(self, "client_rate_hz", checks.optional, checks.number, 0.001)
 

@@ -72,6 +72,24 @@ def test_standardised_tensors_and_chosen_outputs(asking, net, binary):
     assert preprocessing.channels == x.shape[1]
 
 
+def test_an_accepted_stream_is_no_wish_for_one(client):
+    """The protocol has one answer; a gateway may add the header to whatever it sends."""
+    body = {
+        "inputs": [
+            {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(png()).decode()]}
+        ]
+    }
+    found = client.post("/v2/models/small/infer", json=body, headers={"accept": "*/*, text/event-stream"})
+    assert found.status_code == 200
+    assert found.json()["outputs"][0]["name"] == "label"
+
+
+def test_numbers_at_which_the_net_overflows_are_no_fault_of_the_server(asking):
+    x = np.full((1, 3, 16, 16), 3e38, np.float32)
+    with pytest.raises(triton.InferenceServerException, match="must be standardised"):
+        asking.infer("small", [floats(x)])
+
+
 def test_images_in_json_are_base64(client):
     ask = {
         "inputs": [

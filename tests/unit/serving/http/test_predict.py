@@ -152,6 +152,18 @@ def test_a_wrong_parameter_is_named(client, params, words):
     assert found.json()["reason"] == "bad_request"
 
 
+def test_a_parameter_that_is_given_twice_is_refused(client):
+    """In JSON, too: one reader takes the first of two, another the last, and nobody knows which was meant."""
+    body = f'{{"image": "{encoded(png())}", "deadline_ms": 50000, "deadline_ms": 0}}'
+    for found in (
+        client.post("/v1/predict?deadline_ms=50000&deadline_ms=0", content=png(), headers=PNG),
+        client.post("/v1/predict", content=body, headers={"content-type": "application/json"}),
+    ):
+        assert found.status_code == 400
+        assert "deadline_ms" in found.json()["error"]
+        assert "is given twice" in found.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "status", "reason"),
     [
