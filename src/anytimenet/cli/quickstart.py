@@ -68,7 +68,7 @@ class Quickstart:
         print(report.table())
         image, label = write_hard_digit(bundle, splits, self.out / "digit.png")
         runs = "the native engine" if bundle.backend.name == "native" else "PyTorch"
-        print(f"\nThe digit {label} that stage 1 finds hard, before three deadlines on this machine, with {runs}:")
+        print(f"\nA digit ({label}) that stage 1 finds hard, before three deadlines here, with {runs}:")
         costs = [stage.macs for stage in report.stages]
         bundle.warm_up()
         deadlines_ms = deadlines_of(table)

@@ -36,6 +36,7 @@ def in_c(bounded: Any, most_bytes: int) -> type[asyncio.Protocol]:
         _head_bytes = _loose_bytes = 0
         _held = b""
         _running: Any = None
+        parser: Any
 
         @property
         def running(self) -> Any:

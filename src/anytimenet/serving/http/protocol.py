@@ -143,7 +143,7 @@ def _in_python(bounded: Any) -> type[asyncio.Protocol]:
                 self._wait_for_headers()
 
         def may_read(self) -> bool:
-            whole = self.conn.their_state in (h11.DONE, h11.MIGHT_SWITCH_PROTOCOL)
-            return not whole or self.conn.our_state is h11.DONE
+            coming = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+            return coming or self.conn.our_state is h11.DONE
 
     return PythonProtocol
