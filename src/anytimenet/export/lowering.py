@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from anytimenet.export import token_operators  # noqa: F401  (adds its operators to the table)
 from anytimenet.export.graph import Graph
 from anytimenet.export.merging import Rows, pieces_of, prefix_of, rows_of, settings_of
 from anytimenet.export.operators import OPERATORS, Known, Value

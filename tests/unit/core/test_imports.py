@@ -65,6 +65,8 @@ INSIDE = {
     "evaluation/reports": {"curves", "scores", "text"},
     "evaluation/scores": set(),
     "evaluation/text": set(),
+    "export/.": {"operators"},
+    "export/operators": {"."},
     "layers/.": set(),
     "layers/heads": {"."},
     "nets/.": {"members", "pretrained"},

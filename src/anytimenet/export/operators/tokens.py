@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from anytimenet.export.graph import Graph
-from anytimenet.export.operators import Size, Value, lowers
+from anytimenet.export.operators.table import Size, Value, lowers
 from anytimenet.export.unknown import UnknownOperatorError
 
 
