@@ -268,7 +268,7 @@ def test_silence_and_nonsense_are_told_apart(serve: Callable[..., tuple[str, int
                 client.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     bodies = [b"silence", b"hang up", b"nonsense", b"busy"]
-    run = generator.drive(serve(odd), encoded(bodies), np.array([0.0, 0.01, 0.02, 0.03]), patience_s=0.3)
+    run = generator.drive(serve(odd), encoded(bodies), np.array([0.0, 0.01, 0.02, 0.03]), patience_s=2.0)
     assert run.status.tolist() == [generator.LOST, generator.BROKEN, generator.BROKEN, 503]
     assert np.isnan(run.answered[:3]).all()
     assert np.isfinite(run.lag).all()

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from anytimenet.core import checks
 from anytimenet.core.errors import DeliveryError, UnreachableError
 
+READ_S = 0.2
+"""Seconds that a read lasts at most, before it is looked whether it is still wanted."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -48,7 +51,10 @@ class Patience:
 
 
 class Watch:
-    """One answer of a server, timed while it comes.
+    """One answer of a server, timed while it is waited for.
+
+    What counts is the time within reads, which are short. A program that was stopped for a minute, or that
+    writes slowly what came, has not waited for the server: what came meanwhile lies ready.
 
     Args:
         what: the URL, for messages.
@@ -64,12 +70,19 @@ class Watch:
         self._patience = patience
         self._clock = clock
         self._stopped = stopped
-        self._began = self._heard = clock()
+        self._since = clock()
+        self._waited = self._silent = 0.0
         self._received = 0
 
-    def heard(self) -> None:
-        """Something came, on the wire."""
-        self._heard = self._clock()
+    def waits(self) -> None:
+        """A read begins."""
+        self._since = self._clock()
+
+    def waited(self, *, heard: bool) -> None:
+        """It has ended: something came, or nothing did for as long as a read lasts."""
+        took = min(max(self._clock() - self._since, 0.0), READ_S)
+        self._waited += took
+        self._silent = 0.0 if heard else self._silent + took
 
     def received(self, count: int) -> None:
         """So many bytes of the body came."""
@@ -83,14 +96,14 @@ class Watch:
         """
         if self._stopped.is_set():
             raise closed(self._what)
-        now, patience = self._clock(), self._patience
-        if now - self._heard > patience.silence_s:
+        patience = self._patience
+        if self._silent > patience.silence_s:
             raise UnreachableError(
                 f"{self._what}: nothing came for {patience.silence_s:g} s; try again later, what came is kept"
             )
-        if now - self._began > patience.silence_s + self._received / patience.slowest:
+        if self._waited > patience.silence_s + self._received / patience.slowest:
             raise UnreachableError(
-                f"{self._what}: {self._received} bytes came in {now - self._began:.0f} s, which is too slow "
+                f"{self._what}: {self._received} bytes came in {self._waited:.0f} s, which is too slow "
                 "to go on; try again later, what came is kept"
             )
 

@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from anytimenet.core.delivery.addresses import Address
-from anytimenet.core.delivery.patience import Watch
+from anytimenet.core.delivery.patience import READ_S, Watch
 from anytimenet.core.delivery.reach import Endpoint
 from anytimenet.core.errors import DeliveryError, UnreachableError
-
-_SLICE_S = 0.2
-"""Seconds after which a read looks whether it is still wanted."""
 
 
 class Wire:
@@ -30,7 +27,7 @@ class Wire:
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
         """What the server answers."""
-        self._wire.settimeout(_SLICE_S)
+        self._wire.settimeout(READ_S)
         return io.BufferedReader(_Answer(self._wire, self._watch), 65_536)
 
     def close(self) -> None:
@@ -47,11 +44,13 @@ class _Answer(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         while True:
             self._watch.check()
+            self._watch.waits()
             try:
                 count = self._wire.recv_into(buffer)
             except TimeoutError:
+                self._watch.waited(heard=False)
                 continue
-            self._watch.heard()
+            self._watch.waited(heard=True)
             return count
 
     def close(self) -> None:

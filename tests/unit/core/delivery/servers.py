@@ -27,6 +27,11 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}/net"
         self.ended = threading.Event()
 
+    def leave(self) -> None:
+        """Listens no more: whoever connects from now on is refused."""
+        self.shutdown()  # before it: a thread that polls a socket keeps it listening for a moment
+        self.server_close()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no news."""
 
@@ -94,6 +99,5 @@ def serving(
         yield server
     finally:
         server.ended.set()
-        server.shutdown()
-        server.server_close()
+        server.leave()
         thread.join()

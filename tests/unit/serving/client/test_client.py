@@ -146,7 +146,7 @@ def test_a_server_that_accepts_and_says_nothing_holds_nobody_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = silent.getsockname()
         with Client(f"http://{host}:{port}", grace_ms=50) as client, pytest.raises(ServerError) as raised:
-            client.predict(png(), deadline_ms=100)
+            client.predict(png(), deadline_ms=1000)
     assert raised.value.reason == "timeout"
 
 

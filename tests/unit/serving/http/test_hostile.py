@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,10 +20,23 @@ from anytimenet.serving.http.settings import Limits, Settings
 IMAGE = png()
 
 
+@contextmanager
+def limited(net: ExportedNet, seconds: float) -> Iterator[Running]:
+    limits = Limits(body_bytes=2**20, body_seconds=seconds, header_seconds=seconds)
+    with running([resident_of(net)], Settings(port=0, log="errors", watch_s=None, limits=limits)) as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def open_server(net: ExportedNet) -> Iterator[Running]:
-    limits = Limits(body_bytes=2**20, body_seconds=0.3, header_seconds=0.3)
-    with running([resident_of(net)], Settings(port=0, log="errors", watch_s=None, limits=limits)) as server:
+    with limited(net, 60.0) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hasty_server(net: ExportedNet) -> Iterator[Running]:
+    """One that waits for nobody: for requests of which parts never come, whatever the answer is."""
+    with limited(net, 0.3) as server:
         yield server
 
 
@@ -239,17 +253,19 @@ REQUEST = (
     ),
     over=st.booleans(),
 )
-def test_requests_with_damage_anywhere(open_server, at, junk, over):
+def test_requests_with_damage_anywhere(hasty_server, at, junk, over):
     """Bytes put into a request, or over some of it: an answer, a refusal, or the end of the connection."""
     body = json.dumps({"image": base64.b64encode(IMAGE).decode()}).encode()
     whole = REQUEST % (len(body), body)
-    status, told = send(open_server, whole[:at] + junk + whole[at + len(junk) * over :])
+    status, told = send(hasty_server, whole[:at] + junk + whole[at + len(junk) * over :])
     count_if_refused(status)
     assert status != 500, told
     if status >= 400 and told:
         check_told(told.split(b"HTTP/1.1 ")[0].decode())
 
 
-def test_the_server_answers_after_all_of_it(open_server):
-    assert ask(open_server)[0] == 200
-    wait_for(lambda: open_server.service.under_way == 0)
+@pytest.mark.parametrize("which", ["open_server", "hasty_server"])
+def test_the_server_answers_after_all_of_it(which, request):
+    server = request.getfixturevalue(which)
+    wait_for(lambda: ask(server)[0] == 200)
+    wait_for(lambda: server.service.under_way == 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 import time
 
@@ -99,17 +100,22 @@ def test_a_folder_that_cannot_be_loaded_leaves_the_model_that_is_served(tmp_path
 def test_a_client_that_goes_away_cancels_what_it_asked_for(net):
     resident = resident_of(net, ms=5.0)
     with running([resident]) as server:
-        release = threading.Event()
+        begun, release = threading.Event(), threading.Event()
         run = net.backend.run
 
         def slow(start, stop, state):
+            begun.set()
             release.wait(20)
             return run(start, stop, state)
 
         net.backend.run = slow
         try:
-            with pytest.raises(httpx.ReadTimeout), client_of(server) as client:
-                client.post("/v1/predict?stream=true", content=png(), headers=PNG, timeout=0.3)
+            with socket.create_connection(server.address, timeout=20) as leaving:
+                leaving.sendall(
+                    b"POST /v1/predict?stream=true HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\n"
+                    b"content-length: %d\r\n\r\n" % len(png()) + png()
+                )
+                assert begun.wait(20)
             wait_for(lambda: not server.server.server_state.connections)
             with client_of(server) as client:
                 assert client.get("/v1/load").json()["under_way"] == 1  # and by now the server knows of it
@@ -153,7 +159,7 @@ def test_a_clock_that_jumps_holds_nobody_up(net):
 
 def test_a_server_that_is_told_to_end_answers_what_it_has_begun(net):
     resident = resident_of(net)
-    with running([resident], Settings(port=0, log="errors", watch_s=None, lame_duck_s=0.5)) as server:
+    with running([resident], Settings(port=0, log="errors", watch_s=None, lame_duck_s=300.0)) as server:
         clients = [Asking(server) for _ in range(2)]
         wait_for(lambda: all(len(one.found) > 5 for one in clients))
         with client_of(server) as client:
@@ -161,6 +167,8 @@ def test_a_server_that_is_told_to_end_answers_what_it_has_begun(net):
             wait_for(lambda: client.get("/readyz").status_code == 503)
             # Whoever asks meanwhile is answered: balancers need a moment to hear of it.
             assert client.post("/v1/predict", content=png(), headers=PNG).status_code == 200
+        assert server.thread.is_alive()
+        server.server._loop.call_soon_threadsafe(server.server._exit)  # that moment is over
         server.thread.join(30)
         assert not server.thread.is_alive()
         found = [response for one in clients for response in one.end()]

@@ -91,9 +91,9 @@ def test_the_soonest_of_all_deadlines_counts(net):
 @pytest.mark.parametrize(
     ("params", "ms", "stages"),
     [
-        ({"deadline_ms": 500}, 200.0, {1, 2}),
+        ({"deadline_ms": 50_000}, 20_000.0, {1, 2}),
         ({"deadline_ms": 60_000}, 1.0, {3}),
-        ({"min_stage": 2}, 200.0, {2, 3}),
+        ({"min_stage": 2}, 20_000.0, {2, 3}),
     ],
 )
 def test_a_deadline_chooses_the_stage_and_min_stage_holds_it_up(net, params, ms, stages):

@@ -139,7 +139,7 @@ def test_signals_reload_and_drain(folder, tmp_path):
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "anytimenet", "serve", str(folder), "--port", str(port)),
-                *("--lame-duck-s", "1", "--watch-s", "0"),
+                *("--lame-duck-s", "4", "--watch-s", "0"),
             ],
             stdout=subprocess.DEVNULL,
             stderr=log,

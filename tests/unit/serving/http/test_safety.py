@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import socket
-import threading
 import time
 from contextlib import suppress
 
@@ -134,7 +133,7 @@ def test_a_file_of_keys_that_is_none_is_refused_without_quoting_it(tmp_path, tex
 
 
 def test_a_client_has_limits_of_its_own(net):
-    limits = Limits(client_rate_hz=2.0)
+    limits = Limits(client_rate_hz=0.05)  # a second one only after 20 seconds
     with running([resident_of(net)], settings(limits=limits)) as server, client_of(server) as client:
         codes = [client.post("/v1/predict", content=png(), headers=PNG) for _ in range(6)]
         refused = [one for one in codes if one.status_code == 429]
@@ -145,50 +144,54 @@ def test_a_client_has_limits_of_its_own(net):
         assert client.get("/healthz").status_code == 200
 
 
-def half_a_body(server, seconds: float = 20.0) -> bytes:
-    """What a client reads that sends half of what it announced, and then nothing."""
-    with socket.create_connection(server.address, timeout=seconds) as client:
-        host = server.url.removeprefix("http://")
-        client.sendall(
-            f"POST /v1/predict HTTP/1.1\r\nhost: {host}\r\ncontent-type: image/png\r\n"
-            f"content-length: 1000\r\n\r\n{'x' * 500}".encode()
-        )
-        found = b""
-        while more := client.recv(4096):
-            found += more
-        return found
+def stalled(server) -> socket.socket:
+    """A client that has sent half of what it announced, and then nothing."""
+    client = socket.create_connection(server.address, timeout=20)
+    host = server.url.removeprefix("http://")
+    client.sendall(
+        f"POST /v1/predict HTTP/1.1\r\nhost: {host}\r\ncontent-type: image/png\r\n"
+        f"content-length: 1000\r\n\r\n{'x' * 500}".encode()
+    )
+    return client
+
+
+def all_of(client: socket.socket) -> bytes:
+    """What a client reads until the server closes."""
+    found = b""
+    while more := client.recv(4096):
+        found += more
+    return found
 
 
 def test_half_a_body_and_slow_headers_are_given_up(net, parser):
     limits = Limits(body_seconds=0.3, header_seconds=0.3)
     with running([resident_of(net)], settings(limits=limits)) as server, client_of(server) as client:
-        answer = half_a_body(server)
+        with stalled(server) as half:
+            answer = all_of(half)
         assert answer.startswith(b"HTTP/1.1 408")
         assert b'"reason": "timeout"' in answer
         with socket.create_connection(server.address, timeout=20) as silent:
             silent.sendall(b"POST /v1/predict HTTP/1.1\r\nhost: ")
             with suppress(ConnectionResetError):
                 assert silent.recv(100) == b""
-        assert client.post("/v1/predict", content=png(), headers=PNG).status_code == 200
+        # Not at the first try where this process was held up between a header and its body.
+        wait_for(lambda: client.post("/v1/predict", content=png(), headers=PNG).status_code == 200)
         wait_for(lambda: server.service.under_way == 0)
         wait_for(lambda: server.service.bodies.held_bytes == 0)
 
 
 def test_clients_that_stall_take_their_places_and_no_more(net):
-    limits = Limits(concurrent=3, body_seconds=2.0)
+    limits = Limits(concurrent=3, body_seconds=300.0)
     with running([resident_of(net)], settings(limits=limits)) as server, client_of(server) as client:
-        stalled = [threading.Thread(target=half_a_body, args=(server,)) for _ in range(3)]
-        for thread in stalled:
-            thread.start()
-        until = time.monotonic() + 20
-        while server.service.under_way < 3 and time.monotonic() < until:
-            time.sleep(0.01)
+        halves = [stalled(server) for _ in range(3)]
+        wait_for(lambda: server.service.under_way == 3)
         found = client.post("/v1/predict", content=png(), headers=PNG)
         assert (found.status_code, found.json()["reason"]) == (503, "overload")
         assert found.headers["retry-after"] == "1"
         assert client.get("/v1/load").status_code == 200  # what tells of the load goes on
-        for thread in stalled:
-            thread.join()
+        for one in halves:
+            one.close()
+        wait_for(lambda: server.service.under_way == 0)
         assert client.post("/v1/predict", content=png(), headers=PNG).status_code == 200
 
 
@@ -211,11 +214,11 @@ def parser(request, monkeypatch):
 
 
 def test_answers_pipelined_requests_and_idle_connections_are_kept(net, parser):
-    limits = Limits(header_seconds=0.2)
+    """Of one that is idle nothing is on its way: no time of headers runs, and nobody closes it."""
     one = b"POST /v1/predict?top=1 HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: image/png\r\n"
     one += b"content-length: %d\r\n\r\n" % len(png()) + png()
     with (
-        running([resident_of(net)], settings(limits=limits)) as server,
+        running([resident_of(net)]) as server,
         socket.create_connection(server.address, timeout=20) as client,
     ):
         client.sendall(one + one[:40])
@@ -225,8 +228,11 @@ def test_answers_pipelined_requests_and_idle_connections_are_kept(net, parser):
         client.sendall(one[40:])
         while found.count(b"request_id") < 2:
             found += client.recv(65536)
-        time.sleep(0.5)  # longer than headers may take: nothing is on its way, so nobody is closed
-        client.sendall(one)
+        (connection,) = server.server.server_state.connections
+        assert connection._slow is None
+        client.sendall(one[:40])
+        wait_for(lambda: connection._slow is not None)  # else there would be no time that could run
+        client.sendall(one[40:])
         while found.count(b"request_id") < 3:
             found += client.recv(65536)
         assert found.count(b"HTTP/1.1 200") == 3
@@ -268,10 +274,7 @@ def test_more_connections_than_there_may_be_are_closed(net):
     limits = Limits(connections=2)
     with running([resident_of(net)], settings(limits=limits)) as server:
         open_ones = [socket.create_connection(server.address, timeout=20) for _ in range(5)]
-        until = time.monotonic() + 20
-        while len(server.server.server_state.connections) != 2 and time.monotonic() < until:
-            time.sleep(0.01)
-        assert len(server.server.server_state.connections) == 2
+        wait_for(lambda: len(server.server.server_state.connections) == 2)
         for one in open_ones:
             one.close()
 

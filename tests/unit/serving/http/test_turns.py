@@ -37,16 +37,22 @@ def short(net, **more):
     return resident
 
 
+def until_driven(resident, driven=True):
+    """The loop looks again and again at whether it is alone."""
+    wait_for(lambda: (resident.server._engine.wake is not None) == driven)
+
+
 def test_the_loop_runs_the_segments_and_answers_the_same(net, alone, monkeypatch):
     ran = threads_that_ran(net, monkeypatch)
-    with running([short(net)], SETTINGS) as server, client_of(server) as client:
+    resident = short(net)
+    with running([resident], SETTINGS) as server, client_of(server) as client:
         name = server.thread.name
-        time.sleep(0.1)
+        until_driven(resident)
         ran.clear()
         found = [client.post("/v1/predict?top=0", content=png(at), headers=PNG).json() for at in range(10)]
         assert ran == {name}
         monkeypatch.setattr(turns, "cores_here", lambda: 2)
-        time.sleep(3 * turns._LOOKED_S)
+        until_driven(resident, False)
         ran.clear()
         again = [client.post("/v1/predict?top=0", content=png(at), headers=PNG).json() for at in range(10)]
         assert ran == {"anytimenet-engine-0"}
@@ -60,7 +66,7 @@ def test_a_long_net_and_other_cores_leave_it_to_threads(net, monkeypatch):
         resident = resident_of(net)
         resident.server.is_short = is_short
         with running([resident], SETTINGS) as server, client_of(server) as client:
-            time.sleep(0.1)
+            time.sleep(0.1)  # it has looked by then
             ran.clear()
             assert client.post("/v1/predict", content=png(), headers=PNG).status_code == 200
             assert ran == {"anytimenet-engine-0"}
@@ -91,7 +97,7 @@ def test_many_clients_and_streams_at_once(net, alone):
 def test_a_request_that_came_from_another_thread_wakes_the_loop(net, alone):
     resident = short(net)
     with running([resident], SETTINGS):
-        time.sleep(0.1)
+        until_driven(resident)
         updates: list[object] = []
         now = time.monotonic()
         x = np.zeros((1, *net.manifest.input_shape), np.float32)
