@@ -129,7 +129,23 @@ def _in_python(bounded: Any) -> type[asyncio.Protocol]:
     import h11
 
     class PythonProtocol(bounded):  # type: ignore[misc]
-        """Read by h11, which bounds the bytes of headers itself."""
+        """Read by h11, which bounds the bytes of headers while they come: whole ones are counted here."""
+
+        def __init__(self, config: Any, *more: Any, **named: Any) -> None:
+            super().__init__(config, *more, **named)
+            next_event, most_bytes = self.conn.next_event, config.h11_max_incomplete_event_size
+
+            def counted() -> Any:
+                event = next_event()
+                if isinstance(event, h11.Request):
+                    length = len(event.target) + sum(
+                        len(name) + len(value) + 4 for name, value in event.headers
+                    )
+                    if length > most_bytes:
+                        raise h11.RemoteProtocolError("the headers are too long")
+                return event
+
+            self.conn.next_event = counted
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
