@@ -20,7 +20,7 @@ from anytimenet.export.stored import StoredWeights
 from anytimenet.native import library
 from anytimenet.native.engine import Engine
 from anytimenet.runtime import Session, load
-from anytimenet.runtime.backends import native
+from anytimenet.runtime.backends import native_sessions
 from anytimenet.testing.net_under_test import redraw
 
 if not library.is_there():
@@ -161,7 +161,7 @@ def test_progressive_delivery_reads_no_file_of_weights_twice(tmp_path, monkeypat
     bundle = Bundle.create(net, class_names=[[f"class {i}" for i in range(10)]], preprocessing=preprocessing)
     exported = export(bundle, tmp_path / "exported", format="native")
     read: list[str] = []
-    real: Callable[..., bytes] = native.read_regular
+    real: Callable[..., bytes] = native_sessions.read_regular
 
     def noted(file: Path, *about: Any) -> bytes:
         read.append(file.name)
@@ -170,7 +170,7 @@ def test_progressive_delivery_reads_no_file_of_weights_twice(tmp_path, monkeypat
     x = image()[None]
     whole = Session(load(exported), x)
     wanted = [whole.step().output[0] for _ in range(3)]
-    monkeypatch.setattr(native, "read_regular", noted)
+    monkeypatch.setattr(native_sessions, "read_regular", noted)
     folder = tmp_path / "arriving"
     folder.mkdir()
     for name in ("manifest.json", "program.bin"):

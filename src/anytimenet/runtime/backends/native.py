@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +11,15 @@ import numpy as np
 
 from anytimenet.core import checks
 from anytimenet.core.errors import BackendError
-from anytimenet.core.files.regular import read_regular
-from anytimenet.core.segments import TensorSpec
 from anytimenet.native.engine import Engine, NativeSession, Ran
 from anytimenet.runtime.backends.backend import Output, Placement, State
 from anytimenet.runtime.backends.buffered import Exported
+from anytimenet.runtime.backends.native_sessions import Sessions
+from anytimenet.runtime.backends.native_states import NativeState, check_saved
 from anytimenet.runtime.backends.prefix_buffers import Needs
 from anytimenet.runtime.backends.usable import usable
 
 KIND = "native"
-_LARGEST_PROGRAM, _LARGEST = 2**27, 2**40
-_HEADER, _TABLES = 16, (6, 8, 4, 32)
-"""Words of a program's header, and of a row of its tensors, chunks, weights and operators."""
-_STAGE, _ANSWERS = 10, 8
-"""Words of a row of its stages, and which of them says whether the head may run at any time."""
-_KEPT = 4
-"""Sessions that are kept for the next images."""
 
 
 class Native:
@@ -64,17 +56,13 @@ class Native:
                 f"the native engine runs on cpu in float32, not on {self.placement.device} in "
                 f"{self.placement.dtype}"
             )
-        self._source, self._instruction_set = source, instruction_set
+        self._source = source
+        self._sessions = Sessions(source, instruction_set)
         self._needs = Needs(source.segment_specs)
         self._levels = {
             spec.stop: [level.shape[0] for level in spec.outputs] for spec in source.segment_specs
         }
-        self._lock = threading.Lock()
         self._ready: set[tuple[int, int]] = set()
-        self._free: list[NativeSession] = []
-        self._engine: Engine | None = None
-        self._anywhere: bool | None = None
-        self._before: Native | None = None
         threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads, "native") if threads > 1 else None
 
@@ -83,8 +71,8 @@ class Native:
 
         This one stays as it is, with its states, while the other reads the further files only.
         """
-        found = Native(source, self.placement, instruction_set=self._instruction_set)
-        found._before, found._anywhere = self, self._anywhere
+        found = Native(source, self.placement)
+        found._sessions = self._sessions.upgraded(source)
         return found
 
     @property
@@ -105,22 +93,17 @@ class Native:
     @property
     def nbytes(self) -> int:
         """Bytes of the packed weights, which all segments share."""
-        return 0 if self._engine is None else self._engine.nbytes
+        return self._sessions.nbytes
 
     @property
     def engine(self) -> Engine:
         """The loaded program."""
-        with self._lock:
-            if self._engine is None:
-                self._engine = self._load()
-            return self._engine
+        return self._sessions.engine
 
     @property
     def answers_anywhere(self) -> bool:
         """Whether every finished stage can answer after a stop; see `Interruptible`."""
-        if self._anywhere is None:
-            self._anywhere = heads_are_short(self._program())
-        return self._anywhere
+        return self._sessions.answers_anywhere
 
     def now_ns(self) -> int:
         """Nanoseconds of the clock that deadlines are on: that of `time.monotonic_ns`."""
@@ -129,7 +112,7 @@ class Native:
     def prepare(self, start: int, stop: int) -> None:
         """Loads the program and its weights; see `Backend.prepare`."""
         self._source.spec_of(start, stop)
-        self._keep(self._session())
+        self._sessions.keep(self._sessions.take())
         self._ready.add((start, stop))
 
     def begin(self, x: np.ndarray) -> State:
@@ -147,7 +130,7 @@ class Native:
             )
         if not np.issubdtype(x.dtype, np.floating):
             raise ValueError(f"x must be standardised floats, not {x.dtype}")
-        sessions = [self._session() for _ in x]
+        sessions = [self._sessions.take() for _ in x]
         for session, image in zip(sessions, x, strict=True):
             session.begin(image)
         return NativeState(0, sessions)
@@ -168,7 +151,7 @@ class Native:
         self._ready.add((start, stop))
         output = self._output(sessions, stop)
         if not self._needs.state(stop):  # nothing can follow
-            self._keep(*sessions)
+            self._sessions.keep(*sessions)
             sessions = []
         return NativeState(stop, sessions, batch=len(ran)), output
 
@@ -231,9 +214,9 @@ class Native:
             ValueError: if these are not the tensors of that stage, or hold bits that are no numbers here.
         """
         specs = self._needs.state(stage)
-        _check_saved(stage, specs, tensors)
+        check_saved(stage, specs, tensors)
         batch = len(next(iter(tensors.values()))) if tensors else 0
-        sessions = [self._session() for _ in range(batch)]
+        sessions = [self._sessions.take() for _ in range(batch)]
         for row, session in enumerate(sessions):
             session.restore(stage, [tensors[spec.name][row] for spec in specs])
         return NativeState(stage, sessions)
@@ -256,13 +239,13 @@ class Native:
                 else NativeState(given.stage, [], batch=len(chosen))
             )
         sessions = given.take()
-        self._keep(*(session for place, session in enumerate(sessions) if place not in chosen))
+        self._sessions.keep(*(session for place, session in enumerate(sessions) if place not in chosen))
         return NativeState(given.stage, [sessions[place] for place in chosen])
 
     def release(self, state: State) -> None:
         """The memory of the state may be given to another run."""
         if isinstance(state, NativeState) and not state.used_up:
-            self._keep(*state.take())
+            self._sessions.keep(*state.take())
 
     def _output(self, sessions: Sequence[NativeSession], stage: int) -> Output:
         logits = np.stack([session.output(stage) for session in sessions])
@@ -272,82 +255,3 @@ class Native:
     def _each(self, work: Callable[[NativeSession], Ran], sessions: Sequence[NativeSession]) -> list[Ran]:
         results: Iterable[Ran] = map(work, sessions) if self._pool is None else self._pool.map(work, sessions)
         return list(results)
-
-    def _session(self) -> NativeSession:
-        engine = self.engine
-        with self._lock:
-            if self._free:
-                return self._free.pop()
-        return engine.session()
-
-    def _keep(self, *sessions: NativeSession) -> None:
-        with self._lock:
-            self._free += sessions[: max(0, _KEPT - len(self._free))]
-
-    def _program(self) -> bytes:
-        return read_regular(self._source.files_of(*min(self.segments))[0], _LARGEST_PROGRAM)
-
-    def _load(self) -> Engine:
-        before, self._before = self._before, None
-        known = 0 if before is None else before.num_stages
-        pair = min(self.segments)
-        stages = range(known + 1, self.num_stages + 1)
-        files = [file for stage in stages for file in self._source.weight_files(stage)]
-        try:
-            shards = [read_regular(file, _LARGEST) for file in files]
-            if before is None:
-                program = self._program()
-                engine = Engine(program, shards, instruction_set=self._instruction_set)
-                self._anywhere = heads_are_short(program)
-            else:
-                engine = before.engine.extended(shards)
-            if engine.num_stages < self.num_stages:
-                raise BackendError(
-                    f"the program reads weights that the files of stages 1 to {self.num_stages} do not hold: "
-                    "export it again"
-                )
-        except (BackendError, OSError):
-            self._source.recheck(*pair)
-            self._before = before  # the next try
-            raise
-        return engine
-
-
-class NativeState:
-    """A state: a stage, and for each image the session that holds it; after the last stage none."""
-
-    def __init__(self, stage: int, sessions: Sequence[NativeSession], batch: int | None = None) -> None:
-        self.stage, self.sessions = stage, list(sessions)
-        self.batch = len(self.sessions) if batch is None else batch
-        self.used_up = False
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the sessions."""
-        return 0 if self.used_up else sum(session.nbytes for session in self.sessions)
-
-    def take(self) -> list[NativeSession]:
-        """Its sessions, which it has no longer."""
-        self.used_up = True
-        return self.sessions
-
-
-def heads_are_short(program: bytes) -> bool:
-    """Whether every stage of a program that the engine has taken may answer when a later one was stopped."""
-    words = np.frombuffer(program, "<i4")
-    before = sum(int(rows) * width for rows, width in zip(words[4:8], _TABLES, strict=True))
-    stages = words[_HEADER + before :][: int(words[8]) * _STAGE].reshape(-1, _STAGE)
-    return bool(stages[1:, _ANSWERS].all())
-
-
-def _check_saved(stage: int, specs: Sequence[TensorSpec], tensors: Mapping[str, np.ndarray]) -> None:
-    wanted = {spec.name: spec.shape for spec in specs}
-    given = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
-    if wanted != given or len({len(tensor) for tensor in tensors.values()}) > 1:
-        raise ValueError(f"the state at stage {stage} holds {wanted} of each example, not {given}")
-    for name, tensor in tensors.items():
-        if not np.issubdtype(tensor.dtype, np.floating):  # bfloat16 is saved as its bits
-            raise ValueError(
-                f"{name!r} of stage {stage} holds floats here, not {tensor.dtype}: save it from a backend "
-                "that keeps its states in float32"
-            )
