@@ -67,10 +67,13 @@ def export(
         raise ValueError(f"format={format!r}: states in {state_dtype} are written as 'onnx'")
     _check_replaceable(folder, checks.flag(overwrite, "overwrite"))
     net = as_float32(bundle.net)
-    specs = specs_of(net, bundle, segments, state_dtype)
+    every = with_states_in(state_dtype, every_spec_of(net, bundle))
+    specs = _chosen(every, segments)
     try:
         with new_folder(folder) as place:
-            written = FORMATS[format](Job(net, specs, place, calibration, bundle.manifest))
+            written = FORMATS[format](
+                Job(net, specs, place, calibration, bundle.manifest, None if bundle.rules else every)
+            )
             for table in bundle.cost_tables.values() if calibration is None else ():
                 name, data = pack_table(table)
                 write_bytes(place / name, data)
@@ -118,16 +121,24 @@ def default_segments(num_stages: int) -> list[tuple[int, int]]:
 
 
 def specs_of(
-    net: AnytimeNet,
-    bundle: Bundle,
-    segments: Sequence[tuple[int, int]] | None,
-    state_dtype: str = "float32",
+    net: AnytimeNet, bundle: Bundle, segments: Sequence[tuple[int, int]] | None
 ) -> tuple[SegmentSpec, ...]:
     """What the segments that are to be exported read, give and cost."""
-    wanted = default_segments(net.num_stages) if segments is None else _pairs(segments, net.num_stages)
+    return _chosen(every_spec_of(net, bundle), segments)
+
+
+def every_spec_of(net: AnytimeNet, bundle: Bundle) -> tuple[SegmentSpec, ...]:
+    """The same of all segments; `net` is that of the bundle, in float32."""
     shape, rules = bundle.manifest.input_shape, bundle.rules
-    every = kept_segments(net, shape, rules, lambda: segment_specs(net, shape, rules=rules))
-    known = {(spec.start, spec.stop): spec for spec in with_states_in(state_dtype, every)}
+    return kept_segments(net, shape, rules, lambda: segment_specs(net, shape, rules=rules))
+
+
+def _chosen(
+    every: Sequence[SegmentSpec], segments: Sequence[tuple[int, int]] | None
+) -> tuple[SegmentSpec, ...]:
+    last = every[-1].stop
+    wanted = default_segments(last) if segments is None else _pairs(segments, last)
+    known = {(spec.start, spec.stop): spec for spec in every}
     return tuple(known[pair] for pair in wanted)
 
 

@@ -24,6 +24,7 @@ class Job:
         calibration: where the segments are to compute with 8-bit whole numbers: standardised images
             `(N, C, H, W)` that show the ranges of activations.
         manifest: what is known of the net, for formats that tell hosts of it; else None.
+        every: of all segments of the net; None where nobody has counted them.
     """
 
     net: AnytimeNet
@@ -31,6 +32,7 @@ class Job:
     folder: Path
     calibration: np.ndarray | None = None
     manifest: Manifest | None = None
+    every: tuple[SegmentSpec, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from anytimenet.core.errors import BackendError
 from anytimenet.core.files.writing import write_bytes, write_text
 from anytimenet.core.segments import INPUT, SegmentSpec
 from anytimenet.costs.segment_specs import segment_specs
 from anytimenet.export.job import Job, Written
+from anytimenet.export.native_check import check_program
 from anytimenet.export.native_host import HOST, host_text
 from anytimenet.export.native_lowering import StepLowering
 from anytimenet.export.native_program import Kind, ProgramWriter, StageRows, View
 from anytimenet.export.program_cache import kept_program
+from anytimenet.export.recording import record
 from anytimenet.export.stored import StoredWeights, pieces_of
-from anytimenet.export.tracing import trace
 from anytimenet.export.unknown import UnknownOperatorError
+from anytimenet.layers.snapshots import is_hooked
 from anytimenet.nets.contract import AnytimeNet
 
 PROGRAM = "program.bin"
@@ -25,13 +29,25 @@ def write(job: Job) -> Written:
     """Writes weights, program, and what hosts without JSON read.
 
     Raises:
-        BackendError: if the net has an operator that the native engine does not have.
+        BackendError: if the net has an operator that the native engine does not have, or the engine, where
+            it is there, does not compute with the program what the net computes.
     """
+    if any(map(is_hooked, job.net.modules())):
+        raise BackendError(
+            "functions are registered as hooks of this net, and the native engine calls none: remove them, "
+            "or run it with PyTorch"
+        )
     stored = StoredWeights(job.net)
     for name, data in stored.files:
         write_bytes(job.folder / name, data)
     shape = job.specs[0].reads[0].shape
-    program = kept_program(job.net, shape, lambda: program_of(job.net, shape, stored))
+
+    def make() -> bytes:
+        program = program_of(job.net, shape, stored, job.every)
+        check_program(program, job.net, shape, [data for _, data in stored.files])
+        return program
+
+    program = kept_program(job.net, shape, make)
     write_bytes(job.folder / PROGRAM, program)
     if job.manifest is not None:
         write_text(job.folder / HOST, host_text(job.manifest, PROGRAM, [name for name, _ in stored.files]))
@@ -39,13 +55,24 @@ def write(job: Job) -> Written:
     return Written(tuple((name,) for name, _ in stored.files), segments)
 
 
-def program_of(net: AnytimeNet, input_shape: tuple[int, ...], stored: StoredWeights) -> bytes:
+def program_of(
+    net: AnytimeNet,
+    input_shape: tuple[int, ...],
+    stored: StoredWeights,
+    every: Sequence[SegmentSpec] | None = None,
+) -> bytes:
     """The program of all steps of a net in eval mode.
 
+    Args:
+        net, stored: the net and its weights.
+        input_shape: (C, H, W).
+        every: of all its segments, if they are known; else they are counted.
+
     Raises:
-        BackendError: as above.
+        BackendError: for an operator that the engine does not have.
     """
-    specs = {(spec.start, spec.stop): spec for spec in segment_specs(net, input_shape)}
+    counted = segment_specs(net, input_shape) if every is None else every
+    specs = {(spec.start, spec.stop): spec for spec in counted}
     if len(input_shape) != 3:
         raise BackendError("the native engine runs nets of images alone: export it with format='onnx'")
     writer = ProgramWriter([name for name, _ in stored.files])
@@ -58,7 +85,7 @@ def program_of(net: AnytimeNet, input_shape: tuple[int, ...], stored: StoredWeig
         following = specs.get((stop, stop + 1))
         try:
             step = StepLowering(
-                writer, trace(segment, spec), spec, pieces_of(segment, stored), state, last=following is None
+                writer, record(segment, spec), spec, pieces_of(segment, stored), state, last=following is None
             )
         except UnknownOperatorError as error:
             raise BackendError(

@@ -1,4 +1,4 @@
-"""Traced steps as operators of the native engine.
+"""Recorded steps as operators of the native engine.
 
 A tensor of the state that grows lies in one memory from the first stage on, and what a step appends to it is
 computed where it belongs. BatchNorm, ReLU and the addition of a residual are done by the convolution whose
@@ -52,8 +52,8 @@ from anytimenet.export.native_program import (
     Window,
 )
 from anytimenet.export.native_tails import Tail, tail_of
+from anytimenet.export.recording import Recorded
 from anytimenet.export.stored import Piece
-from anytimenet.export.tracing import Traced, parameters_of, segment_name, user_inputs
 from anytimenet.export.unknown import UnknownOperatorError
 
 
@@ -69,7 +69,7 @@ class StepLowering:
 
     Args:
         program: with the stages before.
-        traced: the step.
+        recorded: the step.
         spec: of it.
         pieces: what each parameter and buffer is made of, by name.
         state: where the tensors of the state before lie, by name.
@@ -88,7 +88,7 @@ class StepLowering:
     def __init__(
         self,
         program: ProgramWriter,
-        traced: Traced,
+        recorded: Recorded,
         spec: SegmentSpec,
         pieces: Mapping[str, Piece],
         state: Mapping[str, View],
@@ -96,14 +96,13 @@ class StepLowering:
         last: bool,
     ) -> None:
         self._program, self._pieces = program, pieces
-        self._nodes = list(traced.program.graph.nodes)
+        self._nodes = recorded.nodes
         self._values: dict[Node, Any] = {}
         self._pooling: dict[Node, Tail] = {}
-        self._parameters = parameters_of(traced.program)
+        self._parameters = recorded.parameters
         self.body: list[Op] = []
         self.head: list[Op] = []
-        names = [tensor.name for tensor in traced.inputs]
-        self._inputs = dict(zip(user_inputs(traced.program), names, strict=True))
+        self._inputs = recorded.inputs
         self._before = dict(state)
         given = list(cast(Sequence[Node], self._nodes[-1].args[0]))
         changes = given[: len(spec.changes)]
@@ -423,7 +422,7 @@ class StepLowering:
             return NONE
         if not isinstance(node, Node) or node.name not in self._parameters:
             raise UnknownOperatorError("a weight that is computed")
-        return self._program.weight(self._pieces[segment_name(self._parameters[node.name])])
+        return self._program.weight(self._pieces[self._parameters[node.name]])
 
     def _image_of(self, node: Any) -> View:
         value = self._values.get(node)

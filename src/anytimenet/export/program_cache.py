@@ -1,4 +1,8 @@
-"""Programs and segments that were made of a net before, in the user's cache: tracing takes seconds."""
+"""Programs and segments that were made of a net before, in the user's cache: making them takes seconds.
+
+Both say which operators run and where in the shards weights lie, and neither depends on their values: a net
+that is trained on, or another one of the same kind, finds what was made for the first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from anytimenet.bundle.backends.packages import key_of
+import safetensors
+import torch
+
 from anytimenet.core.errors import BundleError
 from anytimenet.core.files.cache_folder import cache_folder
 from anytimenet.core.files.regular import read_regular
@@ -16,9 +22,12 @@ from anytimenet.core.files.writing import sha256, write_bytes
 from anytimenet.core.manifest.segments import pack_segments, unpack_segments
 from anytimenet.core.segments import SegmentSpec
 from anytimenet.costs.rules import Rules
+from anytimenet.export.structure import structure_of
 from anytimenet.nets.contract import AnytimeNet
 
-_ROOMS = ("costs", "export", "layers", "nets")
+FORM = 2
+"""Changes when what is kept is made in another way."""
+_ROOMS = ("bundle", "costs", "export", "layers", "nets")
 """Whose sources say what a program and the segments are of given weights."""
 Specs = tuple[SegmentSpec, ...]
 _KNOWN = ("torch", "anytimenet")
@@ -27,14 +36,14 @@ _log = logging.getLogger(__name__)
 
 
 def kept_program(net: AnytimeNet, input_shape: tuple[int, ...], make: Callable[[], bytes]) -> bytes:
-    """The program that `make` gives for a net, from the cache if this net with these weights has one there.
+    """The program that `make` gives for a net, from the cache if a net that is built like it has one there.
 
     A program is data, which the engine checks; a file that is damaged is made anew. Where the cache cannot be
     written, or code beside PyTorch's and this package's says what the net computes, it is made every time.
     """
-    if not _is_known(net):
-        return make()
     file = place_of(net, input_shape)
+    if file is None:
+        return make()
     kept = _read(file)
     if kept is not None:
         return kept
@@ -48,9 +57,11 @@ def kept_segments(
     net: AnytimeNet, input_shape: tuple[int, ...], rules: Rules, make: Callable[[], Specs]
 ) -> Specs:
     """The segments that `make` gives for a net, from the cache as programs are; not where a rule is code."""
-    if not _is_known(net) or any(map(callable, rules.values())):
+    if any(map(callable, rules.values())):
         return make()
     file = place_of(net, input_shape, sorted(rules.items()), ending="segments.json")
+    if file is None:
+        return make()
     kept = _read(file)
     if kept is not None:
         try:
@@ -62,10 +73,18 @@ def kept_segments(
     return specs
 
 
-def place_of(net: AnytimeNet, input_shape: tuple[int, ...], *facts: object, ending: str = "bin") -> Path:
-    """Where the program of a net lies, if it was made; or what else is made of it and `facts`."""
-    key = key_of(net, _sources_digest(), tuple(input_shape), net.origin, *facts)
-    return cache_folder() / "native" / f"{key}.{ending}"
+def place_of(
+    net: AnytimeNet, input_shape: tuple[int, ...], *facts: object, ending: str = "bin"
+) -> Path | None:
+    """Where the program of a net lies, if it was made; or what else is made of it and `facts`.
+
+    None for a net that is more than what the sources of this package and of PyTorch say.
+    """
+    if not _is_known(net):
+        return None
+    versions = (FORM, torch.__version__, safetensors.__version__, _sources_digest())
+    key = structure_of(net, *versions, tuple(input_shape), *facts)
+    return None if key is None else cache_folder() / "native" / f"{key}.{ending}"
 
 
 def _is_known(net: AnytimeNet) -> bool:

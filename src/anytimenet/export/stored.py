@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from anytimenet.bundle.shards import layout_of, pack_shards, shard_name
 from anytimenet.core.errors import BackendError
 from anytimenet.layers.snapshots import copied, own_copy
-from anytimenet.nets.contract import AnytimeNet, Segment
+from anytimenet.nets.contract import AnytimeNet, Segment, Snapshot
 
 Box = tuple[tuple[int, int], ...]
 
@@ -76,19 +77,24 @@ class StoredWeights:
     """
 
     def __init__(self, net: AnytimeNet) -> None:
-        layout = layout_of(net, net)
+        self._net, self._layout = net, layout_of(net, net)
         self.files = [
             (shard_name(stage, net.num_stages), data)
-            for stage, data in enumerate(pack_shards(net, layout), 1)
+            for stage, data in enumerate(pack_shards(net, self._layout), 1)
         ]
+        self._parts: list[_Part] = []
+
+    @cached_property
+    def _snapshot(self) -> Snapshot:
+        """Of the twin; what reads the files alone does not need it."""
+        net = self._net
         numbers = {
             name: torch.zeros(tensor.shape, dtype=torch.float64)
             for name, tensor in net.state_dict().items()
             if tensor.is_floating_point()
         }
-        self._parts: list[_Part] = []
         first = 1
-        for (file, data), parts in zip(self.files, layout, strict=True):
+        for (file, data), parts in zip(self.files, self._layout, strict=True):
             for key, offset in _offsets(data):
                 part = parts[key]
                 if part.name in numbers:
@@ -100,7 +106,7 @@ class StoredWeights:
                     self._parts.append(_Part(file, offset, shape, first, last))
                     first = last + 1
             first += 1  # what lies in two files never follows each other
-        self._snapshot = _with_weights(net, numbers).snapshot()
+        return _with_weights(net, numbers).snapshot()
 
     def places(self, start: int, stop: int) -> dict[str, Tensor]:
         """For each tensor of the segment, by name, the numbers of the places of its numbers."""

@@ -118,6 +118,17 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
     return list(found.values())
 
 
+def is_hooked(layer: nn.Module) -> bool:
+    """Whether functions are registered that run with the layer, or one takes the place of its `forward`.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> hook = layer.register_forward_hook(lambda layer, given, result: result + 1)
+    >>> is_hooked(layer), is_hooked(nn.Linear(2, 2))
+    (True, False)
+    """
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__)
+
+
 def tensor_names(module: nn.Module) -> list[tuple[str, ...]]:
     """For each parameter and buffer a name in each layer that holds it, the first as in `named_parameters`.
 

@@ -28,7 +28,7 @@ ARROWS = {
     "native": {"core"},
     "runtime": {"core", "native"},
     "bundle": {"runtime", "layers", "nets", "costs", "core"},
-    "export": {"bundle", "runtime", "layers", "nets", "costs", "core"},
+    "export": {"bundle", "runtime", "layers", "nets", "costs", "core", "native"},
     "serving": {"runtime", "native", "core"},
     "testing": {"runtime", "nets", "layers", "costs", "core"},
     "workflows": {
