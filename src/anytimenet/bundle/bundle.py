@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from anytimenet.bundle.changes import WeightsSeen
 from anytimenet.bundle.counted import counted_manifest, stage_records, steps_of, told_rules
 from anytimenet.bundle.folder import ExtraFile, read_bundle, read_seen, stamp_of, write_bundle
 from anytimenet.bundle.structure import check_belongs
@@ -20,7 +20,7 @@ from anytimenet.bundle.sub_networks import SubNetworks
 from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
-from anytimenet.core.errors import BackendError, BundleError
+from anytimenet.core.errors import BundleError
 from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
@@ -40,20 +40,21 @@ from anytimenet.nets.members.specs import origin_of
 from anytimenet.nets.sub_network import SubNetwork
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import make_backend
-from anytimenet.runtime.backends.preferred import EAGER, measured_backend
+from anytimenet.runtime.backends.preferred import measured_backend, preferred_backend
+from anytimenet.runtime.budgets import Budget
 from anytimenet.runtime.model import PreparedModel
 from anytimenet.runtime.policies.known import policy_of
 from anytimenet.runtime.policies.policy import ExitPolicy
 from anytimenet.runtime.predictor import Predictor
 
-_log = logging.getLogger(__name__)
-
 
 class Bundle:
     """A trained net with its labels, preprocessing, accuracies and cost tables.
 
-    A bundle is finished: predictions run on copies of the weights, taken when a stage is first asked for.
-    After more training of `net`, make a new bundle. Predictions may be asked for from several threads.
+    Predictions run on copies of the weights, taken when they are first asked for, on the native engine where
+    that runs the net and in PyTorch elsewhere; see `backend`. When the weights of `net` have changed, the
+    next call takes new ones. Accuracies and cost tables stay as they were: after more training, make a new
+    bundle. Predictions may be asked for from several threads, while none of them trains.
 
     Args:
         net: the net.
@@ -106,7 +107,9 @@ class Bundle:
         self.fitted_here = False
         self._clock = clock
         self._sub_networks = SubNetworks(net)
-        self._backend: tuple[tuple[CostTable, ...], Backend | None] = ((), None)
+        self._backend: Backend | None = None
+        self._backend_of: tuple[CostTable, ...] = ()
+        self._weights: WeightsSeen | None = None
         self._predictor: tuple[tuple[object, ...], Predictor | None] = ((), None)
         self._lock = threading.Lock()
         self._folder: Path | None = None
@@ -115,7 +118,7 @@ class Bundle:
     def __getstate__(self) -> dict[str, Any]:
         """All but what may be of this process alone: rules that are functions, and prepared segments."""
         rules = {name: rule for name, rule in self._rules.items() if not callable(rule)}
-        made = {"_backend": ((), None), "_predictor": ((), None), "_lock": None}
+        made = {"_backend": None, "_weights": None, "_predictor": ((), None), "_lock": None}
         return {**self.__dict__, "_rules": rules, **made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -413,29 +416,29 @@ class Bundle:
     def backend(self) -> Backend:
         """What answers here, on one thread; made when it is first asked for, then kept.
 
-        It is the native engine where `profile` measured the bundle with it on this machine, and eager PyTorch
-        otherwise, where the net lies.
+        It is the backend that `profile` measured the bundle with on this machine, the native engine before
+        PyTorch. A bundle that was not measured is answered by the native engine where the net lies on the CPU
+        and the engine has all its operators, and by eager PyTorch, where the net lies, elsewhere; `name` says
+        which. Both run on copies of the weights. When `net` has other weights, other hooks or another
+        place than when it was made, it is made anew; sessions go on with the one that they began with.
         """
         with self._lock:
             tables = tuple(self.cost_tables.values())
-            before, backend = self._backend
-            if backend is None or len(tables) != len(before) or any(map(is_not, tables, before)):
-                place = Placement(str(next(self.net.parameters()).device))
-                backend = self._made(measured_backend(self.cost_tables, place) or EAGER, place, backend)
-                self._backend = tables, backend
-            return backend
+            if self._weights is None or not self._weights.still():
+                self._backend, self._weights = None, WeightsSeen(self.net)
+            before = self._backend_of
+            if self._backend is None or len(tables) != len(before) or any(map(is_not, tables, before)):
+                self._backend, self._backend_of = self._made(self._backend), tables
+            return self._backend
 
-    def _made(self, name: str, place: Placement, before: Backend | None) -> Backend:
-        """That backend, or eager PyTorch if it cannot run the net any more; `before` if it is that one."""
-        if before is not None and (before.name, before.placement) == (name, place):
-            return before
-        try:
-            return make_backend(self, name, place)
-        except BackendError as error:
-            if name == EAGER:
-                raise
-            _log.warning("PyTorch answers in place of the native engine: %s", error)
-            return self._made(EAGER, place, before)
+    def _made(self, before: Backend | None) -> Backend:
+        """The backend for what the net is now; `before` if it is the right one still."""
+        place = Placement(str(next(self.net.parameters()).device))
+        if before is not None and before.placement == place:
+            measured = measured_backend(self.cost_tables, place)
+            if measured in (before.name, None):
+                return before
+        return preferred_backend(self, place, self.cost_tables)
 
     def prepared(
         self, backend: str = "eager", *, threads: int = 1, dtype: str = "float32", device: str = "cpu"
@@ -474,12 +477,13 @@ class Bundle:
     ) -> Predictor:
         """What answers within budgets on a backend of its own, with its segments prepared and warm.
 
+        It keeps the weights that it was made with, whatever happens to `net`.
+
         Deadlines are planned with the cost table that this machine measured with this backend, if the bundle
         holds one: `profile(bundle)` makes it.
 
         Args:
-            backend, threads, dtype, device: as in `prepared`; by default the native engine where `profile`
-                measured the bundle with it here, and eager PyTorch otherwise.
+            backend, threads, dtype, device: as in `prepared`; by default chosen as in `Bundle.backend`.
             policy: which images leave early; by default the one that the bundle's thresholds are for.
             variant: of the planner, see `Planner`.
 
@@ -488,11 +492,12 @@ class Bundle:
         """
         place = Placement(device, threads, dtype)
         if backend is None:
-            backend = measured_backend(self.cost_tables, place) or EAGER
-        model = self.prepared(backend, threads=threads, dtype=dtype, device=device)
+            model = PreparedModel(self.manifest, preferred_backend(self, place, self.cost_tables))
+        else:
+            model = self.prepared(backend, threads=threads, dtype=dtype, device=device)
         found = Predictor(
             model,
-            table=table_for(self.cost_tables, backend, model.backend.placement),
+            table=table_for(self.cost_tables, model.backend.name, model.backend.placement),
             policy=policy,
             variant=variant,
             clock=self._clock,
@@ -532,13 +537,9 @@ class Bundle:
             CostTableError: for a deadline where this machine measured nothing: `profile(bundle)` does.
             ValueError: for input that is no image of the right shape, a budget that cannot be, or two.
         """
-        return self._own_predictor().predict(
-            image,
-            deadline_ms=deadline_ms,
-            budget_macs=budget_macs,
-            stage=stage,
-            target_accuracy=target_accuracy,
-        )
+        began = self._clock()  # weights that have changed take time, too
+        budget = Budget(deadline_ms, budget_macs, stage, target_accuracy)
+        return self._own_predictor().answer(image, budget, began)
 
     def predict_many(
         self,

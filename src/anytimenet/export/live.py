@@ -18,7 +18,7 @@ FORMATS = {"onnxruntime": "onnx", "openvino": "openvino", "native": "native"}
 
 
 def exported_backend(bundle: Bundle, backend: str, placement: Placement) -> Backend:
-    """Runs a bundle on files of its own: steps, (0, k) and (k, K).
+    """Runs a bundle on files of its own: steps, (0, k) and (k, K); where one file holds them, all segments.
 
     Args:
         bundle: nothing in it changes, and later changes of it are not seen.
@@ -29,19 +29,22 @@ def exported_backend(bundle: Bundle, backend: str, placement: Placement) -> Back
         BackendError: if the net cannot be written for that engine, or the engine is not there.
         MissingExtraError: if what the backend is built on is not installed.
     """
-    last = bundle.num_stages
-    steps = {(stage - 1, stage) for stage in range(1, last + 1)}
-    segments = steps | {(0, stage) for stage in range(1, last + 1)} | {(stage, last) for stage in range(last)}
+    segments = _segments(bundle.num_stages, every=FORMATS[backend] == "native")
     folder = tempfile.TemporaryDirectory(prefix="anytimenet-")
     try:
         out = Path(folder.name) / "export"
-        files = export(bundle, out, format=FORMATS[backend], segments=sorted(segments))
+        files = export(bundle, out, format=FORMATS[backend], segments=segments)
         runner = ExportedNet.load(files, backend=backend, placement=placement).backend
     except BaseException:
         folder.cleanup()
         raise
     weakref.finalize(runner, folder.cleanup)
     return runner
+
+
+def _segments(last: int, *, every: bool) -> list[tuple[int, int]]:
+    pairs = [(start, stop) for start in range(last) for stop in range(start + 1, last + 1)]
+    return [pair for pair in pairs if every or pair[0] in (0, pair[1] - 1) or pair[1] == last]
 
 
 def _make(backend: str) -> Callable[[Bundle, Placement], Backend]:

@@ -122,7 +122,11 @@ class Predictor:
             ValueError: for input that is no image of the right shape, a budget that cannot be, or two.
         """
         began = self._clock()
-        budget = self._checked(Budget(deadline_ms, budget_macs, stage, target_accuracy))
+        return self.answer(image, Budget(deadline_ms, budget_macs, stage, target_accuracy), began)
+
+    def answer(self, image: Any, budget: Budget, began: float) -> Prediction:
+        """The same for a request that came when the clock showed `began`, for deadlines count from there."""
+        budget, deadline_ms = self._checked(budget), budget.deadline_ms
         session = self.session(image)
         if session.batch != 1:
             raise ValueError(

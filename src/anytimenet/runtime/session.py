@@ -15,7 +15,7 @@ from anytimenet.core import checks
 from anytimenet.core.answers.standing import standing_stage
 from anytimenet.core.errors import SessionError
 from anytimenet.core.images.inputs import as_input, check_finite_pixels, check_shape, own_copy
-from anytimenet.runtime.backends.backend import Output
+from anytimenet.runtime.backends.backend import Backend, Output
 from anytimenet.runtime.guarded_run import Answer as Answer
 from anytimenet.runtime.guarded_run import GuardedRun
 from anytimenet.runtime.model import Model
@@ -59,11 +59,13 @@ class Session:
     def __init__(self, model: Model, x: Any, *, clock: Callable[[], float] = time.perf_counter) -> None:
         began = clock()
         pixels = own_copy(as_input(x, model.manifest.preprocessing, batches=True))
-        self._set_up(model, pixels, clock, began)
+        self._set_up(model, model.backend, pixels, clock, began)
 
-    def _set_up(self, model: Model, x: np.ndarray, clock: Callable[[], float], began: float) -> None:
-        self._manifest, self._segments = model.manifest, model.backend.segments
-        self._run = GuardedRun(model.backend, x, clock, began)
+    def _set_up(
+        self, model: Model, backend: Backend, x: np.ndarray, clock: Callable[[], float], began: float
+    ) -> None:
+        self._manifest, self._segments = model.manifest, backend.segments
+        self._run = GuardedRun(backend, x, clock, began)
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -328,9 +330,10 @@ class Session:
         check_finite_pixels(saved.x)
         saved.check(model.manifest)
         stage = saved.path[-1][1] if saved.path else 0
-        left = check_path(saved.left, saved.at, stage, model.backend.segments)
+        backend = model.backend
+        left = check_path(saved.left, saved.at, stage, backend.segments)
         self = cls.__new__(cls)
-        self._set_up(model, saved.x.copy(), clock, clock() - saved.elapsed_ms / 1000)
+        self._set_up(model, backend, saved.x.copy(), clock, clock() - saved.elapsed_ms / 1000)
         run = self._run
         if saved.at:
             run.state, run.at = run.backend.restore(saved.at, saved.tensors), saved.at

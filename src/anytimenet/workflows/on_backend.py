@@ -6,14 +6,12 @@ import logging
 
 from anytimenet.bundle import Bundle
 from anytimenet.core import checks
-from anytimenet.core.errors import BackendError
 from anytimenet.runtime import Backend, Placement, PreparedModel, make_backend
-from anytimenet.runtime.backends.preferred import EAGER, NATIVE, measured_backend, native_runs_at
+from anytimenet.runtime.backends.preferred import measured_backend, preferred_backend
 from anytimenet.workflows.reading import settled_device
 
 OF_TORCH = ("eager", "compiled")
 _SLOW_TO_PREPARE = ("compiled",)
-_log = logging.getLogger(__name__)
 
 
 def on_backend(bundle: Bundle, backend: str, place: Placement) -> PreparedModel:
@@ -48,15 +46,7 @@ def chosen_model(bundle: Bundle, backend: str | None, place: Placement) -> Prepa
 
 def on_preferred(bundle: Bundle, place: Placement) -> PreparedModel:
     """The bundle on the native engine where that runs the net here; else in PyTorch, with a line why."""
-    reason = native_runs_at(place)
-    if reason is None:
-        try:
-            return on_backend(bundle, NATIVE, place)
-        except BackendError as error:
-            reason = str(error)
-    if (place.device, place.dtype) == ("cpu", "float32"):  # elsewhere nobody expects it
-        _log.warning("PyTorch runs this net, for the native engine cannot: %s", reason)
-    return on_backend(bundle, EAGER, place)
+    return PreparedModel(bundle.manifest, preferred_backend(bundle, place, told=logging.WARNING))
 
 
 def prepared_beforehand(backend: Backend) -> set[tuple[int, int]] | None:

@@ -1001,6 +1001,7 @@ def test_elapsed_time_runs_from_the_call_to_the_answer(monkeypatch: pytest.Monke
 
 
 def test_a_sub_network_is_built_once_even_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anytimenet.runtime.backends.preferred.is_there", lambda: False)
     bundle = make_bundle()
     _, x = image_and_input()
     built = []

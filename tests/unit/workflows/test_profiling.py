@@ -112,8 +112,7 @@ def test_the_native_engine_is_profiled_where_nobody_names_one_and_answers_from_t
 ) -> None:
     native_or_skip()
     digit = np.zeros((8, 8), np.uint8)
-    before = bundle.predict(digit, stage=2)
-    assert bundle.backend.name == "eager"
+    before = bundle.predictor("eager").predict(digit, stage=2)
     table = profile(bundle, minutes=0.005, device="cpu")
     assert table.backend == bundle.backend.name == "native"
     after = bundle.predict(digit, stage=2)
@@ -164,6 +163,7 @@ def test_a_program_is_made_once_and_a_damaged_one_anew(
     answers = [bundle.predictor("native").predict(digit, stage=3).probabilities for _ in range(2)]
     assert len(made) <= 1  # a test before may have made it
     file = place_of(as_float32(bundle.net), shape)
+    assert file is not None
     file.write_bytes(file.read_bytes()[:-8])
     answers.append(bundle.predictor("native").predict(digit, stage=3).probabilities)
     assert 1 <= len(made) <= 2
