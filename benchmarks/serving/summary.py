@@ -22,8 +22,8 @@ def table(net: dict[str, Any]) -> list[dict[str, Any]]:
     for (server, shape, rate), limits in groups.items():
         best = max(limits, key=lambda limit: np.mean([cell["useful"] for cell in limits[limit]]))
         chosen = limits[best]
-        keys = ("useful", "in_time", "accuracy", "refused", "late", "failed", "p50_ms", "p99_ms")
-        means = {key: _mean([cell[key] for cell in chosen]) for key in keys}
+        keys = ("useful", "in_time", "accuracy", "refused", "late", "failed", "p50_ms", "p99_ms", "beside_ms")
+        means = {key: _mean([cell.get(key) for cell in chosen]) for key in keys}
         what = f"{net['net']}, {server}, {shape} {rate}"
         head = {"what": what, "server": server, "shape": shape, "rate": rate, "limit": best}
         rows.append({**head, **means, "seeds": len(chosen)})
@@ -64,7 +64,16 @@ def _head_of(net: dict[str, Any]) -> str:
         f"after the other waits {net['full_alone_ms']:.2f} ms for the full network."
     )
     if "overhead_ms" in net:
-        text += f" Beside segments and image a request takes {net['overhead_ms']:.2f} ms (median)."
+        text += f" Beside segments and image a request takes {net['overhead_ms']:.2f} ms (median)"
+        text += ", of those that come one at a time, with pauses."
+    half = [
+        row
+        for row in table(net)
+        if (row["server"], row["shape"], row["rate"]) == ("anytime", "poisson", "0.5 full")
+    ]
+    if half and half[0]["beside_ms"] is not None:
+        beside = half[0]["beside_ms"] - net["prepare_ms"]
+        text += f" At 0.5 full it takes {beside:.2f} ms beside those and the queue."
     return text
 
 

@@ -8,6 +8,7 @@ import math
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def load(name: str) -> ModuleType:
 generator, goodput, bench = map(load, ("generator", "goodput", "load"))
 
 
-def run_of(latencies: list[float], status: list[int], labels: list[str], lag: float = 0.0) -> object:
+def run_of(latencies: list[float], status: list[int], labels: list[str], lag: float = 0.0) -> Any:
     count = len(latencies)
     intended = np.arange(count, dtype=float)
     bodies = [json.dumps({"label": label, "stage": 1 + i % 2}).encode() for i, label in enumerate(labels)]
@@ -49,6 +50,17 @@ def test_each_request_counts_once() -> None:
     assert found.accuracy == 0.5
     assert found.stages == {1: 1, 2: 1}
     assert found.p50_ms == pytest.approx(20)
+
+
+def test_what_a_request_takes_beside_its_queue_and_its_segments() -> None:
+    """10 ms of which the server accounts for 7, 20 ms of which 15; who was not answered says nothing."""
+    run = run_of([0.01, 0.02, 0.001], [200, 200, 503], ["a"] * 3)
+    run.bodies[:2] = [
+        json.dumps({"label": "a", "stage": 1, "timings": {"queued_ms": queued, "run_ms": 3.0}}).encode()
+        for queued in (4.0, 12.0)
+    ]
+    assert goodput.score(run, ["a"] * 3, 0.05).beside_ms == pytest.approx(4)
+    assert math.isnan(goodput.score(run_of([0.01], [200], ["a"]), ["a"], 0.05).beside_ms)
 
 
 @pytest.mark.parametrize(("lag", "counts"), [(0.0009, True), (0.0011, False), (math.nan, False)])
