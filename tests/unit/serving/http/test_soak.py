@@ -27,7 +27,7 @@ def test_what_the_server_holds_stays_and_every_request_ends(tmp_path, soaking):
     """Its cost table says 10 ms: twice the full load is little, and much of it is sent on any machine."""
     folder = export_of(tmp_path / "soaked")
     store_table(folder, table_of(load(folder), ms=10 / 3))
-    found = soaking.soak(folder, png(), float(os.environ.get("SOAK_SECONDS", "10")), deadline_ms=200.0)
+    found = soaking.soak(folder, png(), float(os.environ.get("SOAK_SECONDS", "6")), deadline_ms=200.0)
     assert set(found.statuses) <= soaking.ANSWERED | {soaking.NOT_SENT}
     assert found.statuses[200] > 0
     assert found.held[-1].threads > 1
