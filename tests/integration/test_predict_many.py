@@ -183,6 +183,11 @@ def test_the_command_answers_a_folder_and_a_pattern_in_json_lines(saved, photos,
     assert "by stage 3" in capsys.readouterr().out
 
 
+def test_the_command_refuses_batches_of_no_image(saved, photos, capsys):
+    assert run(["predict", str(saved), str(photos / "b/0.png"), "--batch-size", "0"]) != 0
+    assert "--batch-size must be at least 1" in capsys.readouterr().err
+
+
 def test_one_bad_image_of_many_is_named_and_the_command_fails_at_its_end(saved, photos, tmp_path, capsys):
     (tmp_path / "bad.png").write_text("no image")
     images = [str(photos / "b/0.png"), str(tmp_path / "bad.png"), str(photos / "b/2.png")]

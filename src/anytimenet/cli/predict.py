@@ -134,13 +134,14 @@ class Predict:
         else:
             chosen = predictor(net, backend=self.backend, threads=self.threads)
         backend = chosen.model.backend.name
+        usual = 32 if self.deadline_ms is None else 1
         answers = chosen.predict_many(
             images,
             stage=self.stage,
             budget_macs=self.budget_macs,
             deadline_ms=self.deadline_ms,
             target_accuracy=self.target_accuracy,
-            batch_size=self.batch_size or (32 if self.deadline_ms is None else 1),
+            batch_size=usual if self.batch_size is None else self.batch_size,
         )
         for path, answer in zip(images, answers, strict=True):
             if isinstance(answer, FailedPrediction):

@@ -21,6 +21,7 @@ from anytimenet.export import live
 from anytimenet.layers.snapshots import copied
 from anytimenet.native.library import is_there
 from anytimenet.runtime import Session
+from anytimenet.runtime.saved_session import SavedSession
 from anytimenet.testing.net_under_test import redraw
 
 if not is_there():
@@ -278,3 +279,16 @@ def test_an_equal_value_written_again_is_only_work_and_nan_is_equal_to_itself():
     with torch.inference_mode():
         layer.bias.add_(1)
     assert not seen.still()
+
+
+@pytest.mark.parametrize(("before", "after"), [("eager", "native"), ("native", "eager")])
+@pytest.mark.parametrize("name", ["isresnext_tiny", "msdnet_tiny", "iresnext_tiny"])
+def test_a_session_goes_on_with_the_other_backend(name, before, after):
+    bundle = bundle_of(name)
+    one, other = bundle.prepared(before), bundle.prepared(after)
+    session = Session(one, np.concatenate([X, 0.5 * X]))
+    session.run([(0, 1)])
+    went_on = Session.restore(other, SavedSession.from_bytes(session.save().to_bytes()))
+    for _ in range(2, bundle.num_stages + 1):
+        wanted, found = session.step().output[0], went_on.step().output[0]
+        assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
