@@ -74,7 +74,7 @@ class Part:
         shape: of the load.
         seeds: paired: every server gets the same requests at the same instants.
         seconds: of a run.
-        peers: whether the others run instead, with each limit of their queues.
+        peers: others that run instead, with the full net and with stage 1, and each limit of their queues.
         deadline_ms: of each request; None for so many times the full net's own time, and no less than that.
     """
 
@@ -84,7 +84,7 @@ class Part:
     shape: str = "poisson"
     seeds: int = 1
     seconds: float = 2.0
-    peers: bool = False
+    peers: tuple[str, ...] = ()
     deadline_ms: float | None = None
 
 
@@ -96,7 +96,9 @@ PARTS = {
     "diurnal": Part("efficientnet_lite0_112", FEW, ("0.5 C1",), "diurnal", seconds=6.0),
     "224": Part("efficientnet_lite0_224", FEW),
     "isresnext": Part("isresnext_47", FEW),
-    "peers": Part("efficientnet_lite0_112", peers=True),
+    "peers": Part("efficientnet_lite0_112", peers=tuple(PEERS)),
+    "peers_224": Part("efficientnet_lite0_224", peers=("bentoml", "litserve")),
+    "peers_isresnext": Part("isresnext_47", peers=("bentoml", "litserve")),
 }
 PEER_RATES = {"full": ("0.5 full", "1.5 full", "0.8 C1"), "stage 1": ("1.5 full", "0.8 C1", "1.5 C1")}
 
@@ -165,7 +167,8 @@ class Net:
 
     def run_peers(self, part: Part, keep: Any) -> None:
         """Others one after the other, for some take the memory of many; each limit of their queues."""
-        for other in self.options.others if self.options.peers else ():
+        wanted = [other for other in part.peers if other in self.options.others]
+        for other in wanted if self.options.peers else ():
             for stage, said in ((self.stages, "full"), (1, "stage 1")):
                 for limit in PEERS[other]:
                     value = limit * self.deadline_ms / 1000 if other == "litserve" else limit
