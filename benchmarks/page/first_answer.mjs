@@ -1,5 +1,6 @@
 // first_answer.mjs SITE ROUNDS: milliseconds from the first request of a static site to its first answer on screen, and the
-// bytes that had come by then, over connections as Chromium throttles them. What is printed is JSON.
+// bytes of the files that had come whole by then, over connections as Chromium throttles them. What is printed is JSON.
+// A session of the debugger that is of the page alone hears nothing of what its worker loads: engine and weights.
 import process from "node:process";
 import { closeBrowser, freshPage, serveFolder } from "../../tests/browser/harness.mjs";
 
@@ -18,13 +19,18 @@ async function once(url, { rate, latencyMs }) {
     await protocol.send("Network.setCacheDisabled", { cacheDisabled: true });
     const limits = { offline: false, latency: latencyMs, downloadThroughput: rate, uploadThroughput: rate };
     await protocol.send("Network.emulateNetworkConditions", limits);
-    let [bytes, begun] = [0, null];
+    let begun = null;
+    const whole = [];
     protocol.on("Network.requestWillBeSent", () => (begun ??= performance.now()));
-    protocol.on("Network.dataReceived", ({ dataLength }) => (bytes += dataLength));
+    page.on("requestfinished", (request) => whole.push(request));
     await page.goto(url, { waitUntil: "commit", timeout: 120_000 });
     const answered = () => /^Stage \d/.test(document.getElementById("status")?.textContent ?? "");
     await page.waitForFunction(answered, null, { timeout: 120_000, polling: 20 });
-    return { ms: performance.now() - begun, bytes };
+    const [ms, here] = [performance.now() - begun, [...whole]];
+    const sizes = await Promise.all(here.map((request) => request.sizes()));
+    const files = here.map((request) => new URL(request.url()).pathname);
+    if (!files.some((path) => path.endsWith(".wasm"))) throw new Error(`what the worker loads was not seen: ${files.join(" ")}`);
+    return { ms, bytes: sizes.reduce((sum, { responseBodySize }) => sum + responseBodySize, 0) };
   } finally {
     await page.context().close();
   }

@@ -288,6 +288,10 @@ test("a burst is sent, bounded, and the stages that answer move", async () => {
   assert.equal(server.demo[0].what, "burst");
   assert.ok(server.demo[0].seconds <= 10);
   await page.waitForFunction(() => /stage 2 [1-9]/.test(document.getElementById("histogram").getAttribute("aria-label")));
+  const drawn = await page.$$eval("#histogram > div", (all) =>
+    all.map((one) => ({ told: parseFloat(one.querySelector(".share").textContent), scale: parseFloat(/scaleY\((.*)\)/.exec(one.querySelector(".fill").style.transform)[1]) })));
+  assert.ok(drawn.filter(({ told }) => told > 0).length > 1, JSON.stringify(drawn));
+  assert.ok(drawn.every(({ told, scale }) => Math.abs(100 * scale - told) <= 0.6), `a bar is its share of all answers: ${JSON.stringify(drawn)}`);
   await page.waitForFunction(() => /^Stage 5/.test(document.getElementById("status").textContent));
 });
 
@@ -311,6 +315,24 @@ test("on a narrow phone stages that are done close together can be read, and no 
     all.map((one) => one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight)));
   assert.equal(lines.length, 10);
   assert.ok(lines.every((count) => count < 1.5), `${lines}`);
+});
+
+test("the slider and the stages are on the first screen of a small laptop, and stay where they are", async () => {
+  await page.context().close();
+  page = await freshPage({ viewport: { width: 1280, height: 720 } });
+  await opened();
+  const places = () =>
+    page.$$eval("#deadline, #steps button", (all) => all.map((one) => one.getBoundingClientRect()).map(({ top, bottom }) => ({ top, bottom })));
+  const before = await places();
+  assert.ok(before.every(({ bottom }) => bottom <= 720), JSON.stringify(before));
+  const notes = await page.$$eval("#steps .note", (all) => all.map((one) => one.scrollWidth - one.clientWidth));
+  assert.deepEqual(notes, notes.map(() => 0));
+  await page.keyboard.press("ArrowLeft"); // other words stand above and below now
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("ArrowLeft");
+  assert.deepEqual(await places(), before);
+  await page.$eval("#detail", (detail) => (detail.textContent = "55 % sure; too early to say which, perhaps automobile. The sample is: airplane and a little more"));
+  assert.deepEqual(await places(), before);
 });
 
 test("a run that was slower than usual is not told that every stage fits", async () => {

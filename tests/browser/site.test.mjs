@@ -88,9 +88,27 @@ test("a part with a wrong hash is told, and the stages before it go on answering
   const page = await opened(server);
   await page.waitForSelector("#download-caption.failed", { timeout: 60_000 });
   assert.match(await page.textContent("#download-caption"), /Stages 1 to 2 go on answering/);
+  assert.equal(await page.textContent("#buys"), "Further stages did not arrive");
   await page.click("#samples li:nth-child(2) button");
   await page.waitForSelector('#samples li:nth-child(2) button[aria-pressed="true"]');
   await page.waitForFunction(() => /^Stage [12] of/.test(document.getElementById("status").textContent));
+});
+
+test("a net of which nothing arrives is told on the first screen, and can be loaded again", async () => {
+  const [first] = await weights();
+  let broken = true;
+  const server = await served({ change: (path, body) => (broken && path.endsWith(first) ? Buffer.alloc(0) : body) });
+  const page = await opened(server);
+  await page.waitForSelector("#notice:not([hidden])");
+  assert.match(await page.textContent("#notice"), /^The net did not arrive: .* is not the file that the manifest lists/);
+  await page.waitForFunction(() => document.getElementById("status").textContent === "The net did not arrive");
+  await page.waitForSelector("#samples li:nth-child(2) button");
+  await page.click("#samples li:nth-child(2) button");
+  await page.waitForFunction(() => document.getElementById("status").textContent === "The net did not arrive");
+  broken = false;
+  await page.click("#again");
+  await answered(page);
+  assert.equal(await page.isVisible("#notice"), false);
 });
 
 test("the throttle loads the net again, slowly, and the address says so", async () => {

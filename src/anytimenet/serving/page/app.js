@@ -12,6 +12,7 @@ import { Timeline } from "./timeline.js";
 
 const at = (id) => document.getElementById(id);
 const address = fromAddress();
+const NO_NET = "The net did not arrive";
 
 let source = null;
 let picture = null;
@@ -20,6 +21,7 @@ let taking = null; // what the last picture is known by until it is decoded
 let stopCamera = () => {};
 let asking = null; // the AbortController of the request that runs
 let opening = null; // and of the source that is being opened
+let lost = false; // whether the net of a static site did not arrive
 let offered = false; // whether samples were asked for
 let measured = null; // the source whose times are those of this machine
 let measuring = null; // {source, done}: the measurement that runs
@@ -76,7 +78,7 @@ function drawn(answer, { atMs, playing, index }) {
 /** What the deadline buys. Times are those that stages usually take; a run may have been slower. */
 function bought() {
   const { stages } = source.about;
-  if (source.ready < stages.length) return source.ready ? "Further stages are on their way" : "";
+  if (source.ready < stages.length) return source.failed ? "Further stages did not arrive" : "Further stages are on their way";
   const { answers } = playback;
   const best = (count) => Math.max(...stages.slice(0, count).map((stage, i) => stage.accuracy ?? i));
   const short = answers.some((one) => one.late) || best(Math.max(...answers.map((one) => one.stage))) < best(stages.length);
@@ -173,7 +175,7 @@ async function take(blob, name, { sample = null, truth = null } = {}) {
   intoAddress({ sample: sample === null ? null : sample + 1 });
   if (sample === null || Number(address.sample) !== sample + 1) wantedStage = null;
   answerView.newPicture();
-  answerView.nothing(source?.ready ? "Asking …" : "Waiting for the net");
+  answerView.nothing(source?.ready ? "Asking …" : lost ? NO_NET : "Waiting for the net");
   told();
   await ask({ slow: true });
 }
@@ -230,6 +232,8 @@ async function openSite(connection) {
   opening?.abort();
   const mine = (opening = new AbortController());
   const { Engine } = await import("./sources/engine.js");
+  lost = false;
+  complain(null);
   download.begin(connection);
   offerSamples(); // now, before weights fill the line
   let opened = null;
@@ -241,13 +245,21 @@ async function openSite(connection) {
       onStage: (ready, of) => !mine.signal.aborted && opened && arrived(opened, ready, of),
     });
   } catch (error) {
-    if (!mine.signal.aborted) download.failed(error, 0);
+    if (mine.signal.aborted) return;
+    lost = true;
+    download.failed(error, 0);
+    if (!source) answerView.nothing(NO_NET);
+    complain(`${NO_NET}: ${error.message}.`);
     return;
   }
   if (mine.signal.aborted) return opened.close();
   use(opened);
   download.sizes(opened.about.stages);
-  opened.loaded.then(() => opened === source && opened.failed && download.failed(opened.failed, opened.ready));
+  opened.loaded.then(() => {
+    if (opened !== source || !opened.failed) return;
+    download.failed(opened.failed, opened.ready);
+    told();
+  });
   await arrived(opened, opened.ready, opened.about.stages.length);
 }
 

@@ -58,12 +58,11 @@ export class LoadView {
         return item;
       }),
     );
-    const most = Math.max(...byStage, 1);
     if (this.histogram.children.length !== byStage.length)
       this.histogram.replaceChildren(...byStage.map((_, i) => column(i + 1)));
     byStage.forEach((count, i) => {
       const [share, bar] = this.histogram.children[i].children;
-      bar.firstChild.style.transform = `scaleY(${count / most})`;
+      bar.firstChild.style.transform = `scaleY(${answered ? count / answered : 0})`;
       share.textContent = answered ? percent(count / answered) : "";
     });
     this.histogram.setAttribute(

@@ -1,7 +1,7 @@
 // The slider of the deadline, and on the same axis when each stage answered; below, what each of them said.
 import { ms, percent, roundUp } from "./format.js";
 
-const CLOSE = 20; // pixels between two numbers that can both be read
+const CLOSE = 13; // pixels between two numbers that can both be read
 
 export class Timeline {
   /** `onDeadline(ms)` while the slider moves; `onStage(stage)` when a stage is pressed. */
