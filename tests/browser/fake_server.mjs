@@ -14,6 +14,7 @@ export async function fakeServer(options = {}) {
     stageMs: [0.9, 1.6, 2.4, 3.9, 6.3],
     accuracies: [0.476, 0.592, 0.703, 0.792, 0.832],
     slower: 1, // what every stage takes, times this
+    toldAfterMs: 0, // between the last stage and the answer
     waitMs: 0, // real time between two events
     dieAfter: null, // stages, then the connection breaks
     refuse: null, // {status, body} instead of an answer
@@ -59,15 +60,16 @@ export async function fakeServer(options = {}) {
     const truth = body.length % CLASSES.length;
     const ms = settings.stageMs.map((one) => one * settings.slower);
     const done = Math.max(1, ms.filter((one) => one <= record.deadlineMs).length);
-    const fields = (stage, final) => answer(stage, ms, truth, record.deadlineMs, final);
+    const fields = (stage) => answer(stage, ms, truth, record.deadlineMs, false);
     for (let stage = 1; stage <= done; stage += 1) {
       if (settings.waitMs) await new Promise((next) => setTimeout(next, settings.waitMs));
       if (settings.dieAfter !== null && stage > settings.dieAfter) return response.destroy();
-      response.write(`event: stage\ndata: ${JSON.stringify(fields(stage, false))}\n\n`);
+      response.write(`event: stage\ndata: ${JSON.stringify(fields(stage))}\n\n`);
     }
     load.by_stage[done - 1] += 1;
     load.late += ms[done - 1] > record.deadlineMs ? 1 : 0;
-    return response.end(`event: answer\ndata: ${JSON.stringify(fields(done, true))}\n\n`);
+    const late = ms.map((one) => one + settings.toldAfterMs);
+    return response.end(`event: answer\ndata: ${JSON.stringify(answer(done, late, truth, record.deadlineMs, true))}\n\n`);
   }
 
   return { ...(await listening(listener)), asked, demo, settings };

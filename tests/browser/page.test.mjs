@@ -191,6 +191,14 @@ test("a deadline that even the first stage misses is answered, and told to be la
   assert.notEqual((await text("label")).trim(), "");
 });
 
+test("an answer that is told late, of a stage that was in time, says when it was told", async () => {
+  await opened();
+  server.settings.toldAfterMs = 5;
+  await setDeadline(9);
+  await page.waitForSelector("#status.late");
+  assert.match(await text("status"), /^Stage 5 of 5, after 11\.3 ms: late, for it took longer than 9\.0 ms$/);
+});
+
 test("a new picture cancels the request before", async () => {
   await opened();
   server.settings.waitMs = 400;

@@ -41,8 +41,11 @@ export class Playback {
     if (answer.final) {
       this.#ended = true;
       const known = this.answers.findIndex((one) => one.stage === answer.stage);
-      if (known >= 0) this.answers[known] = { ...this.answers[known], late: answer.late, final: true };
-      else this.answers.push(answer);
+      if (known < 0) this.answers.push(answer);
+      else {
+        const { elapsedMs, late } = this.answers[known]; // a stage may be in time and its answer told too late
+        this.answers[known] = { ...this.answers[known], late: answer.late, final: true, elapsedMs: answer.late && !late ? answer.elapsedMs : elapsedMs };
+      }
       this.standing = answer;
     } else this.answers.push(answer);
     if (!this.#slow) this.#soon();
