@@ -64,6 +64,4 @@ def closing() -> Problem:
 
 def expired() -> Problem:
     """A deadline that cannot be kept, or is over."""
-    return Problem(
-        504, "expired", "the deadline was over before the first stage could begin: no work was done for it"
-    )
+    return Problem(504, "expired", "the deadline leaves no time for the first stage: no work was done for it")
