@@ -253,22 +253,24 @@ def test_a_teacher_of_another_split_sees_images_as_it_was_taught(teacher, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "words"),
     [
-        ["--scheme", "block_dependent", "--scheme-args", "gradients.window=9"],
-        ["--net", "isresnext_tiny", "--scheme", "block_dependent"],
-        ["--scheme", "teacher"],
-        ["--batch-size", "100", "--devices", "3"],
+        (["--scheme", "block_dependent", "--scheme-args", "gradients.window=9"], "a window of 9 exits"),
+        (["--net", "isresnext_tiny", "--scheme", "block_dependent"], "between the blocks of a chain"),
+        (["--scheme", "teacher"], "learns from a given teacher"),
+        (["--devices", "3"], "a batch of 16 cannot be shared by 3 processes"),
     ],
 )
 @pytest.mark.parametrize("seeds", [[], ["--seeds", "1,2"]])
-def test_overwrite_deletes_nothing_for_a_run_that_is_refused(bad, seeds, tmp_path, capsys):
-    words = ["train", "digits", "--limit", "48", "--net", CHAIN[0], *COMMON, *seeds, "--out", str(tmp_path)]
-    assert run(words) == 0
+def test_overwrite_deletes_nothing_for_a_run_that_is_refused(bad, words, seeds, tmp_path, capsys):
+    train = ["train", "digits", "--limit", "48", "--net", CHAIN[0], *COMMON, *seeds, "--out", str(tmp_path)]
+    assert run(train) == 0
     before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-    assert run([*words, *bad, "--overwrite"]) == 1
+    capsys.readouterr()
+    assert run([*train, *bad, "--overwrite"]) == 1
+    assert words in capsys.readouterr().err
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
-    assert run([*words, "--overwrite"]) == 0, capsys.readouterr().err
+    assert run([*train, "--overwrite"]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--teacher", "--init"])
