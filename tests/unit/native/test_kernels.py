@@ -367,3 +367,33 @@ def test_parts_of_a_view():
     view = View(1, 2, 5, 4, 4)
     assert view.part(1, 3) == View(1, 3, 2, 4, 4)
     assert view.part(2, 5).follows(view.part(0, 2))
+
+
+@EVERY
+@given(data=st.data(), height=sides, width=sides, seed=seeds)
+@pytest.mark.parametrize("isa", SETS)
+def test_what_is_no_number_stays_none_behind_a_clamp(isa, data, height, width, seed):
+    """Of products and convolutions in groups, then of a product again."""
+    draw = np.random.default_rng(seed)
+    groups, each = data.draw(st.sampled_from([(1, 7), (1, 16), (2, 4), (5, 3), (9, 1), (16, 1)]))
+    side, stride = data.draw(st.sampled_from([1, 3, 5])), data.draw(st.integers(1, 2))
+    edge = side // 2
+    channels = groups * each
+    program = SmallProgram((channels, height, width))
+    x = normal(draw, channels, height, width)
+    x[tuple(draw.integers(0, size) for size in x.shape)] = np.nan
+    first, second = normal(draw, channels, each, side, side), normal(draw, 11, channels, 1, 1)
+    norm, vectors = norm_of(program, draw, channels)
+    t, window = torch.from_numpy, Window(side, side, stride, stride, edge, edge, edge, edge)
+    wanted = normed(
+        F.conv2d(t(x)[None], t(first), stride=stride, padding=edge, groups=groups)[0], vectors
+    ).clamp(0, 6)
+    inner = program.tensor(Kind.SCRATCH, *wanted.shape)
+    wanted = F.conv2d(wanted[None], t(second))[0].clamp(0, 6)
+    out = program.tensor(Kind.KEPT, *wanted.shape)
+    program.body = [
+        Op(Code.CONV, inner, program.x, None, window, groups, program.weight(first), -1, norm, 0.0, 6.0),
+        Op(Code.CONV, out, inner, None, Window(1, 1, 1, 1), 1, program.weight(second), -1, None, 0.0, 6.0),
+    ]
+    found = program.results(x, isa)[0]
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted.numpy()))
