@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from operator import is_not
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from anytimenet.bundle.changes import WeightsSeen
-from anytimenet.bundle.counted import counted_manifest, stage_records, steps_of, told_rules
+from anytimenet.bundle.answering import Answering
+from anytimenet.bundle.counted import counted_manifest, new_manifest
 from anytimenet.bundle.folder import ExtraFile, read_bundle, read_seen, stamp_of, write_bundle
+from anytimenet.bundle.shown import stages_as_html
 from anytimenet.bundle.structure import check_belongs
 from anytimenet.bundle.sub_networks import SubNetworks
 from anytimenet.core import checks
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.answers.prediction import FailedPrediction, Prediction
 from anytimenet.core.errors import BundleError
-from anytimenet.core.html_table import html_table
 from anytimenet.core.images.preprocessing import Preprocessing
 from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.folder import find_bundle
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import STEPS, ScoreRecord, TaskRecord, Thresholds
+from anytimenet.core.manifest.records import ScoreRecord, TaskRecord, Thresholds
 from anytimenet.core.manifest.seen_images import SeenImages
 from anytimenet.core.manifest.table_choice import table_for
 from anytimenet.core.manifest.tables import check_table, kept_tables
@@ -40,7 +38,7 @@ from anytimenet.nets.members.specs import origin_of
 from anytimenet.nets.sub_network import SubNetwork
 from anytimenet.runtime.backends.backend import Backend, Placement
 from anytimenet.runtime.backends.known import make_backend
-from anytimenet.runtime.backends.preferred import measured_backend, preferred_backend
+from anytimenet.runtime.backends.preferred import preferred_backend
 from anytimenet.runtime.budgets import Budget
 from anytimenet.runtime.model import PreparedModel
 from anytimenet.runtime.policies.known import policy_of
@@ -107,24 +105,19 @@ class Bundle:
         self.fitted_here = False
         self._clock = clock
         self._sub_networks = SubNetworks(net)
-        self._backend: Backend | None = None
-        self._backend_of: tuple[CostTable, ...] = ()
-        self._weights: WeightsSeen | None = None
-        self._predictor: tuple[tuple[object, ...], Predictor | None] = ((), None)
-        self._lock = threading.Lock()
+        self._answering = Answering(clock)
         self._folder: Path | None = None
         self._stamp: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what may be of this process alone: rules that are functions, and prepared segments."""
         rules = {name: rule for name, rule in self._rules.items() if not callable(rule)}
-        made = {"_backend": None, "_weights": None, "_predictor": ((), None), "_lock": None}
-        return {**self.__dict__, "_rules": rules, **made}
+        return {**self.__dict__, "_rules": rules, "_answering": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.cost_tables = dict(self.cost_tables)  # `copy.copy` hands over the same one
-        self._lock = threading.Lock()
+        self._answering = Answering(self._clock)
 
     @classmethod
     def create(
@@ -166,20 +159,18 @@ class Bundle:
             BundleError: if these do not belong together.
         """
         checks.instance(net, AnytimeNet, "net", "create_net(NAME)")
-        as_rules(rules)
-        checks.instance(preprocessing, Preprocessing, "preprocessing", "Preprocessing(32, 32, 3, mean, std)")
-        provenance = {} if provenance is None else checks.instance(provenance, Mapping, "provenance", "{}")
-        names = tuple(
-            checks.all_words(level, "class_names") for level in checks.several(class_names, "class_names")
-        )
-        shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-        costs = stage_costs(net, shape, rules=rules) if costs is None else checks.several(costs, "costs")
-        stages = stage_records(costs, val_accuracies, coarser_val_accuracies)
-        manifest = Manifest(
-            *(None, names, preprocessing, shape, stages, taxonomy, {**provenance, **told_rules(rules)}),
+        manifest = new_manifest(
+            net,
+            class_names=class_names,
+            preprocessing=preprocessing,
+            taxonomy=taxonomy,
+            val_accuracies=val_accuracies,
+            coarser_val_accuracies=coarser_val_accuracies,
+            provenance=provenance,
+            costs=costs,
+            rules=rules,
             task=task,
             score=score,
-            extensions={STEPS: steps_of(costs)},
         )
         bundle = cls(net, manifest, seen=seen, clock=clock)
         bundle._rules = dict(rules or {})
@@ -422,23 +413,7 @@ class Bundle:
         which. Both run on copies of the weights. When `net` has other weights, other hooks or another
         place than when it was made, it is made anew; sessions go on with the one that they began with.
         """
-        with self._lock:
-            tables = tuple(self.cost_tables.values())
-            if self._weights is None or not self._weights.still():
-                self._backend, self._weights = None, WeightsSeen(self.net)
-            before = self._backend_of
-            if self._backend is None or len(tables) != len(before) or any(map(is_not, tables, before)):
-                self._backend, self._backend_of = self._made(self._backend), tables
-            return self._backend
-
-    def _made(self, before: Backend | None) -> Backend:
-        """The backend for what the net is now; `before` if it is the right one still."""
-        place = Placement(str(next(self.net.parameters()).device))
-        if before is not None and before.placement == place:
-            measured = measured_backend(self.cost_tables, place)
-            if measured in (before.name, None):
-                return before
-        return preferred_backend(self, place, self.cost_tables)
+        return self._answering.backend(self)
 
     def prepared(
         self, backend: str = "eager", *, threads: int = 1, dtype: str = "float32", device: str = "cpu"
@@ -539,7 +514,7 @@ class Bundle:
         """
         began = self._clock()  # weights that have changed take time, too
         budget = Budget(deadline_ms, budget_macs, stage, target_accuracy)
-        return self._own_predictor().answer(image, budget, began)
+        return self._answering.predictor(self).answer(image, budget, began)
 
     def predict_many(
         self,
@@ -586,7 +561,7 @@ class Bundle:
         >>> next(bundle.predict_many(["nowhere.png"])).error
         'nowhere.png does not exist'
         """
-        return self._own_predictor().predict_many(
+        return self._answering.predictor(self).predict_many(
             images,
             deadline_ms=deadline_ms,
             budget_macs=budget_macs,
@@ -598,29 +573,10 @@ class Bundle:
 
     def warm_up(self, batch: int = 1) -> None:
         """Prepares what `predict` may run and runs it once, so that no request waits for that."""
-        self._own_predictor().warm_up(batch)
-
-    def _own_predictor(self) -> Predictor:
-        """That of `backend`; another one as soon as labels, accuracies, thresholds or tables have changed."""
-        made_of = (self.manifest, self.backend, *self.cost_tables.values())
-        before, predictor = self._predictor
-        if predictor is None or len(made_of) != len(before) or any(map(is_not, made_of, before)):
-            table = table_for(self.cost_tables, self.backend.name, self.backend.placement)
-            model = PreparedModel(self.manifest, self.backend)
-            predictor = Predictor(model, table=table, clock=self._clock)
-            self._predictor = made_of, predictor
-        return predictor
+        self._answering.predictor(self).warm_up(batch)
 
     def _repr_html_(self) -> str:
-        records = self.manifest.stages
-        accuracies = ["-" if a is None else f"{100 * a:.1f}" for a in self.accuracies]
-        columns = [
-            ("stage", [str(record.stage) for record in records]),
-            ("multiply-adds", [f"{record.macs:,}" for record in records]),
-            ("parameters", [f"{record.params:,}" for record in records]),
-            ("validation %", accuracies),
-        ]
-        return html_table(columns, f"{self!r}, classes {', '.join(self.class_names[0][:10])}")
+        return stages_as_html(self.manifest, repr(self))
 
     def __repr__(self) -> str:
         name = self.manifest.net.name if self.manifest.net else type(self.net).__name__

@@ -1,17 +1,54 @@
-"""What a bundle records of its stages: counted costs, and how good each is on validation data."""
+"""The manifest that a bundle begins with: counted costs, and how good each stage is on validation data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from anytimenet.core.checks import fractions, instance, optional, several
+from anytimenet.core.checks import all_words, fractions, instance, optional, several
 from anytimenet.core.errors import BundleError
+from anytimenet.core.images.preprocessing import Preprocessing
+from anytimenet.core.labels.taxonomy import Taxonomy
 from anytimenet.core.manifest.manifest import Manifest
-from anytimenet.core.manifest.records import STEP_COSTS, STEPS, StageRecord
-from anytimenet.costs.rules import Rules
-from anytimenet.costs.stage_costs import StageCost
+from anytimenet.core.manifest.records import STEP_COSTS, STEPS, ScoreRecord, StageRecord, TaskRecord
+from anytimenet.costs.rules import Rules, as_rules
+from anytimenet.costs.stage_costs import StageCost, stage_costs
+from anytimenet.nets.contract import AnytimeNet
+
+
+def new_manifest(
+    net: AnytimeNet,
+    *,
+    class_names: Sequence[Sequence[str]],
+    preprocessing: Preprocessing,
+    taxonomy: Taxonomy | None,
+    val_accuracies: Sequence[float] | None,
+    coarser_val_accuracies: Sequence[Sequence[float]] | None,
+    provenance: Mapping[str, Any] | None,
+    costs: Sequence[StageCost] | None,
+    rules: Rules | None,
+    task: TaskRecord | None,
+    score: ScoreRecord | None,
+) -> Manifest:
+    """The manifest of a net that was just trained; `Bundle.create` says what the arguments are.
+
+    Raises:
+        BundleError: if these do not belong together.
+    """
+    as_rules(rules)
+    instance(preprocessing, Preprocessing, "preprocessing", "Preprocessing(32, 32, 3, mean, std)")
+    provenance = {} if provenance is None else instance(provenance, Mapping, "provenance", "{}")
+    names = tuple(all_words(level, "class_names") for level in several(class_names, "class_names"))
+    shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
+    costs = stage_costs(net, shape, rules=rules) if costs is None else several(costs, "costs")
+    stages = stage_records(costs, val_accuracies, coarser_val_accuracies)
+    return Manifest(
+        *(None, names, preprocessing, shape, stages, taxonomy, {**provenance, **told_rules(rules)}),
+        task=task,
+        score=score,
+        extensions={STEPS: steps_of(costs)},
+    )
 
 
 def stage_records(
