@@ -12,7 +12,7 @@ import numpy as np
 from anytimenet.core.errors import BackendError, SessionError
 from anytimenet.runtime.backends.backend import Backend, Output, State
 from anytimenet.runtime.backends.interruptible import interruptible
-from anytimenet.runtime.paths import SegmentPath
+from anytimenet.runtime.paths import SegmentPath, path_to
 
 
 class Answer(NamedTuple):
@@ -112,6 +112,11 @@ class GuardedRun:
         """The last stage that is finished, 0 before the first."""
         return self.path[-1][1] if self.path else 0
 
+    @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the session began."""
+        return max(0.0, 1000 * (self.clock() - self.began))
+
     def release(self) -> None:
         """Gives the state back to the backend; what is left of a path could not go on from it."""
         state, self.state, self.at, self.left = self.state, None, 0, ()
@@ -123,6 +128,33 @@ class GuardedRun:
         found = []
         while self.left and not self.paused:
             found.append(self.first_left())
+        return tuple(found)
+
+    def left_until(self, ends: float, answers: Sequence[int]) -> tuple[Answer, ...]:
+        """Runs what is left, until it is paused or the time is over.
+
+        Args:
+            ends: when it is, on the clock of the session.
+            answers: as of `until`.
+        """
+        found = []
+        while self.left and not self.paused:
+            within_ms = 1000 * (ends - self.clock())
+            if within_ms <= 0:
+                break
+            (start, stop), *left = self.left
+            if self.stops is None:
+                found.append(self.first_left())
+                continue
+            if start == 0:
+                self.release()
+            answer = self.until(stop, within_ms, 0, answers)
+            if answer is not None:
+                found.append(answer)
+            if self.stage < stop:
+                self.left = (*path_to(stop, self.at, self.stage, self.backend.segments), *left)
+                break
+            self.left = tuple(left)
         return tuple(found)
 
     def first_left(self) -> Answer:

@@ -14,13 +14,14 @@ import numpy as np
 from anytimenet.core import checks
 from anytimenet.core.answers.standing import standing_stage
 from anytimenet.core.errors import SessionError
-from anytimenet.core.images.inputs import as_input, check_finite_pixels, check_shape, own_copy
-from anytimenet.runtime.backends.backend import Backend, Output
+from anytimenet.core.images.inputs import as_input, own_copy
+from anytimenet.runtime.backends.backend import Output
 from anytimenet.runtime.guarded_run import Answer as Answer
 from anytimenet.runtime.guarded_run import GuardedRun
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.paths import SegmentPath, check_path, path_to, stages_reached, steps_to
-from anytimenet.runtime.saved_session import SavedSession, fingerprint
+from anytimenet.runtime.saved_session import SavedSession
+from anytimenet.runtime.saving import run_from, saved_from
 from anytimenet.runtime.unfolding import Answers
 
 
@@ -59,13 +60,10 @@ class Session:
     def __init__(self, model: Model, x: Any, *, clock: Callable[[], float] = time.perf_counter) -> None:
         began = clock()
         pixels = own_copy(as_input(x, model.manifest.preprocessing, batches=True))
-        self._set_up(model, model.backend, pixels, clock, began)
+        self._hold(model, GuardedRun(model.backend, pixels, clock, began))
 
-    def _set_up(
-        self, model: Model, backend: Backend, x: np.ndarray, clock: Callable[[], float], began: float
-    ) -> None:
-        self._manifest, self._segments = model.manifest, backend.segments
-        self._run = GuardedRun(backend, x, clock, began)
+    def _hold(self, model: Model, run: GuardedRun) -> None:
+        self._manifest, self._segments, self._run = model.manifest, run.backend.segments, run
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -128,7 +126,7 @@ class Session:
         until = run.clock() + checks.number(within_ms, "within_ms", infinite=True) / 1000
         with run:
             self._take(to)
-            return run.all_left() if until == math.inf else self._left_until(until)
+            return run.all_left() if until == math.inf else run.left_until(until, self._standing())
 
     def advance_until(self, stop: int, within_ms: float, *, least: int = 0) -> Answer | None:
         """Goes on to a stage or as far as the time allows; for one image where `stops_anywhere`.
@@ -266,7 +264,7 @@ class Session:
     @property
     def elapsed_ms(self) -> float:
         """Milliseconds since the session began, reading the image included."""
-        return max(0.0, 1000 * (self._run.clock() - self._run.began))
+        return self._run.elapsed_ms
 
     @property
     def state_bytes(self) -> int:
@@ -294,21 +292,8 @@ class Session:
         Raises:
             SessionError: if the session is cancelled or busy.
         """
-        run = self._run
-        with run:
-            # A state that nothing goes on from may hold no tensors: as good as none.
-            tensors = {} if run.state is None else run.backend.save(run.state)
-            return SavedSession(
-                net=fingerprint(self._manifest),
-                x=run.x.copy(),
-                at=run.at if tensors else 0,
-                tensors=tensors,
-                path=run.path,
-                left=run.left,
-                outputs={stage: answer.output for stage, answer in run.answers.items()},
-                times_ms={stage: (answer[3], answer[4]) for stage, answer in run.answers.items()},
-                elapsed_ms=self.elapsed_ms,
-            )
+        with self._run:
+            return saved_from(self._run, self._manifest)
 
     @classmethod
     def restore(
@@ -324,24 +309,8 @@ class Session:
                 backend, or it has not all segments that are left.
         """
         checks.instance(saved, SavedSession, "saved", "session.save()")
-        if saved.net != fingerprint(model.manifest):
-            raise SessionError("this session was saved with another net: restore it with that one")
-        check_shape(saved.x.shape, model.manifest.preprocessing, batches=True)
-        check_finite_pixels(saved.x)
-        saved.check(model.manifest)
-        stage = saved.path[-1][1] if saved.path else 0
-        backend = model.backend
-        left = check_path(saved.left, saved.at, stage, backend.segments)
         self = cls.__new__(cls)
-        self._set_up(model, backend, saved.x.copy(), clock, clock() - saved.elapsed_ms / 1000)
-        run = self._run
-        if saved.at:
-            run.state, run.at = run.backend.restore(saved.at, saved.tensors), saved.at
-        run.path, run.left = saved.path, left
-        for start, stop in saved.path:
-            if stop not in saved.outputs:  # a deadline ended the run there, and an earlier stage answered
-                continue
-            run.answers[stop] = Answer(stop, saved.outputs[stop], (start, stop), *saved.times_ms[stop])
+        self._hold(model, run_from(saved, model, clock))
         return self
 
     @classmethod
@@ -373,28 +342,6 @@ class Session:
         for start, stop in path:
             run.backend.prepare(start, stop)
         run.left = path
-
-    def _left_until(self, until: float) -> tuple[Answer, ...]:
-        """Runs what is left as long as there is time: `until` is on the clock of the session."""
-        run, found = self._run, []
-        while run.left and not run.paused:
-            within_ms = 1000 * (until - run.clock())
-            if within_ms <= 0:
-                break
-            (start, stop), *left = run.left
-            if run.stops is None:
-                found.append(run.first_left())
-                continue
-            if start == 0:
-                run.release()
-            answer = run.until(stop, within_ms, 0, self._standing())
-            if answer is not None:
-                found.append(answer)
-            if run.stage < stop:
-                run.left = (*path_to(stop, run.at, run.stage, self._segments), *left)
-                break
-            run.left = tuple(left)
-        return tuple(found)
 
     def _standing(self) -> tuple[int, ...]:
         """For each stage 0..K the one that answers where a run ends there."""
