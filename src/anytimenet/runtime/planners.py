@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from anytimenet.core.errors import BundleError, CostTableError
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.table_choice import file_name_of
 from anytimenet.core.manifest.tables import check_table
+from anytimenet.runtime.backends.backend import Backend
 from anytimenet.runtime.model import Model
+from anytimenet.runtime.paths import stages_reached
 from anytimenet.runtime.planning.plan_table import PlanTable
 from anytimenet.runtime.planning.planner import Planner
 from anytimenet.runtime.planning.slowdown import Slowdown
@@ -70,6 +73,12 @@ class Planners:
                 "without PyTorch with `python -m anytimenet.runtime profile`; or give budget_macs or a stage"
             )
         return self._table
+
+
+def usual_segments(backend: Backend) -> frozenset[tuple[int, int]]:
+    """The steps and the segments from the input; where stages are left out, steps go over them."""
+    steps = set(pairwise(stages_reached(backend.segments)))
+    return frozenset(pair for pair in backend.segments if pair[0] == 0 or pair in steps)
 
 
 def _check_measured(table: CostTable, model: Model) -> None:

@@ -1,4 +1,4 @@
-"""Answers within budgets: clock, planner, policy and session together; long, for both doors are one class."""
+"""Answers within budgets: from an image to its prediction, one at a time and many."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BytesIO
-from itertools import pairwise
 from operator import length_hint
 from os import PathLike
 from typing import Any, Literal
@@ -21,22 +20,16 @@ from anytimenet.core.images.sources import Source, image_sources
 from anytimenet.core.manifest.cost_table import CostTable
 from anytimenet.core.manifest.records import TASKS
 from anytimenet.runtime.batches.leaving import LeavingRun
-from anytimenet.runtime.budgets import Budget, Choice, StageChoices
-from anytimenet.runtime.ending import Ending
+from anytimenet.runtime.budgeted_runs import BudgetedRuns
+from anytimenet.runtime.budgets import Budget, Choice
 from anytimenet.runtime.many import answers_in_batches
 from anytimenet.runtime.model import Model
 from anytimenet.runtime.naming import named
 from anytimenet.runtime.paths import stages_reached, steps_to
-from anytimenet.runtime.planners import Planners
+from anytimenet.runtime.planners import usual_segments
 from anytimenet.runtime.policies.known import policy_of
 from anytimenet.runtime.policies.policy import ExitPolicy
-from anytimenet.runtime.running import Ran, Running
 from anytimenet.runtime.session import Session
-
-_RECENT = 0.2
-"""How much the last answer counts in the running time of making a prediction of logits."""
-_MOST, _FIRST_MS = 10.0, 1.0
-"""It counts as no more than so many times what is usual, and so many milliseconds."""
 
 
 class Predictor:
@@ -86,14 +79,10 @@ class Predictor:
         self.table = table
         self.policy = _stored_policy(model) if policy == "stored" else policy
         self._clock = clock
-        self._segments = _default_segments(model) if segments is None else frozenset(segments)
+        self._segments = usual_segments(model.backend) if segments is None else frozenset(segments)
         self._reached = stages_reached(model.backend.segments)
-        self._choices = StageChoices(model.manifest, self._reached)
-        self._validated = [record.val_accuracy for record in model.manifest.stages]
-        self.planners = Planners(model, table, self._segments, variant)
-        self._ready: set[Ran] = set()
-        self._making_ms = 0.0
-        self._ending = Ending()
+        self._runs = BudgetedRuns(model, table, self._segments, variant=variant, clock=clock)
+        self.planners = self._runs.planners
 
     def predict(
         self,
@@ -126,20 +115,17 @@ class Predictor:
 
     def answer(self, image: Any, budget: Budget, began: float) -> Prediction:
         """The same for a request that came when the clock showed `began`, for deadlines count from there."""
-        budget, deadline_ms = self._checked(budget), budget.deadline_ms
+        budget = self._checked(budget)
         session = self.session(image)
         if session.batch != 1:
             raise ValueError(
                 f"predict answers one image and this is a batch of {session.batch}: use predict_many"
             )
         try:
-            running, choice, end = self._run(
-                session, budget, began + (deadline_ms or 0.0) / 1000, self.policy
-            )
-            ran = self._clock()
-            answer = self._prediction(session, running.answering()[0], 0, choice)
-            elapsed_ms = self._timed(began, ran, end)
-            return answer.timed(elapsed_ms, late=deadline_ms is not None and elapsed_ms > deadline_ms)
+            run = self._runs.run(session, budget, began, self.policy)
+            answer = self._prediction(session, run.answering()[0], 0, run.choice)
+            elapsed_ms, late = self._runs.timed(run)
+            return answer.timed(elapsed_ms, late=late)
         finally:
             session.drop_state()
 
@@ -214,7 +200,7 @@ class Predictor:
         ran = {pair for pair in self._segments if pair[0] == 0}.union(
             steps_to(backend.num_stages, 0, 0, backend.segments)
         )
-        self._ready |= {(start, stop, batch) for start, stop in ran}
+        self._runs.have_run(ran, batch)
         if self.model.manifest.task_kind in TASKS[:2] and self._reached:
             self.predict(_small_png(), stage=self._reached[0])
 
@@ -226,40 +212,8 @@ class Predictor:
                 f"an answer names classes, and this net is one for {manifest.task_kind}: take the outputs of "
                 "a session"
             )
-        if budget.is_timed:
-            self.planners.of(1)
-        else:
-            self._choices.of(budget)
+        self._runs.check(budget)
         return budget
-
-    def _run(
-        self, session: Session, budget: Budget, deadline: float, policy: ExitPolicy | None
-    ) -> tuple[Running, Choice | None, float | None]:
-        """Runs a batch, however many images it has.
-
-        Returns:
-            The run; what was chosen beforehand where no clock is read; and the second at which the run was
-            told to end, if that came before its end.
-        """
-        running = Running(session, self._validated, policy)
-        if budget.is_timed:
-            reserve_ms = self._making_ms
-            if session.stops_anywhere:
-                left_ms = 1000 * (deadline - self._clock())
-                reserve_ms = self._ending.reserve_ms(reserve_ms, left_ms)
-            end = deadline - reserve_ms / 1000
-
-            def remaining_ms() -> float:
-                return 1000 * (end - self._clock())
-
-            running.until(self.planners.of(session.batch), remaining_ms, self._ready)
-            return running, None, end if running.overran else None
-        if budget.is_open and policy is not None:
-            running.until_sure()
-            return running, None, None
-        choice = self._choices.of(budget)
-        running.to(choice.stage)
-        return running, choice, None
 
     def _batch(
         self, budget: Budget, x: np.ndarray, sources: list[Source], began: float
@@ -272,23 +226,18 @@ class Predictor:
         self, budget: Budget, x: np.ndarray, sources: list[Source], began: float
     ) -> list[Prediction | FailedPrediction]:
         """A batch that stays whole."""
-        deadline_ms = budget.deadline_ms
         session = self.session(x)
         try:
-            running, choice, end = self._run(
-                session, budget, began + (deadline_ms or 0.0) / 1000, self.policy
-            )
-            ran = self._clock()
+            run = self._runs.run(session, budget, began, self.policy)
             answers: list[Prediction | FailedPrediction] = []
-            for row, (stage, source) in enumerate(zip(running.answering(), sources, strict=True)):
+            for row, (stage, source) in enumerate(zip(run.answering(), sources, strict=True)):
                 try:
-                    answers.append(self._prediction(session, stage, row, choice, source))
+                    answers.append(self._prediction(session, stage, row, run.choice, source))
                 except NotFiniteError as error:  # of this image alone
                     answers.append(FailedPrediction(source, str(error)))
         finally:
             session.drop_state()
-        elapsed_ms = self._timed(began, ran, end)
-        late = deadline_ms is not None and elapsed_ms > deadline_ms
+        elapsed_ms, late = self._runs.timed(run)
         share_ms = elapsed_ms / len(sources)
         return [each.timed(share_ms, late=late) if each.error is None else each for each in answers]
 
@@ -312,16 +261,6 @@ class Predictor:
         in_order = [answers[row] for row in range(len(sources))]
         return [each.timed(share_ms) if each.error is None else each for each in in_order]
 
-    def _timed(self, began: float, ran: float, told_to_end: float | None) -> float:
-        """Milliseconds since `began`; what was done since `ran` is kept free at the end of the next runs."""
-        now, usual = self._clock(), self._making_ms
-        if told_to_end is not None:
-            self._ending.observe(1000 * (now - told_to_end))
-        # A clock that was set, or a process that was stopped, tells nothing of the next answers.
-        making_ms = min(max(0.0, 1000 * (now - ran)), _MOST * usual + _FIRST_MS)
-        self._making_ms = usual + _RECENT * (making_ms - usual)
-        return max(0.0, 1000 * (now - began))
-
     def _prediction(
         self, session: Session, stage: int, row: int, choice: Choice | None, source: Source | None = None
     ) -> Prediction:
@@ -341,12 +280,6 @@ def _small_png() -> Image.Image:
     file = BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG")
     return Image.open(BytesIO(file.getvalue()))
-
-
-def _default_segments(model: Model) -> frozenset[tuple[int, int]]:
-    """The steps and the segments from the input; where stages are left out, steps go over them."""
-    steps = set(pairwise(stages_reached(model.backend.segments)))
-    return frozenset(pair for pair in model.backend.segments if pair[0] == 0 or pair in steps)
 
 
 def _stored_policy(model: Model) -> ExitPolicy | None:
