@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tyro
 from PIL import Image
 
 import anytimenet as an
@@ -123,6 +125,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = CostTable("cpu", {"id": "0" * 8}, "float32", 1, (1, 8, 8), ms)
     an.Bundle(net, timed.manifest, {table.key: table}).save(here / "timed")
     return here
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_parser_a_verb() -> Iterator[None]:
+    """What a verb understands is the same for every value, and tyro finds it out anew in 80 ms each time."""
+    kind = tyro._parsers.ParserSpecification
+    find_out, known = kind.from_callable_or_type, {}
+
+    def found(command: Any, **how: Any) -> Any:
+        if how["parent_classes"] or how["intern_prefix"]:  # a part of one
+            return find_out(command, **how)
+        if command not in known:
+            known[command] = find_out(command, **how)
+        return known[command]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "from_callable_or_type", staticmethod(found))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import re
@@ -104,6 +105,7 @@ def flags_of(command: type, *, include_extras: bool = False) -> dict[str, Any]:
     return flags
 
 
+@functools.cache
 def shown(command: type) -> type:
     """The class as help shows it: with no word on flags that are off or unset when they are not given."""
     hints = get_type_hints(command, include_extras=True)
