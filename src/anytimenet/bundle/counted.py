@@ -102,6 +102,27 @@ def steps_of(costs: Sequence[StageCost]) -> list[dict[str, int]]:
     return [{name: getattr(cost, name) for name in STEP_COSTS} for cost in costs]
 
 
+def counted_costs(manifest: Manifest) -> list[StageCost] | None:
+    """The costs that a manifest was made with, or None where it lacks those of the steps.
+
+    They are those of the net that was counted: take them only where it has not changed since.
+    """
+    steps = manifest.extensions.get(STEPS)
+    if steps is None:
+        return None
+    return [
+        StageCost(
+            stage=record.stage,
+            macs=record.macs,
+            full=record.full,
+            params=record.params,
+            uncounted_operators=record.uncounted_operators,
+            **step,
+        )
+        for record, step in zip(manifest.stages, steps, strict=True)
+    ]
+
+
 def told_rules(rules: Rules | None) -> dict[str, Any]:
     """What provenance says of the rules that costs were counted with: the numbers among them."""
     told = {name: rule for name, rule in (rules or {}).items() if not callable(rule)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anytimenet.bundle import Bundle
+from anytimenet.bundle.counted import counted_costs
 from anytimenet.core import checks
 from anytimenet.core.files.folder_lock import HeldFolder, hold
 from anytimenet.core.files.writing import write_text
@@ -20,7 +21,9 @@ from anytimenet.recipes.run_folder import RunFolder
 from anytimenet.recipes.start import Start
 from anytimenet.recipes.summary import net_name, summary
 from anytimenet.training import Reporter, wait_for_processes
-from anytimenet.workflows import draw_masks, evaluate, fit
+from anytimenet.workflows import draw_masks, fit
+from anytimenet.workflows.evaluation import Evaluation
+from anytimenet.workflows.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,9 @@ def _train(
 
 def _evaluate(start: Start, bundle: Bundle, folder: RunFolder) -> Report:
     """The report on the test images; it, the bundle and the summary are written."""
-    report = evaluate(bundle, start.splits, workers=start.experiment.workers)
+    reading = Reading(bundle, start.splits, workers=start.experiment.workers)
+    # Training has not changed what the net is made of: its costs are those that `fit` counted.
+    report = Evaluation(reading, costs=counted_costs(bundle.manifest)).report()
     if isinstance(start.splits.test, MaskSet):
         draw_masks(bundle, start.splits.test, most_varied(start.splits.test.masks), folder.masks)
     folder.write_results(bundle, report)

@@ -17,7 +17,7 @@ from anytimenet.core.errors import CostTableError, DataError
 from anytimenet.core.manifest.cost_table import CostTable, Latency
 from anytimenet.core.manifest.machine import machine_stamp, same_machine
 from anytimenet.core.uncounted import uncounted_in
-from anytimenet.costs import Rules
+from anytimenet.costs import Rules, StageCost
 from anytimenet.evaluation import (
     BudgetedBatch,
     ChosenLevels,
@@ -53,6 +53,7 @@ class Evaluation:
     Args:
         reading: the bundle and its data.
         rules: what operators cost that the counter does not know; the bundle remembers them.
+        costs: of the stages, where they were counted just now; counted if not given.
 
     >>> from anytimenet import TrainConfig, create_net, fit
     >>> bundle = fit(create_net("resnet_tiny", in_channels=1), "digits", config=TrainConfig(epochs=1))
@@ -61,8 +62,10 @@ class Evaluation:
     (539, 39)
     """
 
-    def __init__(self, reading: Reading, rules: Rules | None = None) -> None:
-        self.bundle, self._reading, self._rules = reading.bundle, reading, rules
+    def __init__(
+        self, reading: Reading, rules: Rules | None = None, *, costs: Sequence[StageCost] | None = None
+    ) -> None:
+        self.bundle, self._reading, self._rules, self._given = reading.bundle, reading, rules, costs
         self._outputs: dict[str, Outputs] = {}
 
     @property
@@ -84,7 +87,7 @@ class Evaluation:
             self._outputs[split] = Outputs(
                 logits=tuple(tuple(stage) for stage in logits),
                 labels=labels,
-                costs=tuple(OutputCost.of(cost) for cost in self.bundle.stage_costs()),
+                costs=tuple(OutputCost.of(cost) for cost in self._costs()),
                 class_names=tuple(self.bundle.manifest.class_names[0]),
                 **where,
             )
@@ -118,7 +121,7 @@ class Evaluation:
             raise ValueError(f"an ensemble combines labels of whole images, and {self._answers}")
         task = self._task
         (meter, count), where = self._run(split, partial(measured, task))
-        stages, costs = range(1, self.bundle.num_stages + 1), self.bundle.stage_costs()
+        stages, costs = range(1, self.bundle.num_stages + 1), self._costs()
         if isinstance(meter, SegmentationMeter):
             counts, names = [meter.confusion(stage) for stage in stages], self.bundle.manifest.class_names[0]
             return make_segmentation_report(counts, costs, names, count=count, latencies=latencies, **where)
@@ -132,6 +135,9 @@ class Evaluation:
             uncounted_operators=uncounted_in(costs),
             **where,
         )
+
+    def _costs(self) -> Sequence[StageCost]:
+        return self.bundle.stage_costs() if self._given is None else self._given
 
     @property
     def _answers(self) -> str:

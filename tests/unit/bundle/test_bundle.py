@@ -29,6 +29,7 @@ from torch import nn
 
 import anytimenet.bundle.folder as folder_module
 from anytimenet.bundle import Bundle
+from anytimenet.bundle.counted import counted_costs
 from anytimenet.core.answers.level_selection import LevelSelection
 from anytimenet.core.errors import BundleError, StatisticsMissingError
 from anytimenet.core.images.preprocessing import Preprocessing
@@ -1180,3 +1181,14 @@ def test_statistics_that_are_estimated_after_a_first_answer_are_used():
         counter.fill_(1)
     assert bundle.predict(image, stage=3).stage == 3
     assert bundle.predict(image, stage=1).stage == 1
+
+
+def test_a_manifest_has_the_costs_that_it_was_made_with():
+    bundle = Bundle.create(
+        create_net("densenet_tiny", 2, in_channels=1), class_names=[["a", "b"]], preprocessing=GREY
+    )
+    assert counted_costs(bundle.manifest) == bundle.stage_costs()
+    marked = [replace(cost, uncounted_operators=("example.blur",)) for cost in bundle.stage_costs()]
+    bundle = Bundle.create(bundle.net, class_names=[["a", "b"]], preprocessing=GREY, costs=marked)
+    assert counted_costs(bundle.manifest) == marked
+    assert counted_costs(replace(bundle.manifest, extensions={})) is None

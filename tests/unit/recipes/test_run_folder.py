@@ -15,6 +15,7 @@ from anytimenet.cli.main import run
 from anytimenet.core.errors import TrainingError
 from anytimenet.core.files.folder_lock import LOCK_NAME, HeldFolder, hold
 from anytimenet.core.manifest.run_proof import holds_run
+from anytimenet.evaluation import read_report
 from anytimenet.recipes.run_folder import RunFolder
 
 WORDS = ["train", "digits", "--net", "isresnext_tiny", "--epochs", "1", "--limit", "40", "--quiet"]
@@ -62,6 +63,12 @@ def finished(tmp_path_factory) -> Path:
 @pytest.fixture
 def a_run(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_the_report_of_a_run_has_the_costs_that_its_bundle_is_counted_with(finished):
+    bundle, stages = an.load(finished), read_report(finished / "report.json").stages
+    told = [(stage.macs, stage.full, stage.params) for stage in stages]
+    assert told == [(c.macs, c.full, c.params) for c in bundle.stage_costs()]
 
 
 # --- a person's own files -------------------------------------------------------------------------------
