@@ -13,8 +13,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from anytimenet.serving.http.delays import arrived_since
-from anytimenet.serving.http.door import ARRIVED
+from anytimenet.serving.http.h11_protocol import read_by_h11
 from anytimenet.serving.http.leaving import LEAVING, Leaving
 from anytimenet.serving.http.problems import bad_request
 from anytimenet.serving.http.settings import Limits
@@ -32,11 +31,12 @@ def protocol_with(
         limits: on connections, headers, and the time that clients take.
         parser: uvicorn's protocol with one parser or the other.
     """
+    bounded = _bounded(parser, limits)
     if issubclass(parser, H11Protocol):
-        return _in_python(_bounded(parser, limits))
-    from anytimenet.serving.http.native_protocol import in_c
+        return read_by_h11(bounded)
+    from anytimenet.serving.http.httptools_protocol import read_by_httptools
 
-    return in_c(_bounded(parser, limits), limits.header_bytes)
+    return read_by_httptools(bounded, limits.header_bytes)
 
 
 class _Reading(FlowControl):
@@ -123,43 +123,3 @@ def _bounded(parser: Any, limits: Limits) -> Any:
                 self._slow = None
 
     return BoundedProtocol
-
-
-def _in_python(bounded: Any) -> type[asyncio.Protocol]:
-    import h11
-
-    class PythonProtocol(bounded):  # type: ignore[misc]
-        """Read by h11, which bounds the bytes of headers while they come: whole ones are counted here."""
-
-        def __init__(self, config: Any, *more: Any, **named: Any) -> None:
-            super().__init__(config, *more, **named)
-            next_event, most_bytes = self.conn.next_event, config.h11_max_incomplete_event_size
-
-            def counted() -> Any:
-                event = next_event()
-                if isinstance(event, h11.Request):
-                    length = len(event.target) + sum(
-                        len(name) + len(value) + 4 for name, value in event.headers
-                    )
-                    if length > most_bytes:
-                        raise h11.RemoteProtocolError("the headers are too long")
-                return event
-
-            self.conn.next_event = counted
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            # The application begins in the next turn of the loop: this is in time to tell it.
-            scope: Any = self.scope
-            if scope is not None and ARRIVED not in scope:
-                scope[ARRIVED], scope[LEAVING] = arrived_since(self.loop), Leaving()
-            if self.conn.their_state is not h11.IDLE:
-                self._stop_waiting()
-            elif self._slow is None:
-                self._wait_for_headers()
-
-        def may_read(self) -> bool:
-            coming = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
-            return coming or self.conn.our_state is h11.DONE
-
-    return PythonProtocol

@@ -17,7 +17,7 @@ _PIECE_BYTES = 8192
 """Read at a time: as many requests as fit into it may wait in a connection."""
 
 
-def in_c(bounded: Any, most_bytes: int) -> type[asyncio.Protocol]:
+def read_by_httptools(bounded: Any, most_bytes: int) -> type[asyncio.Protocol]:
     """The class of connections, from what all have in common.
 
     Args:
@@ -26,7 +26,7 @@ def in_c(bounded: Any, most_bytes: int) -> type[asyncio.Protocol]:
     """
     import httptools
 
-    class NativeProtocol(bounded):  # type: ignore[misc]
+    class BoundedHttptools(bounded):  # type: ignore[misc]
         """Read by httptools, piece by piece.
 
         Whole headers are counted when they are there; those that come in pieces, piece by piece.
@@ -172,4 +172,4 @@ def in_c(bounded: Any, most_bytes: int) -> type[asyncio.Protocol]:
             self._running = cycle
             super()._start_asgi_task(cycle, app)
 
-    return NativeProtocol
+    return BoundedHttptools
