@@ -232,6 +232,18 @@ def test_a_session_that_is_stopped_again_and_again_ends_as_one_that_never_was(wi
     assert backend.live == 0
 
 
+def test_the_rest_of_a_jump_that_the_time_ended_is_left_to_resume():
+    clock = FakeClock()
+    backend = StoppingToy(clock, lambda stage, block: clock.advance(BLOCK_MS / 1000))
+    session = Session(PreparedModel(toy_manifest(), backend), toy_images(), clock=clock)
+    session.run([(0, 3), (3, 4)], within_ms=BLOCKS * BLOCK_MS)
+    assert session.stage == 1
+    assert session.left[-1] == (3, 4)
+    session.resume()
+    assert session.finished
+    np.testing.assert_allclose(session.outputs[4][0], output_of(4), rtol=1e-5)
+
+
 def test_a_session_runs_within_a_time_on_a_backend_that_cannot_be_stopped_either():
     clock = FakeClock()
     backend = ToyBackend(work=lambda start, stop, batch: clock.advance(0.002 * (stop - start)))
