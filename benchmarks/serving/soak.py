@@ -2,7 +2,7 @@
 
     python benchmarks/serving/soak.py SECONDS [RESULTS]
 
-`make soak` runs it for SOAK_SECONDS (600). Requests come at random instants, over 32 connections of loopback;
+`make soak` runs it for SOAK_SECONDS (600). Requests come at random instants, over 128 connections;
 the server is a process of its own. Every request must end, none may fail, and what the server holds at the
 end (memory, threads, open files, requests, lines of metrics) must be what it held after the first fifth:
 memory within a twentieth and 16 MiB. A load that this program could not offer proves nothing, and counts as a
@@ -32,7 +32,7 @@ ANSWERED = {200, 503, 504}
 """What may become of a request: an answer, or a refusal."""
 NOT_SENT = -1
 """Stands for a status where this program was too slow to send a request at its instant."""
-_CONNECTIONS = 32
+_CONNECTIONS = 128
 SIDE = 112
 _WARM, _SHARE, _SLACK_MIB = 0.2, 1.05, 16.0
 _FEW, _MOST_NOT_SENT = 8, 0.01

@@ -39,7 +39,7 @@ def test_what_the_server_holds_stays_and_every_request_ends(tmp_path, soaking):
 def test_what_grows_is_seen(soaking, what):
     flat = soaking.Held(100.0, 20, 40, 3, 300)
     assert not soaking.Soaked(100, 1, {200: 1}, [flat] * 100).grown
-    growing = [replace(flat, **{what: getattr(flat, what) + 2 * at}) for at in range(100)]
+    growing = [replace(flat, **{what: getattr(flat, what) + 5 * at}) for at in range(100)]
     (told,) = soaking.Soaked(100, 1, {200: 1}, growing).grown
     assert told.startswith(what)
 
